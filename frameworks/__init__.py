@@ -1,0 +1,42 @@
+"""What is under test: one folder for each framework, each importing that one alone, driven from here by its names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from shared_spec.errors import UserError
+
+NAMES = ("torch", "tensorflow", "jax", "mxnet")
+
+
+@dataclass(frozen=True)
+class Framework:
+    """The four files of a framework's folder; frameworks/protocol.py says what each offers."""
+
+    name: str
+    cells: Any
+    layers: Any
+    language_model: Any
+    runtime: Any
+
+
+def check_name(name: str) -> str:
+    """Raises UserError, with the names there are, for an unknown framework."""
+    if name not in NAMES:
+        raise UserError(f"no framework {name!r}; the frameworks are {', '.join(NAMES)}")
+    return name
+
+
+def load(name: str) -> Framework:
+    """Imports a framework's folder. Raises UserError where the framework is unknown or not installed here."""
+    if importlib.util.find_spec(check_name(name)) is None:
+        raise UserError(f"framework {name} asked for but not importable here; run tox -e {name}")
+    modules: dict[str, ModuleType] = {
+        part: importlib.import_module(f"frameworks.{name}.{part}")
+        for part in ("runtime", "cells", "layers", "language_model")
+    }
+    return Framework(name, **modules)

@@ -1,0 +1,92 @@
+"""What each framework's folder offers, and the implementations that follow from it.
+
+`runtime.py`   setup, devices, tensor, to_numpy, synchronize, versions, switches, missing
+`cells.py`     the equations as step functions, CELLS; unroll(step); COMPILERS; gradients
+`layers.py`    LAYERS: the framework's own layers
+`language_model.py`   loss, loss_and_gradients, training_step, predict
+
+A *forward* is a pure function ``(X, H0, parameters) -> (H, final)`` of the framework's own arrays: X (T, n, d),
+H0 (n, h), parameters by their spec names; H (T, n, h), final (n, h). Every lane is one, so that gradients, training
+and prediction are written once for all lanes of a framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from frameworks import Framework
+from shared_spec.errors import UserError
+
+Forward = Callable[[Any, Any, Mapping[str, Any]], tuple[Any, Any]]
+BOTH = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way of computing one cell in one framework."""
+
+    name: str
+    cell: str
+    """The cell of the specification that it claims to equal."""
+    lane: str
+    dtypes: tuple[str, ...]
+    build: Callable[[], Forward]
+    reason: str = ""
+    """Why it is not available here; empty where it is."""
+
+    @property
+    def compiled(self) -> bool:
+        return self.lane == "compiled"
+
+    def listing(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "cell": self.cell,
+            "lane": self.lane,
+            "dtypes": list(self.dtypes),
+            "available": not self.reason,
+            "reason": self.reason,
+        }
+
+
+def implementations(framework: Framework) -> list[Implementation]:
+    """Every implementation of a framework, available or not."""
+    cells, layers, runtime = framework.cells, framework.layers, framework.runtime
+    found = [
+        Implementation("scratch", name, "scratch", BOTH, lambda step=step: cells.unroll(step))  # type: ignore[misc]
+        for name, step in cells.CELLS.items()
+    ]
+    for compiler, compile in cells.COMPILERS.items():
+        reason = runtime.missing(compiler)
+        found += [
+            Implementation(
+                compiler,
+                name,
+                "compiled",
+                BOTH,
+                lambda compile=compile, step=step: compile(step),  # type: ignore[misc]
+                reason,
+            )
+            for name, step in cells.CELLS.items()
+        ]
+    found += [
+        Implementation("native", name, "native", dtypes, build) for name, (build, dtypes) in layers.LAYERS.items()
+    ]
+    return found
+
+
+def find(framework: Framework, name: str, cell: str, dtype: str) -> Implementation:
+    """The implementation of that name for a cell. Raises UserError where it, or the dtype, is not there or not available."""
+    everything = implementations(framework)
+    found = next((i for i in everything if (i.name, i.cell) == (name, cell)), None)
+    if found is None:
+        there = ", ".join(dict.fromkeys(i.name for i in everything if i.cell == cell))
+        raise UserError(f"{framework.name} has no implementation {name!r} of {cell}; for this cell it has {there}")
+    if dtype not in found.dtypes:
+        there = ", ".join(found.dtypes)
+        raise UserError(f"{framework.name}/{name} of {cell} does not run in {dtype!r}; it runs in {there}")
+    if found.reason:
+        raise UserError(f"{framework.name}/{name} of {cell} is not available here: {found.reason}")
+    return found

@@ -1,0 +1,85 @@
+"""The language model in PyTorch: loss, gradients, SGD step, prediction. `parameters` has the cell's and W_hq, b_q."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from frameworks.torch.cells import Forward
+
+Parameters = Mapping[str, Tensor]
+OUTPUT = ("W_hq", "b_q")
+
+
+def logits(forward: Forward, parameters: Parameters, inputs: Tensor, H0: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (n, T) and H0 (n, h) -> O (T, n, v) and the final state (n, h)."""
+    W_hq, b_q = (parameters[name] for name in OUTPUT)
+    X = functional.one_hot(inputs.T, len(b_q)).to(W_hq.dtype)
+    H, final = forward(X, H0, {name: value for name, value in parameters.items() if name not in OUTPUT})
+    return H @ W_hq + b_q, final
+
+
+def loss(forward: Forward, parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy over all tokens of inputs and targets (n, T), from a zero state."""
+    O, _ = logits(forward, parameters, inputs, zero_state(parameters, len(inputs)))
+    return functional.cross_entropy(O.flatten(0, 1), targets.T.flatten())
+
+
+def loss_and_gradients(
+    forward: Forward, parameters: Parameters, inputs: Tensor, targets: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss, a scalar, and its gradient with respect to every parameter."""
+    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+    value = loss(forward, leaves, inputs, targets)
+    found = torch.autograd.grad(value, list(leaves.values()))
+    return value.detach(), dict(zip(leaves, found, strict=True))
+
+
+def sgd(parameters: Parameters, gradients: Parameters, *, lr: float, clip_norm: float) -> tuple[dict[str, Tensor], Tensor]:
+    """p - lr g, all gradients first scaled by clip_norm / norm where their joint L2 norm is larger; and that norm."""
+    norm = torch.sqrt(sum(torch.sum(g * g) for g in gradients.values()))
+    scale = lr * torch.clamp(clip_norm / norm, max=1.0)
+    return {name: p - scale * gradients[name] for name, p in parameters.items()}, norm
+
+
+def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bool) -> Callable[..., tuple]:
+    """A function (parameters, inputs, targets) -> (parameters, loss, norm). In the compiled lane the forward brings
+    what is compiled with it.
+    """
+
+    def step(parameters: Parameters, inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
+        with torch.no_grad():
+            parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
+        return parameters, value, norm
+
+    return step
+
+
+def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor]:
+    """A function (parameters, inputs, targets) -> loss, without gradients."""
+
+    @torch.no_grad()
+    def evaluate(parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
+        return loss(forward, parameters, inputs, targets)
+
+    return evaluate
+
+
+@torch.no_grad()
+def predict(forward: Forward, parameters: Parameters, prefix: Tensor, count: int) -> Tensor:
+    """The `count` tokens after the prefix (tokens,): greedy, the lowest index where two are equal."""
+    O, H = logits(forward, parameters, prefix[None], zero_state(parameters, 1))
+    predicted = [torch.argmax(O[-1], 1)]
+    while len(predicted) < count:
+        O, H = logits(forward, parameters, predicted[-1][None], H)
+        predicted.append(torch.argmax(O[-1], 1))
+    return torch.cat(predicted)
+
+
+def zero_state(parameters: Parameters, n: int) -> Tensor:
+    W_hq = parameters["W_hq"]
+    return torch.zeros((n, len(W_hq)), dtype=W_hq.dtype, device=W_hq.device)

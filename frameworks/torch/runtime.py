@@ -1,0 +1,70 @@
+"""Device, threads, precision switches and versions of PyTorch. No other file of this folder sets any of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from shared_spec.errors import UserError
+
+
+def setup(*, device: str = "cpu", threads: int | None = None) -> None:
+    """Set every switch that can change a number. Raises UserError for a device that is not there."""
+    if device not in devices():
+        raise UserError(f"torch has no device {device!r} here; it has {', '.join(devices())}")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # Past the limit torch.compile would go on uncompiled, with a warning: more recompiling, or an error, instead.
+    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    # cuBLAS is deterministic only with a workspace of its own.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def devices() -> list[str]:
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+def tensor(values: np.ndarray, *, dtype: str, device: str = "cpu") -> torch.Tensor:
+    """NumPy to PyTorch; `dtype` is "float32", "float64" or "int32". Indices become int64, as PyTorch wants them."""
+    return torch.tensor(values, dtype=torch.int64 if dtype == "int32" else getattr(torch, dtype), device=device)
+
+
+def to_numpy(values: torch.Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy()
+
+
+def synchronize() -> None:
+    """Wait until everything issued is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def versions() -> Mapping[str, str]:
+    return {"torch": torch.__version__, "numpy": np.__version__}
+
+
+def switches() -> Mapping[str, str]:
+    return {
+        "threads": str(torch.get_num_threads()),
+        "deterministic": str(torch.are_deterministic_algorithms_enabled()),
+        "tf32": str(torch.backends.cuda.matmul.allow_tf32),
+    }
+
+
+def missing(compiler: str) -> str:
+    """Why a compiler cannot run here; empty where it can."""
+    if compiler == "compiled" and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")):
+        return "torch.compile needs a C++ compiler, and there is no g++ or clang++ on the path"
+    if importlib.util.find_spec("torch._inductor") is None:
+        return "this build of torch has no inductor"
+    return ""

@@ -1,0 +1,156 @@
+"""The catalogue of seeded cases. Dimensions are distinct, weights random and H0 not zero unless that is the point:
+equal weights hide a permutation of gates, T = 1 from a zero state hides the recurrent matrix.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared_spec import language_model
+from shared_spec.cells import Cell, cell, cells
+from shared_spec.corpus import Corpus
+from shared_spec.errors import UserError
+from shared_spec.interchange import AnyCase, Case, TrainingCase
+from shared_spec.oracle import shapes_of_case
+from shared_spec.readings.value import Array
+
+NATIVE_CELLS = ("gru", "gru_reset_after", "rnn")
+GATED = ("gru", "gru_reset_after")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the catalogue: for which cells, at which sizes, how drawn."""
+
+    name: str
+    about: str
+    cells: tuple[str, ...]
+    T: int
+    n: int
+    d: int
+    h: int
+    sigma: float = 0.5
+    """Standard deviation of every parameter."""
+    zero: tuple[str, ...] = ()
+    """Tensors that are zero instead of random."""
+    gate_bias: float = 0.0
+    """Added to the biases of gates with alternating sign."""
+    compiled: bool = False
+    """Whether the compiled lane runs it: compiling costs seconds."""
+
+
+ALL_CELLS = tuple(cells())
+CATALOGUE = (
+    Entry("ordinary", "a bit of everything", ALL_CELLS, T=7, n=3, d=5, h=4, compiled=True),
+    Entry("zero_start", "H0 is zero", ALL_CELLS, T=6, n=4, d=3, h=5, zero=("H0",)),
+    Entry("long", "many steps", ALL_CELLS, T=256, n=2, d=6, h=9, sigma=0.3, compiled=True),
+    Entry("large_weights", "the state moves through its whole range", ALL_CELLS, T=10, n=5, d=4, h=8, sigma=2.0),
+    Entry("one_step", "T = 1", NATIVE_CELLS, T=1, n=5, d=3, h=7),
+    Entry("one_sequence", "n = 1", NATIVE_CELLS, T=9, n=1, d=4, h=6),
+    Entry("one_unit", "h = 1", NATIVE_CELLS, T=8, n=4, d=6, h=1),
+    Entry("wide", "many units", NATIVE_CELLS, T=12, n=5, d=17, h=256, sigma=0.1),
+    Entry("saturated", "gates at their ends", NATIVE_CELLS, T=11, n=4, d=7, h=6, gate_bias=12.0),
+    Entry("tiny_weights", "all but linear", NATIVE_CELLS, T=13, n=3, d=8, h=10, sigma=1e-6),
+    Entry("chapter", "the chapter's shapes and start", GATED, T=32, n=1024, d=28, h=32, sigma=0.01, zero=("H0",)),
+    Entry("no_inner_bias", "b_hh is zero", ("gru_reset_after",), T=5, n=6, d=4, h=7, zero=("b_hh",)),
+)
+
+SHORT_EPOCHS = 2
+FULL_TRAINING = "full-training"
+SHORT_TRAINING = "short-training"
+STARTS = {"gru": "gaussian", "gru_reset_after": "uniform", "gru_reset_only": "gaussian", "rnn": "uniform"}
+
+
+def cell_case_names() -> list[str]:
+    """Every name of a case of a cell over a sequence, such as "gru-ordinary"."""
+    return [f"{name}-{entry.name}" for entry in CATALOGUE for name in entry.cells]
+
+
+def training_case_names(kind: str = SHORT_TRAINING) -> list[str]:
+    """Every name of a language-model case: "short-training-gru" (two epochs), "full-training-gru" (fifty)."""
+    return [f"{kind}-{name}" for name in ALL_CELLS]
+
+
+def names() -> list[str]:
+    """The whole catalogue."""
+    return [*cell_case_names(), *training_case_names(), *training_case_names(FULL_TRAINING)]
+
+
+def entry_of(name: str) -> tuple[Entry, Cell] | None:
+    """The catalogue's line and the cell of a case such as "gru-ordinary"; None for a language-model case."""
+    cell_name, _, entry_name = name.partition("-")
+    found = next((e for e in CATALOGUE if e.name == entry_name and cell_name in e.cells), None)
+    return None if found is None else (found, cell(cell_name))
+
+
+def cell_name_of(name: str) -> str:
+    """The cell of a case, without building it. Raises UserError for a name that is not in the catalogue."""
+    if name not in names():
+        raise UserError(f"no case {name!r}; python -m shared_spec cases lists them")
+    return name.partition("-")[0] if entry_of(name) else name.rpartition("-")[2]
+
+
+def is_compiled(name: str) -> bool:
+    """Whether the compiled lane runs this case: those marked so, and all language models."""
+    found = entry_of(name)
+    return found is None or found[0].compiled
+
+
+def build(name: str, corpus: Corpus | None = None) -> AnyCase:
+    """The case of that name; a language-model case takes a corpus.
+
+    Raises UserError for a name that is not in the catalogue.
+    """
+    cell_name = cell_name_of(name)
+    found = entry_of(name)
+    if found is not None:
+        return _draw(name, *found)
+    if corpus is None:
+        raise UserError(f"case {name} is a language model and needs a corpus")
+    epochs = {"epochs": SHORT_EPOCHS} if name.startswith(SHORT_TRAINING) else {}
+    start = STARTS.get(cell_name, "uniform") if epochs else "gaussian"
+    recipe = language_model.recipe(cell_name, start=start, **epochs)
+    return TrainingCase(name, language_model.problem(recipe, corpus))
+
+
+def _draw(name: str, entry: Entry, the_cell: Cell) -> Case:
+    random = np.random.RandomState(zlib.crc32(name.encode()))
+    sizes = {"T": entry.T, "n": entry.n, "d": entry.d, "h": entry.h}
+    arrays: dict[str, Array] = {}
+    for tensor, symbols in shapes_of_case(the_cell).items():
+        values = random.standard_normal([sizes[s] for s in symbols])
+        if tensor in the_cell.parameters:
+            values *= entry.sigma
+        if tensor == "H0":
+            values = np.tanh(values)
+        if tensor in ("b_z", "b_r"):
+            values += entry.gate_bias * _alternating(entry.h)
+        if tensor in entry.zero:
+            values[...] = 0
+        arrays[tensor] = values.astype(np.float32).astype(np.float64)
+    return Case(name, the_cell, arrays)
+
+
+def _alternating(h: int) -> Array:
+    return np.resize(np.array([1.0, -1.0]), h)
+
+
+def describe(chosen: Iterable[str]) -> list[dict[str, object]]:
+    """Rows for the listing: name, cell, dimensions, what it is about, whether the compiled lane runs it."""
+    rows: list[dict[str, object]] = []
+    for name in chosen:
+        found = entry_of(name)
+        if found:
+            e = found[0]
+            about, sizes = e.about, {"T": e.T, "n": e.n, "d": e.d, "h": e.h}
+        else:
+            defaults = language_model.specification().defaults
+            epochs = SHORT_EPOCHS if name.startswith(SHORT_TRAINING) else defaults["epochs"]
+            about = f"language model, {epochs} epochs on the text"
+            sizes = {"T": defaults["num_steps"], "n": defaults["batch_size"], "h": defaults["num_hiddens"]}
+        rows.append({"name": name, "cell": cell_name_of(name), **sizes, "about": about, "compiled": is_compiled(name)})
+    return rows

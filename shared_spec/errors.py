@@ -1,0 +1,17 @@
+"""What a user can have done wrong. The command lines print these in one line and exit with 2."""
+
+
+class UserError(Exception):
+    """The input or the request was wrong: the message names the thing, the place and the remedy."""
+
+
+class SpecificationError(UserError):
+    """An equation or a table of the specification cannot be read."""
+
+
+class InterchangeError(UserError):
+    """A case or result file is damaged, incomplete, of a newer format, or holds what it must not."""
+
+
+class CorpusError(UserError):
+    """A text is not what it should be, or too short for the windows asked for."""

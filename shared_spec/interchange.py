@@ -1,0 +1,288 @@
+"""Case and result files: safetensors, checked at the door, written beside and renamed. No pickle is ever read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from shared_spec.cells import Cell, cell
+from shared_spec.corpus import Vocabulary
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.expression import Shape
+from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes
+from shared_spec.oracle import shapes_of_case, shapes_of_result
+from shared_spec.readings.value import Array
+
+CASE_FORMAT = "isogru-case/1"
+RESULT_FORMAT = "isogru-result/1"
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cell over a sequence: X (T, n, d), H0 (n, h), optionally dH (T, n, h), and the cell's parameters."""
+
+    name: str
+    cell: Cell
+    arrays: Mapping[str, Array]
+
+    @property
+    def digest(self) -> str:
+        return _digest(self.arrays, self.cell.digest)
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        return {name: self.arrays[name] for name in self.cell.parameters}
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """A language model to train."""
+
+    name: str
+    problem: Problem
+
+    @property
+    def cell(self) -> Cell:
+        return cell(self.problem.recipe.cell)
+
+    @property
+    def digest(self) -> str:
+        arrays = {**self.problem.parameters, "tokens": self.problem.tokens}
+        return _digest(arrays, self.cell.digest, recipe_to_json(self.problem.recipe))
+
+
+AnyCase = Case | TrainingCase
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who made a result, of what, and how: the metadata of a result file."""
+
+    case: str
+    case_digest: str
+    cell: str
+    spec_digest: str
+    framework: str
+    implementation: str
+    lane: str
+    dtype: str
+    device: str
+    unit_roundoff: float
+    """Measured, not taken from the label: see frameworks/probe.py."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    switches: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall-clock times worth keeping, such as one for each epoch; not a benchmark."""
+    corpus: str = ""
+
+    @property
+    def label(self) -> str:
+        """Such as ``gru · jax/scratch · float32 · cpu``."""
+        return f"{self.cell} · {self.framework}/{self.implementation} · {self.dtype} · {self.device}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an implementation made of a case."""
+
+    origin: Origin
+    arrays: Mapping[str, Array]
+
+
+def write_case(path: Path, case: AnyCase) -> None:
+    """Writes a case file, whole or not at all."""
+    metadata = {"format": CASE_FORMAT, "name": case.name, "cell": case.cell.name}
+    if isinstance(case, Case):
+        arrays = {name: array.astype(np.float32) for name, array in case.arrays.items()}
+    else:
+        problem = case.problem
+        metadata |= {
+            "recipe": recipe_to_json(problem.recipe),
+            "vocabulary": json.dumps([problem.vocabulary.tokens, problem.vocabulary.unknown]),
+            "corpus": json.dumps([problem.corpus_sha1, problem.corpus_source]),
+        }
+        arrays = {name: array.astype(np.float32) for name, array in problem.parameters.items()}
+        arrays["tokens"] = problem.tokens
+    _write(path, arrays, metadata)
+
+
+def read_case(path: Path) -> AnyCase:
+    """Reads a case file. Raises InterchangeError for one that is damaged or of a newer format, and for a missing or
+    superfluous tensor, a wrong shape or dtype, a NaN or an infinity, each by name.
+    """
+    arrays, metadata = _read(path, CASE_FORMAT, "case")
+    try:
+        the_cell = cell(_entry(metadata, "cell", path))
+    except UserError as error:
+        raise InterchangeError(f"{path}: {error}") from None
+    name = metadata.get("name", path.stem)
+    if "recipe" in metadata:
+        return _read_training_case(path, name, arrays, metadata)
+    optional = set() if "dH" in arrays else {"dH"}
+    symbols = {k: v for k, v in shapes_of_case(the_cell).items() if k not in optional}
+    _check(path, arrays, symbols, dtypes=dict.fromkeys(symbols, ("float32",)))
+    return Case(name, the_cell, {k: a.astype(np.float64) for k, a in arrays.items()})
+
+
+def _read_training_case(path: Path, name: str, arrays: dict[str, Array], metadata: dict[str, str]) -> TrainingCase:
+    try:
+        recipe = recipe_from_json(metadata["recipe"])
+        tokens, unknown = json.loads(_entry(metadata, "vocabulary", path))
+        sha1, source = json.loads(_entry(metadata, "corpus", path))
+        symbols = {**shapes(cell(recipe.cell)), "tokens": ("characters",)}
+    except (UserError, ValueError) as error:
+        raise InterchangeError(f"{path}: {error}") from None
+    dtypes = dict.fromkeys(symbols, ("float32",)) | {"tokens": ("int32",)}
+    _check(path, arrays, symbols, dtypes=dtypes, sizes={"h": recipe.num_hiddens, "v": len(tokens)})
+    indices = arrays.pop("tokens")
+    if indices.size and not (0 <= indices.min() and indices.max() < len(tokens)):
+        raise InterchangeError(f"{path}: tokens holds indices outside the vocabulary of {len(tokens)}")
+    parameters = {k: a.astype(np.float64) for k, a in arrays.items()}
+    return TrainingCase(name, Problem(recipe, Vocabulary(tuple(tokens), unknown), indices, parameters, sha1, source))
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Writes a result file, whole or not at all."""
+    _write(path, result.arrays, {"format": RESULT_FORMAT, "origin": json.dumps(asdict(result.origin))})
+
+
+def read_origin(path: Path) -> Origin:
+    """The metadata of a result file alone."""
+    return _origin(path, _metadata(path, RESULT_FORMAT, "result"))
+
+
+def read_result(path: Path, case: AnyCase | None = None) -> Result:
+    """Reads a result file. With its case, also checks names and shapes against it.
+
+    Raises InterchangeError for one that is damaged, of a newer format, or does not hold what the case asks for.
+    """
+    arrays, metadata = _read(path, RESULT_FORMAT, "result")
+    origin = _origin(path, metadata)
+    if case is not None:
+        check_result(path, Result(origin, arrays), case)
+    return Result(origin, arrays)
+
+
+def check_result(path: Path, result: Result, case: AnyCase) -> None:
+    """Raises InterchangeError where the result does not hold what the case asks for, by name."""
+    sizes: dict[str, int]
+    if isinstance(case, Case):
+        symbols = shapes_of_result(case.cell)
+        if "dH" not in case.arrays:
+            symbols = {name: shape for name, shape in symbols.items() if not name.startswith("grad.")}
+        T, n, d = case.arrays["X"].shape
+        sizes = {"T": T, "n": n, "d": d, "h": case.arrays["H0"].shape[1]}
+    else:
+        recipe = case.problem.recipe
+        symbols = {f"{part}.{k}": shape for part in ("grad", "step1", "end") for k, shape in shapes(case.cell).items()}
+        symbols |= {"loss": ("steps",), "norm": ("steps",), "text": ("predictions",)}
+        symbols |= {"perplexity.train": ("epochs",), "perplexity.val": ("epochs",)}
+        sizes = {"h": recipe.num_hiddens, "v": len(case.problem.vocabulary), "epochs": recipe.epochs}
+        sizes |= {"steps": recipe.epochs * recipe.steps_per_epoch, "predictions": recipe.num_predictions}
+    dtypes: dict[str, tuple[str, ...]] = dict.fromkeys(symbols, (result.origin.dtype,))
+    dtypes |= {name: ("int32",) for name in symbols if name == "text"}
+    dtypes |= {name: ("float64",) for name in symbols if name.startswith("perplexity")}
+    _check(path, result.arrays, symbols, dtypes=dtypes, sizes=sizes, finite=False)
+
+
+def _check(
+    path: Path,
+    arrays: Mapping[str, Array],
+    symbols: Mapping[str, Shape],
+    *,
+    dtypes: Mapping[str, tuple[str, ...]],
+    sizes: Mapping[str, int] | None = None,
+    finite: bool = True,
+) -> None:
+    known = dict(sizes or {})
+    if missing := sorted(set(symbols) - set(arrays)):
+        raise InterchangeError(f"{path}: tensor {missing[0]} is missing; there should be {', '.join(symbols)}")
+    if superfluous := sorted(set(arrays) - set(symbols)):
+        raise InterchangeError(f"{path}: tensor {superfluous[0]} is superfluous; there should be {', '.join(symbols)}")
+    for name, shape in symbols.items():
+        array = arrays[name]
+        if array.dtype.name not in dtypes[name]:
+            raise InterchangeError(f"{path}: {name} is {array.dtype.name}, should be {' or '.join(dtypes[name])}")
+        for symbol, size in zip(shape, array.shape, strict=False):
+            known.setdefault(symbol, size)
+        expected = tuple(known.get(symbol, -1) for symbol in shape)
+        if array.shape != expected or 0 in array.shape:
+            raise InterchangeError(f"{path}: {name} has shape {array.shape}, should be ({', '.join(shape)}) = {expected}")
+        if finite and not np.isfinite(array).all():
+            index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise InterchangeError(f"{path}: {name}{list(index)} is {array[index]}; a case holds finite numbers")
+
+
+def _origin(path: Path, metadata: Mapping[str, str]) -> Origin:
+    try:
+        return Origin(**json.loads(metadata["origin"]))
+    except (KeyError, TypeError, ValueError):
+        raise InterchangeError(f"{path}: does not say where it comes from; make it again with python -m frameworks") from None
+
+
+def _entry(metadata: Mapping[str, str], key: str, path: Path) -> str:
+    if key not in metadata:
+        raise InterchangeError(f"{path}: metadata has no {key!r}")
+    return metadata[key]
+
+
+def _metadata(path: Path, format: str, kind: str) -> dict[str, str]:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except FileNotFoundError:
+        raise InterchangeError(f"{path}: no such file") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
+    found = metadata.get("format", "")
+    if found == format:
+        return metadata
+    family, _, version = format.rpartition("/")
+    if found.startswith(f"{family}/"):
+        raise InterchangeError(f"{path}: format {found} is newer than {format}, which this isogru reads; update isogru")
+    raise InterchangeError(f"{path}: not a {kind} file: its format is {found or 'not given'}, should be {format}")
+
+
+def _read(path: Path, format: str, kind: str) -> tuple[dict[str, Array], dict[str, str]]:
+    metadata = _metadata(path, format, kind)
+    try:
+        return safetensors.numpy.load_file(path), metadata
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
+
+
+def _write(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
+    # safetensors writes the memory of a transposed or strided array in the wrong order, without a word.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_whole(path, safetensors.numpy.save(contiguous, metadata))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file beside and renames it: a reader, or a second writer, never meets half of one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _digest(arrays: Mapping[str, Any], *texts: str) -> str:
+    sha = hashlib.sha256("\n".join(texts).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        sha.update(f"{name} {array.shape} {array.dtype}".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()[:16]

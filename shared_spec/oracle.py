@@ -1,0 +1,122 @@
+"""The oracle: a cell over a sequence, and its gradients, in NumPy; float64 unless told otherwise.
+
+Its *twins* are the same mathematics with other rounding: the oracle in the precision of the implementation under
+test, on the same problem with hidden units, inputs and batch rows permuted. How far they stray is the scale for
+everything that has no bound of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from shared_spec.cells import Cell
+from shared_spec.expression import Shape
+from shared_spec.readings import gradient, value
+from shared_spec.readings.value import Array
+
+SEQUENCE_SHAPES: Mapping[str, Shape] = {"X": ("T", "n", "d"), "H0": ("n", "h"), "dH": ("T", "n", "h")}
+TWINS = 4
+
+
+def shapes_of_case(cell: Cell) -> dict[str, Shape]:
+    """The symbolic shape of everything a case of this cell may hold."""
+    return {**SEQUENCE_SHAPES, **cell.parameters}
+
+
+def shapes_of_result(cell: Cell) -> dict[str, Shape]:
+    """The symbolic shape of everything a result of this cell may hold."""
+    given = {"X": SEQUENCE_SHAPES["X"], "H0": SEQUENCE_SHAPES["H0"], **cell.parameters}
+    states: dict[str, Shape] = {"H": ("T", "n", "h"), "final": ("n", "h")}
+    return states | {f"grad.{name}": shape for name, shape in given.items()}
+
+
+def states(cell: Cell, X: Array, H0: Array, parameters: Mapping[str, Array]) -> Array:
+    """All states H_1..H_T (T, n, h) from X (T, n, d) and H_0 (n, h), in the precision of the arrays given."""
+    H = np.empty((len(X), *H0.shape), H0.dtype)
+    previous = H0
+    for t, X_t in enumerate(X):
+        H[t] = previous = value.step(cell, X_t, previous, parameters)["H"]
+    return H
+
+
+class Unrolled:
+    """A cell run over a sequence, ready to go back: `H` (T, n, h) and `backward`."""
+
+    def __init__(
+        self, cell: Cell, X: Sequence[Array] | Array, H0: Array, parameters: Mapping[str, Array], wanted: Collection[str]
+    ) -> None:
+        self._pullbacks = []
+        self._wanted = {*wanted, "H"}
+        self.H = np.empty((len(X), *H0.shape), H0.dtype)
+        state = H0
+        for t, X_t in enumerate(X):
+            state, pull = gradient.step(cell, X_t, state, parameters, self._wanted)
+            self.H[t] = state
+            self._pullbacks.append(pull)
+
+    def backward(self, dH: Array) -> dict[str, Array]:
+        """From dH (T, n, h), the cotangent of every state, to the gradients of the wanted names; of X over all T,
+        and "H0" for the start state.
+        """
+        total: dict[str, Array] = {}
+        dX = []
+        carried = np.zeros_like(dH[0])
+        for d, pull in zip(dH[::-1], self._pullbacks[::-1], strict=True):
+            gradients = pull(carried + d)
+            carried = gradients.pop("H")
+            if "X" in gradients:
+                dX.append(gradients.pop("X"))
+            total = {name: total[name] + g if name in total else g for name, g in gradients.items()}
+        if dX:
+            total["X"] = np.stack(dX[::-1])
+        return {**total, "H0": carried}
+
+
+def run(cell: Cell, case: Mapping[str, Array], *, dtype: str = "float64") -> dict[str, Array]:
+    """Everything a result of a case holds: "H" (T, n, h), "final" (n, h) and, where the case has dH, "grad.…"."""
+    arrays = {name: array.astype(dtype) for name, array in case.items()}
+    parameters = {name: arrays[name] for name in cell.parameters}
+    if "dH" not in arrays:
+        H = states(cell, arrays["X"], arrays["H0"], parameters)
+        return {"H": H, "final": H[-1]}
+    unrolled = Unrolled(cell, arrays["X"], arrays["H0"], parameters, {"X", *parameters})
+    gradients = unrolled.backward(arrays["dH"])
+    H = unrolled.H
+    return {"H": H, "final": H[-1], **{f"grad.{name}": gradients[name] for name in ("X", "H0", *parameters)}}
+
+
+def twin(cell: Cell, case: Mapping[str, Array], *, dtype: str, seed: int) -> dict[str, Array]:
+    """`run`, on the permuted problem, permuted back."""
+    permutation = Permutation(_sizes(cell, case), seed)
+    permuted = {name: permutation.apply(array, shapes_of_case(cell)[name]) for name, array in case.items()}
+    results = run(cell, permuted, dtype=dtype)
+    return {name: permutation.undo(array, shapes_of_result(cell)[name]) for name, array in results.items()}
+
+
+class Permutation:
+    """One permutation for each dimension that may be permuted: units h, inputs d, characters v, batch rows n; not time."""
+
+    def __init__(self, sizes: Mapping[str, int], seed: int) -> None:
+        random = np.random.RandomState(seed)
+        self.of = {symbol: random.permutation(sizes[symbol]) for symbol in sorted(sizes) if symbol != "T"}
+
+    def apply(self, array: Array, shape: Shape) -> Array:
+        for axis, symbol in enumerate(shape):
+            if symbol in self.of:
+                array = np.take(array, self.of[symbol], axis)
+        return array
+
+    def undo(self, array: Array, shape: Shape) -> Array:
+        for axis, symbol in enumerate(shape):
+            if symbol in self.of:
+                array = np.take(array, np.argsort(self.of[symbol]), axis)
+        return array
+
+
+def _sizes(cell: Cell, case: Mapping[str, Array]) -> dict[str, int]:
+    T, n, d = case["X"].shape
+    return {"T": T, "n": n, "d": d, "h": case["H0"].shape[1]}
+
+

@@ -1,0 +1,1 @@
+"""The readings of the equations: one text, several meanings."""
