@@ -31,10 +31,15 @@ def check_name(name: str) -> str:
     return name
 
 
-def load(name: str) -> Framework:
-    """Imports a framework's folder. Raises UserError where the framework is unknown or not installed here."""
+def check_installed(name: str) -> None:
+    """Raises UserError where the framework is unknown or not installed here. Imports nothing."""
     if importlib.util.find_spec(check_name(name)) is None:
         raise UserError(f"framework {name} asked for but not importable here; run tox -e {name}")
+
+
+def load(name: str) -> Framework:
+    """Imports a framework's folder. Raises UserError where the framework is unknown or not installed here."""
+    check_installed(name)
     modules: dict[str, ModuleType] = {
         part: importlib.import_module(f"frameworks.{name}.{part}")
         for part in ("runtime", "cells", "layers", "language_model")

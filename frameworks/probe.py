@@ -16,12 +16,12 @@ from frameworks import Framework
 from frameworks.protocol import Forward
 from shared_spec.cells import Cell
 from shared_spec.errors import UserError
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF
 
 SMALL = 2.0**-30
 MOST_BITS = 60
 WIDTH = 64
 """Wide enough for the kernels that real products use."""
-LABELS = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 
 def measure(framework: Framework, forward: Forward, cell: Cell, *, dtype: str, device: str) -> float:
@@ -33,8 +33,10 @@ def measure(framework: Framework, forward: Forward, cell: Cell, *, dtype: str, d
     H0 = framework.runtime.tensor(np.zeros((X.shape[1], WIDTH)), dtype=dtype, device=device)
     H, _ = forward(framework.runtime.tensor(X, dtype=dtype, device=device), H0, arrays)
     found = delivered(framework.runtime.to_numpy(H))
-    if dtype == "float64" and found > LABELS["float64"]:
-        raise UserError(f"asked for float64, computed with unit roundoff {found:.1e}: the label lies; no reference is made of it")
+    if dtype == "float64" and found > UNIT_ROUNDOFF["float64"]:
+        raise UserError(
+            f"asked for float64, computed with unit roundoff {found:.1e}: the label lies; no reference is made of it"
+        )
     return found
 
 

@@ -78,7 +78,7 @@ def implementations(framework: Framework) -> list[Implementation]:
 
 
 def find(framework: Framework, name: str, cell: str, dtype: str) -> Implementation:
-    """The implementation of that name for a cell. Raises UserError where it, or the dtype, is not there or not available."""
+    """The implementation of that name for a cell. Raises UserError where it is not there."""
     everything = implementations(framework)
     found = next((i for i in everything if (i.name, i.cell) == (name, cell)), None)
     if found is None:

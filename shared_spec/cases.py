@@ -16,7 +16,7 @@ from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
 from shared_spec.interchange import AnyCase, Case, TrainingCase
 from shared_spec.oracle import shapes_of_case
-from shared_spec.readings.value import Array
+from shared_spec.readings.arithmetic import Array
 
 NATIVE_CELLS = ("gru", "gru_reset_after", "rnn")
 GATED = ("gru", "gru_reset_after")
@@ -62,7 +62,13 @@ CATALOGUE = (
 SHORT_EPOCHS = 2
 FULL_TRAINING = "full-training"
 SHORT_TRAINING = "short-training"
-STARTS = {"gru": "gaussian", "gru_reset_after": "uniform", "gru_reset_only": "gaussian", "rnn": "uniform"}
+SHORT_STARTS = {
+    "gru": "gaussian",
+    "gru_reset_after": "uniform",
+    "gru_reset_only": "gaussian",
+    "gru_update_only": "uniform",
+    "rnn": "uniform",
+}
 
 
 def cell_case_names() -> list[str]:
@@ -105,16 +111,21 @@ def build(name: str, corpus: Corpus | None = None) -> AnyCase:
 
     Raises UserError for a name that is not in the catalogue.
     """
-    cell_name = cell_name_of(name)
+    cell_name_of(name)
     found = entry_of(name)
     if found is not None:
         return _draw(name, *found)
     if corpus is None:
         raise UserError(f"case {name} is a language model and needs a corpus")
-    epochs = {"epochs": SHORT_EPOCHS} if name.startswith(SHORT_TRAINING) else {}
-    start = STARTS.get(cell_name, "uniform") if epochs else "gaussian"
-    recipe = language_model.recipe(cell_name, start=start, **epochs)
-    return TrainingCase(name, language_model.problem(recipe, corpus))
+    return TrainingCase(name, language_model.problem(training_recipe(name), corpus))
+
+
+def training_recipe(name: str) -> language_model.Recipe:
+    """The recipe of a language-model case: the full one is the chapter's; the short ones share out both starts."""
+    cell_name = cell_name_of(name)
+    if name.startswith(FULL_TRAINING):
+        return language_model.recipe(cell_name)
+    return language_model.recipe(cell_name, start=SHORT_STARTS[cell_name], epochs=SHORT_EPOCHS)
 
 
 def _draw(name: str, entry: Entry, the_cell: Cell) -> Case:
@@ -140,7 +151,7 @@ def _alternating(h: int) -> Array:
 
 
 def describe(chosen: Iterable[str]) -> list[dict[str, object]]:
-    """Rows for the listing: name, cell, dimensions, what it is about, whether the compiled lane runs it."""
+    """Rows for the listing: name, cell, dimensions, what it is about."""
     rows: list[dict[str, object]] = []
     for name in chosen:
         found = entry_of(name)

@@ -31,7 +31,9 @@ class Cell:
     @property
     def digest(self) -> str:
         """Identifies the equations and the shapes: results of another digest are stale."""
-        text = "\n".join([self.name, *(e.text for e in self.equations), *(f"{k} {v}" for k, v in self.parameters.items())])
+        text = "\n".join(
+            [self.name, *(e.text for e in self.equations), *(f"{k} {v}" for k, v in self.parameters.items())]
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -80,7 +82,9 @@ def _cell(name: str, table: Any, raw: str, file: Path) -> Cell:
     parameters: dict[str, Shape] = {}
     for parameter, dimensions in table["parameters"].items():
         if parameter in INPUT_SHAPES or not set(dimensions) <= set(DIMENSIONS):
-            raise here.error(0, f"parameter {parameter} of shape {dimensions}: shapes are made of {', '.join(DIMENSIONS)}")
+            raise here.error(
+                0, f"parameter {parameter} of shape {dimensions}: shapes are made of {', '.join(DIMENSIONS)}"
+            )
         parameters[parameter] = tuple(dimensions)
 
     equations = []

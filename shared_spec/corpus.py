@@ -38,7 +38,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The sorted set of the characters of a text and `<unk>`: space is 0, `<unk>` 1, "a" 2 where the text has 26 letters."""
+    """The sorted set of the characters of a text and `<unk>`: space is 0, `<unk>` 1, "a" 2 where all letters occur."""
 
     tokens: tuple[str, ...]
     unknown: str
@@ -88,7 +88,7 @@ def cache_folder() -> Path:
     """Where a fetched corpus is kept between runs: ISOGRU_CACHE, or the user's cache folder."""
     if folder := os.environ.get("ISOGRU_CACHE"):
         return Path(folder)
-    import pooch
+    import pooch  # type: ignore[import-untyped]
 
     return Path(pooch.os_cache("isogru"))
 

@@ -21,7 +21,7 @@ from shared_spec.errors import InterchangeError, UserError
 from shared_spec.expression import Shape
 from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes
 from shared_spec.oracle import shapes_of_case, shapes_of_result
-from shared_spec.readings.value import Array
+from shared_spec.readings.arithmetic import Array
 
 CASE_FORMAT = "isogru-case/1"
 RESULT_FORMAT = "isogru-result/1"
@@ -103,6 +103,7 @@ class Result:
 def write_case(path: Path, case: AnyCase) -> None:
     """Writes a case file, whole or not at all."""
     metadata = {"format": CASE_FORMAT, "name": case.name, "cell": case.cell.name}
+    arrays: dict[str, Array]
     if isinstance(case, Case):
         arrays = {name: array.astype(np.float32) for name, array in case.arrays.items()}
     else:
@@ -146,7 +147,7 @@ def _read_training_case(path: Path, name: str, arrays: dict[str, Array], metadat
     dtypes = dict.fromkeys(symbols, ("float32",)) | {"tokens": ("int32",)}
     _check(path, arrays, symbols, dtypes=dtypes, sizes={"h": recipe.num_hiddens, "v": len(tokens)})
     indices = arrays.pop("tokens")
-    if indices.size and not (0 <= indices.min() and indices.max() < len(tokens)):
+    if indices.size and not (indices.min() >= 0 and indices.max() < len(tokens)):
         raise InterchangeError(f"{path}: tokens holds indices outside the vocabulary of {len(tokens)}")
     parameters = {k: a.astype(np.float64) for k, a in arrays.items()}
     return TrainingCase(name, Problem(recipe, Vocabulary(tuple(tokens), unknown), indices, parameters, sha1, source))
@@ -218,7 +219,9 @@ def _check(
             known.setdefault(symbol, size)
         expected = tuple(known.get(symbol, -1) for symbol in shape)
         if array.shape != expected or 0 in array.shape:
-            raise InterchangeError(f"{path}: {name} has shape {array.shape}, should be ({', '.join(shape)}) = {expected}")
+            raise InterchangeError(
+                f"{path}: {name} has shape {array.shape}, should be ({', '.join(shape)}) = {expected}"
+            )
         if finite and not np.isfinite(array).all():
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise InterchangeError(f"{path}: {name}{list(index)} is {array[index]}; a case holds finite numbers")
@@ -228,7 +231,9 @@ def _origin(path: Path, metadata: Mapping[str, str]) -> Origin:
     try:
         return Origin(**json.loads(metadata["origin"]))
     except (KeyError, TypeError, ValueError):
-        raise InterchangeError(f"{path}: does not say where it comes from; make it again with python -m frameworks") from None
+        raise InterchangeError(
+            f"{path}: does not say where it comes from; make it again with python -m frameworks"
+        ) from None
 
 
 def _entry(metadata: Mapping[str, str], key: str, path: Path) -> str:
@@ -248,7 +253,7 @@ def _metadata(path: Path, format: str, kind: str) -> dict[str, str]:
     found = metadata.get("format", "")
     if found == format:
         return metadata
-    family, _, version = format.rpartition("/")
+    family, _, _ = format.rpartition("/")
     if found.startswith(f"{family}/"):
         raise InterchangeError(f"{path}: format {found} is newer than {format}, which this isogru reads; update isogru")
     raise InterchangeError(f"{path}: not a {kind} file: its format is {found or 'not given'}, should be {format}")

@@ -16,7 +16,7 @@ from shared_spec.cells import DIMENSIONS, Cell, cell, place_of, read_tables
 from shared_spec.corpus import Corpus, Tokens, Vocabulary
 from shared_spec.errors import UserError
 from shared_spec.expression import Equation, Shape, parse, shape
-from shared_spec.readings.value import Array
+from shared_spec.readings.arithmetic import Array
 
 FORMAT = "isogru-language-model/1"
 FILE = Path(__file__).with_name("language_model.toml")
@@ -116,7 +116,7 @@ def specification() -> Specification:
 
 
 def recipe(cell_name: str, *, start: str = "gaussian", **changes: Any) -> Recipe:
-    """The chapter's recipe for a cell, with changes. Raises UserError for a cell, start or setting that is not there."""
+    """The chapter's recipe for a cell, with changes. Raises UserError for a cell, start or setting not there."""
     cell(cell_name)
     spec = specification()
     if start not in spec.starts:
@@ -127,7 +127,7 @@ def recipe(cell_name: str, *, start: str = "gaussian", **changes: Any) -> Recipe
 
 
 def shapes(cell: Cell) -> dict[str, Shape]:
-    """Shapes of all parameters of the model, in symbols: the cell's, whose inputs are the v characters, and the output's."""
+    """Shapes of all parameters of the model, in symbols: the cell's, its inputs the v characters, and the output's."""
     of_cell = {name: tuple("v" if s == "d" else s for s in symbols) for name, symbols in cell.parameters.items()}
     return {**of_cell, **specification().parameters}
 

@@ -1,20 +1,20 @@
 """The oracle: a cell over a sequence, and its gradients, in NumPy; float64 unless told otherwise.
 
 Its *twins* are the same mathematics with other rounding: the oracle in the precision of the implementation under
-test, on the same problem with hidden units, inputs and batch rows permuted. How far they stray is the scale for
-everything that has no bound of its own.
+test, on the same problem with hidden units, inputs and batch rows permuted, by an arithmetic unlike NumPy's. How far
+they stray is the scale for everything that has no bound of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from shared_spec.cells import Cell
 from shared_spec.expression import Shape
 from shared_spec.readings import gradient, value
-from shared_spec.readings.value import Array
+from shared_spec.readings.arithmetic import PLAIN, Array, Plain, Unlike
 
 SEQUENCE_SHAPES: Mapping[str, Shape] = {"X": ("T", "n", "d"), "H0": ("n", "h"), "dH": ("T", "n", "h")}
 TWINS = 4
@@ -32,12 +32,12 @@ def shapes_of_result(cell: Cell) -> dict[str, Shape]:
     return states | {f"grad.{name}": shape for name, shape in given.items()}
 
 
-def states(cell: Cell, X: Array, H0: Array, parameters: Mapping[str, Array]) -> Array:
+def states(cell: Cell, X: Array, H0: Array, parameters: Mapping[str, Array], *, arithmetic: Plain = PLAIN) -> Array:
     """All states H_1..H_T (T, n, h) from X (T, n, d) and H_0 (n, h), in the precision of the arrays given."""
     H = np.empty((len(X), *H0.shape), H0.dtype)
     previous = H0
     for t, X_t in enumerate(X):
-        H[t] = previous = value.step(cell, X_t, previous, parameters)["H"]
+        H[t] = previous = value.step(cell, X_t, previous, parameters, arithmetic=arithmetic)["H"]
     return H
 
 
@@ -45,14 +45,21 @@ class Unrolled:
     """A cell run over a sequence, ready to go back: `H` (T, n, h) and `backward`."""
 
     def __init__(
-        self, cell: Cell, X: Sequence[Array] | Array, H0: Array, parameters: Mapping[str, Array], wanted: Collection[str]
+        self,
+        cell: Cell,
+        X: Array,
+        H0: Array,
+        parameters: Mapping[str, Array],
+        wanted: Collection[str],
+        *,
+        arithmetic: Plain = PLAIN,
     ) -> None:
         self._pullbacks = []
         self._wanted = {*wanted, "H"}
         self.H = np.empty((len(X), *H0.shape), H0.dtype)
         state = H0
         for t, X_t in enumerate(X):
-            state, pull = gradient.step(cell, X_t, state, parameters, self._wanted)
+            state, pull = gradient.step(cell, X_t, state, parameters, self._wanted, arithmetic=arithmetic)
             self.H[t] = state
             self._pullbacks.append(pull)
 
@@ -74,29 +81,31 @@ class Unrolled:
         return {**total, "H0": carried}
 
 
-def run(cell: Cell, case: Mapping[str, Array], *, dtype: str = "float64") -> dict[str, Array]:
+def run(
+    cell: Cell, case: Mapping[str, Array], *, dtype: str = "float64", arithmetic: Plain = PLAIN
+) -> dict[str, Array]:
     """Everything a result of a case holds: "H" (T, n, h), "final" (n, h) and, where the case has dH, "grad.…"."""
     arrays = {name: array.astype(dtype) for name, array in case.items()}
     parameters = {name: arrays[name] for name in cell.parameters}
     if "dH" not in arrays:
-        H = states(cell, arrays["X"], arrays["H0"], parameters)
+        H = states(cell, arrays["X"], arrays["H0"], parameters, arithmetic=arithmetic)
         return {"H": H, "final": H[-1]}
-    unrolled = Unrolled(cell, arrays["X"], arrays["H0"], parameters, {"X", *parameters})
+    unrolled = Unrolled(cell, arrays["X"], arrays["H0"], parameters, {"X", *parameters}, arithmetic=arithmetic)
     gradients = unrolled.backward(arrays["dH"])
     H = unrolled.H
     return {"H": H, "final": H[-1], **{f"grad.{name}": gradients[name] for name in ("X", "H0", *parameters)}}
 
 
 def twin(cell: Cell, case: Mapping[str, Array], *, dtype: str, seed: int) -> dict[str, Array]:
-    """`run`, on the permuted problem, permuted back."""
+    """`run`, on the permuted problem by unlike arithmetic, permuted back."""
     permutation = Permutation(_sizes(cell, case), seed)
     permuted = {name: permutation.apply(array, shapes_of_case(cell)[name]) for name, array in case.items()}
-    results = run(cell, permuted, dtype=dtype)
+    results = run(cell, permuted, dtype=dtype, arithmetic=Unlike(dtype, seed))
     return {name: permutation.undo(array, shapes_of_result(cell)[name]) for name, array in results.items()}
 
 
 class Permutation:
-    """One permutation for each dimension that may be permuted: units h, inputs d, characters v, batch rows n; not time."""
+    """One permutation for each dimension but time: units h, inputs d, characters v, batch rows n."""
 
     def __init__(self, sizes: Mapping[str, int], seed: int) -> None:
         random = np.random.RandomState(seed)
@@ -118,5 +127,3 @@ class Permutation:
 def _sizes(cell: Cell, case: Mapping[str, Array]) -> dict[str, int]:
     T, n, d = case["X"].shape
     return {"T": T, "n": n, "d": d, "h": case["H0"].shape[1]}
-
-

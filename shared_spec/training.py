@@ -16,8 +16,9 @@ from shared_spec import oracle
 from shared_spec.cells import Cell, cell
 from shared_spec.corpus import Tokens, Vocabulary
 from shared_spec.language_model import Problem, shapes, specification
-from shared_spec.readings.gradient import trace
-from shared_spec.readings.value import Array, evaluate
+from shared_spec.readings.arithmetic import PLAIN, Array, Plain, Unlike
+from shared_spec.readings.gradient import Tracer
+from shared_spec.readings.value import evaluate
 
 Parameters = Mapping[str, Array]
 
@@ -27,21 +28,26 @@ def one_hot(tokens: Tokens, num_tokens: int, dtype: np.dtype[Any]) -> Array:
     return np.eye(num_tokens, dtype=dtype)[tokens.T]
 
 
-def loss(cell: Cell, parameters: Parameters, inputs: Tokens, targets: Tokens) -> Array:
+def loss(cell: Cell, parameters: Parameters, inputs: Tokens, targets: Tokens, *, arithmetic: Plain = PLAIN) -> Array:
     """Mean cross-entropy, a scalar, of inputs and targets (n, T)."""
-    logits = _logits(cell, parameters, inputs)[1]
-    return _cross_entropy(logits, targets)[0]
+    X, H0 = _inputs(parameters, inputs)
+    H = oracle.states(cell, X, H0, parameters, arithmetic=arithmetic)
+    logits = evaluate(specification().output.expression, {**parameters, "H": H}, H.dtype, arithmetic)
+    return _cross_entropy(logits, targets, arithmetic)[0]
 
 
-def loss_and_gradients(cell: Cell, parameters: Parameters, inputs: Tokens, targets: Tokens) -> tuple[Array, dict[str, Array]]:
+def loss_and_gradients(
+    cell: Cell, parameters: Parameters, inputs: Tokens, targets: Tokens, *, arithmetic: Plain = PLAIN
+) -> tuple[Array, dict[str, Array]]:
     """The loss, a scalar, and its gradient with respect to every parameter, each of that parameter's shape."""
     dtype = parameters["W_hq"].dtype
     X, H0 = _inputs(parameters, inputs)
-    unrolled = oracle.Unrolled(cell, X, H0, parameters, cell.parameters)
+    unrolled = oracle.Unrolled(cell, X, H0, parameters, cell.parameters, arithmetic=arithmetic)
     T, n, h = unrolled.H.shape
     values = {**parameters, "H": unrolled.H.reshape(T * n, h)}
-    logits, pull = trace(specification().output.expression, values, {"H", "W_hq", "b_q"}, dtype)
-    value, dlogits = _cross_entropy(logits.reshape(T, n, -1), targets)
+    tracer = Tracer({"H", "W_hq", "b_q"}, dtype, arithmetic)
+    logits, pull = tracer.trace(specification().output.expression, values)
+    value, dlogits = _cross_entropy(logits.reshape(T, n, -1), targets, arithmetic)
     gradients: dict[str, Array] = {}
     assert pull is not None
     pull(dlogits.reshape(T * n, -1), gradients)
@@ -52,20 +58,22 @@ def loss_and_gradients(cell: Cell, parameters: Parameters, inputs: Tokens, targe
 
 def norm(gradients: Mapping[str, Array]) -> Array:
     """The joint L2 norm of all gradients, a scalar."""
-    total: Array = np.sqrt(sum((np.sum(g * g) for g in gradients.values()), start=next(iter(gradients.values())).dtype.type(0)))
+    total: Array = np.sqrt(
+        sum((np.sum(g * g) for g in gradients.values()), start=next(iter(gradients.values())).dtype.type(0))
+    )
     return total
 
 
 def sgd(parameters: Parameters, gradients: Mapping[str, Array], *, lr: float, clip_norm: float) -> dict[str, Array]:
     """One step: all gradients scaled by clip_norm / norm where their joint norm exceeds clip_norm, then p - lr g."""
     length = norm(gradients)
-    of = type(length)
+    of = length.dtype.type
     scale = of(lr) * (of(clip_norm) / length if length > clip_norm else of(1))
     return {name: p - scale * gradients[name] for name, p in parameters.items()}
 
 
 def predict(cell: Cell, parameters: Parameters, prefix: Tokens, count: int) -> Tokens:
-    """The `count` characters after the prefix: each the most probable next one, the lowest index where two are equal."""
+    """The `count` characters after the prefix: always the most probable next one, the lowest index of equals."""
     dtype = parameters["W_hq"].dtype
     v, H = len(parameters["b_q"]), np.zeros((1, parameters["W_hq"].shape[0]), dtype)
     output = specification().output.expression
@@ -79,9 +87,12 @@ def predict(cell: Cell, parameters: Parameters, prefix: Tokens, count: int) -> T
     return np.array(predicted, np.int32)
 
 
-def train(problem: Problem, *, dtype: str = "float64", shuffle_rows: int | None = None) -> dict[str, Array]:
-    """The whole recipe; with `shuffle_rows`, a seed, the rows of each batch in another order, so that sums over a
-    batch round differently. Returns what a language-model result holds: "loss" (steps,), "norm" (steps,),
+def train(
+    problem: Problem, *, dtype: str = "float64", arithmetic: Plain = PLAIN, shuffle_rows: int | None = None
+) -> dict[str, Array]:
+    """The whole recipe; with `shuffle_rows`, a seed, the rows of each batch in another order.
+
+    Returns what a language-model result holds: "loss" (steps,), "norm" (steps,),
     "perplexity.train" and "perplexity.val" (epochs,), "grad.…" at the start, "step1.…" and "end.…" weights,
     and "text" (num_predictions,).
     """
@@ -89,7 +100,10 @@ def train(problem: Problem, *, dtype: str = "float64", shuffle_rows: int | None 
     the_cell = cell(recipe.cell)
     parameters: dict[str, Array] = {name: p.astype(dtype) for name, p in problem.parameters.items()}
     result: dict[str, Array] = {}
-    losses, norms, train_perplexity, val_perplexity = [], [], [], []
+    losses: list[Array] = []
+    norms: list[Array] = []
+    train_perplexity: list[float] = []
+    val_perplexity: list[float] = []
     random = None if shuffle_rows is None else np.random.RandomState(shuffle_rows)
     for epoch in range(recipe.epochs):
         meter = Meter()
@@ -97,7 +111,7 @@ def train(problem: Problem, *, dtype: str = "float64", shuffle_rows: int | None 
             if random is not None:
                 rows = random.permutation(len(inputs))
                 inputs, targets = inputs[rows], targets[rows]
-            value, gradients = loss_and_gradients(the_cell, parameters, inputs, targets)
+            value, gradients = loss_and_gradients(the_cell, parameters, inputs, targets, arithmetic=arithmetic)
             parameters = sgd(parameters, gradients, lr=recipe.lr, clip_norm=recipe.clip_norm)
             if not losses:
                 result |= {f"grad.{name}": g for name, g in gradients.items()}
@@ -108,7 +122,7 @@ def train(problem: Problem, *, dtype: str = "float64", shuffle_rows: int | None 
         train_perplexity.append(meter.perplexity)
         meter = Meter()
         for inputs, targets in problem.validation_batches():
-            meter.add(float(loss(the_cell, parameters, inputs, targets)), targets.size)
+            meter.add(float(loss(the_cell, parameters, inputs, targets, arithmetic=arithmetic)), targets.size)
         val_perplexity.append(meter.perplexity)
     result |= {f"end.{name}": p for name, p in parameters.items()}
     result |= {"loss": np.array(losses), "norm": np.array(norms)}
@@ -136,7 +150,7 @@ class Meter:
 
 
 def twin(problem: Problem, *, dtype: str, seed: int) -> dict[str, Array]:
-    """`train`, on the problem with hidden units, characters and the rows of each batch permuted; permuted back."""
+    """`train`, by unlike arithmetic, with hidden units, characters and rows of each batch permuted; permuted back."""
     recipe, v = problem.recipe, len(problem.vocabulary)
     permutation = oracle.Permutation({"h": recipe.num_hiddens, "v": v}, seed)
     of_parameters = shapes(cell(recipe.cell))
@@ -150,7 +164,8 @@ def twin(problem: Problem, *, dtype: str, seed: int) -> dict[str, Array]:
         tokens=renamed[problem.tokens],
         parameters={name: permutation.apply(p, of_parameters[name]) for name, p in problem.parameters.items()},
     )
-    result = train(other, dtype=dtype, shuffle_rows=seed)
+    unlike = Unlike(dtype, seed)
+    result = train(other, dtype=dtype, arithmetic=unlike, shuffle_rows=seed)
     for key, array in result.items():
         part, _, name = key.partition(".")
         if part in ("grad", "step1", "end"):
@@ -164,14 +179,7 @@ def _inputs(parameters: Parameters, inputs: Tokens) -> tuple[Array, Array]:
     return one_hot(inputs, v, dtype), np.zeros((len(inputs), h), dtype)
 
 
-def _logits(cell: Cell, parameters: Parameters, inputs: Tokens) -> tuple[Array, Array]:
-    """The states H (T, n, h) and the logits O (T, n, v)."""
-    X, H0 = _inputs(parameters, inputs)
-    H = oracle.states(cell, X, H0, parameters)
-    return H, evaluate(specification().output.expression, {**parameters, "H": H}, H.dtype)
-
-
-def _cross_entropy(logits: Array, targets: Tokens) -> tuple[Array, Array]:
+def _cross_entropy(logits: Array, targets: Tokens, arithmetic: Plain) -> tuple[Array, Array]:
     """Mean of -log softmax at the target over logits (T, n, v), and its derivative with respect to the logits."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     e = np.exp(shifted)
@@ -180,7 +188,7 @@ def _cross_entropy(logits: Array, targets: Tokens) -> tuple[Array, Array]:
     picked = np.take_along_axis(shifted, index, -1)
     count = logits.dtype.type(targets.size)
     # ravel: over one long axis NumPy sums pairwise, over several it may not.
-    value: Array = np.sum((np.log(total) - picked).ravel()) / count
+    value: Array = arithmetic.total((np.log(total) - picked).ravel(), (0,)) / count
     d = e / total
     np.put_along_axis(d, index, np.take_along_axis(d, index, -1) - logits.dtype.type(1), -1)
     return value, d / count

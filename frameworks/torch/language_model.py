@@ -38,7 +38,9 @@ def loss_and_gradients(
     return value.detach(), dict(zip(leaves, found, strict=True))
 
 
-def sgd(parameters: Parameters, gradients: Parameters, *, lr: float, clip_norm: float) -> tuple[dict[str, Tensor], Tensor]:
+def sgd(
+    parameters: Parameters, gradients: Parameters, *, lr: float, clip_norm: float
+) -> tuple[dict[str, Tensor], Tensor]:
     """p - lr g, all gradients first scaled by clip_norm / norm where their joint L2 norm is larger; and that norm."""
     norm = torch.sqrt(sum(torch.sum(g * g) for g in gradients.values()))
     scale = lr * torch.clamp(clip_norm / norm, max=1.0)

@@ -5,7 +5,7 @@ implementation takes (blocked or hoisted products, fused multiply-adds, `C + Z *
 each product passes through at most k roundings, so the computed value is off by at most gamma_k = k u / (1 - k u)
 times the sum of the absolute values of all products (Higham 2002, Accuracy and Stability of Numerical Algorithms,
 section 3.1 and lemma 8.4). A nonlinear function stretches the error that comes in by its steepest slope within that
-error, and adds a few units of its own.
+error, and adds a few units of its own (readings/arithmetic.py says how many).
 """
 
 from __future__ import annotations
@@ -17,12 +17,8 @@ import numpy as np
 
 from shared_spec.cells import Cell
 from shared_spec.expression import Expression, Function, Name, Number, Operation
-from shared_spec.readings.value import FUNCTIONS, Array, operate
-
-# What a library's own functions may add, in units of u. Sigmoid is often taken as 0.5 + 0.5 tanh(x / 2), whose
-# error is relative to 1 and not to the small value; tanh keeps its relative accuracy near 0 in every library.
-SIGMOID_UNITS_OF_ONE = 4.0
-TANH_UNITS_OF_VALUE = 8.0
+from shared_spec.readings.arithmetic import FUNCTIONS, SIGMOID_UNITS_OF_ONE, TANH_UNITS_OF_VALUE, Array
+from shared_spec.readings.value import operate
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ def step(cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array], *, u: 
     The bound covers a result computed with unit roundoff `u` held against the value returned here, which itself
     is rounded in float64.
     """
-    u = u + np.finfo(np.float64).eps / 2
+    u += 2.0**-53
     scope = {name: _exact(array) for name, array in {"X": X, "H": H, **parameters}.items()}
     for equation in cell.equations:
         scope[equation.target] = _read(equation.expression, scope, u)
@@ -66,16 +62,18 @@ def _read(expression: Expression, scope: Mapping[str, Bounded], u: float) -> Bou
             a, b = _read(left, scope, u), _read(right, scope, u)
             if symbol in "+-":
                 inherited = a.inherited + b.inherited
-                return Bounded(operate(symbol, a.value, b.value), a.size + b.size, inherited, a.roundings + b.roundings + 1)
+                return Bounded(
+                    operate(symbol, a.value, b.value), a.size + b.size, inherited, a.roundings + b.roundings + 1
+                )
             # (|a| + da)(|b| + db) - |a||b| = |a| db + da (|b| + db), for both products.
-            value = operate(symbol, a.value, b.value)
-            inherited = np.zeros_like(value)
+            product = operate(symbol, a.value, b.value)
+            inherited = np.zeros_like(product)
             if b.inherited.any():
                 inherited = inherited + operate(symbol, a.size - a.inherited, b.inherited)
             if a.inherited.any():
                 inherited = inherited + operate(symbol, a.inherited, b.size)
             terms = b.value.shape[-2] if symbol == "@" else 1
-            return Bounded(value, operate(symbol, a.size, b.size), inherited, a.roundings + b.roundings + terms)
+            return Bounded(product, operate(symbol, a.size, b.size), inherited, a.roundings + b.roundings + terms)
 
 
 def _function(name: str, x: Bounded, u: float) -> Bounded:

@@ -13,7 +13,7 @@ _NOWHERE = Place("", 0, 0, "")
 
 @dataclass(frozen=True)
 class Cost:
-    """One step, forward: floating-point operations by kind, values moved, and products that must wait for one another."""
+    """One step, forward: floating-point operations by kind, values moved, products that wait for one another."""
 
     product_flops: int
     """2 a b c for a product of (a, b) with (b, c)."""

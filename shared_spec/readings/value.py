@@ -6,28 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from shared_spec.cells import Cell
 from shared_spec.expression import Expression, Function, Name, Number, Operation
-
-Array = npt.NDArray[Any]
-
-
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), accurate to a few units in the last place and free of overflow; complex x too.
-
-    Splitting on the sign keeps the exponent at or below 0 and the formula analytic, as complex-step derivatives need.
-    """
-    negative = x.real < 0
-    e = np.exp(np.where(negative, x, -x))
-    return np.where(negative, e, x.dtype.type(1)) / (x.dtype.type(1) + e)
+from shared_spec.readings.arithmetic import PLAIN, Array, Plain
 
 
-FUNCTIONS = {"sigmoid": sigmoid, "tanh": np.tanh}
-
-
-def evaluate(expression: Expression, values: Mapping[str, Array], dtype: np.dtype[Any]) -> Array:
+def evaluate(
+    expression: Expression, values: Mapping[str, Array], dtype: np.dtype[Any], arithmetic: Plain = PLAIN
+) -> Array:
     """The expression's value. Numbers take `dtype`: how NumPy promotes them differs between its versions 1 and 2."""
     match expression:
         case Name(id):
@@ -35,26 +22,32 @@ def evaluate(expression: Expression, values: Mapping[str, Array], dtype: np.dtyp
         case Number(value):
             return np.asarray(value, dtype)
         case Function(name, argument):
-            return FUNCTIONS[name](evaluate(argument, values, dtype))
+            return arithmetic.function(name, evaluate(argument, values, dtype, arithmetic))
         case Operation(symbol, left, right):
-            return operate(symbol, evaluate(left, values, dtype), evaluate(right, values, dtype))
+            a, b = evaluate(left, values, dtype, arithmetic), evaluate(right, values, dtype, arithmetic)
+            return operate(symbol, a, b, arithmetic)
 
 
-def operate(symbol: str, a: Array, b: Array) -> Array:
+def operate(symbol: str, a: Array, b: Array, arithmetic: Plain = PLAIN) -> Array:
     """One of ``@ + - *``."""
+    value: Array
     match symbol:
         case "@":
-            return a @ b
+            value = arithmetic.product(a, b)
         case "+":
-            return a + b
+            value = a + b
         case "-":
-            return a - b
-    return a * b
+            value = a - b
+        case _:
+            value = a * b
+    return value
 
 
-def step(cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array]) -> dict[str, Array]:
-    """One time step: X (..., d) and H (..., h) -> every quantity of the cell by name; "H" is the next state (..., h)."""
+def step(
+    cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array], *, arithmetic: Plain = PLAIN
+) -> dict[str, Array]:
+    """One time step: X (..., d), H (..., h) -> every quantity of the cell by name; "H" is the next state (..., h)."""
     values: dict[str, Array] = {"X": X, "H": H, **parameters}
     for equation in cell.equations:
-        values[equation.target] = evaluate(equation.expression, values, X.dtype)
+        values[equation.target] = evaluate(equation.expression, values, X.dtype, arithmetic)
     return {equation.target: values[equation.target] for equation in cell.equations}

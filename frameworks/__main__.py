@@ -1,0 +1,153 @@
+"""python -m frameworks NAME: list the implementations of a framework, run one, prove all, train fifty epochs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+import frameworks
+from frameworks import prove, work
+from frameworks.protocol import find, implementations
+from frameworks.run import run
+from shared_spec import cases
+from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus
+from shared_spec.command import application, main
+from shared_spec.errors import UserError
+from shared_spec.interchange import DTYPES, read_case, write_result
+
+Device = Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")]
+Cases = Annotated[Optional[list[str]], typer.Option("--case", help="Only this case; may be repeated.")]
+Implementations = Annotated[
+    Optional[list[str]], typer.Option("--implementation", help="Only this one; may be repeated.")
+]
+Dtypes = Annotated[Optional[list[str]], typer.Option("--dtype", help="float32 or float64; may be repeated.")]
+Name = Annotated[str, typer.Argument(metavar="FRAMEWORK", help=", ".join(frameworks.NAMES))]
+
+app = application("The implementations under test. Each command runs where its framework is installed: tox -e NAME.")
+
+
+@app.command("list")
+def list_implementations(framework: Name, as_json: Json = False) -> None:
+    """The implementations of a framework: name, cell, lane, dtypes, and why one is not available."""
+    loaded = frameworks.load(framework)
+    rows = [i.listing() for i in implementations(loaded)]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        reason = f"  unavailable: {row['reason']}" if row["reason"] else ""
+        typer.echo(f"{row['name']:<13} {row['cell']:<16} {row['lane']:<9} {' '.join(row['dtypes'])}{reason}")  # type: ignore[arg-type]
+
+
+@app.command("run")
+def run_case(
+    framework: Name,
+    case_file: Annotated[Path, typer.Argument(metavar="CASE")],
+    output: Output,
+    implementation: Annotated[str, typer.Option(help="See list.")] = "scratch",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    device: Device = "cpu",
+) -> None:
+    """One implementation on one case file: a result file."""
+    case = read_case(case_file)
+    if dtype not in DTYPES:
+        raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join(DTYPES)}")
+    loaded = frameworks.load(framework)
+    loaded.runtime.setup(device=device, threads=prove.threads_of_environment())
+    found = find(loaded, implementation, case.cell.name, dtype)
+    write_result(output, run(loaded, found, case, dtype=dtype, device=device))
+    typer.echo(f"wrote {output}")
+
+
+@app.command("prove")
+def prove_all(
+    framework: Name,
+    case: Cases = None,
+    implementation: Implementations = None,
+    dtype: Dtypes = None,
+    device: Device = "cpu",
+    corpus: CorpusPath = None,
+    corpus_sha1: CorpusSha1 = None,
+) -> None:
+    """Every implementation on every case, short trainings included: results for python -m reports site."""
+    chosen = case or [*cases.cell_case_names(), *cases.training_case_names()]
+    _supervise(framework, chosen, implementation, dtype, device, corpus, corpus_sha1)
+
+
+@app.command("train")
+def train(
+    framework: Name,
+    case: Cases = None,
+    implementation: Implementations = None,
+    dtype: Dtypes = None,
+    device: Device = "cpu",
+    corpus: CorpusPath = None,
+    corpus_sha1: CorpusSha1 = None,
+) -> None:
+    """The chapter's fifty epochs, from scratch unless told otherwise; takes minutes."""
+    chosen = case or [f"{cases.FULL_TRAINING}-gru"]
+    _supervise(framework, chosen, implementation or ["scratch"], dtype, device, corpus, corpus_sha1)
+
+
+@app.command("work", hidden=True)
+def work_on(
+    framework: Name,
+    first: Annotated[int, typer.Option()],
+    case: Annotated[list[str], typer.Option("--case")],
+    implementation: Implementations = None,
+    dtype: Dtypes = None,
+    device: Device = "cpu",
+    corpus: CorpusPath = None,
+    corpus_sha1: CorpusSha1 = None,
+) -> None:
+    """The worker of prove and train."""
+    tell = work.channel()
+    choice = work.Choice(
+        tuple(case), tuple(implementation or ()), tuple(dtype or ()), device, prove.threads_of_environment()
+    )
+    work.work(framework, choice, find_corpus(corpus, corpus_sha1), first=first, tell=tell)
+
+
+def _supervise(
+    framework: str,
+    chosen: list[str],
+    implementation: list[str] | None,
+    dtype: list[str] | None,
+    device: str,
+    corpus: Path | None,
+    corpus_sha1: str | None,
+) -> None:
+    frameworks.check_installed(framework)
+    for name in chosen:
+        cases.cell_name_of(name)
+    # Fetched once, here: workers find it in the cache.
+    find_corpus(corpus, corpus_sha1)
+    arguments = [*_repeat("--case", chosen), *_repeat("--implementation", implementation), *_repeat("--dtype", dtype)]
+    arguments += ["--device", device]
+    arguments += ["--corpus", str(corpus)] if corpus else []
+    arguments += ["--corpus-sha1", corpus_sha1] if corpus_sha1 else []
+    tally = prove.supervise(framework, arguments)
+    lanes = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in tally.seconds.items())
+    typer.echo(f"{framework}: {tally.done} results ({lanes})")
+    for failure in tally.failed:
+        typer.echo(f"{framework}: FAILED {failure}", err=True)
+
+
+def _repeat(option: str, values: list[str] | None) -> list[str]:
+    return [word for value in values or [] for word in (option, value)]
+
+
+def _framework_first(arguments: list[str]) -> list[str]:
+    """`NAME COMMAND ...`, as the command line reads, to `COMMAND NAME ...`, as Typer wants it."""
+    if len(arguments) >= 2 and not arguments[0].startswith("-"):
+        frameworks.check_name(arguments[0])
+        return [arguments[1], arguments[0], *arguments[2:]]
+    return arguments
+
+
+if __name__ == "__main__":
+    main(lambda: app(_framework_first(sys.argv[1:]), prog_name="python -m frameworks"))

@@ -1,0 +1,119 @@
+"""The supervisor: runs a framework's worker, shows progress, makes a crash a record. Imports no framework."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from shared_spec import store
+from shared_spec.errors import UserError
+from shared_spec.store import Job, Manifest
+
+ROOT = Path(__file__).parents[1]
+LAST_LINES = 5
+
+
+@dataclass
+class Tally:
+    """What happened: how many jobs were done, which failed, and the seconds that each lane took."""
+
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: collections.defaultdict(float))
+
+
+def supervise(framework: str, arguments: list[str]) -> Tally:
+    """Run `python -m frameworks FRAMEWORK work ARGUMENTS` until all its jobs are done or have failed.
+
+    Raises UserError where the worker says that the request was wrong.
+    """
+    tally = Tally()
+    first, total = 0, None
+    with Progress(
+        TextColumn(framework),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("starting", total=None)
+        while total is None or first < total:
+            total, job, words = _one_worker(framework, [*arguments, "--first", str(first)], tally, progress, bar)
+            if not words:
+                break
+            if job is None:
+                store.save_manifest(Manifest(framework, failure=words))
+                tally.failed.append(f"{framework}: {words}")
+                break
+            index, stem = job
+            case, implementation, dtype, device = stem.split(".")
+            store.save_failure(Job(framework, case, implementation, dtype, device), words)
+            tally.failed.append(f"{framework}/{stem}: {words}")
+            first = index + 1
+    return tally
+
+
+def _one_worker(
+    framework: str, arguments: list[str], tally: Tally, progress: Progress, bar: object
+) -> tuple[int | None, tuple[int, str] | None, str]:
+    """One worker from start to end: the number of jobs, the job it died in, its last words ("" for a good end)."""
+    command = [sys.executable, "-m", "frameworks", framework, "work", *arguments]
+    total: int | None = None
+    current: tuple[int, str] | None = None
+    began = time.perf_counter()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+        # What the worker prints is kept, not shown: frameworks chatter, and only last words are of use.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT)
+        try:
+            assert process.stdout is not None
+            for text in process.stdout:
+                line = json.loads(text)
+                if "plan" in line:
+                    total = line["plan"]
+                    progress.update(bar, total=total)  # type: ignore[arg-type]
+                elif "begin" in line:
+                    current = (line["begin"], line["job"])
+                    progress.update(bar, completed=line["begin"], description=line["job"])  # type: ignore[arg-type]
+                    began = time.perf_counter()
+                elif "end" in line and current is not None:
+                    _, implementation, dtype, _ = current[1].split(".")
+                    tally.seconds[f"{implementation} {dtype}"] += time.perf_counter() - began
+                    tally.done += 1
+                    if line["failed"]:
+                        tally.failed.append(f"{framework}/{current[1]}: {line['failed']}")
+                    current = None
+            status = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        errors.seek(0)
+        printed = [line.rstrip() for line in errors if line.strip()]
+    if status == 0:
+        return total, None, ""
+    if status == 2 and total is None:
+        raise UserError(printed[-1].removeprefix("isogru: ") if printed else f"{framework}: the request was refused")
+    how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+    return total, current, f"{how}: {' | '.join(printed[-LAST_LINES:]) or 'it said nothing'}"
+
+
+def threads_of_environment() -> int | None:
+    """ISOGRU_THREADS as a number; None where it is not set. Raises UserError for anything else."""
+    text = os.environ.get("ISOGRU_THREADS", "")
+    if not text:
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise UserError(f"ISOGRU_THREADS is {text!r}, should be a whole number from 1 on")
+    return int(text)

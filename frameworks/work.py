@@ -1,0 +1,112 @@
+"""The worker: one process that imports one framework and runs its jobs, telling on standard output how far it is.
+
+Lines of JSON: {"plan": n, "corpus": ...}, {"begin": i}, {"end": i, "failed": words or ""}. When it dies, the line that
+is missing says in which job; frameworks/prove.py, which imports no framework, starts another for the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import frameworks
+from frameworks.protocol import Implementation, implementations
+from frameworks.run import run
+from shared_spec import cases, store
+from shared_spec.corpus import Corpus
+from shared_spec.errors import UserError
+from shared_spec.interchange import DTYPES, AnyCase, TrainingCase, check_result, write_case
+from shared_spec.store import Job, Manifest
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which jobs of a framework to do; empty means all."""
+
+    cases: tuple[str, ...]
+    implementations: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    device: str = "cpu"
+    threads: int | None = None
+
+
+def plan(framework: str, available: list[Implementation], choice: Choice) -> Iterator[tuple[Job, Implementation]]:
+    """The jobs, in a fixed order. Raises UserError for an implementation or a dtype that is not there."""
+    known = list(dict.fromkeys(i.name for i in available))
+    if unknown := [name for name in choice.implementations if name not in known]:
+        raise UserError(f"{framework} has no implementation {unknown[0]!r}; it has {', '.join(known)}")
+    if unknown := [name for name in choice.dtypes if name not in DTYPES]:
+        raise UserError(f"no dtype {unknown[0]!r}; the dtypes are {', '.join(DTYPES)}")
+    for implementation in available:
+        if implementation.reason or (choice.implementations and implementation.name not in choice.implementations):
+            continue
+        for dtype in implementation.dtypes:
+            for case in choice.cases if not choice.dtypes or dtype in choice.dtypes else ():
+                fits = cases.cell_name_of(case) == implementation.cell
+                if fits and (not implementation.compiled or cases.is_compiled(case)):
+                    yield Job(framework, case, implementation.name, dtype, choice.device), implementation
+
+
+def work(name: str, choice: Choice, corpus: Corpus, *, first: int, tell: IO[str]) -> None:
+    """Do the jobs from number `first` on, writing each result or failure as it comes."""
+    framework = frameworks.load(name)
+    framework.runtime.setup(device=choice.device, threads=choice.threads)
+    available = implementations(framework)
+    jobs = list(plan(name, available, choice))
+    if not jobs:
+        raise UserError(f"nothing to do for {name}: none of its implementations runs any of the cases chosen so")
+    _save_manifest(name, [job for job, _ in jobs], available, framework, corpus)
+    _say(tell, plan=len(jobs))
+
+    built: dict[str, AnyCase] = {}
+    for i, (job, implementation) in enumerate(jobs[first:], start=first):
+        _say(tell, begin=i, job=job.stem)
+        failed = ""
+        try:
+            if job.case not in built:
+                built[job.case] = cases.build(job.case, corpus)
+                if isinstance(built[job.case], TrainingCase):
+                    write_case(store.case_file(job.case), built[job.case])
+            case = built[job.case]
+            result = run(framework, implementation, case, dtype=job.dtype, device=job.device)
+            check_result(job.result_file, result, case)
+            store.save_result(job, result)
+        except Exception as error:  # A failure is a record, and the next job goes on.
+            failed = " ".join(f"{type(error).__name__}: {error}".split())[:1000]
+            store.save_failure(job, failed)
+        _say(tell, end=i, failed=failed)
+
+
+def _save_manifest(
+    name: str, jobs: list[Job], available: list[Implementation], framework: frameworks.Framework, corpus: Corpus
+) -> None:
+    """Jobs of an earlier manifest stay expected: a run of a part of them does not make the rest superfluous."""
+    before = store.read_manifest(name)
+    kept = [job for job in before.jobs if job not in jobs] if before else []
+    store.save_manifest(
+        Manifest(
+            framework=name,
+            jobs=[*jobs, *kept],
+            implementations=[i.listing() for i in available],
+            versions=dict(framework.runtime.versions()),
+            switches=dict(framework.runtime.switches()),
+            corpus=f"{corpus.source} {corpus.sha1}",
+        )
+    )
+
+
+def _say(tell: IO[str], **line: object) -> None:
+    print(json.dumps(line), file=tell, flush=True)
+
+
+def channel() -> IO[str]:
+    """Standard output for the lines above; what a framework prints there goes to standard error instead."""
+    import os
+
+    tell = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return tell

@@ -1,0 +1,1 @@
+"""What is read by people: verdicts, and the report made of them. Imports no framework."""

@@ -1,0 +1,110 @@
+"""What is present: every result with its verdict, and everything that is missing, failed, stale or unavailable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from reports import reference
+from reports.verdict import Verdict, judge
+from shared_spec import cases, language_model, store
+from shared_spec.errors import UserError
+from shared_spec.interchange import AnyCase, Result, TrainingCase, read_case, read_origin, read_result
+from shared_spec.store import Job, Manifest
+
+FRAMEWORKS = ("torch", "tensorflow", "jax", "mxnet")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job and what became of it: a verdict, or why there is none."""
+
+    job: Job
+    cell: str
+    lane: str
+    status: str
+    """equal, suspect, different; failed, missing or stale."""
+    why: str = ""
+    verdict: Verdict | None = None
+
+
+@dataclass
+class Collection:
+    rows: list[Row] = field(default_factory=list)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    cases: dict[str, AnyCase] = field(default_factory=dict)
+
+    def framework(self, name: str) -> list[Row]:
+        return [row for row in self.rows if row.job.framework == name]
+
+
+def collect(frameworks: Sequence[str] = FRAMEWORKS) -> Collection:
+    """Judge every result of these frameworks that is present. Raises UserError where there is not one result at all."""
+    found = Collection()
+    jobs: list[tuple[Job, str]] = []
+    for name in frameworks:
+        manifest = store.read_manifest(name)
+        if manifest is None:
+            continue
+        found.manifests[name] = manifest
+        lanes = {(i["name"], i["cell"]): i["lane"] for i in manifest.implementations}
+        known = set(cases.names())
+        for job in manifest.jobs:
+            # A case that the catalogue no longer has is nobody's concern.
+            if job.case in known:
+                jobs.append((job, lanes.get((job.implementation, cases.cell_name_of(job.case)), "")))
+    if not found.manifests:
+        raise UserError(f"no results in {store.folder()}: run tox -e torch,jax, or any of {', '.join(FRAMEWORKS)}")
+
+    for job, _ in jobs:
+        if job.case not in found.cases and (case := current_case(job.case)) is not None:
+            found.cases[job.case] = case
+    present = {(job.case, job.dtype) for job, _ in jobs if job.result_file.exists() and job.case in found.cases}
+    reference.prepare([(found.cases[c], dtype) for c, dtype in sorted(present)], processes=os.cpu_count() or 1)
+    found.rows = [_row(job, lane, found.cases.get(job.case)) for job, lane in jobs]
+    return found
+
+
+def current_case(name: str) -> AnyCase | None:
+    """A case as the specification has it now; a language model on the text that it was trained on here.
+
+    None where a language model has not been run, or was run to another recipe.
+    """
+    if cases.entry_of(name):
+        return cases.build(name)
+    try:
+        case = read_case(store.case_file(name))
+    except UserError:
+        return None
+    if not isinstance(case, TrainingCase):
+        return None
+    now = cases.training_recipe(name)
+    same_start = language_model.start(now, num_tokens=len(case.problem.vocabulary))
+    unchanged = now == case.problem.recipe and all(
+        (case.problem.parameters[parameter] == values).all() for parameter, values in same_start.items()
+    )
+    return case if unchanged else None
+
+
+def _row(job: Job, lane: str, case: AnyCase | None) -> Row:
+    cell = cases.cell_name_of(job.case)
+    words = store.read_failure(job)
+    if words is not None:
+        return Row(job, cell, lane, "failed", words)
+    if not job.result_file.exists():
+        return Row(job, cell, lane, "missing", "not run yet")
+    try:
+        origin = read_origin(job.result_file)
+        if case is None or (origin.case_digest, origin.spec_digest) != (case.digest, case.cell.digest):
+            return Row(job, cell, lane, "stale", "made of another version of the specification, the case or the text")
+        result = read_result(job.result_file, case)
+    except UserError as error:
+        return Row(job, cell, lane, "failed", str(error))
+    verdict = judge(case, result, reference.get(case, job.dtype))
+    return Row(job, cell, lane, verdict.verdict, verdict=verdict)
+
+
+def result_of(row: Row) -> Result:
+    """The result itself, for rows that have a verdict."""
+    return read_result(row.job.result_file)

@@ -1,0 +1,107 @@
+"""Where results lie, and under which names: reports/results, or the folder that ISOGRU_RESULTS names.
+
+<framework>/manifest.json                                       what the framework set out to do
+<framework>/<case>.<implementation>.<dtype>.<device>.safetensors    a result
+<framework>/<case>.<implementation>.<dtype>.<device>.failed.json    a failure, with its last words
+cases/<case>.safetensors                                        language-model cases, which depend on the text
+reference/<digest>.safetensors                                  the oracle and its twins, kept between runs
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared_spec.interchange import Result, write_result, write_whole
+
+MANIFEST_FORMAT = "isogru-manifest/1"
+FAILURE_FORMAT = "isogru-failure/1"
+
+
+def folder() -> Path:
+    """The folder of all results."""
+    return Path(os.environ.get("ISOGRU_RESULTS") or Path(__file__).parents[1] / "reports" / "results")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One implementation on one case, in one dtype, on one device."""
+
+    framework: str
+    case: str
+    implementation: str
+    dtype: str
+    device: str
+
+    @property
+    def stem(self) -> str:
+        return f"{self.case}.{self.implementation}.{self.dtype}.{self.device}"
+
+    @property
+    def result_file(self) -> Path:
+        return folder() / self.framework / f"{self.stem}.safetensors"
+
+    @property
+    def failure_file(self) -> Path:
+        return folder() / self.framework / f"{self.stem}.failed.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a framework's last run set out to do, and with what."""
+
+    framework: str
+    jobs: list[Job] = field(default_factory=list)
+    implementations: list[dict[str, Any]] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    switches: dict[str, str] = field(default_factory=dict)
+    corpus: str = ""
+    failure: str = ""
+    """Last words of a framework that did not even start; empty otherwise."""
+
+
+def case_file(case: str) -> Path:
+    """Where a language-model case lies: what was trained, text included."""
+    return folder() / "cases" / f"{case}.safetensors"
+
+
+def save_result(job: Job, result: Result) -> None:
+    """Keep a result; a failure of the same job is over."""
+    write_result(job.result_file, result)
+    job.failure_file.unlink(missing_ok=True)
+
+
+def save_failure(job: Job, last_words: str) -> None:
+    """Keep a failure; an older result of the same job no longer counts."""
+    record = {"format": FAILURE_FORMAT, **asdict(job), "last_words": last_words}
+    write_whole(job.failure_file, json.dumps(record, indent=1).encode())
+    job.result_file.unlink(missing_ok=True)
+
+
+def save_manifest(manifest: Manifest) -> None:
+    record = {"format": MANIFEST_FORMAT, **asdict(manifest)}
+    write_whole(folder() / manifest.framework / "manifest.json", json.dumps(record, indent=1).encode())
+
+
+def read_manifest(framework: str) -> Manifest | None:
+    """What the framework set out to do; None where it never ran, or where the file is of another format."""
+    try:
+        record = json.loads((folder() / framework / "manifest.json").read_text())
+        if record.pop("format") != MANIFEST_FORMAT:
+            return None
+        return Manifest(**{**record, "jobs": [Job(**job) for job in record["jobs"]]})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def read_failure(job: Job) -> str | None:
+    """The last words of a failed job; None where it did not fail."""
+    try:
+        return str(json.loads(job.failure_file.read_text())["last_words"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError):
+        return f"the record {job.failure_file.name} is damaged"
