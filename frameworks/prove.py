@@ -76,7 +76,9 @@ def _one_worker(
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         # What the worker prints is kept, not shown: frameworks chatter, and only last words are of use.
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=_environment()
+        )
         try:
             assert process.stdout is not None
             for text in process.stdout:
@@ -107,6 +109,12 @@ def _one_worker(
         raise UserError(printed[-1].removeprefix("isogru: ") if printed else f"{framework}: the request was refused")
     how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
     return total, current, f"{how}: {' | '.join(printed[-LAST_LINES:]) or 'it said nothing'}"
+
+
+def _environment() -> dict[str, str]:
+    """Some libraries count their threads while they are imported, so that the worker must be started with them."""
+    threads = threads_of_environment()
+    return dict(os.environ) if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
 
 
 def threads_of_environment() -> int | None:

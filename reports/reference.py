@@ -18,7 +18,8 @@ import safetensors.numpy
 
 import shared_spec
 from shared_spec import oracle, store, training
-from shared_spec.interchange import AnyCase, Case, read_case, write_case, write_whole
+from shared_spec.files import write_whole
+from shared_spec.interchange import AnyCase, Case, read_case, write_case
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 TRAJECTORIES = ("loss", "norm", "perplexity.train", "perplexity.val")
@@ -127,7 +128,7 @@ def _load(file: Path) -> Reference:
 
 
 def _file(case: AnyCase, dtype: str) -> Path:
-    return store.folder() / "reference" / f"{case.digest}-{_source_digest()}.{dtype}.safetensors"
+    return store.reference_folder() / f"{case.digest}-{_source_digest()}.{dtype}.safetensors"
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shared_spec.interchange import write_whole
+from shared_spec.files import write_whole
 
 SITE = Path(__file__).with_name("site")
 # A verdict is never told by colour alone.

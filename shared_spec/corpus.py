@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared_spec.errors import CorpusError
+from shared_spec.files import write_whole
 
 Tokens = npt.NDArray[np.int32]
 
@@ -75,11 +76,16 @@ def find(settings: dict[str, Any], *, path: Path | None = None, sha1: str | None
             problems.append(f"no connection: {type(error).__name__}")
             continue
         return Corpus(text, wanted, "fetched", f"corpus: {settings['title']}, fetched, sha1 {wanted}")
+    return built_in(settings, ", ".join(dict.fromkeys(problems[1:])))
+
+
+def built_in(settings: dict[str, Any], reason: str) -> Corpus:
+    """The story that comes with the project, with a notice that says so and why."""
     raw = BUILT_IN.read_bytes()
     digest = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
     notice = (
-        f"corpus: THE BUILT-IN STORY stands in for {settings['title']}, which could not be fetched "
-        f"({', '.join(dict.fromkeys(problems[1:]))}). Give a file with --corpus or ISOGRU_CORPUS to use the real text."
+        f"corpus: THE BUILT-IN STORY stands in for {settings['title']}, which could not be fetched ({reason}). "
+        f"Give a file with --corpus or ISOGRU_CORPUS to use the real text."
     )
     return Corpus(raw.decode("ascii"), digest, "built-in", notice)
 
@@ -156,15 +162,11 @@ def _download(address: str, known_hash: str | None, folder: str, pooch: Any) -> 
 
 
 def _keep(raw: bytes, wanted: str) -> str:
-    """Verify, then put into the cache under its digest: written beside and renamed, so never half there."""
+    """Verify, then put into the cache under its digest."""
     found = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
     if found != wanted:
         raise CorpusError(f"fetched text has sha1 {found}, not {wanted}")
-    target = _cached(wanted)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f"{target.name}.{os.getpid()}")
-    beside.write_bytes(raw)
-    beside.replace(target)
+    write_whole(_cached(wanted), raw)
     return raw.decode("utf-8")
 
 

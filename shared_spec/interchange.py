@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from shared_spec.cells import Cell, cell
 from shared_spec.corpus import Vocabulary
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.expression import Shape
+from shared_spec.files import write_whole
 from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes
 from shared_spec.oracle import shapes_of_case, shapes_of_result
 from shared_spec.readings.arithmetic import Array
@@ -229,11 +228,15 @@ def _check(
 
 def _origin(path: Path, metadata: Mapping[str, str]) -> Origin:
     try:
-        return Origin(**json.loads(metadata["origin"]))
+        origin = Origin(**json.loads(metadata["origin"]))
+        u = float(origin.unit_roundoff)
     except (KeyError, TypeError, ValueError):
-        raise InterchangeError(
-            f"{path}: does not say where it comes from; make it again with python -m frameworks"
-        ) from None
+        raise InterchangeError(f"{path}: does not say where it comes from; make it again, see README.md") from None
+    if origin.dtype not in DTYPES:
+        raise InterchangeError(f"{path}: dtype is {origin.dtype!r}, should be {' or '.join(DTYPES)}")
+    if not 2.0**-60 < u <= 2.0**-8:
+        raise InterchangeError(f"{path}: says that its unit roundoff is {u}; bfloat16, the coarsest there is, has 2^-8")
+    return origin
 
 
 def _entry(metadata: Mapping[str, str], key: str, path: Path) -> str:
@@ -271,17 +274,6 @@ def _write(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) ->
     # safetensors writes the memory of a transposed or strided array in the wrong order, without a word.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     write_whole(path, safetensors.numpy.save(contiguous, metadata))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file beside and renames it: a reader, or a second writer, never meets half of one."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _digest(arrays: Mapping[str, Any], *texts: str) -> str:

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared_spec.interchange import Result, write_result, write_whole
+from shared_spec.files import write_whole
+from shared_spec.interchange import Result, write_result
 
 MANIFEST_FORMAT = "isogru-manifest/1"
 FAILURE_FORMAT = "isogru-failure/1"
@@ -61,6 +62,11 @@ class Manifest:
     corpus: str = ""
     failure: str = ""
     """Last words of a framework that did not even start; empty otherwise."""
+
+
+def reference_folder() -> Path:
+    """Where the oracle and its twins are kept between runs: with the results, or where ISOGRU_REFERENCE says."""
+    return Path(os.environ.get("ISOGRU_REFERENCE") or folder() / "reference")
 
 
 def case_file(case: str) -> Path:

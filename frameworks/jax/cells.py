@@ -1,0 +1,86 @@
+"""The cells of shared_spec/cells.toml, by hand in JAX: X (n, d), H (n, h) -> the next state (n, h)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Forward = Callable[[Array, Array, Mapping[str, Array]], tuple[Array, Array]]
+
+
+def gru(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
+    Z = jax.nn.sigmoid(X @ W_xz + H @ W_hz + b_z)
+    R = jax.nn.sigmoid(X @ W_xr + H @ W_hr + b_r)
+    C = jnp.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+    return Z * H + (1 - Z) * C
+
+
+def gru_reset_after(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h, b_hh):
+    Z = jax.nn.sigmoid(X @ W_xz + H @ W_hz + b_z)
+    R = jax.nn.sigmoid(X @ W_xr + H @ W_hr + b_r)
+    C = jnp.tanh(X @ W_xh + b_h + R * (H @ W_hh + b_hh))
+    return Z * H + (1 - Z) * C
+
+
+def gru_reset_only(X, H, *, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
+    R = jax.nn.sigmoid(X @ W_xr + H @ W_hr + b_r)
+    return jnp.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+
+
+def gru_update_only(X, H, *, W_xz, W_hz, b_z, W_xh, W_hh, b_h):
+    Z = jax.nn.sigmoid(X @ W_xz + H @ W_hz + b_z)
+    C = jnp.tanh(X @ W_xh + H @ W_hh + b_h)
+    return Z * H + (1 - Z) * C
+
+
+def rnn(X, H, *, W_xh, W_hh, b_h):
+    return jnp.tanh(X @ W_xh + H @ W_hh + b_h)
+
+
+CELLS = {
+    "gru": gru,
+    "gru_reset_after": gru_reset_after,
+    "gru_reset_only": gru_reset_only,
+    "gru_update_only": gru_update_only,
+    "rnn": rnn,
+}
+
+
+@functools.cache
+def unroll(step: Callable[..., Array]) -> Forward:
+    """The step over time: a forward (X (T, n, d), H0 (n, h), parameters) -> (H (T, n, h), final (n, h))."""
+
+    # scan compiles its body, and compiles anew for every function that it has not seen. So there is one body for each
+    # step, and the parameters come with the carry, out of which scan takes what never changes; a body that closed over
+    # them would be another function at every call.
+    def body(carry, X_t):
+        H, parameters = carry
+        H = step(X_t, H, **parameters)
+        return (H, parameters), H
+
+    def forward(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
+        (final, _), H = jax.lax.scan(body, (H0, parameters), X)
+        return H, final
+
+    return forward
+
+
+def compiled(step: Callable[..., Array]) -> Forward:
+    """The loop over time through jax.jit, as one program."""
+    return jax.jit(unroll(step))
+
+
+COMPILERS = {"compiled": compiled}
+
+
+def gradients(
+    forward: Forward, X: Array, H0: Array, parameters: Mapping[str, Array], dH: Array
+) -> tuple[Array, Array, dict[str, Array]]:
+    """H, final, and the gradients of "X", "H0" and every parameter, for dH (T, n, h), the cotangent of H."""
+    H, pull, final = jax.vjp(forward, X, H0, parameters, has_aux=True)
+    dX, dH0, found = pull(dH)
+    return H, final, {"X": dX, "H0": dH0, **found}

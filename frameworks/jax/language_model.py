@@ -1,0 +1,85 @@
+"""The language model in JAX: loss, gradients, SGD step, prediction. `parameters` has the cell's and W_hq, b_q."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from frameworks.jax.cells import Forward
+
+Parameters = Mapping[str, Array]
+OUTPUT = ("W_hq", "b_q")
+
+
+def logits(forward: Forward, parameters: Parameters, inputs: Array, H0: Array) -> tuple[Array, Array]:
+    """Tokens (n, T) and H0 (n, h) -> O (T, n, v) and the final state (n, h)."""
+    W_hq, b_q = (parameters[name] for name in OUTPUT)
+    X = jax.nn.one_hot(inputs.T, len(b_q), dtype=W_hq.dtype)
+    H, final = forward(X, H0, {name: value for name, value in parameters.items() if name not in OUTPUT})
+    return H @ W_hq + b_q, final
+
+
+# Compiled in every lane: outside jit, JAX compiles the gradient of a scan anew at every call, 0.5 s for each step.
+@partial(jax.jit, static_argnums=0)
+def loss(forward: Forward, parameters: Parameters, inputs: Array, targets: Array) -> Array:
+    """Mean cross-entropy over all tokens of inputs and targets (n, T), from a zero state."""
+    O, _ = logits(forward, parameters, inputs, zero_state(parameters, len(inputs)))
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(O, targets.T))
+
+
+def loss_and_gradients(
+    forward: Forward, parameters: Parameters, inputs: Array, targets: Array
+) -> tuple[Array, dict[str, Array]]:
+    """The loss, a scalar, and its gradient with respect to every parameter."""
+    return jax.value_and_grad(loss, argnums=1)(forward, parameters, inputs, targets)
+
+
+def sgd(
+    parameters: Parameters, gradients: Parameters, *, lr: float, clip_norm: float
+) -> tuple[dict[str, Array], Array]:
+    """p - lr g, all gradients first scaled by clip_norm / norm where their joint L2 norm is larger; and that norm."""
+    norm = jnp.sqrt(sum(jnp.sum(g * g) for g in gradients.values()))
+    scale = lr * jnp.minimum(clip_norm / norm, 1.0)
+    return {name: p - scale * gradients[name] for name, p in parameters.items()}, norm
+
+
+def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bool) -> Callable[..., tuple]:
+    """A function (parameters, inputs, targets) -> (parameters, loss, norm). In the compiled lane the whole step is one
+    program.
+    """
+
+    def step(parameters: Parameters, inputs: Array, targets: Array) -> tuple[dict[str, Array], Array, Array]:
+        value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
+        parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
+        return parameters, value, norm
+
+    return jax.jit(step) if compiled else step
+
+
+def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Array]:
+    """A function (parameters, inputs, targets) -> loss, without gradients."""
+
+    def evaluate(parameters: Parameters, inputs: Array, targets: Array) -> Array:
+        return loss(forward, parameters, inputs, targets)
+
+    return jax.jit(evaluate) if compiled else evaluate
+
+
+def predict(forward: Forward, parameters: Parameters, prefix: Array, count: int) -> Array:
+    """The `count` tokens after the prefix (tokens,): greedy, the lowest index where two are equal."""
+    O, H = logits(forward, parameters, prefix[None], zero_state(parameters, 1))
+    predicted = [jnp.argmax(O[-1], 1)]
+    while len(predicted) < count:
+        O, H = logits(forward, parameters, predicted[-1][None], H)
+        predicted.append(jnp.argmax(O[-1], 1))
+    return jnp.concatenate(predicted)
+
+
+def zero_state(parameters: Parameters, n: int) -> Array:
+    W_hq = parameters["W_hq"]
+    return jnp.zeros_like(W_hq, shape=(n, len(W_hq)))

@@ -1,0 +1,55 @@
+"""Flax's own layers, with the shared weights put in through shared_spec/layouts.toml, as forwards."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import linen
+from flax.traverse_util import unflatten_dict
+from jax import Array
+
+from frameworks.jax.cells import Forward
+from shared_spec.layouts import ZERO, Layout, layout
+
+
+def pack(layout: Layout, parameters: Mapping[str, Array]) -> dict:
+    """The layer's own tensors, from parameters by their spec names; differentiable."""
+    zero = jnp.zeros_like(parameters["b_h"])
+    packed = {}
+    for name, tensor in layout.tensors.items():
+        rows = []
+        for row in tensor.rows:
+            parts = [zero if part == ZERO else parameters[part] for part in row]
+            rows.append(jnp.concatenate([part.T if tensor.transpose else part for part in parts], tensor.axis))
+        packed[name] = jnp.stack(rows) if len(rows) > 1 else rows[0]
+    return unflatten_dict(packed, sep=".")
+
+
+@functools.cache
+def gru() -> Forward:
+    return _forward(linen.GRUCell, layout("flax-gru"))
+
+
+@functools.cache
+def rnn() -> Forward:
+    return _forward(linen.SimpleCell, layout("flax-rnn"))
+
+
+def _forward(cell_type: type[linen.RNNCellBase], layout: Layout) -> Forward:
+    # Outside jit, Flax builds its scan anew at every call, and JAX compiles what it builds.
+    @jax.jit
+    def forward(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
+        cell = cell_type(H0.shape[-1], dtype=H0.dtype, param_dtype=H0.dtype)
+        layer = linen.RNN(cell, time_major=True, return_carry=True)
+        final, H = layer.apply({"params": {"cell": pack(layout, parameters)}}, X, initial_carry=H0)
+        return H, final
+
+    return forward
+
+
+BOTH = ("float32", "float64")
+# The cell that each layer claims to equal: its constructor and the dtypes that it runs in.
+LAYERS = {"gru_reset_after": (gru, BOTH), "rnn": (rnn, BOTH)}

@@ -1,0 +1,120 @@
+"""The cells of shared_spec/cells.toml, by hand in TensorFlow: X (n, d), H (n, h) -> the next state (n, h)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import Tensor
+
+Forward = Callable[[Tensor, Tensor, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
+
+
+def gru(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
+    Z = tf.sigmoid(X @ W_xz + H @ W_hz + b_z)
+    R = tf.sigmoid(X @ W_xr + H @ W_hr + b_r)
+    C = tf.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+    return Z * H + (1 - Z) * C
+
+
+def gru_reset_after(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h, b_hh):
+    Z = tf.sigmoid(X @ W_xz + H @ W_hz + b_z)
+    R = tf.sigmoid(X @ W_xr + H @ W_hr + b_r)
+    C = tf.tanh(X @ W_xh + b_h + R * (H @ W_hh + b_hh))
+    return Z * H + (1 - Z) * C
+
+
+def gru_reset_only(X, H, *, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
+    R = tf.sigmoid(X @ W_xr + H @ W_hr + b_r)
+    return tf.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+
+
+def gru_update_only(X, H, *, W_xz, W_hz, b_z, W_xh, W_hh, b_h):
+    Z = tf.sigmoid(X @ W_xz + H @ W_hz + b_z)
+    C = tf.tanh(X @ W_xh + H @ W_hh + b_h)
+    return Z * H + (1 - Z) * C
+
+
+def rnn(X, H, *, W_xh, W_hh, b_h):
+    return tf.tanh(X @ W_xh + H @ W_hh + b_h)
+
+
+CELLS = {
+    "gru": gru,
+    "gru_reset_after": gru_reset_after,
+    "gru_reset_only": gru_reset_only,
+    "gru_update_only": gru_update_only,
+    "rnn": rnn,
+}
+
+
+def unroll(step: Callable[..., Tensor]) -> Forward:
+    """The step over time: a forward (X (T, n, d), H0 (n, h), parameters) -> (H (T, n, h), final (n, h))."""
+
+    def forward(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        H, states = H0, []
+        # Unstacked at once: the gradient of each X[t] by itself would be as large as X.
+        for X_t in tf.unstack(X):
+            H = step(X_t, H, **parameters)
+            states.append(H)
+        return tf.stack(states), H
+
+    return forward
+
+
+@functools.cache
+def compiled(step: Callable[..., Tensor]) -> Forward:
+    """The step through tf.function, one for each step, so that the next case finds it traced. The loop over time is
+    a tf.while_loop: unrolled into the graph, 32 steps take five times as long to trace.
+    """
+    return tf.function(_scan(step), reduce_retracing=True)
+
+
+@functools.cache
+def compiled_xla(step: Callable[..., Tensor]) -> Forward:
+    """The same through XLA, which compiles it again for every shape."""
+    forward = tf.function(_scan(step), jit_compile=True)
+    forward.through_xla = True
+    return forward
+
+
+def _scan(step: Callable[..., Tensor]) -> Forward:
+    def forward(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        H = tf.scan(lambda H, X_t: step(X_t, H, **parameters), X, H0)
+        return H, H[-1]
+
+    return forward
+
+
+COMPILERS = {"compiled": compiled, "compiled-xla": compiled_xla}
+
+
+def through_xla(forward: Forward) -> bool:
+    return getattr(forward, "through_xla", False)
+
+
+def with_its_forward(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a forward and tensors, through XLA where its forward is. What a loop keeps for its gradient
+    cannot leave XLA ("TensorList crossing the XLA/TF boundary"), so that the tape must be in there with it.
+    """
+    in_xla = tf.function(function, jit_compile=True)
+
+    @functools.wraps(function)
+    def call(forward: Forward, *tensors: Any) -> Any:
+        return (in_xla if through_xla(forward) else function)(forward, *tensors)
+
+    return call
+
+
+@with_its_forward
+def gradients(
+    forward: Forward, X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """H, final, and the gradients of "X", "H0" and every parameter, for dH (T, n, h), the cotangent of H."""
+    inputs = {"X": X, "H0": H0, **parameters}
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        H, final = forward(X, H0, parameters)
+    return H, final, tape.gradient(H, inputs, dH)

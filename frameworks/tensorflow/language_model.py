@@ -1,0 +1,91 @@
+"""The language model in TensorFlow: loss, gradients, SGD step, prediction. `parameters`: the cell's, W_hq and b_q."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+from tensorflow import Tensor
+
+from frameworks.tensorflow.cells import Forward, through_xla, with_its_forward
+
+Parameters = Mapping[str, Tensor]
+OUTPUT = ("W_hq", "b_q")
+
+
+def logits(forward: Forward, parameters: Parameters, inputs: Tensor, H0: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (n, T) and H0 (n, h) -> O (T, n, v) and the final state (n, h)."""
+    W_hq, b_q = (parameters[name] for name in OUTPUT)
+    X = tf.one_hot(tf.transpose(inputs), tf.size(b_q), dtype=W_hq.dtype)
+    H, final = forward(X, H0, {name: value for name, value in parameters.items() if name not in OUTPUT})
+    return H @ W_hq + b_q, final
+
+
+def loss(forward: Forward, parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy over all tokens of inputs and targets (n, T), from a zero state."""
+    O, _ = logits(forward, parameters, inputs, zero_state(parameters, tf.shape(inputs)[0]))
+    of_each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.transpose(targets), O)
+    # A mean of means: XLA adds one after the other, and over all tokens at once is off by 2e-5 in float32.
+    return tf.reduce_mean(tf.reduce_mean(of_each, axis=1))
+
+
+@with_its_forward
+def loss_and_gradients(
+    forward: Forward, parameters: Parameters, inputs: Tensor, targets: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss, a scalar, and its gradient with respect to every parameter."""
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        value = loss(forward, parameters, inputs, targets)
+    return value, tape.gradient(value, parameters)
+
+
+def sgd(
+    parameters: Parameters, gradients: Parameters, *, lr: float, clip_norm: float
+) -> tuple[dict[str, Tensor], Tensor]:
+    """p - lr g, all gradients first scaled by clip_norm / norm where their joint L2 norm is larger; and that norm."""
+    clipped, norm = tf.clip_by_global_norm(list(gradients.values()), clip_norm)
+    gradients = dict(zip(gradients, clipped, strict=True))
+    return {name: p - lr * gradients[name] for name, p in parameters.items()}, norm
+
+
+def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bool) -> Callable[..., tuple]:
+    """A function (parameters, inputs, targets) -> (parameters, loss, norm), in the compiled lane by the compiler of
+    the forward.
+    """
+
+    def step(parameters: Parameters, inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
+        parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
+        return parameters, value, norm
+
+    return tf.function(step, jit_compile=through_xla(forward)) if compiled else step
+
+
+def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor]:
+    """A function (parameters, inputs, targets) -> loss, without gradients."""
+
+    def evaluate(parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
+        return loss(forward, parameters, inputs, targets)
+
+    return tf.function(evaluate, jit_compile=through_xla(forward)) if compiled else evaluate
+
+
+def predict(forward: Forward, parameters: Parameters, prefix: Tensor, count: int) -> Tensor:
+    """The `count` tokens after the prefix (tokens,): greedy, the lowest index where two are equal."""
+    O, H = logits(forward, parameters, prefix[None], zero_state(parameters, 1))
+    predicted = [_greedy(O)]
+    while len(predicted) < count:
+        O, H = logits(forward, parameters, predicted[-1][None], H)
+        predicted.append(_greedy(O))
+    return tf.concat(predicted, 0)
+
+
+def _greedy(O: Tensor) -> Tensor:
+    # top_k promises the lowest index where two are equal; argmax promises nothing.
+    return tf.math.top_k(O[-1]).indices[:, 0]
+
+
+def zero_state(parameters: Parameters, n: int) -> Tensor:
+    W_hq = parameters["W_hq"]
+    return tf.zeros((n, tf.shape(W_hq)[0]), W_hq.dtype)

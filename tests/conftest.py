@@ -1,0 +1,69 @@
+"""What all tests share: which framework is under test, where results go, and the text."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shared_spec import corpus, language_model
+from shared_spec.corpus import Corpus
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--framework", help="the framework under test in tests/equivalence")
+    parser.addoption("--device", default="cpu", help="the device to run it on")
+
+
+@pytest.fixture(scope="session")
+def framework_name(request: pytest.FixtureRequest) -> str:
+    name = request.config.getoption("--framework")
+    if name is None:
+        raise pytest.UsageError("tests/equivalence needs --framework; run tox -e test-torch or another")
+    return str(name)
+
+
+@pytest.fixture(scope="session")
+def text() -> Corpus:
+    """The text given with ISOGRU_CORPUS, else the built-in one: tests never fetch."""
+    settings = language_model.specification().corpus
+    if path := os.environ.get("ISOGRU_CORPUS"):
+        return corpus.find(settings, path=Path(path))
+    return corpus.built_in(settings, "tests never fetch")
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of results of the test's own; references are shared, since they depend on nothing but the problem."""
+    monkeypatch.setenv(
+        "ISOGRU_REFERENCE", os.environ.get("ISOGRU_REFERENCE") or str(ROOT / "reports/results/reference")
+    )
+    monkeypatch.setenv("ISOGRU_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Runs `python -m ...` from the root of the project, as a user does."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
