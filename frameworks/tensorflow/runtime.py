@@ -11,11 +11,14 @@ import numpy as np
 
 from shared_spec.errors import UserError
 
-# Read once, while TensorFlow is imported, which imports Keras too.
+# Read once, while TensorFlow is imported or first asked for its devices. It imports Keras by itself.
 if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
     raise UserError(f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}; set it to tensorflow, or unset it")
-# Below 3, oneDNN reports every type that it leaves to Eigen, as an error. Its greeting comes before this is read.
+# Below 3, oneDNN reports as an error every type that it leaves to Eigen. Its greeting comes before this is read.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if folder := os.environ.get("ISOGRU_COMPILE_CACHE"):
+    # Changes no number: XLA's programs of earlier processes, each taken only for the text that it was made from.
+    os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory='{folder}' {os.environ.get('TF_XLA_FLAGS', '')}"
 
 import keras
 import tensorflow as tf
@@ -24,7 +27,6 @@ import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled
 from tensorflow.python.util._pywrap_util_port import IsMklEnabled
 
-XLA_FLAGS = os.environ.get("TF_XLA_FLAGS", "")
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 
@@ -45,9 +47,6 @@ def setup(*, device: str = "cpu", threads: int | None = None) -> None:
         raise UserError("tensorflow takes a device and threads only before it has computed anything") from error
     tf.config.experimental.enable_op_determinism()
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    if folder := os.environ.get("ISOGRU_COMPILE_CACHE"):
-        # Changes no number: an earlier process's programs, taken where XLA is given the very same text.
-        os.environ["TF_XLA_FLAGS"] = f"{XLA_FLAGS} --tf_xla_persistent_cache_directory='{folder}'"
     # It warns where one function meets many shapes, which is what a catalogue of cases is.
     tf.get_logger().setLevel("ERROR")
 

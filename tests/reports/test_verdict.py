@@ -1,0 +1,230 @@
+"""The referee: what is right is equal, what is wrong is not, and each is told in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reports import reference, verdict
+from reports.reference import Reference
+from shared_spec import cases, oracle
+from shared_spec.cells import cell
+from shared_spec.errors import UserError
+from shared_spec.interchange import Case, Origin, Result
+
+GATED = ("gru", "gru_reset_after")
+MUTANT_CASES = ("ordinary", "large_weights", "zero_start", "long")
+
+
+@pytest.fixture(autouse=True)
+def _own_results(results):
+    """References made by these tests stay out of the user's results."""
+
+
+def result_of(case, arrays, dtype="float32", **changes):
+    u = {"float32": 2.0**-24, "float64": 2.0**-53}[dtype]
+    known = Origin(case.name, case.digest, case.cell.name, case.cell.digest, "mutant", "m", "scratch", dtype, "cpu", u)
+    return Result(replace(known, **changes), {name: a.astype(dtype) for name, a in arrays.items()})
+
+
+def judge(case, arrays, dtype="float32", **changes):
+    return verdict.judge(case, result_of(case, arrays, dtype, **changes), reference.get(case, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["gru-ordinary", "gru_reset_after-large_weights", "rnn-wide", "gru-saturated"])
+def test_the_oracle_itself_is_equal(name, dtype):
+    case = cases.build(name)
+    found = judge(case, oracle.run(case.cell, case.arrays, dtype=dtype), dtype)
+    assert found.verdict == "equal", found.worst_finding.sentence(found.origin)
+    assert {f.quantity for f in found.findings} >= {"H", "final", "grad.X", "grad.H0", "grad.W_hh"}
+
+
+def changed(case, **arrays):
+    return {**case.arrays, **arrays}
+
+
+def hard(name, x):
+    """Keras's hard sigmoid of old in place of the sigmoid."""
+    return np.tanh(x) if name == "tanh" else np.clip(0.2 * x + 0.5, 0, 1)
+
+
+def mutants(case):
+    """Small, named ways of being wrong: what each gives for a GRU case."""
+    a = case.arrays
+
+    def of(**arrays):
+        return oracle.run(case.cell, changed(case, **arrays), dtype="float32")
+
+    right = of()
+    marked = (np.arange(right["H"].size) == 5).reshape(right["H"].shape)
+    steps = [of(X=a["X"][t : t + 1], dH=a["dH"][t : t + 1])["H"] for t in range(len(a["X"]))]
+    reversed_in_time = of(X=a["X"][::-1])
+    yield "gates swapped in W", of(W_xz=a["W_xr"], W_xr=a["W_xz"], W_hz=a["W_hr"], W_hr=a["W_hz"])
+    yield "gates swapped in b", of(b_z=a["b_r"], b_r=a["b_z"])
+    yield "update gate turned round", of(W_xz=-a["W_xz"], W_hz=-a["W_hz"], b_z=-a["b_z"])
+    yield "W_hh transposed", of(W_hh=a["W_hh"].T)
+    yield "W_hh zeroed", of(W_hh=0 * a["W_hh"])
+    yield "bias dropped", of(b_h=0 * a["b_h"])
+    yield "bias doubled", of(b_z=2 * a["b_z"])
+    if a["H0"].any():
+        yield "start state ignored", of(H0=0 * a["H0"])
+    yield "time reversed", {**reversed_in_time, "H": reversed_in_time["H"][::-1]}
+    yield "state not carried", {**right, "H": np.concatenate(steps), "final": steps[-1][0]}
+    yield "a lower precision", of(**{name: array.astype(np.float16) for name, array in a.items()})
+    yield "one element off by a thousandth", {**right, "H": right["H"] + 1e-3 * marked}
+    yield "a gradient left out", {**right, "grad.b_r": 0 * right["grad.b_r"]}
+    yield "a gradient twice", {**right, "grad.W_xz": 2 * right["grad.W_xz"]}
+    yield "the final state is the one before", {**right, "final": right["H"][-2]}
+    yield "not a number", {**right, "H": np.where(marked, np.nan, right["H"])}
+    yield "infinite gradient", {**right, "grad.H0": np.full_like(right["grad.H0"], np.inf)}
+
+
+@pytest.mark.parametrize("entry", MUTANT_CASES)
+@pytest.mark.parametrize("name", GATED)
+def test_mutants_are_different(name, entry):
+    case = cases.build(f"{name}-{entry}")
+    killed = {label: judge(case, arrays).verdict for label, arrays in mutants(case)}
+    assert len(killed) >= 15
+    assert set(killed.values()) == {"different"}, {k: v for k, v in killed.items() if v != "different"}
+
+
+def test_hard_sigmoid_is_different(monkeypatch):
+    case = cases.build("gru-ordinary")
+    known = reference.get(case, "float32")
+    monkeypatch.setattr(oracle.PLAIN, "function", hard)
+    arrays = oracle.run(case.cell, case.arrays, dtype="float32")
+    monkeypatch.undo()
+    assert verdict.judge(case, result_of(case, arrays), known).verdict == "different"
+
+
+def test_float32_under_a_float64_label_is_different():
+    case = cases.build("gru-ordinary")
+    assert judge(case, oracle.run(case.cell, case.arrays, dtype="float32"), "float64").verdict == "different"
+
+
+def test_a_measured_coarser_unit_roundoff_widens_the_bound_but_not_the_twins():
+    case = cases.build("gru-ordinary")
+    arrays = oracle.run(case.cell, case.arrays, dtype="float32")
+    off = {**arrays, "H": arrays["H"] * (1 + 2.0**-12), "final": arrays["final"] * (1 + 2.0**-12)}
+    assert judge(case, off).verdict == "different"
+    states = {f.quantity: f.verdict for f in judge(case, off, unit_roundoff=2.0**-11).findings}
+    assert (states["H"], states["final"]) == ("suspect", "suspect")
+
+
+@pytest.mark.parametrize("name", GATED)
+def test_the_other_reset_placement_is_different_by_far(name):
+    other = {"gru": "gru_reset_after", "gru_reset_after": "gru"}[name]
+    case = cases.build("gru-ordinary" if name == "gru" else "gru_reset_after-no_inner_bias")
+    result = result_of(case, oracle.run(case.cell, case.arrays, dtype="float32"))
+    held, claimed = verdict.claim(case, result, cell(other))
+    found = verdict.judge(held, claimed, reference.get(held, "float32"))
+    assert found.verdict == "different"
+    assert next(f.ratio for f in found.findings if f.quantity == "H") > 100
+    assert f"[{other} · mutant/m · float32 · cpu]" in found.worst_finding.sentence(found.origin)
+
+
+def test_a_claim_that_says_nothing_is_refused():
+    case = cases.build("gru_reset_after-ordinary")
+    with pytest.raises(UserError, match="has b_hh not zero, and gru has no b_hh"):
+        verdict.claiming(case, cell("gru"))
+
+
+def test_the_worst_element_is_named():
+    case = cases.build("gru-ordinary")
+    arrays = oracle.run(case.cell, case.arrays, dtype="float32")
+    arrays["H"][5, 2, 1] += 0.25
+    finding = judge(case, arrays).worst_finding
+    assert (finding.quantity, finding.index, finding.basis) == ("H", (5, 2, 1), "step")
+    assert finding.difference == pytest.approx(0.25, rel=1e-3)
+    sentence = finding.sentence(result_of(case, arrays).origin)
+    assert sentence.startswith("H[5,2,1] = ")
+    assert sentence.endswith("[gru · mutant/m · float32 · cpu]")
+    assert "(2.5e-01 off, bound " in sentence
+
+
+def scale(stray, truth=1.0):
+    return Reference({"grad.b": np.array([truth])}, {"grad.b": np.array([stray])}, frozenset())
+
+
+@pytest.mark.parametrize(("off", "expected"), [(0.9, "equal"), (1.1, "suspect"), (99, "suspect"), (101, "different")])
+def test_three_verdicts(off, expected):
+    stray = 1e-6
+    case = cases.build("gru-ordinary")
+    value = np.array([1.0 + off * verdict.TWIN_MULTIPLE * stray])
+    origin = result_of(case, {}).origin
+    assert verdict.judge(case, Result(origin, {"grad.b": value}), scale(stray)).verdict == expected
+
+
+def test_nothing_is_allowed_where_nothing_can_round():
+    case = cases.build("gru-ordinary")
+    origin = result_of(case, {}).origin
+    for value, expected in ((0.0, "equal"), (1e-30, "different")):
+        found = verdict.judge(case, Result(origin, {"grad.b": np.array([value])}), scale(0.0, truth=0.0))
+        assert found.verdict == expected
+
+
+def test_texts():
+    case = cases.build("gru-ordinary")
+    known = Reference({"text": np.array([2, 3])}, {}, frozenset({(2, 3), (2, 4)}))
+    origin = result_of(case, {}).origin
+    for text, expected in (([2, 3], "equal"), ([2, 4], "equal"), ([3, 3], "different")):
+        assert verdict.judge(case, Result(origin, {"text": np.array(text)}), known).verdict == expected
+
+
+def test_differences():
+    a, b = np.float32([1.0, 0.0]), np.float32([1.0, 0.0])
+    assert verdict.differences(a, b) == {"absolute": 0.0, "relative": 0.0, "ulp": 0.0}
+    b = np.nextafter(a, np.float32(2))
+    found = verdict.differences(a[:1], b[:1])
+    assert found["ulp"] == 1.0
+    assert found["absolute"] == pytest.approx(2.0**-23)
+    assert verdict.differences(np.array([np.nan]), np.array([1.0]))["absolute"] == np.inf
+
+
+def test_scales_are_pooled():
+    truth = np.zeros((3, 2, 2))
+    twin = truth.copy()
+    twin[1, 0, 1] = 1e-9
+    pooled = reference.pooled_stray("H", truth, [twin, truth], 1e-16)
+    assert pooled.shape == (3, 1, 1)
+    assert pooled.ravel().tolist() == [0.0, 1e-9, 0.0]
+    curve = reference.pooled_stray("loss", np.zeros(4), [np.array([0, 2e-9, 1e-9, 3e-9])], 1e-16)
+    assert curve.tolist() == [0.0, 2e-9, 2e-9, 3e-9]
+    assert reference.pooled_stray("grad.b", np.array([4.0]), [np.array([4.0])], 0.25).tolist() == [1.0]
+
+
+def test_a_reference_is_kept_and_mended(results, monkeypatch):
+    monkeypatch.setenv("ISOGRU_REFERENCE", str(results))
+    case = cases.build("rnn-one_unit")
+    first = reference.get(case, "float32")
+    (kept,) = results.iterdir()
+    kept.write_bytes(b"damaged")
+    again = reference.get(case, "float32")
+    assert (again.oracle["H"] == first.oracle["H"]).all()
+    monkeypatch.setattr(reference, "_make", None)
+    assert (reference.get(case, "float32").stray["H"] == first.stray["H"]).all()
+
+
+def test_references_made_side_by_side_are_the_same(results, monkeypatch):
+    wanted = [
+        (cases.build(name), dtype) for name in ("rnn-one_unit", "rnn-one_step") for dtype in ("float32", "float64")
+    ]
+    known = [reference.get(case, dtype) for case, dtype in wanted]
+    monkeypatch.setenv("ISOGRU_REFERENCE", str(results))
+    reference.prepare(wanted, processes=2)
+    assert len(list(results.glob("*.safetensors"))) == 4
+    for (case, dtype), one in zip(wanted, known, strict=True):
+        other = reference.get(case, dtype)
+        assert all((other.oracle[name] == array).all() for name, array in one.oracle.items())
+        assert all((other.stray[name] == array).all() for name, array in one.stray.items())
+
+
+def test_a_case_without_cotangents_is_judged_by_its_states():
+    case = cases.build("gru-ordinary")
+    bare = Case(case.name, case.cell, {name: a for name, a in case.arrays.items() if name != "dH"})
+    found = judge(bare, oracle.run(bare.cell, bare.arrays, dtype="float32"))
+    assert [f.quantity for f in found.findings] == ["H", "final"]
+    assert found.verdict == "equal"
