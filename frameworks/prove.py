@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from shared_spec import store
 from shared_spec.errors import UserError
@@ -31,6 +31,14 @@ class Tally:
     done: int = 0
     failed: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: collections.defaultdict(float))
+
+    def note(self, stem: str, seconds: float, failed: str) -> None:
+        """One job more, by its stem, with its last words where it failed."""
+        _, implementation, dtype, _ = stem.split(".")
+        self.seconds[f"{implementation} {dtype}"] += seconds
+        self.done += 1
+        if failed:
+            self.failed.append(f"{stem}: {failed}")
 
 
 def supervise(framework: str, arguments: list[str]) -> Tally:
@@ -56,18 +64,18 @@ def supervise(framework: str, arguments: list[str]) -> Tally:
                 break
             if job is None:
                 store.save_manifest(Manifest(framework, failure=words))
-                tally.failed.append(f"{framework}: {words}")
+                tally.failed.append(words)
                 break
             index, stem = job
             case, implementation, dtype, device = stem.split(".")
             store.save_failure(Job(framework, case, implementation, dtype, device), words)
-            tally.failed.append(f"{framework}/{stem}: {words}")
+            tally.failed.append(f"{stem}: {words}")
             first = index + 1
     return tally
 
 
 def _one_worker(
-    framework: str, arguments: list[str], tally: Tally, progress: Progress, bar: object
+    framework: str, arguments: list[str], tally: Tally, progress: Progress, bar: TaskID
 ) -> tuple[int | None, tuple[int, str] | None, str]:
     """One worker from start to end: the number of jobs, the job it died in, its last words ("" for a good end)."""
     command = [sys.executable, "-m", "frameworks", framework, "work", *arguments]
@@ -76,31 +84,27 @@ def _one_worker(
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         # What the worker prints is kept, not shown: frameworks chatter, and only last words are of use.
-        process = subprocess.Popen(
+        with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=_environment()
-        )
-        try:
-            assert process.stdout is not None
-            for text in process.stdout:
-                line = json.loads(text)
-                if "plan" in line:
-                    total = line["plan"]
-                    progress.update(bar, total=total)  # type: ignore[arg-type]
-                elif "begin" in line:
-                    current = (line["begin"], line["job"])
-                    progress.update(bar, completed=line["begin"], description=line["job"])  # type: ignore[arg-type]
-                    began = time.perf_counter()
-                elif "end" in line and current is not None:
-                    _, implementation, dtype, _ = current[1].split(".")
-                    tally.seconds[f"{implementation} {dtype}"] += time.perf_counter() - began
-                    tally.done += 1
-                    if line["failed"]:
-                        tally.failed.append(f"{framework}/{current[1]}: {line['failed']}")
-                    current = None
-            status = process.wait()
-        finally:
-            process.kill()
-            process.wait()
+        ) as process:
+            try:
+                assert process.stdout is not None
+                for text in process.stdout:
+                    line = json.loads(text)
+                    if "plan" in line:
+                        total = line["plan"]
+                        progress.update(bar, total=total)
+                    elif "begin" in line:
+                        current = (line["begin"], line["job"])
+                        progress.update(bar, completed=line["begin"], description=line["job"])
+                        began = time.perf_counter()
+                    elif "end" in line and current is not None:
+                        tally.note(current[1], time.perf_counter() - began, line["failed"])
+                        current = None
+            except BaseException:
+                process.kill()
+                raise
+        status = process.returncode
         errors.seek(0)
         printed = [line.rstrip() for line in errors if line.strip()]
     if status == 0:

@@ -67,7 +67,8 @@ SHORT_STARTS = {
     "gru_reset_after": "uniform",
     "gru_reset_only": "gaussian",
     "gru_update_only": "uniform",
-    "rnn": "uniform",
+    # From a uniform start this one is chaotic within 20 steps on some texts: its own twins part.
+    "rnn": "gaussian",
 }
 
 

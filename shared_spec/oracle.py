@@ -56,6 +56,7 @@ class Unrolled:
     ) -> None:
         self._pullbacks = []
         self._wanted = {*wanted, "H"}
+        self._arithmetic = arithmetic
         self.H = np.empty((len(X), *H0.shape), H0.dtype)
         state = H0
         for t, X_t in enumerate(X):
@@ -67,15 +68,18 @@ class Unrolled:
         """From dH (T, n, h), the cotangent of every state, to the gradients of the wanted names; of X over all T,
         and "H0" for the start state.
         """
-        total: dict[str, Array] = {}
         dX = []
+        parts: dict[str, list[Array]] = {name: [] for name in self._wanted - {"X", "H"}}
         carried = np.zeros_like(dH[0])
         for d, pull in zip(dH[::-1], self._pullbacks[::-1], strict=True):
             gradients = pull(carried + d)
             carried = gradients.pop("H")
             if "X" in gradients:
                 dX.append(gradients.pop("X"))
-            total = {name: total[name] + g if name in total else g for name, g in gradients.items()}
+            for name, gradient_of_step in gradients.items():
+                parts[name].append(gradient_of_step)
+        rows = dH.shape[0] * dH.shape[1]
+        total = {name: self._arithmetic.accumulated(each, rows) for name, each in parts.items()}
         if dX:
             total["X"] = np.stack(dX[::-1])
         return {**total, "H0": carried}

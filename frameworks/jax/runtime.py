@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import flax
 import jax
-import jax.numpy as jnp
 import jaxlib
 import numpy as np
 import optax
@@ -52,7 +51,8 @@ def devices() -> list[str]:
 
 def tensor(values: np.ndarray, *, dtype: str, device: str = "cpu") -> jax.Array:
     """NumPy to JAX; `dtype` is "float32", "float64" or "int32"."""
-    return jnp.array(values, dtype=dtype, device=jax.devices(device)[0])
+    # jnp.array would compile a copy for every new shape. NumPy's: device_put may share memory with what it is given.
+    return jax.device_put(np.array(values, dtype), jax.devices(device)[0])
 
 
 def to_numpy(values: jax.Array) -> np.ndarray:

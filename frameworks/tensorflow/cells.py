@@ -91,11 +91,11 @@ def _scan(step: Callable[..., Tensor]) -> Forward:
 COMPILERS = {"compiled": compiled, "compiled-xla": compiled_xla}
 
 
-def through_xla(forward: Forward) -> bool:
+def _through_xla(forward: Forward) -> bool:
     return getattr(forward, "through_xla", False)
 
 
-def with_its_forward(function: Callable[..., Any]) -> Callable[..., Any]:
+def _with_its_forward(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of a forward and tensors, through XLA where its forward is. What a loop keeps for its gradient
     cannot leave XLA ("TensorList crossing the XLA/TF boundary"), so that the tape must be in there with it.
     """
@@ -103,12 +103,12 @@ def with_its_forward(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(forward: Forward, *tensors: Any) -> Any:
-        return (in_xla if through_xla(forward) else function)(forward, *tensors)
+        return (in_xla if _through_xla(forward) else function)(forward, *tensors)
 
     return call
 
 
-@with_its_forward
+@_with_its_forward
 def gradients(
     forward: Forward, X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -117,4 +117,4 @@ def gradients(
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         H, final = forward(X, H0, parameters)
-    return H, final, tape.gradient(H, inputs, dH)
+    return H, final, tape.gradient(H, inputs, dH, unconnected_gradients="zero")

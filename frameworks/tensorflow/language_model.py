@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 from tensorflow import Tensor
 
-from frameworks.tensorflow.cells import Forward, through_xla, with_its_forward
+from frameworks.tensorflow.cells import Forward, _through_xla, _with_its_forward
 
 Parameters = Mapping[str, Tensor]
 OUTPUT = ("W_hq", "b_q")
@@ -29,7 +29,7 @@ def loss(forward: Forward, parameters: Parameters, inputs: Tensor, targets: Tens
     return tf.reduce_mean(tf.reduce_mean(of_each, axis=1))
 
 
-@with_its_forward
+@_with_its_forward
 def loss_and_gradients(
     forward: Forward, parameters: Parameters, inputs: Tensor, targets: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -37,7 +37,7 @@ def loss_and_gradients(
     with tf.GradientTape() as tape:
         tape.watch(parameters)
         value = loss(forward, parameters, inputs, targets)
-    return value, tape.gradient(value, parameters)
+    return value, tape.gradient(value, parameters, unconnected_gradients="zero")
 
 
 def sgd(
@@ -59,7 +59,7 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
         parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
         return parameters, value, norm
 
-    return tf.function(step, jit_compile=through_xla(forward)) if compiled else step
+    return tf.function(step, jit_compile=_through_xla(forward)) if compiled else step
 
 
 def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor]:
@@ -68,7 +68,7 @@ def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor
     def evaluate(parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
         return loss(forward, parameters, inputs, targets)
 
-    return tf.function(evaluate, jit_compile=through_xla(forward)) if compiled else evaluate
+    return tf.function(evaluate, jit_compile=_through_xla(forward)) if compiled else evaluate
 
 
 def predict(forward: Forward, parameters: Parameters, prefix: Tensor, count: int) -> Tensor:

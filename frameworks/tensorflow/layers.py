@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 
+import keras
 import tensorflow as tf
 from tensorflow import Tensor
 
 from frameworks.tensorflow.cells import Forward
-from frameworks.tensorflow.runtime import keras
 from shared_spec.layouts import ZERO, Layout, layout
 
 

@@ -83,7 +83,7 @@ def switches() -> Mapping[str, str]:
         "tf32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
         # Other kernels for products in a graph: they round differently, with the same precision.
         "onednn": str(IsMklEnabled()),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
     }
 
 

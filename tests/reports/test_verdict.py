@@ -172,6 +172,8 @@ def test_texts():
     origin = result_of(case, {}).origin
     for text, expected in (([2, 3], "equal"), ([2, 4], "equal"), ([3, 3], "different")):
         assert verdict.judge(case, Result(origin, {"text": np.array(text)}), known).verdict == expected
+    undetermined = replace(known, texts=frozenset({(2, 3), (2, 4), (5, 5)}))
+    assert verdict.judge(case, Result(origin, {"text": np.array([3, 3])}), undetermined).verdict == "equal"
 
 
 def test_differences():
@@ -218,8 +220,11 @@ def test_references_made_side_by_side_are_the_same(results, monkeypatch):
     assert len(list(results.glob("*.safetensors"))) == 4
     for (case, dtype), one in zip(wanted, known, strict=True):
         other = reference.get(case, dtype)
-        assert all((other.oracle[name] == array).all() for name, array in one.oracle.items())
-        assert all((other.stray[name] == array).all() for name, array in one.stray.items())
+        # Another number of threads may sum in another order.
+        for name, array in one.oracle.items():
+            np.testing.assert_allclose(other.oracle[name], array, rtol=1e-13, atol=1e-15)
+        for name, array in one.stray.items():
+            np.testing.assert_allclose(other.stray[name], array, rtol=0.5, atol=1e-15)
 
 
 def test_a_case_without_cotangents_is_judged_by_its_states():

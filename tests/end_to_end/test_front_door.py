@@ -1,0 +1,72 @@
+"""The front door: what the README tells a newcomer to type, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import frameworks
+from shared_spec.cells import cells
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def front_door():
+    """tox with all four frameworks, in an order that is not the project's own."""
+    command = [sys.executable, "-m", "tox", "run", "-e", "mxnet,torch,tensorflow,jax"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
+
+
+def test_every_implementation_is_equal_to_the_cell_that_it_claims(front_door):
+    assert front_door.returncode == 0, (front_door.stdout + front_door.stderr)[-4000:]
+    report = json.loads((ROOT / "reports/site/report.json").read_text())
+    assert {f["name"]: f["status"] for f in report["frameworks"]} == dict.fromkeys(frameworks.NAMES, "present")
+    not_equal = [row["sentence"] or row["why"] for row in report["results"] if row["status"] != "equal"]
+    assert not_equal == []
+    there = {(i["framework"], i["lane"], i["cell"]) for i in report["implementations"]}
+    assert {(f, "scratch", c) for f in frameworks.NAMES for c in cells()} <= there
+    unavailable = {f["name"] for f in report["frameworks"] if f["unavailable"]}
+    assert {(f, "compiled", c) for f in set(frameworks.NAMES) - unavailable for c in cells()} <= there
+    assert {(f, "native", "gru_reset_after") for f in frameworks.NAMES} <= there
+    assert ("tensorflow", "native", "gru") in there
+
+
+def test_trainings_agree_between_frameworks(front_door):
+    report = json.loads((ROOT / "reports/site/report.json").read_text())
+    trainings = {t["case"]: t for t in report["training"] if t["dtype"] == "float64"}
+    assert {f"short-training-{name}" for name in cells()} <= set(trainings)
+    for name in cells():
+        training = trainings[f"short-training-{name}"]
+        assert {run["label"].split("/")[0] for run in training["runs"]} == set(frameworks.NAMES)
+        assert training["digits_between_frameworks"] >= 9
+        assert training["same_text"]
+
+
+def test_every_two_frameworks_are_compared(front_door):
+    report = json.loads((ROOT / "reports/site/report.json").read_text())
+    pairs = {frozenset(p[side].split("/")[0] for side in "ab") for p in report["pairs"]}
+    assert len(pairs) == 6
+
+
+def test_the_path_of_the_report_is_the_last_thing_said(front_door):
+    said = [line for line in front_door.stdout.splitlines() if line.startswith("report: ")]
+    assert len(said) == 4
+    page = Path(said[-1].removeprefix("report: "))
+    assert page == ROOT / "reports/site/index.html"
+    assert "<h1>" in page.read_text()
+
+
+def test_the_readme_and_continuous_integration_say_the_same():
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^    (python3\.11 .*tox.*)$", readme, re.M)
+    assert commands[0].endswith("tox -e torch,jax")
+    assert commands[1].endswith("/tox")
+    marked = re.search(r"<!-- test -->\n    (.*)\n", readme)
+    assert marked is not None
+    assert marked.group(1) == commands[1]

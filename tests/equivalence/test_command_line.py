@@ -1,0 +1,128 @@
+"""The command lines of the contracts, as a user types them, where the framework under test is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+import frameworks
+from frameworks import prove
+from shared_spec import store
+from shared_spec.store import Job
+
+
+@pytest.fixture(autouse=True)
+def _own_results(results):
+    """The commands write to a folder of the test's own."""
+
+
+def test_from_a_case_to_a_verdict(framework_name, command, tmp_path):
+    case, result, oracle = (str(tmp_path / f"{name}.safetensors") for name in ("case", "result", "oracle"))
+    assert command("shared_spec", "case", "gru_reset_after-no_inner_bias", "-o", case).returncode == 0
+    assert command("shared_spec", "run", case, "-o", oracle).returncode == 0
+    done = command("frameworks", framework_name, "run", case, "--implementation", "native", "-o", result)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    judged = command("reports", "verdict", case, result, oracle)
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert judged.stdout.count("✓ equal: ") == 2
+    as_json = json.loads(command("reports", "verdict", case, result, "--json").stdout)
+    assert as_json[0]["verdict"] == "equal"
+    claimed = command("reports", "verdict", case, result, "--claim", "gru")
+    assert claimed.returncode == 1
+    assert "✗ different: " in claimed.stdout
+    assert "should be" in claimed.stdout
+
+
+def test_list(framework_name, command):
+    rows = json.loads(command("frameworks", framework_name, "list", "--json").stdout)
+    assert all(set(row) == {"name", "cell", "lane", "dtypes", "available", "reason"} for row in rows)
+    assert {row["lane"] for row in rows} == {"scratch", "compiled", "native"}
+    shown = command("frameworks", framework_name, "list").stdout
+    assert len(shown.splitlines()) == len(rows)
+
+
+def test_requests_that_are_wrong(framework_name, command, tmp_path):
+    case = str(tmp_path / "case.safetensors")
+    out = tmp_path / "out.safetensors"
+    command("shared_spec", "case", "gru-ordinary", "-o", case)
+    other = next(name for name in frameworks.NAMES if name != framework_name)
+    for arguments, said in (
+        ((framework_name, "run", case, "--implementation", "cudnn"), "has no implementation 'cudnn' of gru"),
+        ((framework_name, "run", case, "--dtype", "float16"), "no dtype 'float16'; the dtypes are float32, float64"),
+        ((framework_name, "run", case, "--device", "tpu"), f"{framework_name} has no device 'tpu' here; it has cpu"),
+        (("caffe", "run", case), "no framework 'caffe'; the frameworks are torch, tensorflow, jax, mxnet"),
+        ((other, "run", case), f"framework {other} asked for but not importable here; run tox -e {other}"),
+        ((framework_name, "run", str(tmp_path / "none")), "no such file"),
+    ):
+        done = command("frameworks", *arguments, "-o", str(out))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert said in done.stderr
+        assert not out.exists()
+
+
+def test_prove_and_the_report(framework_name, command, tmp_path):
+    chosen = ("--case", "gru-ordinary", "--case", "rnn-one_unit", "--implementation", "scratch")
+    done = command("frameworks", framework_name, "prove", *chosen)
+    assert done.returncode == 0, done.stderr
+    assert f"{framework_name}: 4 results" in done.stdout
+    site = command("reports", "site", "--framework", framework_name, "-o", str(tmp_path / "site"))
+    assert site.returncode == 0, site.stdout
+    assert f"{framework_name}: all 4 results are equal to the cells that they claim." in site.stdout
+    assert (tmp_path / "site" / "index.html").exists()
+    wrong = command("frameworks", framework_name, "prove", "--implementation", "cudnn")
+    assert (wrong.returncode, "has no implementation 'cudnn'" in wrong.stderr) == (2, True)
+
+
+CRASHES = """
+import os, signal, sys
+from pathlib import Path
+import frameworks.{name}.cells as cells
+from frameworks import __main__ as main
+
+right = cells.CELLS["rnn"]
+def crashing(*args, **kwargs):
+    if {how!r} == "signal":
+        print("last words of the crash", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise ValueError("a message of its own")
+cells.CELLS["rnn"] = crashing
+main.app([*sys.argv[1:]][1:2] + [sys.argv[1]] + sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "words"), [("signal", "ended by SIGKILL: "), ("raise", "ValueError: a message of its own")]
+)
+def test_a_crash_leaves_a_record_and_does_not_stop_the_others(framework_name, monkeypatch, how, words):
+    """The worker is started with a cell that crashes; the jobs before and after it are done all the same. Killed, not
+    SIGSEGV: MXNet catches that one.
+    """
+    real = prove.subprocess.Popen
+
+    def with_a_crash(command, **options):
+        assert command[1:3] == ["-m", "frameworks"]
+        return real([sys.executable, "-c", CRASHES.format(name=framework_name, how=how), *command[3:]], **options)
+
+    monkeypatch.setattr(prove.subprocess, "Popen", with_a_crash)
+    arguments = ["--case", "rnn-ordinary", "--case", "gru-ordinary", "--case", "gru_update_only-ordinary"]
+    arguments += ["--implementation", "scratch", "--dtype", "float32"]
+    if path := os.environ.get("ISOGRU_CORPUS"):
+        arguments += ["--corpus", path]
+    tally = prove.supervise(framework_name, arguments)
+    assert len(tally.failed) == 1
+    jobs = {
+        cell: Job(framework_name, f"{cell}-ordinary", "scratch", "float32", "cpu")
+        for cell in ("rnn", "gru", "gru_update_only")
+    }
+    assert store.read_failure(jobs["rnn"]).startswith(words)
+    if how == "signal":
+        assert "last words of the crash" in store.read_failure(jobs["rnn"])
+        assert signal.SIGKILL.name in tally.failed[0]
+    assert not jobs["rnn"].result_file.exists()
+    assert jobs["gru"].result_file.exists()
+    assert jobs["gru_update_only"].result_file.exists()
+    assert len(store.read_manifest(framework_name).jobs) == 3

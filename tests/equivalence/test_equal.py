@@ -1,0 +1,189 @@
+"""Every implementation of the framework under test is equal to the cell that it claims, and to no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from frameworks import probe
+from frameworks.protocol import find, implementations
+from frameworks.run import run
+from reports import reference, verdict
+from shared_spec import cases, language_model
+from shared_spec.cells import cell, cells
+from shared_spec.errors import UserError
+from shared_spec.interchange import DTYPES, TrainingCase, check_result
+
+UNAVAILABLE = {("torch", "compiled"): "C++ compiler"}
+NATIVE = {
+    "torch": {"gru_reset_after", "rnn"},
+    "tensorflow": {"gru", "gru_reset_after", "rnn"},
+    "jax": {"gru_reset_after", "rnn"},
+    "mxnet": {"gru_reset_after", "rnn"},
+}
+OTHER = {"gru": "gru_reset_after", "gru_reset_after": "gru"}
+
+
+@pytest.fixture(autouse=True)
+def _own_results(results):
+    """References are shared, results are the test's own."""
+
+
+def judged(framework, implementation, case, dtype, device):
+    result = run(framework, implementation, case, dtype=dtype, device=device)
+    check_result(Path(case.name), result, case)
+    return verdict.judge(case, result, reference.get(case, dtype))
+
+
+def assert_equal(found):
+    worst = found.worst_finding
+    assert found.verdict == "equal", worst.sentence(found.origin)
+    assert worst.ratio <= 1
+
+
+def available(framework, cell_name):
+    return [i for i in implementations(framework) if i.cell == cell_name and not i.reason]
+
+
+def test_what_there_is(framework):
+    everything = implementations(framework)
+    by_lane = {lane: {i.cell for i in everything if i.lane == lane} for lane in ("scratch", "compiled", "native")}
+    assert by_lane["scratch"] == by_lane["compiled"] == set(cells())
+    assert by_lane["native"] == NATIVE[framework.name]
+    for implementation in everything:
+        if implementation.reason:
+            assert UNAVAILABLE[framework.name, implementation.name] in implementation.reason
+        elif implementation.lane != "native":
+            assert implementation.dtypes == DTYPES
+
+
+def test_the_folder_imports_the_real_framework(framework):
+    module = {"torch": "torch", "tensorflow": "tf", "jax": "jax", "mxnet": "np"}[framework.name]
+    real = getattr(framework.cells, module)
+    assert "site-packages" in real.__file__
+    assert Path(framework.cells.__file__).parts[-3:] == ("frameworks", framework.name, "cells.py")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", cases.cell_case_names())
+def test_states_and_gradients(framework, name, dtype, device):
+    case = cases.build(name)
+    run_here = [
+        i
+        for i in available(framework, case.cell.name)
+        if dtype in i.dtypes and (not i.compiled or cases.is_compiled(name))
+    ]
+    assert run_here
+    for implementation in run_here:
+        assert_equal(judged(framework, implementation, case, dtype, device))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", cases.training_case_names())
+def test_short_training(framework, name, dtype, device, text):
+    """Loss, gradients, weights after 1 and 20 steps, perplexities, and the text, in every lane."""
+    case = cases.build(name, text)
+    for implementation in available(framework, case.cell.name):
+        if dtype in implementation.dtypes:
+            assert_equal(judged(framework, implementation, case, dtype, device))
+
+
+def test_a_training_on_which_clipping_acts(framework, device, text):
+    sizes = {"num_hiddens": 8, "num_steps": 12, "num_train": 200, "num_val": 40, "batch_size": 64, "epochs": 3}
+    recipe = language_model.recipe("rnn", start="uniform", lr=8.0, **sizes)
+    case = TrainingCase("short-training-rnn", language_model.problem(recipe, text))
+    known = reference.get(case, "float64")
+    assert (known.oracle["norm"] > 1).sum() >= 2
+    for implementation in available(framework, "rnn"):
+        if "float64" in implementation.dtypes:
+            assert_equal(judged(framework, implementation, case, "float64", device))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["gru", "gru_reset_after"])
+def test_the_other_reset_placement_is_different(framework, name, dtype, device):
+    case = cases.build("gru-ordinary" if name == "gru" else "gru_reset_after-no_inner_bias")
+    for implementation in available(framework, name):
+        if dtype not in implementation.dtypes or implementation.lane == "compiled":
+            continue
+        result = run(framework, implementation, case, dtype=dtype, device=device)
+        held, claimed = verdict.claim(case, result, cell(OTHER[name]))
+        found = verdict.judge(held, claimed, reference.get(held, dtype))
+        assert found.verdict == "different"
+        assert {f.quantity: f.ratio for f in found.findings}["H"] > 100
+
+
+def without_a_term(step, left_out):
+    """The step with one parameter taken for zero: a term of its equations is gone."""
+
+    def wrong(X, H, **parameters):
+        parameters[left_out] = 0 * parameters[left_out]
+        return step(X, H, **parameters)
+
+    return wrong
+
+
+@pytest.mark.parametrize(("name", "left_out"), [(c, p) for c in cells() for p in cell(c).parameters])
+def test_any_term_left_out_is_seen(framework, name, left_out, device):
+    case = cases.build(f"{name}-zero_start")
+    right = find(framework, "scratch", name, "float64")
+    wrong = replace(right, build=lambda: framework.cells.unroll(without_a_term(framework.cells.CELLS[name], left_out)))
+    found = judged(framework, wrong, case, "float64", device)
+    assert found.verdict == "different"
+    assert f"{framework.name}/scratch" in found.worst_finding.sentence(found.origin)
+
+
+def test_the_precision_delivered_is_measured(framework, device):
+    for name in ("gru", "rnn"):
+        forward = find(framework, "scratch", name, "float32").build()
+        for dtype, u in (("float32", 2.0**-24), ("float64", 2.0**-53)):
+            assert probe.measure(framework, forward, cell(name), dtype=dtype, device=device) == u
+
+
+def test_a_float64_that_is_float32_is_an_error(framework, device):
+    right = find(framework, "scratch", "gru", "float64").build()
+
+    def lying(X, H0, parameters):
+        low = [
+            framework.runtime.tensor(framework.runtime.to_numpy(a), dtype="float32", device=device)
+            for a in (X, H0, *parameters.values())
+        ]
+        H, final = right(low[0], low[1], dict(zip(parameters, low[2:], strict=True)))
+        high = [
+            framework.runtime.tensor(framework.runtime.to_numpy(a), dtype="float64", device=device) for a in (H, final)
+        ]
+        return tuple(high)
+
+    with pytest.raises(UserError, match=r"asked for float64, computed with unit roundoff 6\.0e-08: the label lies"):
+        probe.measure(framework, lying, cell("gru"), dtype="float64", device=device)
+
+
+def test_a_run_is_repeatable(framework, device):
+    case = cases.build("gru-ordinary")
+    scratch = find(framework, "scratch", "gru", "float32")
+    one, two = (run(framework, scratch, case, dtype="float32", device=device) for _ in range(2))
+    assert all(np.array_equal(one.arrays[name], two.arrays[name]) for name in one.arrays)
+    assert one.origin == two.origin
+    assert one.origin.versions
+    assert "threads" in one.origin.switches
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("cudnn", "gru", "float32"), "has no implementation 'cudnn' of gru; for this cell it has scratch, "),
+        (("scratch", "gru", "float16"), "scratch of gru does not run in 'float16'; it runs in float32, float64"),
+        (("scratch", "lstm", "float32"), "has no implementation 'scratch' of lstm"),
+    ],
+)
+def test_what_is_not_there(framework, arguments, said):
+    with pytest.raises(UserError, match=said):
+        find(framework, *arguments)
+
+
+def test_a_device_that_is_not_there(framework):
+    with pytest.raises(UserError, match=f"{framework.name} has no device 'tpu' here; it has cpu"):
+        framework.runtime.setup(device="tpu")

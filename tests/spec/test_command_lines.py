@@ -1,0 +1,95 @@
+"""The neutral command lines, as a user types them: what they print, what they refuse, and with which exit status."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared_spec import cases
+
+
+@pytest.fixture(autouse=True)
+def _own_results(results):
+    """Nothing here touches the user's results."""
+
+
+def test_listings(command):
+    rows = json.loads(command("shared_spec", "cases", "--json").stdout)
+    assert [row["name"] for row in rows] == cases.names()
+    assert rows[0]["cell"] == "gru"
+    assert "gru-ordinary" in command("shared_spec", "cases").stdout
+    described = json.loads(command("shared_spec", "cells", "--json").stdout)
+    assert described[0]["cost"]["dependent_products"] == 2
+    assert "Z = sigmoid(X @ W_xz + H @ W_hz + b_z)" in command("shared_spec", "cells").stdout
+
+
+def test_the_oracle_against_itself(command, tmp_path):
+    case, result = str(tmp_path / "case.safetensors"), str(tmp_path / "oracle.safetensors")
+    for dtype in ("float32", "float64"):
+        assert command("shared_spec", "case", "gru-one_unit", "-o", case).returncode == 0
+        assert command("shared_spec", "run", case, "-o", result, "--dtype", dtype).returncode == 0
+        assert command("reports", "verdict", case, result).returncode == 0
+    other = str(tmp_path / "other.safetensors")
+    command("shared_spec", "case", "gru-one_step", "-o", other)
+    refused = command("reports", "verdict", other, result)
+    assert refused.returncode == 2
+    assert "H has shape (8, 4, 1), should be (T, n, h) = (1, 5, 7)" in refused.stderr
+
+
+def test_a_language_model_case_says_which_text_it_has(command, tmp_path, text):
+    out = tmp_path / "case.safetensors"
+    given = {"ISOGRU_CORPUS": ""} if text.source == "built-in" else {}
+    done = command("shared_spec", "case", "short-training-gru", "-o", str(out), ISOGRU_CACHE=str(tmp_path), **given)
+    assert done.returncode == 0
+    assert done.stderr.startswith("corpus: ")
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("shared_spec", "case", "gru-none", "-o", "OUT"),
+            "no case 'gru-none'; python -m shared_spec cases lists them",
+        ),
+        (
+            ("shared_spec", "case", "short-training-gru", "-o", "OUT", "--corpus", "none.txt"),
+            "corpus none.txt: No such f",
+        ),
+        (("shared_spec", "run", "none.safetensors", "-o", "OUT"), "none.safetensors: no such file"),
+        (("shared_spec", "run", "README.md", "-o", "OUT"), "README.md: damaged, truncated or not a case file"),
+        (("shared_spec", "run", "none", "-o", "OUT", "--dtype", "float8"), "no dtype 'float8'; the dtypes are float32"),
+        (("reports", "verdict", "none.safetensors", "none.safetensors"), "none.safetensors: no such file"),
+        (("reports", "site", "-o", "OUT"), ": run tox -e torch,jax, or any of torch, tensorflow, jax, mxnet"),
+        (("reports", "site", "--framework", "caffe", "-o", "OUT"), "no framework 'caffe'; the frameworks are torch"),
+        (("frameworks", "caffe", "list"), "no framework 'caffe'; the frameworks are torch, tensorflow, jax, mxnet"),
+        (("frameworks", "torch", "prove", "--case", "gru-none"), "no case 'gru-none'|asked for but not importable"),
+    ],
+)
+def test_refusals_are_one_line_and_write_nothing(command, tmp_path, arguments, said):
+    out = tmp_path / "OUT"
+    done = command(*(str(out) if word == "OUT" else word for word in arguments))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("isogru: ")
+    assert done.stderr.count("\n") == 1
+    assert any(part in done.stderr for part in said.split("|"))
+    assert not out.exists()
+
+
+def test_an_output_that_cannot_be_written(command, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = command("shared_spec", "case", "gru-ordinary", "-o", str(tmp_path / "file" / "case.safetensors"))
+    assert (done.returncode, "cannot be written" in done.stderr) == (2, True)
+
+
+def test_threads_must_be_a_number(monkeypatch):
+    from frameworks.prove import threads_of_environment
+    from shared_spec.errors import UserError
+
+    for value, expected in (("", None), ("3", 3)):
+        monkeypatch.setenv("ISOGRU_THREADS", value)
+        assert threads_of_environment() == expected
+    monkeypatch.setenv("ISOGRU_THREADS", "many")
+    with pytest.raises(UserError, match="ISOGRU_THREADS is 'many', should be a whole number from 1 on"):
+        threads_of_environment()
