@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -75,7 +76,9 @@ def prove_all(
 ) -> None:
     """Every implementation on every case, short trainings included: results for python -m reports site."""
     chosen = case or [*cases.cell_case_names(), *cases.training_case_names()]
-    _supervise(framework, chosen, implementation, dtype, device, corpus, corpus_sha1)
+    # The precisions side by side: small problems leave most of a machine idle.
+    streams = [[each] for each in dtype or DTYPES]
+    _supervise(framework, chosen, implementation, streams, device, corpus, corpus_sha1)
 
 
 @app.command("train")
@@ -90,7 +93,9 @@ def train(
 ) -> None:
     """The chapter's fifty epochs, from scratch unless told otherwise; takes minutes."""
     chosen = case or [f"{cases.FULL_TRAINING}-gru"]
-    _supervise(framework, chosen, implementation or ["scratch"], dtype, device, corpus, corpus_sha1)
+    # One after the other, on all cores: the report has the seconds that an epoch took.
+    streams = [list(dtype or DTYPES)]
+    _supervise(framework, chosen, implementation or ["scratch"], streams, device, corpus, corpus_sha1)
 
 
 @app.command("work", hidden=True)
@@ -101,14 +106,13 @@ def work_on(
     implementation: Implementations = None,
     dtype: Dtypes = None,
     device: Device = "cpu",
+    threads: Annotated[int, typer.Option()] = 1,
     corpus: CorpusPath = None,
     corpus_sha1: CorpusSha1 = None,
 ) -> None:
     """The worker of prove and train."""
     tell = work.channel()
-    choice = work.Choice(
-        tuple(case), tuple(implementation or ()), tuple(dtype or ()), device, prove.threads_of_environment()
-    )
+    choice = work.Choice(tuple(case), tuple(implementation or ()), tuple(dtype or ()), device, threads)
     work.work(framework, choice, find_corpus(corpus, corpus_sha1), first=first, tell=tell)
 
 
@@ -116,7 +120,7 @@ def _supervise(
     framework: str,
     chosen: list[str],
     implementation: list[str] | None,
-    dtype: list[str] | None,
+    streams: list[list[str]],
     device: str,
     corpus: Path | None,
     corpus_sha1: str | None,
@@ -126,11 +130,12 @@ def _supervise(
         cases.cell_name_of(name)
     # Fetched once, here: workers find it in the cache.
     find_corpus(corpus, corpus_sha1)
-    arguments = [*_repeat("--case", chosen), *_repeat("--implementation", implementation), *_repeat("--dtype", dtype)]
-    arguments += ["--device", device]
+    threads = prove.threads_of_environment() or max(1, (os.cpu_count() or 1) // len(streams))
+    arguments = [*_repeat("--case", chosen), *_repeat("--implementation", implementation)]
+    arguments += ["--device", device, "--threads", str(threads)]
     arguments += ["--corpus", str(corpus)] if corpus else []
     arguments += ["--corpus-sha1", corpus_sha1] if corpus_sha1 else []
-    tally = prove.supervise(framework, arguments)
+    tally = prove.supervise(framework, arguments, [_repeat("--dtype", dtypes) for dtypes in streams])
     lanes = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in tally.seconds.items())
     typer.echo(f"{framework}: {tally.done} results ({lanes})")
     for failure in tally.failed:

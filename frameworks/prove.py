@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import json
 import os
 import signal
@@ -10,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,54 +28,80 @@ LAST_LINES = 5
 class Tally:
     """What happened: how many jobs were done, which failed, and the seconds that each lane took."""
 
+    planned: int = 0
     done: int = 0
     failed: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=lambda: collections.defaultdict(float))
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def note(self, stem: str, seconds: float, failed: str) -> None:
         """One job more, by its stem, with its last words where it failed."""
         _, implementation, dtype, _ = stem.split(".")
-        self.seconds[f"{implementation} {dtype}"] += seconds
+        lane = f"{implementation} {dtype}"
+        self.seconds[lane] = self.seconds.get(lane, 0.0) + seconds
         self.done += 1
         if failed:
             self.failed.append(f"{stem}: {failed}")
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.planned + other.planned,
+            self.done + other.done,
+            self.failed + other.failed,
+            self.seconds | other.seconds,
+        )
 
-def supervise(framework: str, arguments: list[str]) -> Tally:
-    """Run `python -m frameworks FRAMEWORK work ARGUMENTS` until all its jobs are done or have failed.
 
-    Raises UserError where the worker says that the request was wrong.
+def supervise(framework: str, arguments: list[str], streams: list[list[str]]) -> Tally:
+    """Run `python -m frameworks FRAMEWORK work ARGUMENTS STREAM` for each stream of arguments, side by side, until all
+    their jobs are done or have failed.
+
+    Raises UserError where a worker says that the request was wrong, and where there was nothing to do.
     """
+    with (
+        Progress(
+            TextColumn(framework),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+            transient=True,
+        ) as progress,
+        ThreadPoolExecutor(len(streams)) as pool,
+    ):
+        running = [
+            pool.submit(_stream, framework, [*arguments, *stream], progress, i) for i, stream in enumerate(streams)
+        ]
+        tally = sum((each.result() for each in running), start=Tally())
+    if not tally.planned and not tally.failed:
+        raise UserError(f"nothing to do for {framework}: none of its implementations runs any of the cases chosen so")
+    return tally
+
+
+def _stream(framework: str, arguments: list[str], progress: Progress, number: int) -> Tally:
+    """One worker after the other, each beginning behind the job that the one before it died in."""
     tally = Tally()
     first, total = 0, None
-    with Progress(
-        TextColumn(framework),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
-        bar = progress.add_task("starting", total=None)
-        while total is None or first < total:
-            total, job, words = _one_worker(framework, [*arguments, "--first", str(first)], tally, progress, bar)
-            if not words:
-                break
-            if job is None:
-                store.save_manifest(Manifest(framework, failure=words))
-                tally.failed.append(words)
-                break
-            index, stem = job
-            case, implementation, dtype, device = stem.split(".")
-            store.save_failure(Job(framework, case, implementation, dtype, device), words)
-            tally.failed.append(f"{stem}: {words}")
-            first = index + 1
+    bar = progress.add_task("starting", total=None)
+    while total is None or first < total:
+        total, job, words = _one_worker(framework, [*arguments, "--first", str(first)], tally, progress, bar, number)
+        if not words:
+            break
+        if job is None:
+            store.save_manifest(Manifest(framework, failure=words))
+            tally.failed.append(words)
+            break
+        index, stem = job
+        case, implementation, dtype, device = stem.split(".")
+        store.save_failure(Job(framework, case, implementation, dtype, device), words)
+        tally.failed.append(f"{stem}: {words}")
+        first = index + 1
+    tally.planned = total or 0
     return tally
 
 
 def _one_worker(
-    framework: str, arguments: list[str], tally: Tally, progress: Progress, bar: TaskID
+    framework: str, arguments: list[str], tally: Tally, progress: Progress, bar: TaskID, number: int
 ) -> tuple[int | None, tuple[int, str] | None, str]:
     """One worker from start to end: the number of jobs, the job it died in, its last words ("" for a good end)."""
     command = [sys.executable, "-m", "frameworks", framework, "work", *arguments]
@@ -85,7 +111,7 @@ def _one_worker(
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         # What the worker prints is kept, not shown: frameworks chatter, and only last words are of use.
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=_environment()
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=_environment(arguments, number)
         ) as process:
             try:
                 assert process.stdout is not None
@@ -115,10 +141,15 @@ def _one_worker(
     return total, current, f"{how}: {' | '.join(printed[-LAST_LINES:]) or 'it said nothing'}"
 
 
-def _environment() -> dict[str, str]:
-    """Some libraries count their threads while they are imported, so that the worker must be started with them."""
-    threads = threads_of_environment()
-    return dict(os.environ) if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
+def _environment(arguments: list[str], number: int) -> dict[str, str]:
+    """The worker's environment: some libraries count their threads while they are imported, and JAX's cache of
+    compiled programs is no place for two processes at once.
+    """
+    threads = arguments[arguments.index("--threads") + 1]
+    changes = {"OMP_NUM_THREADS": threads}
+    if cache := os.environ.get("ISOGRU_COMPILE_CACHE"):
+        changes["ISOGRU_COMPILE_CACHE"] = str(Path(cache) / str(number))
+    return {**os.environ, **changes}
 
 
 def threads_of_environment() -> int | None:

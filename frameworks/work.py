@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
+import filelock
+
 import frameworks
 from frameworks.protocol import Implementation, implementations
 from frameworks.run import run
@@ -56,8 +58,6 @@ def work(name: str, choice: Choice, corpus: Corpus, *, first: int, tell: IO[str]
     framework.runtime.setup(device=choice.device, threads=choice.threads)
     available = implementations(framework)
     jobs = list(plan(name, available, choice))
-    if not jobs:
-        raise UserError(f"nothing to do for {name}: none of its implementations runs any of the cases chosen so")
     _save_manifest(name, [job for job, _ in jobs], available, framework, corpus)
     _say(tell, plan=len(jobs))
 
@@ -84,18 +84,20 @@ def _save_manifest(
     name: str, jobs: list[Job], available: list[Implementation], framework: frameworks.Framework, corpus: Corpus
 ) -> None:
     """Jobs of an earlier manifest stay expected: a run of a part of them does not make the rest superfluous."""
-    before = store.read_manifest(name)
-    kept = [job for job in before.jobs if job not in jobs] if before else []
-    store.save_manifest(
-        Manifest(
-            framework=name,
-            jobs=[*jobs, *kept],
-            implementations=[i.listing() for i in available],
-            versions=dict(framework.runtime.versions()),
-            switches=dict(framework.runtime.switches()),
-            corpus=f"{corpus.source} {corpus.sha1}",
+    store.folder().mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(store.folder() / f".{name}.lock"):
+        before = store.read_manifest(name)
+        kept = [job for job in before.jobs if job not in jobs] if before else []
+        store.save_manifest(
+            Manifest(
+                framework=name,
+                jobs=[*jobs, *kept],
+                implementations=[i.listing() for i in available],
+                versions=dict(framework.runtime.versions()),
+                switches=dict(framework.runtime.switches()),
+                corpus=f"{corpus.source} {corpus.sha1}",
+            )
         )
-    )
 
 
 def _say(tell: IO[str], **line: object) -> None:

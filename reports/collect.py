@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from reports import reference
-from reports.verdict import Verdict, judge
+from reports import verdict as verdict_module
+from reports.verdict import Finding, Verdict, judge
 from shared_spec import cases, language_model, store
 from shared_spec.errors import UserError
+from shared_spec.files import write_whole
 from shared_spec.interchange import AnyCase, Result, TrainingCase, read_case, read_origin, read_result
 from shared_spec.store import Job, Manifest
 
@@ -98,11 +102,30 @@ def _row(job: Job, lane: str, case: AnyCase | None) -> Row:
         origin = read_origin(job.result_file)
         if case is None or (origin.case_digest, origin.spec_digest) != (case.digest, case.cell.digest):
             return Row(job, cell, lane, "stale", "made of another version of the specification, the case or the text")
-        result = read_result(job.result_file, case)
+        verdict = _known_verdict(job, case)
     except UserError as error:
         return Row(job, cell, lane, "failed", str(error))
-    verdict = judge(case, result, reference.get(case, job.dtype))
     return Row(job, cell, lane, verdict.verdict, verdict=verdict)
+
+
+def _known_verdict(job: Job, case: AnyCase) -> Verdict:
+    """The verdict on a result, from beside it where it was judged before: nothing then has changed that it rests on."""
+    state = job.result_file.stat()
+    code = reference.source_digest(Path(verdict_module.__file__))
+    known = f"{state.st_size} {state.st_mtime_ns} {reference.key(case, job.dtype)} {code}"
+    file = job.result_file.with_suffix(".verdict.json")
+    try:
+        record = json.loads(file.read_text())
+        if record["of"] == known:
+            findings = [Finding(**{**f, "index": tuple(f["index"])}) for f in record["findings"]]
+            return Verdict(read_origin(job.result_file), tuple(findings))
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # Judged anew, below.
+    result = read_result(job.result_file, case)
+    verdict = judge(case, result, reference.get(case, job.dtype))
+    record = {"of": known, "findings": [asdict(finding) for finding in verdict.findings]}
+    write_whole(file, json.dumps(record).encode())
+    return verdict
 
 
 def result_of(row: Row) -> Result:

@@ -127,15 +127,26 @@ def _load(file: Path) -> Reference:
     return Reference(part["oracle."], part["stray."], texts)
 
 
+def key(case: AnyCase, dtype: str) -> str:
+    """Identifies a reference: of which case, in which dtype, made by which code."""
+    return f"{case.digest}-{_source_digest()}.{dtype}"
+
+
 def _file(case: AnyCase, dtype: str) -> Path:
-    return store.reference_folder() / f"{case.digest}-{_source_digest()}.{dtype}.safetensors"
+    return store.reference_folder() / f"{key(case, dtype)}.safetensors"
 
 
 @functools.cache
 def _source_digest() -> str:
     """Of all code that a reference depends on: a reference made by other code is not found."""
-    sha = hashlib.sha256()
     root = Path(shared_spec.__file__).parent
-    for file in sorted([*root.rglob("*.py"), Path(__file__)]):
+    makers = [root / f"{name}.py" for name in ("cells", "expression", "language_model", "oracle", "training")]
+    return source_digest(*makers, *root.joinpath("readings").glob("*.py"), Path(__file__))
+
+
+def source_digest(*files: Path) -> str:
+    """Identifies the code in these files."""
+    sha = hashlib.sha256()
+    for file in sorted(files):
         sha.update(file.read_bytes())
     return sha.hexdigest()[:12]

@@ -209,14 +209,16 @@ def _text(value: Array, truth: Array, reference: Reference) -> Finding:
 
 def differences(a: Array, b: Array) -> dict[str, float]:
     """The largest absolute and relative differences of two arrays, and in units in the last place of the coarser."""
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    if np.array_equal(x, y):
+        return {"absolute": 0.0, "relative": 0.0, "ulp": 0.0}
     coarse = np.float32 if np.float32 in (a.dtype, b.dtype) else np.float64
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        x, y = a.astype(np.float64), b.astype(np.float64)
-        absolute = np.where(x == y, 0.0, np.abs(x - y))
         size = np.maximum(np.abs(x), np.abs(y))
-        relative = np.where(absolute == 0, 0.0, absolute / size)
+        absolute = np.where(x == y, 0.0, np.abs(x - y))
+        # Where both are 0 nothing is divided: 0 / tiny.
+        relative = absolute / np.where(size == 0, 1.0, size)
         ulp = absolute / np.spacing(size.astype(coarse)).astype(np.float64)
-    return {
-        name: float(np.nan_to_num(values, nan=np.inf, posinf=np.inf).max(initial=0.0))
-        for name, values in (("absolute", absolute), ("relative", relative), ("ulp", np.where(absolute == 0, 0.0, ulp)))
-    }
+    found = {"absolute": absolute.max(), "relative": relative.max(), "ulp": ulp.max()}
+    # NaN is as far away as can be.
+    return {name: float(value) if np.isfinite(value) else np.inf for name, value in found.items()}

@@ -84,10 +84,10 @@ def test_states_and_gradients(framework, name, dtype, device):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", cases.training_case_names())
 def test_short_training(framework, name, dtype, device, text):
-    """Loss, gradients, weights after 1 and 20 steps, perplexities, and the text, in every lane."""
+    """Loss, gradients, weights after 1 and 20 steps, perplexities, and the text."""
     case = cases.build(name, text)
     for implementation in available(framework, case.cell.name):
-        if dtype in implementation.dtypes:
+        if dtype in implementation.dtypes and (not implementation.compiled or cases.is_compiled(name)):
             assert_equal(judged(framework, implementation, case, dtype, device))
 
 
