@@ -171,7 +171,7 @@ def _trainings(found: Collection) -> Iterator[Record]:
     for row in found.rows:
         if row.verdict is not None and isinstance(found.cases[row.job.case], TrainingCase):
             by_case[row.job.case, row.job.dtype].append(row)
-    for (name, dtype), rows in by_case.items():
+    for (name, dtype), rows in sorted(by_case.items(), key=lambda item: item[0]):
         case = found.cases[name]
         assert isinstance(case, TrainingCase)
         known = reference.get(case, dtype)

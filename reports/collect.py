@@ -47,20 +47,30 @@ def collect(frameworks: Sequence[str] = FRAMEWORKS) -> Collection:
     """Judge every result of these frameworks that is present. Raises UserError where there is not one result at all."""
     found = Collection()
     jobs: list[tuple[Job, str]] = []
+    order = {name: i for i, name in enumerate(cases.names())}
     for name in frameworks:
         manifest = store.read_manifest(name)
         if manifest is None:
             continue
         found.manifests[name] = manifest
         lanes = {(i["name"], i["cell"]): i["lane"] for i in manifest.implementations}
-        known = set(cases.names())
         for job in manifest.jobs:
             # A case that the catalogue no longer has is nobody's concern.
-            if job.case in known:
+            if job.case in order:
                 jobs.append((job, lanes.get((job.implementation, cases.cell_name_of(job.case)), "")))
     if not found.manifests:
         raise UserError(f"no results in {store.folder()}: run tox -e torch,jax, or any of {', '.join(FRAMEWORKS)}")
 
+    lane_order = ("scratch", "compiled", "native", "tuned")
+    jobs.sort(
+        key=lambda item: (
+            frameworks.index(item[0].framework),
+            lane_order.index(item[1]) if item[1] in lane_order else len(lane_order),
+            item[0].implementation,
+            item[0].dtype,
+            order[item[0].case],
+        )
+    )
     for job, _ in jobs:
         if job.case not in found.cases and (case := current_case(job.case)) is not None:
             found.cases[job.case] = case

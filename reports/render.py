@@ -32,7 +32,7 @@ Record = dict[str, Any]
 def write(report: Record, folder: Path) -> Path:
     """Write index.html, report.md and report.json, each whole or not at all; returns the page's path."""
     contents = {
-        "report.json": json.dumps(report, indent=1, allow_nan=False),
+        "report.json": json.dumps(report, allow_nan=False),
         "report.md": _template("report.md.jinja", autoescape=False).render(_context(report)),
         "index.html": _template("index.html.jinja", autoescape=True).render(_context(report)),
     }
@@ -61,7 +61,11 @@ def _template(name: str, *, autoescape: bool) -> jinja2.Template:
 
 def _context(report: Record) -> Record:
     trouble = [row for row in report["results"] if row["status"] != "equal"]
-    return {"report": report, "marks": MARKS, "trouble": trouble}
+    matrix: dict[tuple[str, str], Record] = {}
+    for row in report["implementations"]:
+        fields = matrix.setdefault((f"{row['framework']}/{row['implementation']}", row["dtype"]), {})
+        fields[row["cell"]] = row
+    return {"report": report, "marks": MARKS, "trouble": trouble, "matrix": matrix}
 
 
 def scientific(value: float | None) -> str:
