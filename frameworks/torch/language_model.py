@@ -34,7 +34,7 @@ def loss_and_gradients(
     """The loss, a scalar, and its gradient with respect to every parameter."""
     leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
     value = loss(forward, leaves, inputs, targets)
-    found = torch.autograd.grad(value, list(leaves.values()))
+    found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
     return value.detach(), dict(zip(leaves, found, strict=True))
 
 
