@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -14,10 +15,11 @@ import frameworks
 from frameworks import prove, work
 from frameworks.protocol import find, implementations
 from frameworks.run import run
-from shared_spec import cases
+from shared_spec import cases, store
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus
 from shared_spec.command import application, main
 from shared_spec.errors import UserError
+from shared_spec.files import write_whole
 from shared_spec.interchange import DTYPES, read_case, write_result
 
 Device = Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")]
@@ -109,11 +111,13 @@ def work_on(
     threads: Annotated[int, typer.Option()] = 1,
     corpus: CorpusPath = None,
     corpus_sha1: CorpusSha1 = None,
+    corpus_source: Annotated[str, typer.Option()] = "given",
 ) -> None:
     """The worker of prove and train."""
     tell = work.channel()
     choice = work.Choice(tuple(case), tuple(implementation or ()), tuple(dtype or ()), device, threads)
-    work.work(framework, choice, find_corpus(corpus, corpus_sha1), first=first, tell=tell)
+    text = replace(find_corpus(corpus, corpus_sha1), source=corpus_source)
+    work.work(framework, choice, text, first=first, tell=tell)
 
 
 def _supervise(
@@ -128,13 +132,19 @@ def _supervise(
     frameworks.check_installed(framework)
     for name in chosen:
         cases.cell_name_of(name)
-    # Fetched once, here: workers find it in the cache.
-    find_corpus(corpus, corpus_sha1)
+    # Found once, here: all workers, whenever they start, are given the same text.
+    text = find_corpus(corpus, corpus_sha1)
+    for name in chosen:
+        if not cases.entry_of(name):
+            # A text that is too short is the user's to mend, before anything is run.
+            cases.build(name, text)
+            break
+    file = store.folder() / "cases" / f"corpus-{text.sha1}.txt"
+    write_whole(file, text.text.encode())
     threads = prove.threads_of_environment() or max(1, (os.cpu_count() or 1) // len(streams))
     arguments = [*_repeat("--case", chosen), *_repeat("--implementation", implementation)]
     arguments += ["--device", device, "--threads", str(threads)]
-    arguments += ["--corpus", str(corpus)] if corpus else []
-    arguments += ["--corpus-sha1", corpus_sha1] if corpus_sha1 else []
+    arguments += ["--corpus", str(file), "--corpus-sha1", text.sha1, "--corpus-source", text.source]
     tally = prove.supervise(framework, arguments, [_repeat("--dtype", dtypes) for dtypes in streams])
     lanes = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in tally.seconds.items())
     typer.echo(f"{framework}: {tally.done} results ({lanes})")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from shared_spec import store
 from shared_spec.errors import UserError
-from shared_spec.store import Job, Manifest
+from shared_spec.store import Job
 
 ROOT = Path(__file__).parents[1]
 LAST_LINES = 5
@@ -51,12 +52,29 @@ class Tally:
         )
 
 
+@dataclass
+class Run:
+    """What the streams of one run share: its workers, so that they can be ended with it."""
+
+    framework: str
+    progress: Progress
+    workers: list[subprocess.Popen[str]] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """End every worker: what they were at is left undone, not failed."""
+        self.stopped.set()
+        for worker in self.workers:
+            worker.kill()
+
+
 def supervise(framework: str, arguments: list[str], streams: list[list[str]]) -> Tally:
     """Run `python -m frameworks FRAMEWORK work ARGUMENTS STREAM` for each stream of arguments, side by side, until all
     their jobs are done or have failed.
 
     Raises UserError where a worker says that the request was wrong, and where there was nothing to do.
     """
+    store.note_failure(framework, "")
     with (
         Progress(
             TextColumn(framework),
@@ -69,31 +87,36 @@ def supervise(framework: str, arguments: list[str], streams: list[list[str]]) ->
         ) as progress,
         ThreadPoolExecutor(len(streams)) as pool,
     ):
-        running = [
-            pool.submit(_stream, framework, [*arguments, *stream], progress, i) for i, stream in enumerate(streams)
-        ]
-        tally = sum((each.result() for each in running), start=Tally())
+        run = Run(framework, progress)
+        try:
+            running = [pool.submit(_stream, run, [*arguments, *each], number) for number, each in enumerate(streams)]
+            tally = sum((each.result() for each in running), start=Tally())
+        except BaseException:
+            run.stop()
+            raise
     if not tally.planned and not tally.failed:
         raise UserError(f"nothing to do for {framework}: none of its implementations runs any of the cases chosen so")
     return tally
 
 
-def _stream(framework: str, arguments: list[str], progress: Progress, number: int) -> Tally:
+def _stream(run: Run, arguments: list[str], number: int) -> Tally:
     """One worker after the other, each beginning behind the job that the one before it died in."""
     tally = Tally()
     first, total = 0, None
-    bar = progress.add_task("starting", total=None)
-    while total is None or first < total:
-        total, job, words = _one_worker(framework, [*arguments, "--first", str(first)], tally, progress, bar, number)
-        if not words:
+    bar = run.progress.add_task("starting", total=None)
+    while not run.stopped.is_set() and (total is None or first < total):
+        total, job, words = _one_worker(run, [*arguments, "--first", str(first)], tally, bar, number)
+        if not words or run.stopped.is_set():
             break
         if job is None:
-            store.save_manifest(Manifest(framework, failure=words))
             tally.failed.append(words)
+            # Dead before its first job or behind its last one. Only the first leaves something undone.
+            if total is None:
+                store.note_failure(run.framework, words)
             break
         index, stem = job
         case, implementation, dtype, device = stem.split(".")
-        store.save_failure(Job(framework, case, implementation, dtype, device), words)
+        store.save_failure(Job(run.framework, case, implementation, dtype, device), words)
         tally.failed.append(f"{stem}: {words}")
         first = index + 1
     tally.planned = total or 0
@@ -101,42 +124,46 @@ def _stream(framework: str, arguments: list[str], progress: Progress, number: in
 
 
 def _one_worker(
-    framework: str, arguments: list[str], tally: Tally, progress: Progress, bar: TaskID, number: int
+    run: Run, arguments: list[str], tally: Tally, bar: TaskID, number: int
 ) -> tuple[int | None, tuple[int, str] | None, str]:
     """One worker from start to end: the number of jobs, the job it died in, its last words ("" for a good end)."""
-    command = [sys.executable, "-m", "frameworks", framework, "work", *arguments]
+    command = [sys.executable, "-m", "frameworks", run.framework, "work", *arguments]
     total: int | None = None
     current: tuple[int, str] | None = None
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-        # What the worker prints is kept, not shown: frameworks chatter, and only last words are of use.
+        # What the worker prints is kept, not shown: frameworks chatter, and only last words are of use. In a session of
+        # its own it does not get the user's Ctrl-C, which would look like a crash; `Run.stop` ends it.
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=_environment(arguments, number)
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=ROOT,
+            env=_environment(arguments, number),
+            start_new_session=True,
         ) as process:
-            try:
-                assert process.stdout is not None
-                for text in process.stdout:
-                    line = json.loads(text)
-                    if "plan" in line:
-                        total = line["plan"]
-                        progress.update(bar, total=total)
-                    elif "begin" in line:
-                        current = (line["begin"], line["job"])
-                        progress.update(bar, completed=line["begin"], description=line["job"])
-                        began = time.perf_counter()
-                    elif "end" in line and current is not None:
-                        tally.note(current[1], time.perf_counter() - began, line["failed"])
-                        current = None
-            except BaseException:
-                process.kill()
-                raise
+            run.workers.append(process)
+            assert process.stdout is not None
+            for text in process.stdout:
+                line = json.loads(text)
+                if "plan" in line:
+                    total = line["plan"]
+                    run.progress.update(bar, total=total)
+                elif "begin" in line:
+                    current = (line["begin"], line["job"])
+                    run.progress.update(bar, completed=line["begin"], description=line["job"])
+                    began = time.perf_counter()
+                elif "end" in line and current is not None:
+                    tally.note(current[1], time.perf_counter() - began, line["failed"])
+                    current = None
         status = process.returncode
         errors.seek(0)
         printed = [line.rstrip() for line in errors if line.strip()]
     if status == 0:
         return total, None, ""
     if status == 2 and total is None:
-        raise UserError(printed[-1].removeprefix("isogru: ") if printed else f"{framework}: the request was refused")
+        raise UserError(printed[-1].removeprefix("isogru: ") if printed else f"{run.framework}: request refused")
     how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
     return total, current, f"{how}: {' | '.join(printed[-LAST_LINES:]) or 'it said nothing'}"
 

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-import filelock
-
 import frameworks
 from frameworks.protocol import Implementation, implementations
 from frameworks.run import run
@@ -83,11 +81,17 @@ def work(name: str, choice: Choice, corpus: Corpus, *, first: int, tell: IO[str]
 def _save_manifest(
     name: str, jobs: list[Job], available: list[Implementation], framework: frameworks.Framework, corpus: Corpus
 ) -> None:
-    """Jobs of an earlier manifest stay expected: a run of a part of them does not make the rest superfluous."""
-    store.folder().mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(store.folder() / f".{name}.lock"):
-        before = store.read_manifest(name)
-        kept = [job for job in before.jobs if job not in jobs] if before else []
+    """Jobs of an earlier manifest stay expected: a run of a part of them does not make the rest superfluous. Those of
+    an implementation that is no more do not.
+    """
+    there = {(i.name, i.cell) for i in available if not i.reason}
+    with store.manifest_of(name) as before:
+        kept = [
+            job
+            for job in before.jobs
+            if job not in jobs and job.case in cases.names()
+            if (job.implementation, cases.cell_name_of(job.case)) in there
+        ]
         store.save_manifest(
             Manifest(
                 framework=name,
@@ -96,6 +100,7 @@ def _save_manifest(
                 versions=dict(framework.runtime.versions()),
                 switches=dict(framework.runtime.switches()),
                 corpus=f"{corpus.source} {corpus.sha1}",
+                failure=before.failure,
             )
         )
 

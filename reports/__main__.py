@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
-import filelock
 import typer
 from rich.console import Console
 
@@ -65,16 +64,17 @@ def make_site(
         Optional[list[str]],
         typer.Option(help="Show, and judge the exit status by, this framework only; the page has all that is present."),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = render.SITE,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")
+    ] = render.SITE,
     as_json: Json = False,
 ) -> None:
     """Everything present, on one page: index.html, report.md and report.json."""
     shown = framework or list(collect.FRAMEWORKS)
     if unknown := [name for name in shown if name not in collect.FRAMEWORKS]:
         raise UserError(f"no framework {unknown[0]!r}; the frameworks are {', '.join(collect.FRAMEWORKS)}")
-    store.folder().mkdir(parents=True, exist_ok=True)
     # Two runs at once: whoever comes second sees the results of both.
-    with filelock.FileLock(store.folder() / ".lock"):
+    with store.lock(".lock"):
         report = build.build(collect.collect())
         page = render.write(report, output)
     if as_json:
@@ -82,7 +82,9 @@ def make_site(
     else:
         render.terminal(report, Console(width=None if sys.stdout.isatty() else 100), shown)
         typer.echo(f"report: {page.resolve()}")
-    failed = [f for f in report["frameworks"] if f["name"] in shown and f["status"] == "failed"]
+    # Missing is wrong only where it was asked for by name.
+    bad = {"failed", "missing"} if framework else {"failed"}
+    failed = [f for f in report["frameworks"] if f["name"] in shown and f["status"] in bad]
     wrong = [row for row in report["results"] if row["framework"] in shown and row["status"] != verdict.EQUAL]
     raise typer.Exit(NOT_EQUAL if failed or wrong else EQUAL)
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from reports import reference
-from reports.collect import FRAMEWORKS, Collection, Row, result_of
-from reports.verdict import EQUAL, ORDER, TWIN_MULTIPLE, WORST_CASE, Finding, differences, worst
+from reports.collect import FRAMEWORKS, Collection, Row
+from reports.verdict import EQUAL, ORDER, TWIN_MULTIPLE, WORST_CASE, Finding, differences, is_narrow, worst
 from shared_spec import cells, store
 from shared_spec.interchange import TrainingCase
 from shared_spec.readings import latex
@@ -23,8 +23,6 @@ from shared_spec.readings.arithmetic import Array
 FORMAT = "isogru-report/1"
 GROUPS = ("H", "final", "gradients", "loss", "weights", "norm", "perplexity", "text")
 AGREEING_DIGITS = 9
-NARROW = 1e-3
-"""A training envelope is narrow while twins agree on the loss to a thousandth: after that they agree on nothing."""
 
 Record = dict[str, Any]
 
@@ -51,6 +49,12 @@ def build(found: Collection) -> Record:
     return plain
 
 
+def _label(row: Row) -> str:
+    """Such as torch/scratch; the device only where it is not the CPU."""
+    device = "" if row.job.device == "cpu" else f" on {row.job.device}"
+    return f"{row.job.framework}/{row.job.implementation}{device}"
+
+
 def group_of(quantity: str) -> str:
     """The kind of a quantity, by which tables are grouped: "grad.W_xz" is one of the gradients."""
     part = quantity.split(".")[0]
@@ -70,6 +74,8 @@ def _row_record(row: Row) -> Record:
         record |= {
             "unit_roundoff": origin.unit_roundoff,
             "corpus": origin.corpus,
+            "versions": dict(origin.versions),
+            "switches": dict(origin.switches),
             "seconds": dict(origin.seconds),
             "findings": [asdict(finding) for finding in row.verdict.findings],
             "sentence": row.verdict.worst_finding.sentence(origin),
@@ -96,10 +102,10 @@ def _framework_record(name: str, found: Collection) -> Record:
 
 def _implementations(found: Collection) -> Iterator[Record]:
     """One record for each implementation of a cell in a dtype: its verdict over all cases, by kind of quantity."""
-    by_key: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
+    by_key: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in found.rows:
-        by_key[row.job.framework, row.job.implementation, row.cell, row.job.dtype].append(row)
-    for (framework, implementation, cell, dtype), rows in by_key.items():
+        by_key[row.job.framework, row.job.implementation, row.cell, row.job.dtype, row.job.device].append(row)
+    for (framework, implementation, cell, dtype, device), rows in by_key.items():
         statuses = [row.status for row in rows]
         judged = [(row, finding) for row in rows if row.verdict for finding in row.verdict.findings]
         yield {
@@ -108,6 +114,7 @@ def _implementations(found: Collection) -> Iterator[Record]:
             "lane": rows[0].lane,
             "cell": cell,
             "dtype": dtype,
+            "device": device,
             "status": _overall(statuses),
             "cases": len(rows),
             "equal": statuses.count(EQUAL),
@@ -146,13 +153,13 @@ def _pairs(found: Collection) -> Iterator[Record]:
             by_problem[row.job.case, row.job.dtype, row.lane].append(row)
     worst_pairs: dict[tuple[str, ...], Record] = {}
     for (case, dtype, lane), rows in by_problem.items():
-        arrays = [(row, result_of(row).arrays) for row in rows]
+        arrays = [(row, row.arrays()) for row in rows]
         for (a, of_a), (b, of_b) in itertools.combinations(arrays, 2):
             if a.job.framework == b.job.framework:
                 continue
             for quantity in of_a:
                 measured = differences(of_a[quantity], of_b[quantity])
-                names = [f"{row.job.framework}/{row.job.implementation}" for row in (a, b)]
+                names = [_label(row) for row in (a, b)]
                 key = (a.cell, dtype, lane, *names, group_of(quantity))
                 record = worst_pairs.setdefault(
                     key,
@@ -177,14 +184,14 @@ def _trainings(found: Collection) -> Iterator[Record]:
         known = reference.get(case, dtype)
         truth = known.oracle["loss"]
         allowed = TWIN_MULTIPLE * known.stray["loss"]
-        narrow = known.stray["loss"] <= NARROW * np.abs(truth)
+        narrow = is_narrow(known.stray["loss"], truth)
         opens = int(np.argmin(narrow)) if not narrow.all() else None
         decode = case.problem.vocabulary.decode
         runs = []
         losses: dict[str, Array] = {}
         for row in rows:
-            arrays = result_of(row).arrays
-            label = f"{row.job.framework}/{row.job.implementation}"
+            arrays = row.arrays()
+            label = _label(row)
             losses[label] = arrays["loss"].astype(np.float64)
             outside = np.flatnonzero(~(np.abs(losses[label] - truth) <= allowed))
             runs.append(
@@ -201,8 +208,11 @@ def _trainings(found: Collection) -> Iterator[Record]:
                     "loss": [float(value) for value in losses[label]],
                 }
             )
-        curves = list(losses.values())
-        between = [agreeing_digits(a, b) for a, b in itertools.combinations(curves, 2)]
+        between = [
+            agreeing_digits(losses[a], losses[b])
+            for a, b in itertools.combinations(losses, 2)
+            if a.partition("/")[0] != b.partition("/")[0]
+        ]
         yield {
             "case": name,
             "cell": case.cell.name,

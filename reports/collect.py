@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from reports.verdict import Finding, Verdict, judge
 from shared_spec import cases, language_model, store
 from shared_spec.errors import UserError
 from shared_spec.files import write_whole
-from shared_spec.interchange import AnyCase, Result, TrainingCase, read_case, read_origin, read_result
+from shared_spec.interchange import AnyCase, TrainingCase, read_case, read_origin, read_result
+from shared_spec.readings.arithmetic import Array
 from shared_spec.store import Job, Manifest
 
 FRAMEWORKS = ("torch", "tensorflow", "jax", "mxnet")
@@ -31,6 +32,10 @@ class Row:
     """equal, suspect, different; failed, missing or stale."""
     why: str = ""
     verdict: Verdict | None = None
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The result itself, for rows that have a verdict."""
+        return read_result(self.job.result_file).arrays
 
 
 @dataclass
@@ -115,6 +120,8 @@ def _row(job: Job, lane: str, case: AnyCase | None) -> Row:
         verdict = _known_verdict(job, case)
     except UserError as error:
         return Row(job, cell, lane, "failed", str(error))
+    except OSError as error:
+        return Row(job, cell, lane, "failed", f"changed while it was read: {error.strerror or error}")
     return Row(job, cell, lane, verdict.verdict, verdict=verdict)
 
 
@@ -136,8 +143,3 @@ def _known_verdict(job: Job, case: AnyCase) -> Verdict:
     record = {"of": known, "findings": [asdict(finding) for finding in verdict.findings]}
     write_whole(file, json.dumps(record).encode())
     return verdict
-
-
-def result_of(row: Row) -> Result:
-    """The result itself, for rows that have a verdict."""
-    return read_result(row.job.result_file)

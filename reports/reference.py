@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -58,18 +59,20 @@ def prepare(wanted: Iterable[tuple[AnyCase, str]], *, processes: int) -> None:
         for case, dtype in missing:
             _make(case, dtype)
         return
-    trainings = sorted(missing, key=lambda item: isinstance(item[0], Case))
-    files = []
-    for case, dtype in trainings:
-        file = _file(case, dtype).with_suffix(".case")
-        write_case(file, case)
-        files.append((file, dtype))
+    trainings_first = sorted(missing, key=lambda item: isinstance(item[0], Case))
     # Spawned, not forked: NumPy's threads do not survive a fork. One thread each: the cores are taken by processes.
     single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    with _environment(**single), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _environment(**single),
+        ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
+    ):
+        files = []
+        for number, (case, dtype) in enumerate(trainings_first):
+            file = Path(folder) / f"{number}.safetensors"
+            write_case(file, case)
+            files.append((file, dtype))
         list(pool.map(_make_from_file, *zip(*files, strict=True)))
-    for file, _ in files:
-        file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -140,7 +143,8 @@ def _file(case: AnyCase, dtype: str) -> Path:
 def _source_digest() -> str:
     """Of all code that a reference depends on: a reference made by other code is not found."""
     root = Path(shared_spec.__file__).parent
-    makers = [root / f"{name}.py" for name in ("cells", "expression", "language_model", "oracle", "training")]
+    names = ("cells", "corpus", "expression", "language_model", "oracle", "training")
+    makers = [root / f"{name}.py" for name in names] + [root / "language_model.toml"]
     return source_digest(*makers, *root.joinpath("readings").glob("*.py"), Path(__file__))
 
 

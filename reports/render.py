@@ -53,6 +53,7 @@ def _template(name: str, *, autoescape: bool) -> jinja2.Template:
         "sci": scientific,
         "ratio": ratio,
         "cell": markdown_cell,
+        "perplexity": perplexity,
         "place": place,
         "worst_first": worst_first,
     }
@@ -63,7 +64,8 @@ def _context(report: Record) -> Record:
     trouble = [row for row in report["results"] if row["status"] != "equal"]
     matrix: dict[tuple[str, str], Record] = {}
     for row in report["implementations"]:
-        fields = matrix.setdefault((f"{row['framework']}/{row['implementation']}", row["dtype"]), {})
+        device = "" if row["device"] == "cpu" else f" on {row['device']}"
+        fields = matrix.setdefault((f"{row['framework']}/{row['implementation']}{device}", row["dtype"]), {})
         fields[row["cell"]] = row
     return {"report": report, "marks": MARKS, "trouble": trouble, "matrix": matrix}
 
@@ -76,6 +78,11 @@ def scientific(value: float | None) -> str:
 def ratio(value: float | None) -> str:
     """A ratio to a bound: two significant digits."""
     return "∞" if value is None else f"{value:.2g}" if value < 1000 else f"{value:.1e}"
+
+
+def perplexity(value: float | None, digits: int = 6) -> str:
+    """A perplexity; infinity where a training has diverged."""
+    return "∞" if value is None else f"{value:.{digits}f}"
 
 
 def place(finding: Record) -> str:
@@ -142,7 +149,9 @@ def _training_lines(report: Record) -> Iterator[str]:
         if training["case"].startswith("full"):
             opens = training["envelope_opens_at"]
             line += f"; envelope {'narrow throughout' if opens is None else f'opens at step {opens}'}"
-            ends = sorted({(f"{run['perplexity_train']:.2f}", f"{run['perplexity_val']:.2f}") for run in runs})
+            ends = sorted(
+                {tuple(perplexity(run[f"perplexity_{part}"], 2) for part in ("train", "val")) for run in runs}
+            )
             line += f"; perplexity {', '.join(f'{train} (validation {val})' for train, val in ends)}"
         yield line
 

@@ -79,6 +79,9 @@ def _cell(name: str, table: Any, raw: str, file: Path) -> Cell:
     here = place_of("", name, raw, file)
     if not isinstance(table, dict) or set(table) != {"title", "equations", "parameters"}:
         raise here.error(0, "a cell has title, equations and parameters, and nothing else")
+    lists = [table["equations"], *(table["parameters"].values() if isinstance(table["parameters"], dict) else [None])]
+    if not all(isinstance(each, list) and all(isinstance(word, str) for word in each) for each in lists):
+        raise here.error(0, "equations are a list of texts, parameters a table of lists of dimensions")
     parameters: dict[str, Shape] = {}
     for parameter, dimensions in table["parameters"].items():
         if parameter in INPUT_SHAPES or not set(dimensions) <= set(DIMENSIONS):

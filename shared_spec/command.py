@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +25,3 @@ def main(app: Callable[..., Any]) -> None:
     except UserError as error:
         print(f"isogru: {error}", file=sys.stderr)
         sys.exit(WRONG)
-    except BrokenPipeError:
-        # The reader of a listing has seen enough, as `| head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EQUAL)

@@ -5,6 +5,7 @@ Source of the pipeline: Zhang et al., Dive into Deep Learning, section 9.2 (toke
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared_spec.errors import CorpusError
+from shared_spec.errors import CorpusError, UserError
 from shared_spec.files import write_whole
 
 Tokens = npt.NDArray[np.int32]
@@ -65,6 +66,8 @@ def find(settings: dict[str, Any], *, path: Path | None = None, sha1: str | None
     wanted = sha1 or settings["sha1"]
     if path is not None:
         return _given(path, wanted)
+    if sha1 not in (None, settings["sha1"]):
+        raise CorpusError(f"a text of sha1 {sha1} is asked for, and no file; give it with --corpus or ISOGRU_CORPUS")
     problems = []
     for fetch in (_from_cache, _from_first_source, _from_second_source):
         try:
@@ -166,7 +169,9 @@ def _keep(raw: bytes, wanted: str) -> str:
     found = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
     if found != wanted:
         raise CorpusError(f"fetched text has sha1 {found}, not {wanted}")
-    write_whole(_cached(wanted), raw)
+    # Where the cache cannot be written, the text is as good all the same.
+    with contextlib.suppress(UserError):
+        write_whole(_cached(wanted), raw)
     return raw.decode("utf-8")
 
 

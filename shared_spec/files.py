@@ -12,7 +12,7 @@ from shared_spec.errors import UserError
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file beside and renames it: a reader, or a second writer, never meets half of one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    beside = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(content)

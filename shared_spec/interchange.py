@@ -14,11 +14,11 @@ import safetensors
 import safetensors.numpy
 
 from shared_spec.cells import Cell, cell
-from shared_spec.corpus import Vocabulary
+from shared_spec.corpus import Vocabulary, windows
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.expression import Shape
 from shared_spec.files import write_whole
-from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes
+from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes, specification
 from shared_spec.oracle import shapes_of_case, shapes_of_result
 from shared_spec.readings.arithmetic import Array
 
@@ -58,7 +58,9 @@ class TrainingCase:
     @property
     def digest(self) -> str:
         arrays = {**self.problem.parameters, "tokens": self.problem.tokens}
-        return _digest(arrays, self.cell.digest, recipe_to_json(self.problem.recipe))
+        spec = specification()
+        texts = (recipe_to_json(self.problem.recipe), spec.output.text, spec.text["separators"])
+        return _digest(arrays, self.cell.digest, *texts)
 
 
 AnyCase = Case | TrainingCase
@@ -141,13 +143,19 @@ def _read_training_case(path: Path, name: str, arrays: dict[str, Array], metadat
         tokens, unknown = json.loads(_entry(metadata, "vocabulary", path))
         sha1, source = json.loads(_entry(metadata, "corpus", path))
         symbols = {**shapes(cell(recipe.cell)), "tokens": ("characters",)}
-    except (UserError, ValueError) as error:
-        raise InterchangeError(f"{path}: {error}") from None
+        if metadata["cell"] != recipe.cell or unknown not in tokens:
+            raise ValueError("cell, recipe and vocabulary do not fit each other")
+    except (UserError, ValueError, TypeError) as error:
+        raise InterchangeError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     dtypes = dict.fromkeys(symbols, ("float32",)) | {"tokens": ("int32",)}
     _check(path, arrays, symbols, dtypes=dtypes, sizes={"h": recipe.num_hiddens, "v": len(tokens)})
     indices = arrays.pop("tokens")
     if indices.size and not (indices.min() >= 0 and indices.max() < len(tokens)):
         raise InterchangeError(f"{path}: tokens holds indices outside the vocabulary of {len(tokens)}")
+    try:
+        windows(indices, num_steps=recipe.num_steps, count=recipe.num_train + recipe.num_val)
+    except UserError as error:
+        raise InterchangeError(f"{path}: {error}") from None
     parameters = {k: a.astype(np.float64) for k, a in arrays.items()}
     return TrainingCase(name, Problem(recipe, Vocabulary(tuple(tokens), unknown), indices, parameters, sha1, source))
 

@@ -168,6 +168,14 @@ def recipe_to_json(recipe: Recipe) -> str:
 def recipe_from_json(text: str) -> Recipe:
     """Raises UserError where the text is not a recipe of this version."""
     try:
-        return Recipe(**json.loads(text))
+        found = Recipe(**json.loads(text))
     except (TypeError, ValueError) as error:
         raise UserError(f"not a recipe: {error}") from None
+    for field in fields(Recipe):
+        value = getattr(found, field.name)
+        kind = {"str": str, "int": int, "float": (int, float)}[str(field.type)]
+        if not isinstance(value, kind) or isinstance(value, bool):  # type: ignore[arg-type]
+            raise UserError(f"not a recipe: {field.name} is {value!r}, should be {field.type}")
+        if field.type != "str" and (value < 0 or (value == 0 and not field.name.endswith("seed"))):
+            raise UserError(f"not a recipe: {field.name} is {value!r}, should be more than 0")
+    return found

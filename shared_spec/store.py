@@ -9,12 +9,17 @@ reference/<digest>.safetensors                                  the oracle and i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import filelock
+
+from shared_spec.errors import UserError
 from shared_spec.files import write_whole
 from shared_spec.interchange import Result, write_result
 
@@ -76,31 +81,70 @@ def case_file(case: str) -> Path:
 
 def save_result(job: Job, result: Result) -> None:
     """Keep a result; a failure of the same job is over."""
-    write_result(job.result_file, result)
-    job.failure_file.unlink(missing_ok=True)
+    with _lock(job.framework):
+        write_result(job.result_file, result)
+        job.failure_file.unlink(missing_ok=True)
 
 
 def save_failure(job: Job, last_words: str) -> None:
     """Keep a failure; an older result of the same job no longer counts."""
     record = {"format": FAILURE_FORMAT, **asdict(job), "last_words": last_words}
-    write_whole(job.failure_file, json.dumps(record, indent=1).encode())
-    job.result_file.unlink(missing_ok=True)
+    with _lock(job.framework):
+        write_whole(job.failure_file, json.dumps(record, indent=1).encode())
+        job.result_file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def manifest_of(framework: str) -> Iterator[Manifest]:
+    """The manifest as it is, an empty one where there is none, held so that no other run changes it meanwhile."""
+    with _lock(framework):
+        yield read_manifest(framework) or Manifest(framework)
 
 
 def save_manifest(manifest: Manifest) -> None:
+    """Keep a manifest in place of the one before."""
     record = {"format": MANIFEST_FORMAT, **asdict(manifest)}
-    write_whole(folder() / manifest.framework / "manifest.json", json.dumps(record, indent=1).encode())
+    write_whole(_manifest_file(manifest.framework), json.dumps(record, indent=1).encode())
+
+
+def note_failure(framework: str, words: str) -> None:
+    """Keep the last words of a framework that did not start, or, with none, forget those of an earlier run."""
+    with manifest_of(framework) as manifest:
+        if words or manifest.failure:
+            save_manifest(replace(manifest, failure=words))
 
 
 def read_manifest(framework: str) -> Manifest | None:
-    """What the framework set out to do; None where it never ran, or where the file is of another format."""
+    """What the framework set out to do; None where it never ran. A damaged manifest is one of a failed framework."""
+    file = _manifest_file(framework)
     try:
-        record = json.loads((folder() / framework / "manifest.json").read_text())
+        record = json.loads(file.read_text())
         if record.pop("format") != MANIFEST_FORMAT:
-            return None
+            return Manifest(framework, failure=f"{file.name} is of another version; run tox -e {framework} again")
         return Manifest(**{**record, "jobs": [Job(**job) for job in record["jobs"]]})
-    except (OSError, ValueError, TypeError, KeyError):
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return Manifest(framework, failure=f"{file.name} is damaged; run tox -e {framework} again")
+
+
+def _manifest_file(framework: str) -> Path:
+    return folder() / framework / "manifest.json"
+
+
+def _lock(framework: str) -> filelock.BaseFileLock:
+    """Held while files of a framework are changed that belong together: two runs at once do not mix them up."""
+    return lock(f".{framework}.lock")
+
+
+def lock(name: str) -> filelock.BaseFileLock:
+    """A lock in the folder of results. Raises UserError where that folder cannot be written to."""
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        (folder() / name).touch()
+    except OSError as error:
+        raise UserError(f"{folder()}: cannot be written: {error.strerror or error}") from None
+    return filelock.FileLock(folder() / name)
 
 
 def read_failure(job: Job) -> str | None:

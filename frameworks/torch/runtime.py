@@ -63,8 +63,8 @@ def switches() -> Mapping[str, str]:
 
 def missing(compiler: str) -> str:
     """Why a compiler cannot run here; empty where it can."""
-    if compiler == "compiled" and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")):
-        return "torch.compile needs a C++ compiler, and there is no g++ or clang++ on the path"
+    if compiler == "compiled" and not shutil.which(name := os.environ.get("CXX", "g++")):
+        return f"torch.compile needs a C++ compiler, and there is no {name} on the path"
     if importlib.util.find_spec("torch._inductor") is None:
         return "this build of torch has no inductor"
     return ""

@@ -34,6 +34,8 @@ class Bounded:
 
     def error(self, u: float) -> Array:
         ku = self.roundings * u
+        if ku >= 1:
+            return np.full_like(self.inherited, np.inf)
         return self.inherited + ku / (1 - ku) * self.size + self.roundings * _smallest_normal(u)
 
 

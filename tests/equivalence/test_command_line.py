@@ -73,8 +73,13 @@ def test_prove_and_the_report(framework_name, command, tmp_path):
     assert site.returncode == 0, site.stdout
     assert f"{framework_name}: all 4 results are equal to the cells that they claim." in site.stdout
     assert (tmp_path / "site" / "index.html").exists()
-    wrong = command("frameworks", framework_name, "prove", "--implementation", "cudnn")
-    assert (wrong.returncode, "has no implementation 'cudnn'" in wrong.stderr) == (2, True)
+    for arguments, said in (
+        (("--implementation", "cudnn"), "has no implementation 'cudnn'"),
+        (("--case", "gru-none"), "no case 'gru-none'; python -m shared_spec cases lists them"),
+        (("--case", "gru-ordinary", "--case", "rnn-none"), "no case 'rnn-none'"),
+    ):
+        wrong = command("frameworks", framework_name, "prove", *arguments)
+        assert (wrong.returncode, said in wrong.stderr) == (2, True)
 
 
 CRASHES = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 
@@ -125,6 +126,25 @@ def test_a_framework_that_did_not_start():
     assert "SIGILL" in report["frameworks"][3]["why"]
 
 
+@pytest.mark.parametrize("content", ["", "3", '{"format": "isogru-manifest/9"}', '{"format": "isogru-manifest/1"}'])
+def test_a_damaged_manifest_is_a_failed_framework(content):
+    all_made("torch", "jax")
+    (store.folder() / "jax" / "manifest.json").write_text(content)
+    report = build.build(collect.collect())
+    assert [f["status"] for f in report["frameworks"]] == ["present", "missing", "failed", "missing"]
+    assert "run tox -e jax again" in report["frameworks"][2]["why"]
+
+
+def test_a_failure_to_start_keeps_the_jobs_and_is_forgotten_by_the_next_run():
+    all_made("torch")
+    store.note_failure("torch", "ended by SIGILL")
+    report = build.build(collect.collect())
+    assert report["frameworks"][0]["status"] == "failed"
+    assert len(statuses(report, "torch")) == 3
+    store.note_failure("torch", "")
+    assert build.build(collect.collect())["frameworks"][0]["status"] == "present"
+
+
 def test_nothing_there_is_an_error_and_the_former_page_stays(tmp_path):
     with pytest.raises(UserError, match=r"no results in .*: run tox -e torch,jax"):
         collect.collect()
@@ -148,6 +168,15 @@ def test_a_training_is_reported(text, monkeypatch):
     assert found["envelope_opens_at"] is None
     assert found["runs"][0]["leaves_envelope_at"] is None
     assert len(found["oracle"]["text"]) == case.problem.recipe.num_predictions
+    # One that has diverged is different, and hides no other.
+    arrays["loss"][2:] = np.nan
+    arrays["perplexity.train"][-1] = np.inf
+    store.save_result(job("jax", case.name), Result(origin_of("jax", case), arrays))
+    report = build.build(collect.collect())
+    assert statuses(report, "torch") == {case.name: "equal"}
+    assert statuses(report, "jax") == {case.name: "different"}
+    assert "∞" in render.write(report, store.folder() / "site").read_text()
+    render.terminal(report, Console(width=80, file=io.StringIO()), ["torch", "jax"])
     # Another recipe makes it stale.
     monkeypatch.setattr(
         cases, "training_recipe", lambda name: language_model.recipe("rnn", start="uniform", **small, lr=1.0)

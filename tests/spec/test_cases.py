@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shared_spec import cases
+from shared_spec.cells import cells
 from shared_spec.errors import UserError
 
 
@@ -17,6 +18,10 @@ def test_enough_cases_of_every_cell_with_distinct_sizes():
         of_cell = {n.partition("-")[2] for n in cases.cell_case_names() if n.startswith(f"{name}-")}
         assert {"ordinary", "zero_start", "long", "large_weights"} <= of_cell
     assert any(cases.is_compiled(name) for name in cases.cell_case_names())
+
+
+def test_every_cell_of_the_specification_has_cases():
+    assert tuple(cells()) == cases.ALL_CELLS
 
 
 def test_values_are_the_same_on_every_machine():

@@ -34,6 +34,8 @@ def test_unknown_cell():
         ('title = "GRU, reset gate before', 'name = "GRU, reset gate before', "a cell has title, equations and"),
         ('format = "isogru-cells/1"', 'format = "isogru-cells/2"', "update isogru"),
         ("[gru]", "[gru", "not TOML"),
+        ('b_z = ["h"]', "b_z = 3", "parameters a table of lists of dimensions"),
+        ('equations = ["H = tanh(X @ W_xh + H @ W_hh + b_h)"]', "equations = 3", "equations are a list of texts"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(tmp_path, before, after, said):

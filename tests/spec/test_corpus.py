@@ -85,6 +85,19 @@ def test_a_damaged_cache_is_fetched_anew(server, cache):
     assert kept.read_bytes() == b"the right text\n"
 
 
+def test_a_cache_that_cannot_be_written_does_not_matter(server, tmp_path, monkeypatch):
+    base, pages, _ = server
+    pages["/first"] = b"the right text\n"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ISOGRU_CACHE", str(tmp_path / "file"))
+    assert corpus.find(settings(base, b"the right text\n")).source == "fetched"
+
+
+def test_another_text_needs_a_file(cache):
+    with pytest.raises(CorpusError, match="a text of sha1 abc is asked for, and no file"):
+        corpus.find(SPEC.corpus, sha1="abc")
+
+
 def test_the_second_source_is_cut_to_the_same_text(server, cache):
     base, pages, _ = server
     pages["/second"] = (

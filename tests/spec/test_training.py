@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -132,3 +133,11 @@ def test_recipes_survive_json():
     assert language_model.recipe_from_json(language_model.recipe_to_json(one)) == one
     with pytest.raises(UserError, match="not a recipe"):
         language_model.recipe_from_json('{"cell": "gru"}')
+    for wrong, said in (
+        ({"epochs": 0}, "epochs is 0"),
+        ({"lr": "x"}, "lr is 'x', should be float"),
+        ({"cell": []}, "cell"),
+    ):
+        text = json.dumps({**json.loads(language_model.recipe_to_json(one)), **wrong})
+        with pytest.raises(UserError, match=f"not a recipe: {said}"):
+            language_model.recipe_from_json(text)
