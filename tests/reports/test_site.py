@@ -6,6 +6,7 @@ import io
 import json
 import threading
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -241,10 +242,8 @@ def test_two_writers_at_once_leave_one_whole_result():
 
 
 def test_digits():
-    assert build.agreeing_digits(*map(__import__("numpy").array, ([1.0, 2.0], [1.0, 2.0]))) == 16.0
-    assert build.agreeing_digits(*map(__import__("numpy").array, ([1.0, 2.0], [1.0, 2.002]))) == pytest.approx(
-        3.0, abs=0.01
-    )
+    assert build.agreeing_digits(np.array([1.0, 2.0]), np.array([1.0, 2.0])) == 16.0
+    assert build.agreeing_digits(np.array([1.0, 2.0]), np.array([1.0, 2.002])) == pytest.approx(3.0, abs=0.01)
 
 
 @pytest.mark.parametrize(("value", "shown"), [(None, "∞"), (0.0, "0"), (1.23e-7, "1.2e-07")])
