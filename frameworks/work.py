@@ -38,6 +38,10 @@ def plan(framework: str, available: list[Implementation], choice: Choice) -> Ite
     known = list(dict.fromkeys(i.name for i in available))
     if unknown := [name for name in choice.implementations if name not in known]:
         raise UserError(f"{framework} has no implementation {unknown[0]!r}; it has {', '.join(known)}")
+    for name in choice.implementations:
+        if all(i.reason for i in available if i.name == name):
+            reason = next(i.reason for i in available if i.name == name)
+            raise UserError(f"{framework}/{name} is not available here: {reason}")
     if unknown := [name for name in choice.dtypes if name not in DTYPES]:
         raise UserError(f"no dtype {unknown[0]!r}; the dtypes are {', '.join(DTYPES)}")
     for implementation in available:

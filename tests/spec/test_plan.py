@@ -1,0 +1,50 @@
+"""Which jobs a worker sets out to do; no framework is needed to plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from frameworks.protocol import BOTH, Implementation
+from frameworks.work import Choice, plan
+from shared_spec.errors import UserError
+
+AVAILABLE = [
+    Implementation("scratch", "gru", "scratch", BOTH, lambda: None),
+    Implementation("scratch", "rnn", "scratch", BOTH, lambda: None),
+    Implementation("compiled", "gru", "compiled", BOTH, lambda: None),
+    Implementation("compiled-xla", "gru", "compiled", BOTH, lambda: None, "there is no XLA"),
+    Implementation("native", "rnn", "native", ("float32",), lambda: None),
+]
+CASES = ("gru-ordinary", "gru-wide", "rnn-ordinary")
+
+
+def stems(**choice):
+    return [job.stem.removesuffix(".cpu") for job, _ in plan("torch", AVAILABLE, Choice(CASES, **choice))]
+
+
+def test_everything_that_is_available_on_the_cases_of_its_cell():
+    assert stems(dtypes=("float32",)) == [
+        "gru-ordinary.scratch.float32",
+        "gru-wide.scratch.float32",
+        "rnn-ordinary.scratch.float32",
+        "gru-ordinary.compiled.float32",
+        "rnn-ordinary.native.float32",
+    ]
+    assert len(stems()) == 9
+    assert stems(implementations=("native",)) == ["rnn-ordinary.native.float32"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (
+            {"implementations": ("cudnn",)},
+            "torch has no implementation 'cudnn'; it has scratch, compiled, compiled-xla",
+        ),
+        ({"implementations": ("compiled-xla",)}, "torch/compiled-xla is not available here: there is no XLA"),
+        ({"dtypes": ("float16",)}, "no dtype 'float16'; the dtypes are float32, float64"),
+    ],
+)
+def test_what_cannot_be_done_is_said(choice, said):
+    with pytest.raises(UserError, match=said):
+        stems(**choice)
