@@ -176,6 +176,16 @@ def test_texts():
     assert verdict.judge(case, Result(origin, {"text": np.array([3, 3])}), undetermined).verdict == "equal"
 
 
+@pytest.mark.parametrize(("stray", "expected"), [(1e-6, "different"), (1e-2, "equal")])
+def test_a_text_is_determined_only_while_the_envelope_is_narrow(stray, expected):
+    case = cases.build("gru-ordinary")
+    oracle_says = {"text": np.array([2, 3]), "loss": np.array([3.0, 2.0])}
+    known = Reference(oracle_says, {"loss": np.array([1e-9, stray])}, frozenset({(2, 3)}))
+    result = Result(result_of(case, {}).origin, {"text": np.array([3, 3]), "loss": oracle_says["loss"]})
+    found = {finding.quantity: finding.verdict for finding in verdict.judge(case, result, known).findings}
+    assert found == {"text": expected, "loss": "equal"}
+
+
 def test_differences():
     a, b = np.float32([1.0, 0.0]), np.float32([1.0, 0.0])
     assert verdict.differences(a, b) == {"absolute": 0.0, "relative": 0.0, "ulp": 0.0}
