@@ -18,9 +18,9 @@ from typing import Any
 
 from frameworks import Framework
 from shared_spec.errors import UserError
+from shared_spec.interchange import DTYPES
 
 Forward = Callable[[Any, Any, Mapping[str, Any]], tuple[Any, Any]]
-BOTH = ("float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def implementations(framework: Framework) -> list[Implementation]:
     """Every implementation of a framework, available or not."""
     cells, layers, runtime = framework.cells, framework.layers, framework.runtime
     found = [
-        Implementation("scratch", name, "scratch", BOTH, lambda step=step: cells.unroll(step))  # type: ignore[misc]
+        Implementation("scratch", name, "scratch", DTYPES, lambda step=step: cells.unroll(step))  # type: ignore[misc]
         for name, step in cells.CELLS.items()
     ]
     for compiler, compile in cells.COMPILERS.items():
@@ -65,7 +65,7 @@ def implementations(framework: Framework) -> list[Implementation]:
                 compiler,
                 name,
                 "compiled",
-                BOTH,
+                DTYPES,
                 lambda compile=compile, step=step: compile(step),  # type: ignore[misc]
                 reason,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import platform
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,6 @@ from shared_spec.readings.arithmetic import Array
 
 FORMAT = "isogru-report/1"
 GROUPS = ("H", "final", "gradients", "loss", "weights", "norm", "perplexity", "text")
-AGREEING_DIGITS = 9
 
 Record = dict[str, Any]
 
@@ -33,7 +33,7 @@ def build(found: Collection) -> Record:
     report = {
         "format": FORMAT,
         "rule": {"twin_multiple": TWIN_MULTIPLE, "worst_case": WORST_CASE},
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": _cores()},
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count() or 1},
         "cells": [
             {"name": c.name, "title": c.title, "digest": c.digest, "latex": latex.formulas(c)}
             for c in cells.cells().values()
@@ -59,12 +59,6 @@ def group_of(quantity: str) -> str:
     """The kind of a quantity, by which tables are grouped: "grad.W_xz" is one of the gradients."""
     part = quantity.split(".")[0]
     return {"grad": "gradients", "step1": "weights", "end": "weights"}.get(part, part)
-
-
-def _cores() -> int:
-    import os
-
-    return os.cpu_count() or 1
 
 
 def _row_record(row: Row) -> Record:

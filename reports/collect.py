@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -44,16 +44,13 @@ class Collection:
     manifests: dict[str, Manifest] = field(default_factory=dict)
     cases: dict[str, AnyCase] = field(default_factory=dict)
 
-    def framework(self, name: str) -> list[Row]:
-        return [row for row in self.rows if row.job.framework == name]
 
-
-def collect(frameworks: Sequence[str] = FRAMEWORKS) -> Collection:
-    """Judge every result of these frameworks that is present. Raises UserError where there is not one result at all."""
+def collect() -> Collection:
+    """Judge every result that is present. Raises UserError where there is not one result at all."""
     found = Collection()
     jobs: list[tuple[Job, str]] = []
     order = {name: i for i, name in enumerate(cases.names())}
-    for name in frameworks:
+    for name in FRAMEWORKS:
         manifest = store.read_manifest(name)
         if manifest is None:
             continue
@@ -69,7 +66,7 @@ def collect(frameworks: Sequence[str] = FRAMEWORKS) -> Collection:
     lane_order = ("scratch", "compiled", "native", "tuned")
     jobs.sort(
         key=lambda item: (
-            frameworks.index(item[0].framework),
+            FRAMEWORKS.index(item[0].framework),
             lane_order.index(item[1]) if item[1] in lane_order else len(lane_order),
             item[0].implementation,
             item[0].dtype,

@@ -139,7 +139,6 @@ def _file(case: AnyCase, dtype: str) -> Path:
     return store.reference_folder() / f"{key(case, dtype)}.safetensors"
 
 
-@functools.cache
 def _source_digest() -> str:
     """Of all code that a reference depends on: a reference made by other code is not found."""
     root = Path(shared_spec.__file__).parent
@@ -148,6 +147,7 @@ def _source_digest() -> str:
     return source_digest(*makers, *root.joinpath("readings").glob("*.py"), Path(__file__))
 
 
+@functools.cache
 def source_digest(*files: Path) -> str:
     """Identifies the code in these files."""
     sha = hashlib.sha256()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ class Case:
     cell: Cell
     arrays: Mapping[str, Array]
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         return _digest(self.arrays, self.cell.digest)
 
@@ -55,7 +56,7 @@ class TrainingCase:
     def cell(self) -> Cell:
         return cell(self.problem.recipe.cell)
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         arrays = {**self.problem.parameters, "tokens": self.problem.tokens}
         spec = specification()

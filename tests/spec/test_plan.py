@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from frameworks.protocol import BOTH, Implementation
+from frameworks.protocol import Implementation
 from frameworks.work import Choice, plan
 from shared_spec.errors import UserError
+from shared_spec.interchange import DTYPES
 
 AVAILABLE = [
-    Implementation("scratch", "gru", "scratch", BOTH, lambda: None),
-    Implementation("scratch", "rnn", "scratch", BOTH, lambda: None),
-    Implementation("compiled", "gru", "compiled", BOTH, lambda: None),
-    Implementation("compiled-xla", "gru", "compiled", BOTH, lambda: None, "there is no XLA"),
+    Implementation("scratch", "gru", "scratch", DTYPES, lambda: None),
+    Implementation("scratch", "rnn", "scratch", DTYPES, lambda: None),
+    Implementation("compiled", "gru", "compiled", DTYPES, lambda: None),
+    Implementation("compiled-xla", "gru", "compiled", DTYPES, lambda: None, "there is no XLA"),
     Implementation("native", "rnn", "native", ("float32",), lambda: None),
 ]
 CASES = ("gru-ordinary", "gru-wide", "rnn-ordinary")
