@@ -62,7 +62,10 @@ def run_case(
     loaded = frameworks.load(framework)
     loaded.runtime.setup(device=device, threads=prove.threads_of_environment())
     found = find(loaded, implementation, case.cell.name, dtype)
-    write_result(output, run(loaded, found, case, dtype=dtype, device=device))
+    result = run(loaded, found, case, dtype=dtype, device=device)
+    if result.origin.lie:
+        raise UserError(result.origin.lie)
+    write_result(output, result)
     typer.echo(f"wrote {output}")
 
 

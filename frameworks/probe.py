@@ -1,13 +1,18 @@
 """The unit roundoff that an implementation delivers, measured through it: a dtype's label can lie.
 
-A cell's gates are shut (Z = 0) and its candidate state fed numbers so small that tanh(x) = x in every precision, so
-its output is a product and a sum of what goes in. With k bits, 1 + 2^-k is told apart from 1 in a format that keeps
-p bits as long as k < p; u = 2^-p. Asked both ways: 1 + 2^-k as one input (a format that cuts its factors, such as
-TF32, loses it) and as a sum of two (the accumulator's format).
+Product and sum: a cell's update gate is shut (Z = 0) and its candidate state fed numbers so small that tanh(x) = x in
+every precision, so its output is a product and a sum of what goes in. With k bits, 1 + 2^-k is told apart from 1 in a
+format that keeps p bits as long as k < p; u = 2^-p. Asked both ways: 1 + 2^-k as one input (a format that cuts its
+factors, such as TF32, loses it) and as a sum of two (the accumulator's format).
+
+tanh and sigmoid: in the same run the candidate of one unit is tanh(x), and the output of another Z (or, in a cell
+without an update gate, R) times a known state. The whole cell: one step on random numbers. There u is estimated from
+the root mean square of the errors: rounding to nearest has relative errors of about u / 2 in that sense.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,55 +20,106 @@ import numpy as np
 from frameworks import Framework
 from frameworks.protocol import Forward
 from shared_spec.cells import Cell
-from shared_spec.errors import UserError
-from shared_spec.readings.arithmetic import UNIT_ROUNDOFF
+from shared_spec.readings import value
+from shared_spec.readings.arithmetic import FUNCTIONS, UNIT_ROUNDOFF
 
 SMALL = 2.0**-30
 MOST_BITS = 60
 COARSEST = 2.0**-8
 WIDTH = 64
 """Wide enough for the kernels that real products use."""
+POINTS = np.linspace(0.2, 2.0, 64).astype(np.float32).astype(np.float64)
+"""Where functions are asked: where neither is near its ends, so that its errors are those of its format."""
+LINEAR, GATE = 0, 1
+"""The units that show product, sum and tanh, and the sigmoid."""
 
 
-def measure(framework: Framework, forward: Forward, cell: Cell, *, dtype: str, device: str) -> float:
-    """The unit roundoff that this forward delivers. Raises UserError where it is coarser than "float64" may be.
+def measure(framework: Framework, forward: Forward, cell: Cell, *, dtype: str, device: str) -> dict[str, float]:
+    """The unit roundoff that this forward delivers, by operation: "product", "sum", "tanh", "sigmoid" where the cell
+    has one, and "cell".
 
     A forward that does not even pass on eight bits of its input is not this cell at all; that is for the verdict to
-    say, and the label's own unit roundoff is returned.
+    say, and nothing is said of what was not measured.
     """
-    X, parameters = problem(cell)
-    arrays: dict[str, Any] = {
-        name: framework.runtime.tensor(array, dtype=dtype, device=device) for name, array in parameters.items()
-    }
-    H0 = framework.runtime.tensor(np.zeros((X.shape[1], WIDTH)), dtype=dtype, device=device)
-    H, _ = forward(framework.runtime.tensor(X, dtype=dtype, device=device), H0, arrays)
-    found = delivered(framework.runtime.to_numpy(H))
-    if found > COARSEST:
-        return UNIT_ROUNDOFF[dtype]
-    if dtype == "float64" and found > UNIT_ROUNDOFF["float64"]:
-        raise UserError(
-            f"asked for float64, computed with unit roundoff {found:.1e}: the label lies; no reference is made of it"
-        )
+
+    def states(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        given: dict[str, Any] = {
+            name: framework.runtime.tensor(array, dtype=dtype, device=device) for name, array in arrays.items()
+        }
+        parameters = {name: given[name] for name in cell.parameters}
+        H, _ = forward(given["X"], given["H0"], parameters)
+        after: np.ndarray = np.asarray(framework.runtime.to_numpy(H), np.float64)[0]
+        return after
+
+    asked = problem(cell)
+    found = delivered(cell, states(asked))
+    random = whole_cell(cell, asked)
+    exact = value.step(cell, random["X"][0], random["H0"], random)["H"]
+    single = {name: array.astype(np.float32) for name, array in random.items()}
+    numpys = value.step(cell, single["X"][0], single["H0"], single)["H"]
+    # In units of what NumPy's float32 errs on the same step.
+    own = _size(states(random) - exact) / _size(numpys - exact)
+    found["cell"] = max(own, 2.0**-29) * UNIT_ROUNDOFF["float32"]
+    return {name: u for name, u in found.items() if u <= COARSEST}
+
+
+def unit_roundoff(roundoff: Mapping[str, float], dtype: str) -> float:
+    """The one that verdicts use: of products and sums; the label's own where neither could be measured."""
+    return max((roundoff[name] for name in ("product", "sum") if name in roundoff), default=UNIT_ROUNDOFF[dtype])
+
+
+def problem(cell: Cell) -> dict[str, np.ndarray]:
+    """X (1, rows, WIDTH), H0 (rows, WIDTH) and parameters that make unit LINEAR a product and a sum, then tanh, and
+    unit GATE a sigmoid.
+    """
+    parameters = {name: np.zeros([WIDTH] * len(symbols)) for name, symbols in cell.parameters.items()}
+    parameters["W_xh"][:2, LINEAR] = 1.0
+    ulps = SMALL * 2.0 ** -np.arange(1.0, MOST_BITS + 2)
+    ulps[-1] = 0.0
+    X = np.zeros((1, 2 * len(ulps) + len(POINTS), WIDTH))
+    product, total, functions = np.split(X[0], [len(ulps), 2 * len(ulps)])
+    product[:, 0] = SMALL + ulps
+    total[:, 0], total[:, 1] = SMALL, ulps
+    functions[:, 0] = functions[:, 2] = POINTS
+    H0 = np.zeros(X.shape[1:])
+    H0[:, GATE] = 1.0
+    if "b_z" in parameters:
+        parameters["b_z"][LINEAR] = -200.0
+        # H = Z * 1 + (1 - Z) * 0
+        parameters["W_xz"][2, GATE] = 1.0
+    elif "b_r" in parameters:
+        # H = tanh((R * 1) SMALL) = R SMALL
+        parameters["W_xr"][2, GATE] = 1.0
+        parameters["W_hh"][GATE, GATE] = SMALL
+    return {"X": X, "H0": H0, **parameters}
+
+
+def whole_cell(cell: Cell, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A step on random numbers, in the shapes of `problem`: compilers then have nothing more to compile."""
+    random = np.random.RandomState(0)
+    drawn = {name: random.standard_normal(array.shape) for name, array in like.items()}
+    scaled = {name: array * (0.2 if name in cell.parameters else 1.0) for name, array in drawn.items()}
+    return {name: array.astype(np.float32).astype(np.float64) for name, array in scaled.items()}
+
+
+def delivered(cell: Cell, H: np.ndarray) -> dict[str, float]:
+    """The unit roundoff by operation, from the state (rows, WIDTH) after the one step of `problem`."""
+    product, total, functions = np.split(H, [MOST_BITS + 1, 2 * (MOST_BITS + 1)])
+    found = {}
+    for name, rows in (("product", product[:, LINEAR]), ("sum", total[:, LINEAR])):
+        bits = int(np.sum(np.cumprod(rows[:-1] != rows[-1])))
+        found[name] = 2.0 ** -(bits + 1)
+    found["tanh"] = _estimate(functions[:, LINEAR], FUNCTIONS["tanh"](POINTS))
+    scale = 1.0 if "b_z" in cell.parameters else SMALL if "b_r" in cell.parameters else 0.0
+    if scale:
+        found["sigmoid"] = _estimate(functions[:, GATE] / scale, FUNCTIONS["sigmoid"](POINTS))
     return found
 
 
-def problem(cell: Cell) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """X (1, 2 MOST_BITS + 2, WIDTH) and parameters (WIDTH wide) that make the cell a product and a sum."""
-    parameters = {name: np.zeros([WIDTH] * len(symbols)) for name, symbols in cell.parameters.items()}
-    parameters["W_xh"][:2] = 1.0
-    if "b_z" in parameters:
-        parameters["b_z"][:] = -200.0
-    ulps = SMALL * 2.0 ** -np.arange(1.0, MOST_BITS + 2)
-    ulps[-1] = 0.0
-    X = np.zeros((1, 2 * len(ulps), WIDTH))
-    X[0, : len(ulps), 0] = SMALL + ulps
-    X[0, len(ulps) :, 0] = SMALL
-    X[0, len(ulps) :, 1] = ulps
-    return X, parameters
+def _estimate(value: np.ndarray, exact: np.ndarray) -> float:
+    """u from relative errors; the oracle's own float64 is no better than another's, so that it is never 0."""
+    return max(2.0 * _size(value / exact - 1), UNIT_ROUNDOFF["float64"])
 
 
-def delivered(H: np.ndarray) -> float:
-    """The unit roundoff, from the states (1, 2 MOST_BITS + 2, WIDTH) of `problem`."""
-    product, total = np.split(np.asarray(H, np.float64)[0, :, 0], 2)
-    bits = [int(np.sum(np.cumprod(rows[:-1] != rows[-1]))) for rows in (product, total)]
-    return 2.0 ** -(min(bits) + 1)
+def _size(error: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(error))))

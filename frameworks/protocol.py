@@ -1,7 +1,7 @@
 """What each framework's folder offers, and the implementations that follow from it.
 
 `runtime.py`   setup, devices, tensor, to_numpy, synchronize, versions, switches, missing
-`cells.py`     the equations as step functions, CELLS; unroll(step); COMPILERS; gradients
+`cells.py`     the equations as step functions, CELLS; with_gates(step), unroll(step); COMPILERS; gradients
 `layers.py`    LAYERS: the framework's own layers
 `language_model.py`   loss, loss_and_gradients, training_step, predict
 
@@ -12,6 +12,7 @@ and prediction are written once for all lanes of a framework.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,8 @@ class Implementation:
     lane: str
     dtypes: tuple[str, ...]
     build: Callable[[], Forward]
+    build_with_gates: Callable[[], Forward] | None = None
+    """The same with the gates kept, for lanes that have them: a forward of [X, E] and [H0, zeros], see with_gates."""
     reason: str = ""
     """Why it is not available here; empty where it is."""
 
@@ -54,27 +57,22 @@ class Implementation:
 def implementations(framework: Framework) -> list[Implementation]:
     """Every implementation of a framework, available or not."""
     cells, layers, runtime = framework.cells, framework.layers, framework.runtime
-    found = [
-        Implementation("scratch", name, "scratch", DTYPES, lambda step=step: cells.unroll(step))  # type: ignore[misc]
-        for name, step in cells.CELLS.items()
-    ]
-    for compiler, compile in cells.COMPILERS.items():
-        reason = runtime.missing(compiler)
-        found += [
-            Implementation(
-                compiler,
-                name,
-                "compiled",
-                DTYPES,
-                lambda compile=compile, step=step: compile(step),  # type: ignore[misc]
-                reason,
-            )
-            for name, step in cells.CELLS.items()
-        ]
+    found = []
+    ways = [("scratch", "scratch", cells.unroll), *((name, "compiled", way) for name, way in cells.COMPILERS.items())]
+    for way, lane, unroll in ways:
+        reason = "" if lane == "scratch" else runtime.missing(way)
+        for name, step in cells.CELLS.items():
+            plain = functools.partial(unroll, step)
+            kept = functools.partial(_with_gates, cells, unroll, step)
+            found.append(Implementation(way, name, lane, DTYPES, plain, kept, reason))
     found += [
         Implementation("native", name, "native", dtypes, build) for name, (build, dtypes) in layers.LAYERS.items()
     ]
     return found
+
+
+def _with_gates(cells: Any, unroll: Callable[..., Forward], step: Callable[..., Any]) -> Forward:
+    return unroll(cells.with_gates(step))
 
 
 def find(framework: Framework, name: str, cell: str, dtype: str) -> Implementation:

@@ -9,17 +9,20 @@ import numpy as np
 
 from frameworks import Framework, probe
 from frameworks.protocol import Forward, Implementation
+from shared_spec import cases
 from shared_spec.interchange import AnyCase, Case, Origin, Result, TrainingCase
 from shared_spec.training import Meter
 
 
 def run(framework: Framework, implementation: Implementation, case: AnyCase, *, dtype: str, device: str) -> Result:
-    """Runs a case. Raises UserError where a "float64" is not one."""
+    """Runs a case, and measures the precision that is delivered."""
     forward = implementation.build()
-    u = probe.measure(framework, forward, case.cell, dtype=dtype, device=device)
+    roundoff = probe.measure(framework, forward, case.cell, dtype=dtype, device=device)
     seconds: dict[str, float] = {}
     if isinstance(case, Case):
         arrays = _run_cell(framework, forward, case, dtype, device)
+        if implementation.build_with_gates and cases.is_traced(case.name) and "dH" in case.arrays:
+            arrays |= _trace(framework, implementation.build_with_gates(), case, dtype, device)
         corpus = ""
     else:
         arrays, seconds = _train(framework, implementation, forward, case, dtype, device)
@@ -34,7 +37,8 @@ def run(framework: Framework, implementation: Implementation, case: AnyCase, *, 
         lane=implementation.lane,
         dtype=dtype,
         device=device,
-        unit_roundoff=u,
+        unit_roundoff=probe.unit_roundoff(roundoff, dtype),
+        roundoff=roundoff,
         versions=dict(framework.runtime.versions()),
         switches=dict(framework.runtime.switches()),
         seconds=seconds,
@@ -54,6 +58,25 @@ def _run_cell(framework: Framework, forward: Forward, case: Case, dtype: str, de
         H, final = forward(given["X"], given["H0"], parameters)
     found = {"H": H, "final": final, **{f"grad.{name}": g for name, g in gradients.items()}}
     return {name: runtime.to_numpy(array) for name, array in found.items()}
+
+
+def _trace(framework: Framework, forward: Forward, case: Case, dtype: str, device: str) -> dict[str, np.ndarray]:
+    """A run with the gates kept: states and inputs are wider, the rest is the lane's own; see with_gates."""
+    targets = list(dict.fromkeys(("H", *(equation.target for equation in case.cell.equations))))
+    given = case.arrays
+    d, (T, n, h) = given["X"].shape[2], given["dH"].shape
+    nothing = np.zeros((T, n, h * (len(targets) - 1)))
+    wide = {
+        "X": np.concatenate([given["X"], np.zeros((T, n, h))], 2),
+        "H0": np.concatenate([given["H0"], nothing[0]], 1),
+        "dH": np.concatenate([given["dH"], nothing], 2),
+    }
+    found = _run_cell(framework, forward, Case(case.name, case.cell, {**given, **wide}), dtype, device)
+    trace = dict(zip(targets, np.split(found["H"], len(targets), 2), strict=True))
+    trace["grad.X"], trace["dH"] = found["grad.X"][..., :d], found["grad.X"][..., d:]
+    trace["grad.H0"] = found["grad.H0"][:, :h]
+    trace |= {f"grad.{name}": found[f"grad.{name}"] for name in case.cell.parameters}
+    return {f"trace.{name}": array for name, array in trace.items()}
 
 
 def _train(

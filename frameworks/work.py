@@ -15,7 +15,7 @@ from typing import IO
 import frameworks
 from frameworks.protocol import Implementation, implementations
 from frameworks.run import run
-from shared_spec import cases, store
+from shared_spec import cases, machine, store
 from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
 from shared_spec.interchange import DTYPES, AnyCase, TrainingCase, check_result, write_case
@@ -103,6 +103,7 @@ def _save_manifest(
                 implementations=[i.listing() for i in available],
                 versions=dict(framework.runtime.versions()),
                 switches=dict(framework.runtime.switches()),
+                machine=machine.describe(),
                 corpus=f"{corpus.source} {corpus.sha1}",
                 failure=before.failure,
             )

@@ -1,9 +1,8 @@
-"""python -m reports: the verdict on results, and the report of everything present."""
+"""python -m reports: the verdict on results, the report of everything present, and two reports compared."""
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
@@ -11,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from reports import build, collect, reference, render, verdict
+from reports import build, collect, compare, finding, reference, render, schema, terminal, verdict
 from shared_spec import cells, store
 from shared_spec.__main__ import Json
 from shared_spec.command import EQUAL, NOT_EQUAL, application, main
@@ -35,6 +34,8 @@ def give_verdict(
     verdicts = []
     for file in result_files:
         result = read_result(file, case)
+        if result.origin.lie:
+            raise InterchangeError(f"{file}: {result.origin.lie}; no verdict is given on it")
         if result.origin.case_digest != case.digest:
             raise InterchangeError(f"{file}: made of another case than {case_file}; run it again on this one")
         held = case
@@ -52,10 +53,10 @@ def give_verdict(
     else:
         for file, found in zip(result_files, verdicts, strict=True):
             typer.echo(f"{render.MARKS[found.verdict]} {found.verdict}: {file}")
-            for finding in found.findings:
-                mark = render.MARKS[finding.verdict]
-                typer.echo(f"    {mark} {finding.sentence(found.origin)}, ratio {render.ratio(finding.ratio)}")
-    raise typer.Exit(EQUAL if all(v.verdict == verdict.EQUAL for v in verdicts) else NOT_EQUAL)
+            for one in found.all_findings:
+                mark = render.MARKS[one.verdict]
+                typer.echo(f"    {mark} {one.sentence(found.origin)}, ratio {render.ratio(one.ratio)}")
+    raise typer.Exit(EQUAL if all(v.verdict == finding.EQUAL for v in verdicts) else NOT_EQUAL)
 
 
 @app.command("site")
@@ -67,26 +68,52 @@ def make_site(
     output: Annotated[
         Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")
     ] = render.SITE,
+    report_file: Annotated[
+        Optional[Path], typer.Option("--from", help="Make the page of this report.json instead of the results here.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Everything present, on one page: index.html, report.md and report.json."""
     shown = framework or list(collect.FRAMEWORKS)
     if unknown := [name for name in shown if name not in collect.FRAMEWORKS]:
         raise UserError(f"no framework {unknown[0]!r}; the frameworks are {', '.join(collect.FRAMEWORKS)}")
-    # Two runs at once: whoever comes second sees the results of both.
-    with store.lock(".lock"):
-        report = build.build(collect.collect())
+    if report_file is not None:
+        report = schema.read(report_file)
         page = render.write(report, output)
+    elif not store.folder().is_dir():
+        raise UserError(f"no results: there is no {store.folder()}; run tox -e torch,jax")
+    else:
+        # Two runs at once: whoever comes second sees the results of both.
+        with store.lock(".lock"):
+            report = build.build(collect.collect())
+            page = render.write(report, output)
     if as_json:
         typer.echo(json.dumps(report))
     else:
-        render.terminal(report, Console(width=None if sys.stdout.isatty() else 100), shown)
+        # On a pipe Rich would take 80 columns, which cut no line of the table.
+        terminal.show(report, Console(), shown)
         typer.echo(f"report: {page.resolve()}")
     # Missing is wrong only where it was asked for by name.
     bad = {"failed", "missing"} if framework else {"failed"}
     failed = [f for f in report["frameworks"] if f["name"] in shown and f["status"] in bad]
-    wrong = [row for row in report["results"] if row["framework"] in shown and row["status"] != verdict.EQUAL]
+    wrong = [row for row in report["results"] if row["framework"] in shown and row["status"] != finding.EQUAL]
     raise typer.Exit(NOT_EQUAL if failed or wrong else EQUAL)
+
+
+@app.command("compare")
+def compare_reports(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A report.json.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="A later one.")],
+    as_json: Json = False,
+) -> None:
+    """What changed from one report to another. Exit status 1 where anything is worse."""
+    found = compare.compare(schema.read(old), schema.read(new))
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        for line in compare.lines(found):
+            typer.echo(line)
+    raise typer.Exit(NOT_EQUAL if found["is_worse"] else EQUAL)
 
 
 if __name__ == "__main__":

@@ -2,79 +2,153 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
-import platform
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from reports import reference
-from reports.collect import FRAMEWORKS, Collection, Row
-from reports.verdict import EQUAL, ORDER, TWIN_MULTIPLE, WORST_CASE, Finding, differences, is_narrow, worst
-from shared_spec import cells, store
-from shared_spec.interchange import TrainingCase
+from reports import curves, pairs, precision, reference, rosetta
+from reports.collect import FRAMEWORKS, Collection, Row, overall
+from reports.divergence import Divergence, Local
+from reports.finding import EQUAL, ORDER, TWIN_MULTIPLE, WORST_CASE, Finding, four
+from reports.profile import blocks
+from reports.quantities import COLUMNS, GATES, TRAINING, column_of
+from reports.schema import FORMAT
+from shared_spec import cases, cells, machine, store
+from shared_spec.interchange import Case
 from shared_spec.readings import latex
-from shared_spec.readings.arithmetic import Array
-
-FORMAT = "isogru-report/1"
-GROUPS = ("H", "final", "gradients", "loss", "weights", "norm", "perplexity", "text")
 
 Record = dict[str, Any]
 
 
 def build(found: Collection) -> Record:
-    """The report on what was collected; plain data, fit for JSON (infinities as null)."""
-    rows = [_row_record(row) for row in found.rows]
+    """The report on what was collected; plain data, fit for JSON (infinities as null). Its schema is
+    reports/report.schema.json.
+    """
+    setups = _Setups()
     report = {
         "format": FORMAT,
         "rule": {"twin_multiple": TWIN_MULTIPLE, "worst_case": WORST_CASE},
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count() or 1},
-        "cells": [
-            {"name": c.name, "title": c.title, "digest": c.digest, "latex": latex.formulas(c)}
-            for c in cells.cells().values()
-        ],
+        "machine": machine.describe(),
+        "cells": [_cell_record(c) for c in cells.cells().values()],
         "frameworks": [_framework_record(name, found) for name in FRAMEWORKS],
+        "results": [_row_record(row, setups) for row in found.rows],
         "implementations": list(_implementations(found)),
-        "results": rows,
-        "pairs": list(_pairs(found)),
-        "training": list(_trainings(found)),
+        "envelopes": list(_envelopes(found)),
+        "pairs": list(pairs.matrices(found)),
+        "training": list(curves.trainings(found)),
+        "precision": list(precision.records(found)),
+        "rosetta": rosetta.records(),
     }
+    report["setups"] = setups.records
     report["summary"] = _summary(report)
     plain: Record = finite(report)
     return plain
 
 
-def _label(row: Row) -> str:
-    """Such as torch/scratch; the device only where it is not the CPU."""
-    device = "" if row.job.device == "cpu" else f" on {row.job.device}"
-    return f"{row.job.framework}/{row.job.implementation}{device}"
+class _Setups:
+    """What results were made with: many share one."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def number(self, row: Row) -> int | None:
+        if row.verdict is None:
+            return None
+        origin = row.verdict.origin
+        record = {"framework": origin.framework, "versions": dict(origin.versions), "switches": dict(origin.switches)}
+        if record not in self.records:
+            self.records.append(record)
+        return self.records.index(record)
 
 
-def group_of(quantity: str) -> str:
-    """The kind of a quantity, by which tables are grouped: "grad.W_xz" is one of the gradients."""
-    part = quantity.split(".")[0]
-    return {"grad": "gradients", "step1": "weights", "end": "weights"}.get(part, part)
+def _cell_record(cell: cells.Cell) -> Record:
+    return {
+        "name": cell.name,
+        "title": cell.title,
+        "digest": cell.digest,
+        "equations": [{"target": e.target, "text": e.text} for e in cell.equations],
+        "latex": latex.formulas(cell),
+    }
 
 
-def _row_record(row: Row) -> Record:
-    record: Record = {**asdict(row.job), "cell": row.cell, "lane": row.lane, "status": row.status, "why": row.why}
+def _row_record(row: Row, setups: _Setups) -> Record:
+    record: Record = {
+        "id": f"{row.label}/{row.job.dtype}/{row.job.case}",
+        **asdict(row.job),
+        "cell": row.cell,
+        "lane": row.lane,
+        "status": row.status,
+        "why": row.why,
+        "mend": _mend(row),
+        "setup": setups.number(row),
+    }
     if row.verdict is not None:
         origin = row.verdict.origin
         record |= {
             "unit_roundoff": origin.unit_roundoff,
-            "corpus": origin.corpus,
-            "versions": dict(origin.versions),
-            "switches": dict(origin.switches),
             "seconds": dict(origin.seconds),
-            "findings": [asdict(finding) for finding in row.verdict.findings],
+            "findings": [_finding_record(finding) for finding in row.verdict.findings],
+            "divergence": _divergence_record(row.verdict.divergence),
+            "curves": asdict(row.verdict.profile.curves) if row.verdict.profile else None,
+            "heat": [asdict(heat) for heat in row.verdict.profile.heat] if row.verdict.profile else [],
+            "worst_equation": _worst_equation(row),
             "sentence": row.verdict.worst_finding.sentence(origin),
         }
     return record
+
+
+def _mend(row: Row) -> str:
+    """The command that runs a job again; empty where there is nothing to mend."""
+    if row.status in ORDER:
+        return ""
+    job = row.job
+    front = "train-" if job.case.startswith(cases.FULL_TRAINING) else ""
+    device = "" if job.device == "cpu" else f" --device {job.device}"
+    return (
+        f"tox -e {front}{job.framework} -- --case {job.case} --implementation {job.implementation} "
+        f"--dtype {job.dtype}{device}"
+    )
+
+
+def _finding_record(finding: Finding) -> Record:
+    """A finding with the digits that mean something: all of a value, four of a difference."""
+    record = asdict(finding)
+    for name in ("difference", "ulp", "bound", "ratio", "max_absolute", "max_relative", "max_ulp"):
+        record[name] = four(record[name])
+    return record
+
+
+def _divergence_record(divergence: Divergence | None) -> Record | None:
+    if divergence is None:
+        return None
+
+    def local(one: Local) -> Record:
+        finding = _finding_record(one.finding)
+        for name in ("max_absolute", "max_relative", "max_ulp"):
+            del finding[name]
+        return finding | {"by_step": list(one.by_step), "inherits": one.inherits}
+
+    first = {"first_forward": divergence.first_forward, "first_backward": divergence.first_backward}
+    return {
+        **{name: None if found is None else found.quantity for name, found in first.items()},
+        "forward": [local(one) for one in divergence.forward],
+        "backward": [local(one) for one in divergence.backward],
+    }
+
+
+def _worst_equation(row: Row) -> str | None:
+    """The quantity whose own equation fits worst: of a trace the local one, else the state."""
+    if row.verdict is None or row.verdict.profile is None:
+        return None
+    if row.verdict.divergence is None:
+        return "H"
+    first = row.verdict.divergence.first_forward
+    local = [one.finding for one in row.verdict.divergence.forward]
+    return (first or max(local, key=lambda f: f.ratio)).quantity.removeprefix("trace.")
 
 
 def _framework_record(name: str, found: Collection) -> Record:
@@ -89,150 +163,75 @@ def _framework_record(name: str, found: Collection) -> Record:
         "why": "",
         "versions": manifest.versions,
         "switches": manifest.switches,
+        "machine": manifest.machine,
         "corpus": manifest.corpus,
         "unavailable": [i for i in manifest.implementations if not i["available"]],
     }
 
 
 def _implementations(found: Collection) -> Iterator[Record]:
-    """One record for each implementation of a cell in a dtype: its verdict over all cases, by kind of quantity."""
-    by_key: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    """One record for each implementation in a dtype on a device; in it, for each cell, a field for each column."""
+    by_key: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
     for row in found.rows:
-        by_key[row.job.framework, row.job.implementation, row.cell, row.job.dtype, row.job.device].append(row)
-    for (framework, implementation, cell, dtype, device), rows in by_key.items():
-        statuses = [row.status for row in rows]
-        judged = [(row, finding) for row in rows if row.verdict for finding in row.verdict.findings]
+        by_key[row.job.framework, row.job.implementation, row.job.dtype, row.job.device].append(row)
+    for (framework, implementation, dtype, device), rows in by_key.items():
+        of_cells: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            of_cells[row.cell].append(row)
         yield {
+            "label": rows[0].label,
             "framework": framework,
             "implementation": implementation,
             "lane": rows[0].lane,
-            "cell": cell,
             "dtype": dtype,
             "device": device,
-            "status": _overall(statuses),
-            "cases": len(rows),
-            "equal": statuses.count(EQUAL),
-            "delivered": max((row.verdict.origin.unit_roundoff for row in rows if row.verdict), default=None),
-            "quantities": [
-                _worst_of(group, [(row, f) for row, f in judged if group_of(f.quantity) == group])
-                for group in GROUPS
-                if any(group_of(f.quantity) == group for _, f in judged)
-            ],
+            "status": overall(row.status for row in rows),
+            "results": len(rows),
+            "equal": sum(row.status == EQUAL for row in rows),
+            "fields": [field for cell, those in of_cells.items() for field in _fields(cell, those)],
         }
 
 
-def _overall(statuses: Iterable[str]) -> str:
-    """One word for several: the worst verdict, unless something has none."""
-    there = set(statuses)
-    return next((word for word in ("failed", "stale", "missing") if word in there), "") or worst(there)
-
-
-def _worst_of(group: str, judged: list[tuple[Row, Finding]]) -> Record:
-    row, finding = max(judged, key=lambda item: (ORDER.index(item[1].verdict), item[1].ratio))
-    return {
-        "group": group,
-        **asdict(finding),
-        "case": row.job.case,
-        "max_absolute": max(f.max_absolute for _, f in judged),
-        "max_relative": max(f.max_relative for _, f in judged),
-        "max_ulp": max(f.max_ulp for _, f in judged),
-    }
-
-
-def _pairs(found: Collection) -> Iterator[Record]:
-    """Every two frameworks against each other, lane by lane: the largest differences over all cases."""
-    by_problem: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for row in found.rows:
-        if row.verdict is not None:
-            by_problem[row.job.case, row.job.dtype, row.lane].append(row)
-    worst_pairs: dict[tuple[str, ...], Record] = {}
-    for (case, dtype, lane), rows in by_problem.items():
-        arrays = [(row, row.arrays()) for row in rows]
-        for (a, of_a), (b, of_b) in itertools.combinations(arrays, 2):
-            if a.job.framework == b.job.framework:
-                continue
-            for quantity in of_a:
-                measured = differences(of_a[quantity], of_b[quantity])
-                names = [_label(row) for row in (a, b)]
-                key = (a.cell, dtype, lane, *names, group_of(quantity))
-                record = worst_pairs.setdefault(
-                    key,
-                    dict(zip(("cell", "dtype", "lane", "a", "b", "group"), key, strict=True))
-                    | {"absolute": 0.0, "relative": 0.0, "ulp": 0.0, "case": case, "quantity": quantity},
-                )
-                if measured["absolute"] > record["absolute"]:
-                    record |= {"case": case, "quantity": quantity}
-                record |= {kind: max(record[kind], value) for kind, value in measured.items()}
-    yield from worst_pairs.values()
-
-
-def _trainings(found: Collection) -> Iterator[Record]:
-    """One record for each language model and dtype: the oracle, its envelope, and each framework's curve against it."""
-    by_case: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in found.rows:
-        if row.verdict is not None and isinstance(found.cases[row.job.case], TrainingCase):
-            by_case[row.job.case, row.job.dtype].append(row)
-    for (name, dtype), rows in sorted(by_case.items(), key=lambda item: item[0]):
-        case = found.cases[name]
-        assert isinstance(case, TrainingCase)
-        known = reference.get(case, dtype)
-        truth = known.oracle["loss"]
-        allowed = TWIN_MULTIPLE * known.stray["loss"]
-        narrow = is_narrow(known.stray["loss"], truth)
-        opens = int(np.argmin(narrow)) if not narrow.all() else None
-        decode = case.problem.vocabulary.decode
-        runs = []
-        losses: dict[str, Array] = {}
+def _fields(cell: str, rows: list[Row]) -> Iterator[Record]:
+    """Fields of the matrix: every column that these rows have or should have."""
+    for column in COLUMNS:
+        statuses: list[str] = []
+        judged: list[tuple[Row, Finding]] = []
         for row in rows:
-            arrays = row.arrays()
-            label = _label(row)
-            losses[label] = arrays["loss"].astype(np.float64)
-            outside = np.flatnonzero(~(np.abs(losses[label] - truth) <= allowed))
-            runs.append(
-                {
-                    "label": label,
-                    "lane": row.lane,
-                    "status": row.status,
-                    "perplexity_train": float(arrays["perplexity.train"][-1]),
-                    "perplexity_val": float(arrays["perplexity.val"][-1]),
-                    "text": decode(arrays["text"]),
-                    "seconds": dict(row.verdict.origin.seconds) if row.verdict else {},
-                    "leaves_envelope_at": int(outside[0]) if len(outside) else None,
-                    "digits": agreeing_digits(losses[label], truth),
-                    "loss": [float(value) for value in losses[label]],
-                }
-            )
-        between = [
-            agreeing_digits(losses[a], losses[b])
-            for a, b in itertools.combinations(losses, 2)
-            if a.partition("/")[0] != b.partition("/")[0]
-        ]
+            training = row.job.case.startswith((cases.SHORT_TRAINING, cases.FULL_TRAINING))
+            own = [
+                (row, f)
+                for f in (row.verdict.all_findings if row.verdict else ())
+                if column_of(f.quantity, training=training) == column
+            ]
+            judged += own
+            if row.status in ORDER:
+                statuses += [f.verdict for _, f in own]
+            elif training == (column == TRAINING) and column != GATES:
+                # What it would have had is not known; that it is not there is.
+                statuses.append(row.status)
+        if not statuses:
+            continue
+        top = max(judged, key=lambda item: (ORDER.index(item[1].verdict), item[1].ratio), default=None)
         yield {
-            "case": name,
-            "cell": case.cell.name,
-            "dtype": dtype,
-            "recipe": asdict(case.problem.recipe),
-            "corpus": f"{case.problem.corpus_source} {case.problem.corpus_sha1}",
-            "steps": len(truth),
-            "clipped_steps": int(np.sum(known.oracle["norm"] > case.problem.recipe.clip_norm)),
-            "envelope_opens_at": opens,
-            "oracle": {
-                "perplexity_train": float(known.oracle["perplexity.train"][-1]),
-                "perplexity_val": float(known.oracle["perplexity.val"][-1]),
-                "text": decode(known.oracle["text"]),
-                "loss": [float(value) for value in truth],
-                "stray": [float(value) for value in known.stray["loss"]],
-            },
-            "digits_between_frameworks": min(between, default=None),
-            "same_text": len({run["text"] for run in runs}) == 1,
-            "runs": runs,
+            "cell": cell,
+            "column": column,
+            "status": overall(statuses),
+            "ratio": None if top is None else four(top[1].ratio),
+            "quantity": None if top is None else top[1].quantity,
+            "case": rows[0].job.case if top is None else top[0].job.case,
         }
 
 
-def agreeing_digits(a: Array, b: Array) -> float:
-    """The decimal digits to which two curves agree everywhere: -log10 of the largest relative difference, up to 16."""
-    largest = differences(a.astype(np.float64), b.astype(np.float64))["relative"]
-    return 16.0 if largest < 1e-16 else max(0.0, -math.log10(largest))
+def _envelopes(found: Collection) -> Iterator[Record]:
+    """For each case of a cell and dtype: how far a state may be from the oracle's trajectory, by time step."""
+    present = {(row.job.case, row.job.dtype): None for row in found.rows if row.verdict is not None}
+    for name, dtype in present:
+        case = found.cases[name]
+        if isinstance(case, Case):
+            stray = reference.get(case, dtype).stray["H"]
+            block, twins = blocks(TWIN_MULTIPLE * np.ravel(stray))
+            yield {"case": name, "dtype": dtype, "block": block, "twins": list(twins), "T": len(stray)}
 
 
 def _summary(report: Record) -> Record:

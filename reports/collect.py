@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import functools
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from reports import reference
-from reports import verdict as verdict_module
-from reports.verdict import Finding, Verdict, judge
+from reports.finding import worst
+from reports.kept import kept_file, verdict_on
+from reports.verdict import Verdict
 from shared_spec import cases, language_model, store
-from shared_spec.errors import UserError
-from shared_spec.files import write_whole
+from shared_spec.errors import InterchangeError, UserError
 from shared_spec.interchange import AnyCase, TrainingCase, read_case, read_origin, read_result
 from shared_spec.readings.arithmetic import Array
 from shared_spec.store import Job, Manifest
 
 FRAMEWORKS = ("torch", "tensorflow", "jax", "mxnet")
+WORTH_PROCESSES = 50
+"""As many results as take longer to judge than another process takes to start."""
+TRACED_LANES = ("scratch", "compiled")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Row:
     """equal, suspect, different; failed, missing or stale."""
     why: str = ""
     verdict: Verdict | None = None
+    bits: Mapping[str, str] = field(default_factory=dict)
+    """A digest of each array: those of equal digests agree to the bit."""
+
+    @property
+    def label(self) -> str:
+        """Such as torch/scratch; the device only where it is not the CPU."""
+        device = "" if self.job.device == "cpu" else f" on {self.job.device}"
+        return f"{self.job.framework}/{self.job.implementation}{device}"
 
     def arrays(self) -> Mapping[str, Array]:
         """The result itself, for rows that have a verdict."""
@@ -40,13 +51,17 @@ class Row:
 
 @dataclass
 class Collection:
+    """Everything that is present, and what should be."""
+
     rows: list[Row] = field(default_factory=list)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     cases: dict[str, AnyCase] = field(default_factory=dict)
 
 
 def collect() -> Collection:
-    """Judge every result that is present. Raises UserError where there is not one result at all."""
+    """Judge every result that is present. Raises UserError where there is not one result at all, and InterchangeError
+    for one that is damaged.
+    """
     found = Collection()
     jobs: list[tuple[Job, str]] = []
     order = {name: i for i, name in enumerate(cases.names())}
@@ -61,7 +76,8 @@ def collect() -> Collection:
             if job.case in order:
                 jobs.append((job, lanes.get((job.implementation, cases.cell_name_of(job.case)), "")))
     if not found.manifests:
-        raise UserError(f"no results in {store.folder()}: run tox -e torch,jax, or any of {', '.join(FRAMEWORKS)}")
+        any_of = ", ".join(FRAMEWORKS)
+        raise UserError(f"no results in {store.folder()}, which is empty; run tox -e torch,jax, or any of {any_of}")
 
     lane_order = ("scratch", "compiled", "native", "tuned")
     jobs.sort(
@@ -78,8 +94,15 @@ def collect() -> Collection:
             found.cases[job.case] = case
     present = {(job.case, job.dtype) for job, _ in jobs if job.result_file.exists() and job.case in found.cases}
     reference.prepare([(found.cases[c], dtype) for c, dtype in sorted(present)], processes=os.cpu_count() or 1)
+    _judge_ahead([job for job, _ in jobs if (job.case, job.dtype) in present])
     found.rows = [_row(job, lane, found.cases.get(job.case)) for job, lane in jobs]
     return found
+
+
+def overall(statuses: Iterable[str]) -> str:
+    """One word for several: the worst verdict, unless something has none."""
+    there = set(statuses)
+    return next((word for word in ("failed", "stale", "missing") if word in there), "") or worst(there)
 
 
 def current_case(name: str) -> AnyCase | None:
@@ -89,10 +112,9 @@ def current_case(name: str) -> AnyCase | None:
     """
     if cases.entry_of(name):
         return cases.build(name)
-    try:
-        case = read_case(store.case_file(name))
-    except UserError:
+    if not store.case_file(name).exists():
         return None
+    case = read_case(store.case_file(name))
     if not isinstance(case, TrainingCase):
         return None
     now = cases.training_recipe(name)
@@ -103,6 +125,30 @@ def current_case(name: str) -> AnyCase | None:
     return case if unchanged else None
 
 
+def _judge_ahead(jobs: list[Job]) -> None:
+    """Many results that were never judged are judged side by side; whoever asks afterwards finds the verdicts kept."""
+    fresh = [job for job in jobs if job.result_file.exists() and not kept_file(job.result_file).exists()]
+    processes = os.cpu_count() or 1
+    if len(fresh) >= WORTH_PROCESSES and processes > 1:
+        # By case, so that a process builds each once.
+        fresh.sort(key=lambda job: (job.case, job.dtype))
+        with reference.pool(processes) as pool:
+            list(pool.map(_judge_one, fresh, chunksize=8))
+
+
+@functools.lru_cache(maxsize=4)
+def _case_of_process(name: str) -> AnyCase | None:
+    return current_case(name)
+
+
+def _judge_one(job: Job) -> None:
+    # What is wrong with a result is said where its row is made.
+    with contextlib.suppress(UserError, OSError):
+        case = _case_of_process(job.case)
+        if case is not None and read_origin(job.result_file).case_digest == case.digest:
+            verdict_on(job.result_file, case, job.dtype)
+
+
 def _row(job: Job, lane: str, case: AnyCase | None) -> Row:
     cell = cases.cell_name_of(job.case)
     words = store.read_failure(job)
@@ -111,32 +157,22 @@ def _row(job: Job, lane: str, case: AnyCase | None) -> Row:
     if not job.result_file.exists():
         return Row(job, cell, lane, "missing", "not run yet")
     try:
-        origin = read_origin(job.result_file)
-        if case is None or (origin.case_digest, origin.spec_digest) != (case.digest, case.cell.digest):
-            return Row(job, cell, lane, "stale", "made of another version of the specification, the case or the text")
-        verdict = _known_verdict(job, case)
-    except UserError as error:
-        return Row(job, cell, lane, "failed", str(error))
-    except OSError as error:
-        return Row(job, cell, lane, "failed", f"changed while it was read: {error.strerror or error}")
-    return Row(job, cell, lane, verdict.verdict, verdict=verdict)
+        return _judged(job, cell, lane, case)
+    except InterchangeError as error:
+        if not job.result_file.exists():
+            # A run that goes on meanwhile has put a failure in its place.
+            return Row(job, cell, lane, "missing", "taken away while it was read")
+        raise InterchangeError(f"{error}; run tox -e {job.framework} again, or delete the file") from None
 
 
-def _known_verdict(job: Job, case: AnyCase) -> Verdict:
-    """The verdict on a result, from beside it where it was judged before: nothing then has changed that it rests on."""
-    state = job.result_file.stat()
-    code = reference.source_digest(Path(verdict_module.__file__))
-    known = f"{state.st_size} {state.st_mtime_ns} {reference.key(case, job.dtype)} {code}"
-    file = job.result_file.with_suffix(".verdict.json")
-    try:
-        record = json.loads(file.read_text())
-        if record["of"] == known:
-            findings = [Finding(**{**f, "index": tuple(f["index"])}) for f in record["findings"]]
-            return Verdict(read_origin(job.result_file), tuple(findings))
-    except (OSError, ValueError, TypeError, KeyError):
-        pass  # Judged anew, below.
-    result = read_result(job.result_file, case)
-    verdict = judge(case, result, reference.get(case, job.dtype))
-    record = {"of": known, "findings": [asdict(finding) for finding in verdict.findings]}
-    write_whole(file, json.dumps(record).encode())
-    return verdict
+def _judged(job: Job, cell: str, lane: str, case: AnyCase | None) -> Row:
+    origin = read_origin(job.result_file)
+    if case is None or (origin.case_digest, origin.spec_digest) != (case.digest, case.cell.digest):
+        return Row(job, cell, lane, "stale", "made of another version of the specification, the case or the text")
+    kept = verdict_on(job.result_file, case, job.dtype)
+    if lane in TRACED_LANES and cases.is_traced(job.case) and kept.divergence is None:
+        return Row(job, cell, lane, "stale", "made before gates were kept")
+    verdict = Verdict(origin, kept.findings, kept.divergence, kept.profile)
+    if origin.lie:
+        return Row(job, cell, lane, "failed", f"{origin.lie}; no reference is made of it", verdict, kept.bits)
+    return Row(job, cell, lane, verdict.verdict, verdict=verdict, bits=kept.bits)

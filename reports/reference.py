@@ -60,19 +60,23 @@ def prepare(wanted: Iterable[tuple[AnyCase, str]], *, processes: int) -> None:
             _make(case, dtype)
         return
     trainings_first = sorted(missing, key=lambda item: isinstance(item[0], Case))
-    # Spawned, not forked: NumPy's threads do not survive a fork. One thread each: the cores are taken by processes.
-    single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _environment(**single),
-        ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
-    ):
+    with tempfile.TemporaryDirectory() as folder, pool(processes) as workers:
         files = []
         for number, (case, dtype) in enumerate(trainings_first):
             file = Path(folder) / f"{number}.safetensors"
             write_case(file, case)
             files.append((file, dtype))
-        list(pool.map(_make_from_file, *zip(*files, strict=True)))
+        list(workers.map(_make_from_file, *zip(*files, strict=True)))
+
+
+@contextlib.contextmanager
+def pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes for NumPy's work, with one thread each: the cores are taken by processes. Spawned, not forked: NumPy's
+    threads do not survive a fork.
+    """
+    single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with _environment(**single), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
+        yield workers
 
 
 @contextlib.contextmanager
@@ -143,8 +147,9 @@ def _source_digest() -> str:
     """Of all code that a reference depends on: a reference made by other code is not found."""
     root = Path(shared_spec.__file__).parent
     names = ("cells", "corpus", "expression", "language_model", "oracle", "training")
-    makers = [root / f"{name}.py" for name in names] + [root / "language_model.toml"]
-    return source_digest(*makers, *root.joinpath("readings").glob("*.py"), Path(__file__))
+    readings = ("arithmetic", "gradient", "value")
+    makers = [root / f"{name}.py" for name in names] + [root / "readings" / f"{name}.py" for name in readings]
+    return source_digest(*makers, root / "language_model.toml", Path(__file__))
 
 
 @functools.cache

@@ -1,4 +1,6 @@
-"""python -m shared_spec: the cells, the catalogue of cases, one case as a file, the oracle on a case."""
+"""python -m shared_spec: the cells, the catalogue of cases, one case as a file, the oracle on a case, and the Rosetta
+table: how layers pack their weights, and weights from one to another.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from shared_spec import cases, cells, corpus, language_model, oracle, training
+from shared_spec import cases, cells, convert, corpus, language_model, layouts, oracle, training, weights
 from shared_spec.command import application, main
 from shared_spec.corpus import Corpus
-from shared_spec.errors import UserError
+from shared_spec.errors import InterchangeError, UserError
 from shared_spec.interchange import DTYPES, Case, Origin, Result, read_case, write_case, write_result
 from shared_spec.readings import cost, latex
 
@@ -110,6 +112,54 @@ def run_oracle(
     )
     write_result(output, Result(origin, arrays))
     typer.echo(f"wrote {output}")
+
+
+@app.command("layouts")
+def list_layouts(as_json: Json = False) -> None:
+    """The Rosetta table: how each layer packs the same parameters."""
+    rows = [layouts.facts(each) for each in layouts.layouts().values()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    columns = "{:<18} {:<5} {:<7} {:<6} {:<6} {:<5} {:<6} {:<11} {}"
+    typer.echo(columns.format("layout", "gates", "kernel", "biases", "reset", "inner", "Z", "axes", "proven"))
+    for row in rows:
+        kernel = "out, in" if row["transposed"] else "in, out"
+        cells_of_row = ["two" if row["biases"] == 2 else "one", row["reset"], "yes" if row["inner_bias"] else "no"]
+        update, proven = row["update"].removeprefix("Z ").split()[0], "yes" if row["proven"] else "no"
+        typer.echo(columns.format(row["name"], row["gates"], kernel, *cells_of_row, update, row["time"], proven))
+    for row in rows:
+        if row["unproven"]:
+            typer.echo(f"{row['name']} is not proven here: {row['unproven']}")
+
+
+@app.command("convert")
+def convert_weights(
+    file: Annotated[Path, typer.Argument(metavar="IN", help="The weights of one layer, as safetensors.")],
+    output: Output,
+    source: Annotated[str, typer.Option("--from", help="The layout of IN; python -m shared_spec layouts lists them.")],
+    target: Annotated[str, typer.Option("--to", help="The layout to write.")],
+    lossy: Annotated[bool, typer.Option("--lossy", help="Write what costs least where it is impossible.")] = False,
+    prefix: Annotated[str, typer.Option(help='What stands before the names in IN, such as "rnn.".')] = "",
+    layer: Annotated[str, typer.Option(help='Which layer and direction of IN, such as "l1" or "l0_reverse".')] = "",
+    as_json: Json = False,
+) -> None:
+    """Weights from one layer to another, and first whether that is exact, exact after folding, or impossible."""
+    of, to = layouts.layout(source), layouts.layout(target)
+    try:
+        plan = convert.plan(of, weights.read(file, of, prefix=prefix, layer=layer), to)
+    except InterchangeError:
+        raise
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    if plan.cost and not lossy:
+        raise UserError(f"{plan.sentence}; --lossy writes that")
+    weights.write(output, plan)
+    if as_json:
+        typer.echo(json.dumps({**plan.record(), "lossy": bool(plan.cost), "wrote": str(output)}, indent=1))
+        return
+    typer.echo(plan.sentence)
+    typer.echo(f"wrote {output} ({to.layer}{', lossy' if plan.cost else ''})")
 
 
 if __name__ == "__main__":

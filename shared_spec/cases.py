@@ -41,14 +41,26 @@ class Entry:
     """Added to the biases of gates with alternating sign."""
     compiled: bool = False
     """Whether the compiled lane runs it: compiling costs seconds."""
+    traced: bool = False
+    """Whether it is also run with every gate of every step kept, where a lane can."""
 
 
 ALL_CELLS = ("gru", "gru_reset_after", "gru_reset_only", "gru_update_only", "rnn")
 CATALOGUE = (
-    Entry("ordinary", "a bit of everything", ALL_CELLS, T=7, n=3, d=5, h=4, compiled=True),
-    Entry("zero_start", "H0 is zero", ALL_CELLS, T=6, n=4, d=3, h=5, zero=("H0",)),
-    Entry("long", "many steps", ALL_CELLS, T=256, n=2, d=6, h=9, sigma=0.3, compiled=True),
-    Entry("large_weights", "the state moves through its whole range", ALL_CELLS, T=10, n=5, d=4, h=8, sigma=2.0),
+    Entry("ordinary", "a bit of everything", ALL_CELLS, T=7, n=3, d=5, h=4, compiled=True, traced=True),
+    Entry("zero_start", "H0 is zero", ALL_CELLS, T=6, n=4, d=3, h=5, zero=("H0",), traced=True),
+    Entry("long", "many steps", ALL_CELLS, T=256, n=2, d=6, h=9, sigma=0.3, compiled=True, traced=True),
+    Entry(
+        "large_weights",
+        "the state moves through its whole range",
+        ALL_CELLS,
+        T=10,
+        n=5,
+        d=4,
+        h=8,
+        sigma=2.0,
+        traced=True,
+    ),
     Entry("one_step", "T = 1", NATIVE_CELLS, T=1, n=5, d=3, h=7),
     Entry("one_sequence", "n = 1", NATIVE_CELLS, T=9, n=1, d=4, h=6),
     Entry("one_unit", "h = 1", NATIVE_CELLS, T=8, n=4, d=6, h=1),
@@ -105,6 +117,12 @@ def is_compiled(name: str) -> bool:
     """Whether the compiled lane runs this case: those marked so, full trainings, and short ones of two cells."""
     found = entry_of(name)
     return found[0].compiled if found else not name.startswith(SHORT_TRAINING) or cell_name_of(name) in GATED
+
+
+def is_traced(name: str) -> bool:
+    """Whether this case is also run with the gates kept."""
+    found = entry_of(name)
+    return bool(found and found[0].traced)
 
 
 def build(name: str, corpus: Corpus | None = None) -> AnyCase:

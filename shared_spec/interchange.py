@@ -1,27 +1,23 @@
-"""Case and result files: safetensors, checked at the door, written beside and renamed. No pickle is ever read."""
+"""Case and result files: what they hold, checked at the door."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
+from shared_spec import tensors
 from shared_spec.cells import Cell, cell
 from shared_spec.corpus import Vocabulary, windows
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.expression import Shape
-from shared_spec.files import write_whole
 from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes, specification
 from shared_spec.oracle import shapes_of_case, shapes_of_result
-from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 CASE_FORMAT = "isogru-case/1"
 RESULT_FORMAT = "isogru-result/1"
@@ -38,7 +34,7 @@ class Case:
 
     @functools.cached_property
     def digest(self) -> str:
-        return _digest(self.arrays, self.cell.digest)
+        return tensors.digest(self.arrays, self.cell.digest)
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -61,7 +57,7 @@ class TrainingCase:
         arrays = {**self.problem.parameters, "tokens": self.problem.tokens}
         spec = specification()
         texts = (recipe_to_json(self.problem.recipe), spec.output.text, spec.text["separators"])
-        return _digest(arrays, self.cell.digest, *texts)
+        return tensors.digest(arrays, self.cell.digest, *texts)
 
 
 AnyCase = Case | TrainingCase
@@ -82,11 +78,22 @@ class Origin:
     device: str
     unit_roundoff: float
     """Measured, not taken from the label: see frameworks/probe.py."""
+    roundoff: Mapping[str, float] = field(default_factory=dict)
+    """The same by operation: "product", "sum", "tanh", "sigmoid" and a whole "cell", as far as measured."""
     versions: Mapping[str, str] = field(default_factory=dict)
     switches: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock times worth keeping, such as one for each epoch; not a benchmark."""
     corpus: str = ""
+
+    @property
+    def lie(self) -> str:
+        """Why its dtype is wrong; empty where it is right. A coarser "float32", such as TF32, has a wider bound; of a
+        "float64" that is none no reference can be made.
+        """
+        if self.dtype != "float64" or self.unit_roundoff <= UNIT_ROUNDOFF["float64"]:
+            return ""
+        return f"asked for float64, computed with unit roundoff {self.unit_roundoff:.1e}: the label lies"
 
     @property
     def label(self) -> str:
@@ -100,6 +107,13 @@ class Result:
 
     origin: Origin
     arrays: Mapping[str, Array]
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether it also holds a second run, with every gate of every step kept: "trace.…", all of them (T, n, h),
+        the total cotangent of each state, "trace.dH", and that run's gradients, "trace.grad.…".
+        """
+        return any(name.startswith("trace.") for name in self.arrays)
 
 
 def write_case(path: Path, case: AnyCase) -> None:
@@ -117,14 +131,14 @@ def write_case(path: Path, case: AnyCase) -> None:
         }
         arrays = {name: array.astype(np.float32) for name, array in problem.parameters.items()}
         arrays["tokens"] = problem.tokens
-    _write(path, arrays, metadata)
+    tensors.write(path, arrays, metadata)
 
 
 def read_case(path: Path) -> AnyCase:
     """Reads a case file. Raises InterchangeError for one that is damaged or of a newer format, and for a missing or
     superfluous tensor, a wrong shape or dtype, a NaN or an infinity, each by name.
     """
-    arrays, metadata = _read(path, CASE_FORMAT, "case")
+    arrays, metadata = tensors.read(path, CASE_FORMAT, "case")
     try:
         the_cell = cell(_entry(metadata, "cell", path))
     except UserError as error:
@@ -163,12 +177,12 @@ def _read_training_case(path: Path, name: str, arrays: dict[str, Array], metadat
 
 def write_result(path: Path, result: Result) -> None:
     """Writes a result file, whole or not at all."""
-    _write(path, result.arrays, {"format": RESULT_FORMAT, "origin": json.dumps(asdict(result.origin))})
+    tensors.write(path, result.arrays, {"format": RESULT_FORMAT, "origin": json.dumps(asdict(result.origin))})
 
 
 def read_origin(path: Path) -> Origin:
     """The metadata of a result file alone."""
-    return _origin(path, _metadata(path, RESULT_FORMAT, "result"))
+    return _origin(path, tensors.metadata(path, RESULT_FORMAT, "result"))
 
 
 def read_result(path: Path, case: AnyCase | None = None) -> Result:
@@ -176,7 +190,7 @@ def read_result(path: Path, case: AnyCase | None = None) -> Result:
 
     Raises InterchangeError for one that is damaged, of a newer format, or does not hold what the case asks for.
     """
-    arrays, metadata = _read(path, RESULT_FORMAT, "result")
+    arrays, metadata = tensors.read(path, RESULT_FORMAT, "result")
     origin = _origin(path, metadata)
     if case is not None:
         check_result(path, Result(origin, arrays), case)
@@ -188,8 +202,8 @@ def check_result(path: Path, result: Result, case: AnyCase) -> None:
     sizes: dict[str, int]
     if isinstance(case, Case):
         symbols = shapes_of_result(case.cell)
-        if "dH" not in case.arrays:
-            symbols = {name: shape for name, shape in symbols.items() if not name.startswith("grad.")}
+        absent = [kind for kind, there in (("grad.", "dH" in case.arrays), ("trace.", result.is_traced)) if not there]
+        symbols = {name: shape for name, shape in symbols.items() if not name.startswith(tuple(absent))}
         T, n, d = case.arrays["X"].shape
         sizes = {"T": T, "n": n, "d": d, "h": case.arrays["H0"].shape[1]}
     else:
@@ -252,43 +266,3 @@ def _entry(metadata: Mapping[str, str], key: str, path: Path) -> str:
     if key not in metadata:
         raise InterchangeError(f"{path}: metadata has no {key!r}")
     return metadata[key]
-
-
-def _metadata(path: Path, format: str, kind: str) -> dict[str, str]:
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-    except FileNotFoundError:
-        raise InterchangeError(f"{path}: no such file") from None
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
-    found = metadata.get("format", "")
-    if found == format:
-        return metadata
-    family, _, _ = format.rpartition("/")
-    if found.startswith(f"{family}/"):
-        raise InterchangeError(f"{path}: format {found} is newer than {format}, which this isogru reads; update isogru")
-    raise InterchangeError(f"{path}: not a {kind} file: its format is {found or 'not given'}, should be {format}")
-
-
-def _read(path: Path, format: str, kind: str) -> tuple[dict[str, Array], dict[str, str]]:
-    metadata = _metadata(path, format, kind)
-    try:
-        return safetensors.numpy.load_file(path), metadata
-    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
-        raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
-
-
-def _write(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
-    # safetensors writes the memory of a transposed or strided array in the wrong order, without a word.
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_whole(path, safetensors.numpy.save(contiguous, metadata))
-
-
-def _digest(arrays: Mapping[str, Any], *texts: str) -> str:
-    sha = hashlib.sha256("\n".join(texts).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        sha.update(f"{name} {array.shape} {array.dtype}".encode())
-        sha.update(array.tobytes())
-    return sha.hexdigest()[:16]

@@ -29,7 +29,9 @@ def shapes_of_result(cell: Cell) -> dict[str, Shape]:
     """The symbolic shape of everything a result of this cell may hold."""
     given = {"X": SEQUENCE_SHAPES["X"], "H0": SEQUENCE_SHAPES["H0"], **cell.parameters}
     states: dict[str, Shape] = {"H": ("T", "n", "h"), "final": ("n", "h")}
-    return states | {f"grad.{name}": shape for name, shape in given.items()}
+    gradients = {f"grad.{name}": shape for name, shape in given.items()}
+    traced = {f"trace.{target}": states["H"] for target in ("dH", *(e.target for e in cell.equations))}
+    return states | gradients | traced | {f"trace.{name}": shape for name, shape in gradients.items()}
 
 
 def states(cell: Cell, X: Array, H0: Array, parameters: Mapping[str, Array], *, arithmetic: Plain = PLAIN) -> Array:

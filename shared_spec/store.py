@@ -64,6 +64,7 @@ class Manifest:
     implementations: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     switches: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=dict)
     corpus: str = ""
     failure: str = ""
     """Last words of a framework that did not even start; empty otherwise."""

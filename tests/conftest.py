@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--framework", help="the framework under test in tests/equivalence")
+    parser.addoption("--package", help="the package whose layouts are under test in tests/rosetta")
     parser.addoption("--device", default="cpu", help="the device to run it on")
 
 

@@ -1,4 +1,4 @@
-"""The cells of shared_spec/cells.toml, by hand in JAX: X (n, d), H (n, h) -> the next state (n, h)."""
+"""The cells of shared_spec/cells.toml, by hand in JAX: X (n, d), H (n, h) -> next H, and gates."""
 
 from __future__ import annotations
 
@@ -10,35 +10,41 @@ import jax.numpy as jnp
 from jax import Array
 
 Forward = Callable[[Array, Array, Mapping[str, Array]], tuple[Array, Array]]
+Step = Callable[..., tuple[Array, dict[str, Array]]]
 
 
 def gru(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
     Z = jax.nn.sigmoid(X @ W_xz + H @ W_hz + b_z)
     R = jax.nn.sigmoid(X @ W_xr + H @ W_hr + b_r)
     C = jnp.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "R": R, "C": C}
 
 
 def gru_reset_after(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h, b_hh):
     Z = jax.nn.sigmoid(X @ W_xz + H @ W_hz + b_z)
     R = jax.nn.sigmoid(X @ W_xr + H @ W_hr + b_r)
     C = jnp.tanh(X @ W_xh + b_h + R * (H @ W_hh + b_hh))
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "R": R, "C": C}
 
 
 def gru_reset_only(X, H, *, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
     R = jax.nn.sigmoid(X @ W_xr + H @ W_hr + b_r)
-    return jnp.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+    C = jnp.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+    return C, {"R": R, "C": C}
 
 
 def gru_update_only(X, H, *, W_xz, W_hz, b_z, W_xh, W_hh, b_h):
     Z = jax.nn.sigmoid(X @ W_xz + H @ W_hz + b_z)
     C = jnp.tanh(X @ W_xh + H @ W_hh + b_h)
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "C": C}
 
 
 def rnn(X, H, *, W_xh, W_hh, b_h):
-    return jnp.tanh(X @ W_xh + H @ W_hh + b_h)
+    H = jnp.tanh(X @ W_xh + H @ W_hh + b_h)
+    return H, {}
 
 
 CELLS = {
@@ -51,7 +57,21 @@ CELLS = {
 
 
 @functools.cache
-def unroll(step: Callable[..., Array]) -> Forward:
+def with_gates(step: Step) -> Step:
+    """The step with its gates kept: its state is [H, *gates] side by side, its input [X, E]. E (n, h) is added to the
+    state that comes out: zeros, whose gradient is that of the states.
+    """
+
+    def kept(X, S, **parameters):
+        h = len(parameters["W_hh"])
+        H, gates = step(X[:, :-h], S[:, :h], **parameters)
+        return jnp.concatenate([H + X[:, -h:], *gates.values()], 1), {}
+
+    return kept
+
+
+@functools.cache
+def unroll(step: Step) -> Forward:
     """The step over time: a forward (X (T, n, d), H0 (n, h), parameters) -> (H (T, n, h), final (n, h))."""
 
     # scan compiles its body, and compiles anew for every function that it has not seen. So there is one body for each
@@ -59,7 +79,7 @@ def unroll(step: Callable[..., Array]) -> Forward:
     # them would be another function at every call.
     def body(carry, X_t):
         H, parameters = carry
-        H = step(X_t, H, **parameters)
+        H, _ = step(X_t, H, **parameters)
         return (H, parameters), H
 
     def forward(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
@@ -69,7 +89,7 @@ def unroll(step: Callable[..., Array]) -> Forward:
     return forward
 
 
-def compiled(step: Callable[..., Array]) -> Forward:
+def compiled(step: Step) -> Forward:
     """The loop over time through jax.jit, as one program."""
     return jax.jit(unroll(step))
 

@@ -12,25 +12,30 @@ from flax.traverse_util import unflatten_dict
 from jax import Array
 
 from frameworks.jax.cells import Forward
-from shared_spec.layouts import ZERO, Layout, layout
+from shared_spec.layouts import Layout, Part, layout
 
 
 def pack(layout: Layout, parameters: Mapping[str, Array]) -> dict:
     """The layer's own tensors, from parameters by their spec names; differentiable."""
-    zero = jnp.zeros_like(parameters["b_h"])
+
+    def value(part: Part) -> Array:
+        # The cells have one bias where some layers have two: the second is zero.
+        array = jnp.zeros_like(parameters["b_h"]) if part.name in layout.second else parameters[part.name]
+        return -array if part.negated else array
+
     packed = {}
     for name, tensor in layout.tensors.items():
         rows = []
         for row in tensor.rows:
-            parts = [zero if part == ZERO else parameters[part] for part in row]
-            rows.append(jnp.concatenate([part.T if tensor.transpose else part for part in parts], tensor.axis))
-        packed[name] = jnp.stack(rows) if len(rows) > 1 else rows[0]
+            arrays = [value(part).T if tensor.transpose else value(part) for part in row]
+            rows.append(jnp.concatenate(arrays, tensor.axis))
+        packed[name] = jnp.stack(rows) if tensor.stacked else rows[0]
     return unflatten_dict(packed, sep=".")
 
 
 @functools.cache
 def gru() -> Forward:
-    return _forward(linen.GRUCell, layout("flax-gru"))
+    return _forward(linen.GRUCell, layout("flax-linen"))
 
 
 @functools.cache

@@ -1,42 +1,49 @@
-"""The cells of shared_spec/cells.toml, by hand in MXNet: X (n, d), H (n, h) -> the next state (n, h)."""
+"""The cells of shared_spec/cells.toml, by hand in MXNet: X (n, d), H (n, h) -> next H, and gates."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 from mxnet import autograd, gluon, np, npx, symbol
 from mxnet.numpy import ndarray
 
 Forward = Callable[[ndarray, ndarray, Mapping[str, ndarray]], tuple[ndarray, ndarray]]
+Step = Callable[..., tuple[ndarray, dict[str, ndarray]]]
 
 
 def gru(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
     Z = npx.sigmoid(X @ W_xz + H @ W_hz + b_z)
     R = npx.sigmoid(X @ W_xr + H @ W_hr + b_r)
     C = np.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "R": R, "C": C}
 
 
 def gru_reset_after(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h, b_hh):
     Z = npx.sigmoid(X @ W_xz + H @ W_hz + b_z)
     R = npx.sigmoid(X @ W_xr + H @ W_hr + b_r)
     C = np.tanh(X @ W_xh + b_h + R * (H @ W_hh + b_hh))
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "R": R, "C": C}
 
 
 def gru_reset_only(X, H, *, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
     R = npx.sigmoid(X @ W_xr + H @ W_hr + b_r)
-    return np.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+    C = np.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+    return C, {"R": R, "C": C}
 
 
 def gru_update_only(X, H, *, W_xz, W_hz, b_z, W_xh, W_hh, b_h):
     Z = npx.sigmoid(X @ W_xz + H @ W_hz + b_z)
     C = np.tanh(X @ W_xh + H @ W_hh + b_h)
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "C": C}
 
 
 def rnn(X, H, *, W_xh, W_hh, b_h):
-    return np.tanh(X @ W_xh + H @ W_hh + b_h)
+    H = np.tanh(X @ W_xh + H @ W_hh + b_h)
+    return H, {}
 
 
 CELLS = {
@@ -48,22 +55,37 @@ CELLS = {
 }
 
 
-def unroll(step: Callable[..., ndarray]) -> Forward:
+@functools.cache
+def with_gates(step: Step) -> Step:
+    """The step with its gates kept: its state is [H, *gates] side by side, its input [X, E]. E (n, h) is added to the
+    state that comes out: zeros, whose gradient is that of the states.
+    """
+
+    def kept(X, S, **parameters):
+        h = len(parameters["W_hh"])
+        H, gates = step(X[:, :-h], S[:, :h], **parameters)
+        return np.concatenate([H + X[:, -h:], *gates.values()], 1), {}
+
+    return kept
+
+
+def unroll(step: Step) -> Forward:
     """The step over time: a forward (X (T, n, d), H0 (n, h), parameters) -> (H (T, n, h), final (n, h))."""
 
     def forward(X: ndarray, H0: ndarray, parameters: Mapping[str, ndarray]) -> tuple[ndarray, ndarray]:
         # The gradient of a broadcast bias is a sum over the batch, and MXNet's is slow: here once, not at every step.
-        rows = {name: np.broadcast_to(p, H0.shape) if p.ndim == 1 else p for name, p in parameters.items()}
+        n = len(H0)
+        rows = {name: np.broadcast_to(p, (n, len(p))) if p.ndim == 1 else p for name, p in parameters.items()}
         H, states = H0, []
         for X_t in X:
-            H = step(X_t, H, **rows)
+            H, _ = step(X_t, H, **rows)
             states.append(H)
         return np.stack(states), H
 
     return forward
 
 
-def compiled(step: Callable[..., ndarray]) -> Forward:
+def compiled(step: Step) -> Forward:
     """The unrolled steps as one hybridized block, for each shape anew: 256 small steps take a quarter of a second to
     trace and then run in a fifth of the loop's time, where the step alone, hybridized, takes half of it.
     """

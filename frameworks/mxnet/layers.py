@@ -9,24 +9,29 @@ from mxnet import gluon, nd, np
 from mxnet.numpy import ndarray
 
 from frameworks.mxnet.cells import Forward
-from shared_spec.layouts import ZERO, Layout, layout
+from shared_spec.layouts import Layout, Part, layout
 
 
 def pack(layout: Layout, parameters: Mapping[str, ndarray]) -> dict[str, ndarray]:
     """The layer's own tensors, from parameters by their spec names; differentiable."""
-    zero = np.zeros_like(parameters["b_h"])
+
+    def value(part: Part) -> ndarray:
+        # The cells have one bias where some layers have two: the second is zero.
+        array = np.zeros_like(parameters["b_h"]) if part.name in layout.second else parameters[part.name]
+        return -array if part.negated else array
+
     packed = {}
     for name, tensor in layout.tensors.items():
         rows = []
         for row in tensor.rows:
-            parts = [zero if part == ZERO else parameters[part] for part in row]
-            rows.append(np.concatenate([part.T if tensor.transpose else part for part in parts], tensor.axis))
-        packed[name] = np.stack(rows) if len(rows) > 1 else rows[0]
+            arrays = [value(part).T if tensor.transpose else value(part) for part in row]
+            rows.append(np.concatenate(arrays, tensor.axis))
+        packed[name] = np.stack(rows) if tensor.stacked else rows[0]
     return packed
 
 
 def gru() -> Forward:
-    return _forward(gluon.rnn.GRU, layout("gluon-gru"))
+    return _forward(gluon.rnn.GRU, layout("gluon"))
 
 
 def rnn() -> Forward:

@@ -1,4 +1,4 @@
-"""The cells of shared_spec/cells.toml, by hand in TensorFlow: X (n, d), H (n, h) -> the next state (n, h)."""
+"""The cells of shared_spec/cells.toml, by hand in TensorFlow: X (n, d), H (n, h) -> next H, and gates."""
 
 from __future__ import annotations
 
@@ -10,35 +10,41 @@ import tensorflow as tf
 from tensorflow import Tensor
 
 Forward = Callable[[Tensor, Tensor, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
+Step = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
 
 def gru(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
     Z = tf.sigmoid(X @ W_xz + H @ W_hz + b_z)
     R = tf.sigmoid(X @ W_xr + H @ W_hr + b_r)
     C = tf.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "R": R, "C": C}
 
 
 def gru_reset_after(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h, b_hh):
     Z = tf.sigmoid(X @ W_xz + H @ W_hz + b_z)
     R = tf.sigmoid(X @ W_xr + H @ W_hr + b_r)
     C = tf.tanh(X @ W_xh + b_h + R * (H @ W_hh + b_hh))
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "R": R, "C": C}
 
 
 def gru_reset_only(X, H, *, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
     R = tf.sigmoid(X @ W_xr + H @ W_hr + b_r)
-    return tf.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+    C = tf.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+    return C, {"R": R, "C": C}
 
 
 def gru_update_only(X, H, *, W_xz, W_hz, b_z, W_xh, W_hh, b_h):
     Z = tf.sigmoid(X @ W_xz + H @ W_hz + b_z)
     C = tf.tanh(X @ W_xh + H @ W_hh + b_h)
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "C": C}
 
 
 def rnn(X, H, *, W_xh, W_hh, b_h):
-    return tf.tanh(X @ W_xh + H @ W_hh + b_h)
+    H = tf.tanh(X @ W_xh + H @ W_hh + b_h)
+    return H, {}
 
 
 CELLS = {
@@ -50,14 +56,28 @@ CELLS = {
 }
 
 
-def unroll(step: Callable[..., Tensor]) -> Forward:
+@functools.cache
+def with_gates(step: Step) -> Step:
+    """The step with its gates kept: its state is [H, *gates] side by side, its input [X, E]. E (n, h) is added to the
+    state that comes out: zeros, whose gradient is that of the states.
+    """
+
+    def kept(X, S, **parameters):
+        h = tf.shape(parameters["W_hh"])[0]
+        H, gates = step(X[:, :-h], S[:, :h], **parameters)
+        return tf.concat([H + X[:, -h:], *gates.values()], 1), {}
+
+    return kept
+
+
+def unroll(step: Step) -> Forward:
     """The step over time: a forward (X (T, n, d), H0 (n, h), parameters) -> (H (T, n, h), final (n, h))."""
 
     def forward(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         H, states = H0, []
         # Unstacked at once: the gradient of each X[t] by itself would be as large as X.
         for X_t in tf.unstack(X):
-            H = step(X_t, H, **parameters)
+            H, _ = step(X_t, H, **parameters)
             states.append(H)
         return tf.stack(states), H
 
@@ -65,7 +85,7 @@ def unroll(step: Callable[..., Tensor]) -> Forward:
 
 
 @functools.cache
-def compiled(step: Callable[..., Tensor]) -> Forward:
+def compiled(step: Step) -> Forward:
     """The step through tf.function, one for each step, so that the next case finds it traced. The loop over time is
     a tf.while_loop: unrolled into the graph, 32 steps take five times as long to trace.
     """
@@ -73,16 +93,16 @@ def compiled(step: Callable[..., Tensor]) -> Forward:
 
 
 @functools.cache
-def compiled_xla(step: Callable[..., Tensor]) -> Forward:
+def compiled_xla(step: Step) -> Forward:
     """The same through XLA, which compiles it again for every shape."""
     forward = tf.function(_scan(step), jit_compile=True)
     forward.through_xla = True
     return forward
 
 
-def _scan(step: Callable[..., Tensor]) -> Forward:
+def _scan(step: Step) -> Forward:
     def forward(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        H = tf.scan(lambda H, X_t: step(X_t, H, **parameters), X, H0)
+        H = tf.scan(lambda H, X_t: step(X_t, H, **parameters)[0], X, H0)
         return H, H[-1]
 
     return forward

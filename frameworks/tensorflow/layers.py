@@ -10,28 +10,33 @@ import tensorflow as tf
 from tensorflow import Tensor
 
 from frameworks.tensorflow.cells import Forward
-from shared_spec.layouts import ZERO, Layout, layout
+from shared_spec.layouts import Layout, Part, layout
 
 
 def pack(layout: Layout, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The layer's own tensors, from parameters by their spec names; differentiable."""
-    zero = tf.zeros_like(parameters["b_h"])
+
+    def value(part: Part) -> Tensor:
+        # The cells have one bias where some layers have two: the second is zero.
+        array = tf.zeros_like(parameters["b_h"]) if part.name in layout.second else parameters[part.name]
+        return -array if part.negated else array
+
     packed = {}
     for name, tensor in layout.tensors.items():
         rows = []
         for row in tensor.rows:
-            parts = [zero if part == ZERO else parameters[part] for part in row]
-            rows.append(tf.concat([tf.transpose(part) if tensor.transpose else part for part in parts], tensor.axis))
-        packed[name] = tf.stack(rows) if len(rows) > 1 else rows[0]
+            arrays = [tf.transpose(value(part)) if tensor.transpose else value(part) for part in row]
+            rows.append(tf.concat(arrays, tensor.axis))
+        packed[name] = tf.stack(rows) if tensor.stacked else rows[0]
     return packed
 
 
 def gru() -> Forward:
-    return _forward(functools.partial(keras.layers.GRU, reset_after=False), layout("keras-gru"))
+    return _forward(functools.partial(keras.layers.GRU, reset_after=False), layout("keras-reset-before"))
 
 
 def gru_reset_after() -> Forward:
-    return _forward(functools.partial(keras.layers.GRU, reset_after=True), layout("keras-gru-reset-after"))
+    return _forward(functools.partial(keras.layers.GRU, reset_after=True), layout("keras"))
 
 
 def rnn() -> Forward:

@@ -1,42 +1,49 @@
-"""The cells of shared_spec/cells.toml, by hand in PyTorch: X (n, d), H (n, h) -> the next state (n, h)."""
+"""The cells of shared_spec/cells.toml, by hand in PyTorch: X (n, d), H (n, h) -> next H, and gates."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 Forward = Callable[[Tensor, Tensor, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
+Step = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
 
 def gru(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
     Z = torch.sigmoid(X @ W_xz + H @ W_hz + b_z)
     R = torch.sigmoid(X @ W_xr + H @ W_hr + b_r)
     C = torch.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "R": R, "C": C}
 
 
 def gru_reset_after(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h, b_hh):
     Z = torch.sigmoid(X @ W_xz + H @ W_hz + b_z)
     R = torch.sigmoid(X @ W_xr + H @ W_hr + b_r)
     C = torch.tanh(X @ W_xh + b_h + R * (H @ W_hh + b_hh))
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "R": R, "C": C}
 
 
 def gru_reset_only(X, H, *, W_xr, W_hr, b_r, W_xh, W_hh, b_h):
     R = torch.sigmoid(X @ W_xr + H @ W_hr + b_r)
-    return torch.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+    C = torch.tanh(X @ W_xh + (R * H) @ W_hh + b_h)
+    return C, {"R": R, "C": C}
 
 
 def gru_update_only(X, H, *, W_xz, W_hz, b_z, W_xh, W_hh, b_h):
     Z = torch.sigmoid(X @ W_xz + H @ W_hz + b_z)
     C = torch.tanh(X @ W_xh + H @ W_hh + b_h)
-    return Z * H + (1 - Z) * C
+    H = Z * H + (1 - Z) * C
+    return H, {"Z": Z, "C": C}
 
 
 def rnn(X, H, *, W_xh, W_hh, b_h):
-    return torch.tanh(X @ W_xh + H @ W_hh + b_h)
+    H = torch.tanh(X @ W_xh + H @ W_hh + b_h)
+    return H, {}
 
 
 CELLS = {
@@ -48,24 +55,44 @@ CELLS = {
 }
 
 
-def unroll(step: Callable[..., Tensor]) -> Forward:
+@functools.cache
+def with_gates(step: Step) -> Step:
+    """The step with its gates kept: its state is [H, *gates] side by side, its input [X, E]. E (n, h) is added to the
+    state that comes out: zeros, whose gradient is that of the states.
+    """
+
+    def kept(X, S, **parameters):
+        h = len(parameters["W_hh"])
+        H, gates = step(X[:, :-h], S[:, :h], **parameters)
+        return torch.cat([H + X[:, -h:], *gates.values()], 1), {}
+
+    return kept
+
+
+def unroll(step: Step) -> Forward:
     """The step over time: a forward (X (T, n, d), H0 (n, h), parameters) -> (H (T, n, h), final (n, h))."""
 
     def forward(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         H, states = H0, []
         for X_t in X:
-            H = step(X_t, H, **parameters)
+            H, _ = step(X_t, H, **parameters)
             states.append(H)
         return torch.stack(states), H
 
     return forward
 
 
-def compiled(step: Callable[..., Tensor]) -> Forward:
+def compiled(step: Step) -> Forward:
     """The step through torch.compile. The loop over time stays in Python: unrolled into one graph, 32 steps take a
     minute to compile.
     """
-    return unroll(torch.compile(step, dynamic=True))
+
+    def state_alone(X, H, **parameters):
+        H, _ = step(X, H, **parameters)
+        # Gates that came out would have to be written to memory.
+        return H, {}
+
+    return unroll(torch.compile(state_alone, dynamic=True))
 
 
 COMPILERS = {"compiled": compiled}

@@ -9,24 +9,29 @@ from torch import Tensor
 from torch.func import functional_call
 
 from frameworks.torch.cells import Forward
-from shared_spec.layouts import ZERO, Layout, layout
+from shared_spec.layouts import Layout, Part, layout
 
 
 def pack(layout: Layout, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The layer's own tensors, from parameters by their spec names; differentiable."""
-    zero = torch.zeros_like(parameters["b_h"])
+
+    def value(part: Part) -> Tensor:
+        # The cells have one bias where some layers have two: the second is zero.
+        array = torch.zeros_like(parameters["b_h"]) if part.name in layout.second else parameters[part.name]
+        return -array if part.negated else array
+
     packed = {}
     for name, tensor in layout.tensors.items():
         rows = []
         for row in tensor.rows:
-            parts = [zero if part == ZERO else parameters[part] for part in row]
-            rows.append(torch.cat([part.T if tensor.transpose else part for part in parts], tensor.axis))
-        packed[name] = torch.stack(rows) if len(rows) > 1 else rows[0]
+            arrays = [value(part).T if tensor.transpose else value(part) for part in row]
+            rows.append(torch.cat(arrays, tensor.axis))
+        packed[name] = torch.stack(rows) if tensor.stacked else rows[0]
     return packed
 
 
 def gru() -> Forward:
-    return _forward(torch.nn.GRU, layout("torch-gru"))
+    return _forward(torch.nn.GRU, layout("torch"))
 
 
 def rnn() -> Forward:

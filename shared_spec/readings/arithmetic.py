@@ -71,6 +71,12 @@ class Plain:
 PLAIN = Plain()
 
 
+@functools.lru_cache(maxsize=8)
+def _pool(dtype: str, seed: int, size: int) -> Array:
+    noise: Array = (UNIT_ROUNDOFF[dtype] * np.random.RandomState(seed).uniform(-1, 1, size)).astype(dtype)
+    return noise
+
+
 class Unlike(Plain):
     """Plain, plus the error that another library's kernels may have at unit roundoff `u`, drawn from a seed.
 
@@ -84,8 +90,7 @@ class Unlike(Plain):
     def __init__(self, dtype: str, seed: int) -> None:
         self._random = np.random.RandomState(seed)
         # Fresh noise for every operation would take most of the time; slices of one pool at random places do.
-        u = UNIT_ROUNDOFF[dtype]
-        self._noise = (u * self._random.uniform(-1, 1, 2 * self._POOL)).astype(dtype)
+        self._noise = _pool(dtype, seed, 2 * self._POOL)
 
     def product(self, a: Array, b: Array) -> Array:
         return self._summed(a @ b, (a * a) @ (b * b), a.shape[-1])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared_spec.cells import Cell
-from shared_spec.expression import Expression, Function, Name, Number, Operation
+from shared_spec.expression import Equation, Expression, Function, Name, Number, Operation
 from shared_spec.readings.arithmetic import FUNCTIONS, SIGMOID_UNITS_OF_ONE, TANH_UNITS_OF_VALUE, Array
 from shared_spec.readings.value import operate
 
@@ -45,11 +45,29 @@ def step(cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array], *, u: 
     The bound covers a result computed with unit roundoff `u` held against the value returned here, which itself
     is rounded in float64.
     """
+    return quantities(cell, X, H, parameters, u=u)["H"]
+
+
+def quantities(
+    cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array], *, u: float
+) -> dict[str, tuple[Array, Array]]:
+    """The same for every quantity that the cell assigns, gates included: value and bound, both (..., h), by name."""
     u += 2.0**-53
     scope = {name: _exact(array) for name, array in {"X": X, "H": H, **parameters}.items()}
     for equation in cell.equations:
         scope[equation.target] = _read(equation.expression, scope, u)
-    return scope["H"].value, scope["H"].error(u)
+    return {
+        equation.target: (found.value, found.error(u))
+        for equation in cell.equations
+        for found in [scope[equation.target]]
+    }
+
+
+def equation(equation: Equation, values: Mapping[str, Array], *, u: float) -> tuple[Array, Array]:
+    """One equation by itself, from everything on its right side as given: its value and its bound, of one shape."""
+    u += 2.0**-53
+    found = _read(equation.expression, {name: _exact(array) for name, array in values.items()}, u)
+    return found.value, found.error(u)
 
 
 def _read(expression: Expression, scope: Mapping[str, Bounded], u: float) -> Bounded:

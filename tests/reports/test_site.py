@@ -6,244 +6,388 @@ import io
 import json
 import threading
 
+import jsonschema
 import numpy as np
 import pytest
 from rich.console import Console
 
-from reports import build, collect, render
-from shared_spec import cases, interchange, language_model, oracle, store, training
-from shared_spec.errors import UserError
-from shared_spec.interchange import Origin, Result
-from shared_spec.store import Job, Manifest
+from reports import build, collect, curves, precision, render, schema, terminal
+from shared_spec import cases, interchange, language_model, store, training
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.store import Manifest
+from tests import made
 
 CASES = ("gru-ordinary", "rnn-ordinary", "gru-one_unit")
 NASTY = "<script>alert(1)</script>|`x`"
 
 
-@pytest.fixture(autouse=True)
-def _own_results(results):
-    """Results made by these tests stay out of the user's."""
+def broken(name):
+    arrays = made.run(cases.build(name))
+    arrays["H"][-1, 0, 0] += 0.5
+    return arrays
 
 
-def job(framework, case, dtype="float32"):
-    return Job(framework, case, "scratch", dtype, "cpu")
-
-
-def listing(cell, **changes):
-    known = {"name": "scratch", "lane": "scratch", "dtypes": ["float32"], "available": True, "reason": ""}
-    return known | {"cell": cell} | changes
-
-
-def origin_of(framework, case, digest=None):
-    where = (framework, "scratch", "scratch", "float32", "cpu", 2.0**-24)
-    return Origin(case.name, digest or case.digest, case.cell.name, case.cell.digest, *where)
-
-
-def made(framework, name, *, digest=None, break_it=False):
-    """A result as the oracle in float32 gives it, kept where a framework would."""
-    case = cases.build(name)
-    arrays = oracle.run(case.cell, case.arrays, dtype="float32")
-    if break_it:
-        arrays["H"][-1, 0, 0] += 0.5
-    store.save_result(job(framework, name), Result(origin_of(framework, case, digest), arrays))
-
-
-def manifest(framework, names=CASES, **changes):
-    known = Manifest(
-        framework, [job(framework, name) for name in names], [listing("gru"), listing("rnn")], {"lib": "1.0"}
-    )
-    store.save_manifest(Manifest(**{**vars(known), **changes}))
-
-
-def all_made(*frameworks):
+def all_made(*frameworks, names=CASES):
     for framework in frameworks:
-        manifest(framework)
-        for name in CASES:
-            made(framework, name)
+        jobs = [made.job(framework, name) for name in names]
+        made.manifest(framework, jobs)
+        for job in jobs:
+            made.save(job)
 
 
-def statuses(report, framework):
-    return {row["case"]: row["status"] for row in report["results"] if row["framework"] == framework}
+def report():
+    return build.build(collect.collect())
+
+
+def statuses(found, framework):
+    return {row["case"]: row["status"] for row in found["results"] if row["framework"] == framework}
 
 
 def test_all_equal():
     all_made("torch", "jax")
-    report = build.build(collect.collect())
-    assert report["summary"]["sentence"] == "torch and jax: all 6 results are equal to the cells that they claim."
-    assert [f["status"] for f in report["frameworks"]] == ["present", "missing", "present", "missing"]
-    assert report["frameworks"][1]["command"] == "tox -e tensorflow"
-    pair = next(p for p in report["pairs"] if p["cell"] == "gru" and p["group"] == "H")
-    assert (pair["a"], pair["b"], pair["absolute"]) == ("torch/scratch", "jax/scratch", 0.0)
-    worst = next(i for i in report["implementations"] if i["framework"] == "torch" and i["cell"] == "gru")
-    assert {q["group"] for q in worst["quantities"]} == {"H", "final", "gradients"}
-    assert all(0 <= q["ratio"] <= 1 for q in worst["quantities"])
+    found = report()
+    assert found["summary"]["sentence"] == "torch and jax: all 6 results are equal to the cells that they claim."
+    assert [f["status"] for f in found["frameworks"]] == ["present", "missing", "present", "missing"]
+    assert found["frameworks"][1]["command"] == "tox -e tensorflow"
+    row = next(i for i in found["implementations"] if i["framework"] == "torch")
+    assert {(f["cell"], f["column"]) for f in row["fields"]} == {
+        (cell, column) for cell in ("gru", "rnn") for column in ("states", "gates", "gradients")
+    }
+    assert all(f["status"] == "equal" and 0 <= f["ratio"] <= 1 for f in row["fields"])
+
+
+def test_implementations_against_each_other():
+    all_made("torch", "jax", "mxnet")
+    arrays = made.run(cases.build("gru-ordinary"))
+    arrays["H"] = arrays["H"].copy()
+    arrays["H"][3, 1, 2] = np.nextafter(arrays["H"][3, 1, 2], np.float32(2))
+    made.save(made.job("mxnet", "gru-ordinary"), arrays)
+    found = report()
+    (pairs,) = [p for p in found["pairs"] if p["cell"] == "gru"]
+    assert pairs["labels"] == ["torch/scratch", "jax/scratch", "mxnet/scratch"]
+    states = next(g for g in pairs["groups"] if g["group"] == "H")
+    spacing = float(np.spacing(np.abs(arrays["H"][3, 1, 2])))
+    assert states["absolute"][0] == ["none", 0.0, pytest.approx(spacing, rel=1e-3)]
+    assert states["ulp"][2] == [pytest.approx(1.0, abs=0.01), pytest.approx(1.0, abs=0.01), "none"]
+    assert (states["worst"]["b"], states["worst"]["case"]) == ("mxnet/scratch", "gru-ordinary")
+    assert pairs["same_bits"] == [["torch/scratch", "jax/scratch"]]
+    gradients = next(g for g in pairs["groups"] if g["group"] == "gradients")
+    assert gradients["absolute"][0][2] == 0.0
+    # What was measured is kept, and measured anew where a result has changed.
+    made.save(made.job("mxnet", "gru-ordinary"))
+    (pairs,) = [p for p in report()["pairs"] if p["cell"] == "gru"]
+    assert pairs["same_bits"] == [pairs["labels"]]
 
 
 def test_missing_failed_stale_and_different_are_all_listed():
-    manifest("torch", ("gru-ordinary", "gru-one_unit", "rnn-ordinary", "gru-wide", "rnn-wide"))
-    made("torch", "gru-ordinary")
-    made("torch", "gru-one_unit", digest="another")
-    made("torch", "rnn-ordinary", break_it=True)
-    store.save_failure(job("torch", "gru-wide"), "ended by SIGSEGV: Segmentation fault")
-    report = build.build(collect.collect())
-    assert statuses(report, "torch") == {
+    names = ("gru-ordinary", "gru-one_unit", "rnn-ordinary", "gru-wide", "rnn-wide")
+    made.manifest("torch", [made.job("torch", name) for name in names])
+    made.save(made.job("torch", "gru-ordinary"))
+    made.save(made.job("torch", "gru-one_unit"), case_digest="another")
+    made.save(made.job("torch", "rnn-ordinary"), broken("rnn-ordinary"))
+    store.save_failure(made.job("torch", "gru-wide"), "ended by SIGSEGV: Segmentation fault")
+    found = report()
+    assert statuses(found, "torch") == {
         "gru-ordinary": "equal",
         "gru-one_unit": "stale",
         "rnn-ordinary": "different",
         "gru-wide": "failed",
         "rnn-wide": "missing",
     }
-    sentence = report["summary"]["sentence"]
-    assert sentence.startswith("torch: 1 of 5 results are equal to the cells that they claim; ")
-    page = render.write(report, store.folder() / "site").read_text()
-    for words in ("ended by SIGSEGV", "made of another version", "not run yet", "H[6,0,0] = "):
+    mends = {row["case"]: row["mend"] for row in found["results"]}
+    assert mends["gru-wide"] == "tox -e torch -- --case gru-wide --implementation scratch --dtype float32"
+    assert mends["gru-ordinary"] == mends["rnn-ordinary"] == ""
+    row = found["implementations"][0]
+    assert {(f["cell"], f["column"]): f["status"] for f in row["fields"]} == {
+        ("gru", "states"): "failed",
+        ("gru", "gates"): "equal",
+        ("gru", "gradients"): "failed",
+        ("rnn", "states"): "missing",
+        ("rnn", "gates"): "equal",
+        ("rnn", "gradients"): "missing",
+    }
+    assert found["summary"]["sentence"].startswith("torch: 1 of 5 results are equal to the cells that they claim; ")
+    page = render.write(found, store.folder() / "site").read_text()
+    summary = (store.folder() / "site/report.md").read_text()
+    for words in ("ended by SIGSEGV", "made of another version", "not run yet", "H[6,0,0] = ", mends["rnn-wide"]):
         assert words in page
-        assert words.replace("[", "\\[").replace("]", "\\]") in (store.folder() / "site/report.md").read_text()
+        assert render.markdown_cell(words) in summary
+
+
+def test_a_result_without_the_gates_that_its_case_wants_is_stale():
+    all_made("torch")
+    arrays = {name: a for name, a in made.run(cases.build("gru-ordinary")).items() if not name.startswith("trace.")}
+    made.save(made.job("torch", "gru-ordinary"), arrays)
+    assert statuses(report(), "torch")["gru-ordinary"] == "stale"
 
 
 def test_a_failure_takes_the_place_of_a_result_and_gives_it_back():
-    manifest("torch", ("gru-ordinary",))
-    made("torch", "gru-ordinary")
-    store.save_failure(job("torch", "gru-ordinary"), "last words")
-    assert statuses(build.build(collect.collect()), "torch") == {"gru-ordinary": "failed"}
-    made("torch", "gru-ordinary")
-    assert statuses(build.build(collect.collect()), "torch") == {"gru-ordinary": "equal"}
+    all_made("torch", names=("gru-ordinary",))
+    store.save_failure(made.job("torch", "gru-ordinary"), "last words")
+    assert statuses(report(), "torch") == {"gru-ordinary": "failed"}
+    made.save(made.job("torch", "gru-ordinary"))
+    assert statuses(report(), "torch") == {"gru-ordinary": "equal"}
 
 
-def test_damaged_results_are_failed_not_fatal():
+def test_a_damaged_record_of_a_failure_is_a_failure():
     all_made("torch")
-    job("torch", "gru-ordinary").result_file.write_bytes(b"damaged")
-    store.save_failure(job("torch", "rnn-ordinary"), "")
-    job("torch", "rnn-ordinary").failure_file.write_text("{")
-    report = build.build(collect.collect())
-    assert statuses(report, "torch") == {"gru-ordinary": "failed", "rnn-ordinary": "failed", "gru-one_unit": "equal"}
+    store.save_failure(made.job("torch", "rnn-ordinary"), "")
+    made.job("torch", "rnn-ordinary").failure_file.write_text("{")
+    assert statuses(report(), "torch")["rnn-ordinary"] == "failed"
+
+
+def test_a_verdict_is_given_anew_when_its_result_changes():
+    all_made("torch", names=("gru-ordinary",))
+    assert statuses(report(), "torch") == {"gru-ordinary": "equal"}
+    made.save(made.job("torch", "gru-ordinary"), broken("gru-ordinary"))
+    assert statuses(report(), "torch") == {"gru-ordinary": "different"}
+    # A damaged note of a verdict is no obstacle.
+    made.job("torch", "gru-ordinary").result_file.with_suffix(".verdict").write_bytes(b"damaged")
+    assert statuses(report(), "torch") == {"gru-ordinary": "different"}
 
 
 def test_a_framework_that_did_not_start():
     all_made("torch")
     store.save_manifest(Manifest("mxnet", failure="ended by SIGILL: Illegal instruction"))
-    report = build.build(collect.collect())
-    assert report["frameworks"][3]["status"] == "failed"
-    assert "SIGILL" in report["frameworks"][3]["why"]
+    found = report()
+    assert found["frameworks"][3]["status"] == "failed"
+    assert "SIGILL" in found["frameworks"][3]["why"]
 
 
 @pytest.mark.parametrize("content", ["", "3", '{"format": "isogru-manifest/9"}', '{"format": "isogru-manifest/1"}'])
 def test_a_damaged_manifest_is_a_failed_framework(content):
     all_made("torch", "jax")
     (store.folder() / "jax" / "manifest.json").write_text(content)
-    report = build.build(collect.collect())
-    assert [f["status"] for f in report["frameworks"]] == ["present", "missing", "failed", "missing"]
-    assert "run tox -e jax again" in report["frameworks"][2]["why"]
+    found = report()
+    assert [f["status"] for f in found["frameworks"]] == ["present", "missing", "failed", "missing"]
+    assert "run tox -e jax again" in found["frameworks"][2]["why"]
 
 
 def test_a_failure_to_start_keeps_the_jobs_and_is_forgotten_by_the_next_run():
     all_made("torch")
     store.note_failure("torch", "ended by SIGILL")
-    report = build.build(collect.collect())
-    assert report["frameworks"][0]["status"] == "failed"
-    assert len(statuses(report, "torch")) == 3
+    found = report()
+    assert found["frameworks"][0]["status"] == "failed"
+    assert len(statuses(found, "torch")) == 3
     store.note_failure("torch", "")
-    assert build.build(collect.collect())["frameworks"][0]["status"] == "present"
+    assert report()["frameworks"][0]["status"] == "present"
 
 
-def test_nothing_there_is_an_error_and_the_former_page_stays(tmp_path):
-    with pytest.raises(UserError, match=r"no results in .*: run tox -e torch,jax"):
+def test_nothing_there_is_an_error():
+    with pytest.raises(UserError, match=r"no results in .*, which is empty; run tox -e torch,jax"):
         collect.collect()
 
 
-def test_a_training_is_reported(text, monkeypatch):
+@pytest.mark.parametrize("damage", [b"damaged", b""])
+def test_a_damaged_result_is_an_error_by_name(damage):
+    all_made("torch")
+    job = made.job("torch", "gru-ordinary")
+    job.result_file.write_bytes(damage)
+    with pytest.raises(
+        InterchangeError, match=rf"{job.result_file.name}: damaged.*; run tox -e torch again, or delete"
+    ):
+        report()
+
+
+def test_a_result_that_lacks_something_is_an_error_by_name():
+    all_made("torch")
+    arrays = made.run(cases.build("rnn-ordinary"))
+    del arrays["grad.W_xh"]
+    made.save(made.job("torch", "rnn-ordinary"), arrays)
+    with pytest.raises(InterchangeError, match=r"tensor grad\.W_xh is missing"):
+        report()
+
+
+def trained(text, monkeypatch, *frameworks):
     small = {"num_hiddens": 3, "num_steps": 4, "num_train": 6, "num_val": 3, "batch_size": 4, "epochs": 2}
     recipe = language_model.recipe("rnn", start="uniform", **small)
     monkeypatch.setattr(cases, "training_recipe", lambda name: recipe)
     case = cases.build("short-training-rnn", text)
     interchange.write_case(store.case_file(case.name), case)
-    for framework in ("torch", "jax"):
-        manifest(framework, (case.name,))
-        arrays = training.train(case.problem, dtype="float32")
-        store.save_result(job(framework, case.name), Result(origin_of(framework, case), arrays))
-    report = build.build(collect.collect())
-    (found,) = report["training"]
+    for framework in frameworks:
+        made.manifest(framework, [made.job(framework, case.name)])
+        made.save(made.job(framework, case.name), training.train(case.problem, dtype="float32"), case=case)
+    return case, small
+
+
+def test_a_training_is_reported(text, monkeypatch):
+    case, small = trained(text, monkeypatch, "torch", "jax")
+    (found,) = report()["training"]
     assert (found["steps"], len(found["runs"]), found["same_text"]) == (4, 2, True)
     assert found["digits_between_frameworks"] == 16.0
-    assert 5 < found["runs"][0]["digits"] < 12
-    assert found["envelope_opens_at"] is None
-    assert found["runs"][0]["leaves_envelope_at"] is None
+    run = found["runs"][0]
+    assert 5 < run["digits"] < 12
+    assert found["envelope_opens_at"] is run["leaves_envelope_at"] is None
     assert len(found["oracle"]["text"]) == case.problem.recipe.num_predictions
+    assert run["text_differs_at"] == []
+    assert all(d <= e for d, e in zip(run["distance"], found["oracle"]["envelope"], strict=True))
+    assert found["oracle"]["loss"] == pytest.approx(run["loss"], rel=1e-5)
     # One that has diverged is different, and hides no other.
+    arrays = training.train(case.problem, dtype="float32")
     arrays["loss"][2:] = np.nan
     arrays["perplexity.train"][-1] = np.inf
-    store.save_result(job("jax", case.name), Result(origin_of("jax", case), arrays))
-    report = build.build(collect.collect())
-    assert statuses(report, "torch") == {case.name: "equal"}
-    assert statuses(report, "jax") == {case.name: "different"}
-    assert "∞" in render.write(report, store.folder() / "site").read_text()
-    render.terminal(report, Console(width=80, file=io.StringIO()), ["torch", "jax"])
+    arrays["text"][4] += 1
+    made.save(made.job("jax", case.name), arrays, case=case)
+    now = report()
+    assert statuses(now, "torch") == {case.name: "equal"}
+    assert statuses(now, "jax") == {case.name: "different"}
+    assert now["training"][0]["runs"][1]["text_differs_at"] == [4]
+    assert now["training"][0]["runs"][1]["leaves_envelope_at"] == 2
+    assert "∞" in render.write(now, store.folder() / "site").read_text()
+    terminal.show(now, Console(width=80, file=io.StringIO()), ["torch", "jax"])
     # Another recipe makes it stale.
     monkeypatch.setattr(
         cases, "training_recipe", lambda name: language_model.recipe("rnn", start="uniform", **small, lr=1.0)
     )
-    assert statuses(build.build(collect.collect()), "torch") == {case.name: "stale"}
+    assert statuses(report(), "torch") == {case.name: "stale"}
 
 
-def test_what_comes_from_data_is_escaped():
-    manifest(
+def test_a_damaged_case_is_an_error(text, monkeypatch):
+    case, _ = trained(text, monkeypatch, "torch")
+    store.case_file(case.name).write_bytes(b"damaged")
+    with pytest.raises(InterchangeError, match=r"short-training-rnn\.safetensors: damaged"):
+        report()
+
+
+def nasty_report(text, monkeypatch):
+    """Everything that a report takes from outside itself says something nasty."""
+    nasty = {key: {NASTY: NASTY} for key in ("versions", "switches", "machine")}
+    jobs = [made.job("torch", name) for name in CASES]
+    made.manifest(
         "torch",
-        versions={"lib": NASTY},
-        switches={NASTY: "on"},
-        implementations=[listing("gru", available=False, reason=NASTY), listing("rnn")],
+        jobs,
+        implementations=[made.listing("gru", available=False, reason=NASTY), made.listing("rnn")],
+        corpus=NASTY,
+        **nasty,
     )
-    for name in CASES:
-        store.save_failure(job("torch", name), NASTY)
+    for job in jobs:
+        store.save_failure(job, NASTY)
     store.save_manifest(Manifest("jax", failure=NASTY))
-    report = build.build(collect.collect())
+    found = report()
+    found["summary"]["sentence"] = NASTY
+    found["machine"] = dict.fromkeys(found["machine"], NASTY)
+    return found
+
+
+def test_what_comes_from_data_is_escaped(text, monkeypatch):
     folder = store.folder() / "site"
-    page = render.write(report, folder).read_text()
+    page = render.write(nasty_report(text, monkeypatch), folder).read_text()
     summary = (folder / "report.md").read_text()
-    assert page.count("&lt;script&gt;") >= 5
-    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 12
+    assert "<script>alert" not in page
     assert "<script" not in summary
     assert "\\|\\`x\\`" in summary
 
 
-def test_the_json_says_the_same_and_has_no_infinities():
-    all_made("torch")
-    made("torch", "gru-ordinary", break_it=True)
-    report = build.build(collect.collect())
+def test_the_json_is_what_its_schema_says_and_has_no_infinities(text, monkeypatch):
+    trained(text, monkeypatch, "torch", "mxnet")
+    all_made("jax")
+    made.save(made.job("jax", "gru-ordinary"), broken("gru-ordinary"))
+    store.save_failure(made.job("jax", "rnn-ordinary"), "last words")
+    found = report()
     folder = store.folder() / "site"
-    render.write(report, folder)
-    assert json.loads((folder / "report.json").read_text()) == json.loads(json.dumps(report))
+    render.write(found, folder)
+    written = json.loads((folder / "report.json").read_text())
+    assert written == json.loads(json.dumps(found))
     assert "Infinity" not in (folder / "report.json").read_text()
+    rules = json.loads(schema.FILE.read_text())
+    jsonschema.Draft202012Validator.check_schema(rules)
+    jsonschema.validate(written, rules)
+    for wrong in ({"format": "isogru-report/2"}, {"surplus": 1}, {"rule": {}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(written | wrong, rules)
     assert build.finite({"a": [float("inf"), (float("nan"), 1.5)]}) == {"a": [None, [None, 1.5]]}
+
+
+def test_a_report_of_a_newer_version_is_not_overwritten(tmp_path):
+    all_made("torch")
+    found = report()
+    (tmp_path / "report.json").write_text('{"format": "isogru-report/2"}')
+    (tmp_path / "index.html").write_text("the former page")
+    with pytest.raises(UserError, match=r"isogru-report/2 is newer than isogru-report/1.*update isogru, or write else"):
+        render.write(found, tmp_path)
+    assert (tmp_path / "index.html").read_text() == "the former page"
+    (tmp_path / "report.json").write_text("damaged")
+    assert render.write(found, tmp_path).stat().st_size > 900_000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"format": "isogru-report/2"}', "is newer than isogru-report/1, which this isogru reads; update isogru"),
+        ('{"format": "other/1"}', "not a report: its format is other/1"),
+        ("{}", "not a report: its format is not given"),
+        ("[]", "not a report"),
+        ("{", "damaged, truncated or not a report"),
+        ('{"format": "isogru-report/1"}', "damaged: it has no 'cells'"),
+    ],
+)
+def test_a_report_that_cannot_be_read(tmp_path, content, said):
+    file = tmp_path / "report.json"
+    file.write_text(content)
+    with pytest.raises(UserError, match=said):
+        schema.read(file)
+    with pytest.raises(UserError, match=r"none\.json: cannot be read: No such file"):
+        schema.read(tmp_path / "none.json")
 
 
 def test_the_terminal_fits_80_columns_and_says_what_is_wrong():
     all_made("torch")
-    made("torch", "gru-ordinary", break_it=True)
-    report = build.build(collect.collect())
+    made.save(made.job("torch", "gru-ordinary"), broken("gru-ordinary"))
     console = Console(width=80, record=True, force_terminal=False)
-    render.terminal(report, console, ["torch"])
+    terminal.show(report(), console, ["torch"])
     printed = console.export_text()
-    table = printed.splitlines()[:3]
+    table = printed.splitlines()[:4]
     assert all(len(line) <= 80 for line in table)
-    assert "✗  torch/scratch" in printed
+    assert any(line.startswith("torch/scratch") and "✗" in line for line in table)
     assert "✗ torch/scratch gru-ordinary float32: different: H[6,0,0] = " in printed
     assert "2 of 3 results are equal" in printed
 
 
+def test_of_many_that_are_wrong_the_terminal_says_how_many():
+    names = [name for name in cases.cell_case_names() if name.startswith(("gru-", "rnn-"))]
+    made.manifest("torch", [made.job("torch", name) for name in names])
+    made.save(made.job("torch", "gru-ordinary"))
+    console = Console(width=80, record=True, force_terminal=False)
+    terminal.show(report(), console, ["torch"])
+    assert f"... and {len(names) - 1 - terminal.MOST_LINES} more that are not equal" in console.export_text()
+
+
 def test_two_writers_at_once_leave_one_whole_result():
-    manifest("torch", ("gru-ordinary",))
-    writers = [threading.Thread(target=made, args=("torch", "gru-ordinary")) for _ in range(8)]
+    job = made.job("torch", "gru-ordinary")
+    made.manifest("torch", [job])
+    writers = [threading.Thread(target=made.save, args=(job,)) for _ in range(8)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert statuses(build.build(collect.collect()), "torch") == {"gru-ordinary": "equal"}
-    assert [f.name for f in job("torch", "gru-ordinary").result_file.parent.iterdir() if f.name.startswith(".")] == []
+    assert statuses(report(), "torch") == {"gru-ordinary": "equal"}
+    assert [f.name for f in job.result_file.parent.iterdir() if f.name.startswith(".")] == []
 
 
 def test_digits():
-    assert build.agreeing_digits(np.array([1.0, 2.0]), np.array([1.0, 2.0])) == 16.0
-    assert build.agreeing_digits(np.array([1.0, 2.0]), np.array([1.0, 2.002])) == pytest.approx(3.0, abs=0.01)
+    assert curves.agreeing_digits(np.array([1.0, 2.0]), np.array([1.0, 2.0])) == 16.0
+    assert curves.agreeing_digits(np.array([1.0, 2.0]), np.array([1.0, 2.002])) == pytest.approx(3.0, abs=0.01)
+    assert curves.agreeing_characters(5.71234567, 5.71294567) == 5
+    assert curves.agreeing_characters(5.0, 5.0) == len("5.00000000")
+    assert curves.agreeing_characters(5.0, 15.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("u", "name"),
+    [
+        (2.0**-53, "float64"),
+        (2.0**-51.5, "float64"),
+        (2.0**-24, "float32"),
+        (2.0**-22.9, "float32"),
+        (2.0**-11, "TF32"),
+        (2.0**-10.2, "TF32"),
+        (2.0**-8, "bfloat16"),
+        (2.0**-8.5, "bfloat16"),
+    ],
+)
+def test_formats_are_told_apart(u, name):
+    assert precision.format_of(u) == name
 
 
 @pytest.mark.parametrize(("value", "shown"), [(None, "∞"), (0.0, "0"), (1.23e-7, "1.2e-07")])

@@ -61,7 +61,10 @@ def test_a_language_model_case_says_which_text_it_has(command, tmp_path, text):
         (("shared_spec", "run", "README.md", "-o", "OUT"), "README.md: damaged, truncated or not a case file"),
         (("shared_spec", "run", "none", "-o", "OUT", "--dtype", "float8"), "no dtype 'float8'; the dtypes are float32"),
         (("reports", "verdict", "none.safetensors", "none.safetensors"), "none.safetensors: no such file"),
-        (("reports", "site", "-o", "OUT"), ": run tox -e torch,jax, or any of torch, tensorflow, jax, mxnet"),
+        (("reports", "site", "-o", "OUT"), "no results: there is no "),
+        (("reports", "site", "--from", "none.json", "-o", "OUT"), "none.json: cannot be read: No such file"),
+        (("reports", "compare", "none.json", "none.json"), "none.json: cannot be read: No such file"),
+        (("reports", "compare", "README.md", "README.md"), "README.md: damaged, truncated or not a report"),
         (("reports", "site", "--framework", "caffe", "-o", "OUT"), "no framework 'caffe'; the frameworks are torch"),
         (("frameworks", "caffe", "list"), "no framework 'caffe'; the frameworks are torch, tensorflow, jax, mxnet"),
         (("frameworks", "torch", "prove"), "framework torch asked for but not importable here; run tox -e torch"),
@@ -91,7 +94,7 @@ def test_an_output_that_is_a_folder(command, tmp_path):
 def test_a_folder_of_results_that_cannot_be_written(command, tmp_path):
     (tmp_path / "file").write_text("")
     done = command("reports", "site", ISOGRU_RESULTS=str(tmp_path / "file" / "results"))
-    assert (done.returncode, "cannot be written" in done.stderr, done.stderr.count("\n")) == (2, True, 1)
+    assert (done.returncode, "there is no" in done.stderr, done.stderr.count("\n")) == (2, True, 1)
 
 
 def test_threads_must_be_a_number(monkeypatch):

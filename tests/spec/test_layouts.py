@@ -1,28 +1,202 @@
-"""How native layers pack parameters; that each layer gets it right is shown in tests/equivalence."""
+"""How layers pack parameters, as data. That each layer does so is shown in tests/rosetta and tests/equivalence."""
 
 from __future__ import annotations
 
+import ast
+import configparser
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from shared_spec import layouts
+from shared_spec.cells import cells
 from shared_spec.errors import SpecificationError, UserError
+from shared_spec.packing import pack, sizes, unpack
+from tests.spec.drawn import ALL, H, drawn, same_bits
+
+ROOT = Path(__file__).parents[2]
 
 
-def test_every_layout_packs_every_parameter_of_its_cell_once():
-    assert {entry.cell for entry in layouts.layouts().values()} == {"gru", "gru_reset_after", "rnn"}
-    torch = layouts.layout("torch-gru")
-    assert torch.tensors["weight_ih_l0"].rows == (("W_xr", "W_xz", "W_xh"),)
-    assert layouts.layout("keras-gru-reset-after").tensors["bias"].rows == (("b_z", "b_r", "b_h"), ("0", "0", "b_hh"))
+def test_the_table_has_every_layer_that_it_should():
+    wanted = {"torch", "keras", "keras-reset-before", "flax-linen", "flax-nnx", "gluon", "onnx", "onnx-reset-before"}
+    wanted |= {"equinox", "haiku", "haste", "mlx", "cudnn", "torch-rnn", "keras-rnn", "flax-rnn", "gluon-rnn"}
+    assert set(layouts.layouts()) == wanted
+    assert set(layouts.own()) == {"gru", "gru_reset_after", "rnn"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ALL)
+def test_unpacking_undoes_packing_to_the_bit(name, dtype):
+    layout = layouts.layout(name)
+    # Transposed and strided arrays, as they come out of frameworks; zeros with a sign.
+    parameters = {k: np.asfortranarray(np.repeat(a, 2, axis=0)[::2]) for k, a in drawn(layout, dtype).items()}
+    parameters["b_h"][0] = -0.0
+    tensors = pack(layout, parameters)
+    assert all(tensor.flags.c_contiguous and tensor.dtype == dtype for tensor in tensors.values())
+    assert same_bits(unpack(layout, tensors), parameters)
+    # And every value is somewhere: as many numbers as there were.
+    assert sum(t.size for t in tensors.values()) == sum(p.size for p in parameters.values())
+    turned = {k: np.asfortranarray(np.repeat(a, 2, axis=0)[::2]) for k, a in tensors.items()}
+    assert same_bits(unpack(layout, turned), parameters)
+
+
+def test_packing_by_hand():
+    """Two layouts that share nothing, spelled out."""
+    torch, haiku = layouts.layout("torch"), layouts.layout("haiku")
+    p = drawn(torch)
+    np.testing.assert_array_equal(
+        pack(torch, p)["weight_hh_l0"], np.concatenate([p["W_hr"].T, p["W_hz"].T, p["W_hh"].T], 0)
+    )
+    np.testing.assert_array_equal(pack(torch, p)["bias_hh_l0"], np.concatenate([p["b_hr"], p["b_hz"], p["b_hh"]]))
+    p = drawn(haiku)
+    np.testing.assert_array_equal(pack(haiku, p)["w_i"], np.concatenate([-p["W_xz"], p["W_xr"], p["W_xh"]], 1))
+    onnx = layouts.layout("onnx")
+    p = drawn(onnx)
+    tensors = pack(onnx, p)
+    assert {name: t.shape for name, t in tensors.items()} == {"W": (1, 12, 3), "R": (1, 12, 4), "B": (1, 24)}
+    np.testing.assert_array_equal(tensors["B"][0, 12:16], p["b_hz"])
+
+
+def test_second_biases_not_given_are_zero():
+    keras = layouts.layout("keras")
+    given = {name: array for name, array in drawn(keras).items() if name not in keras.second}
+    bias = pack(keras, given)["bias"]
+    assert not bias[1, : 2 * H].any()
+    np.testing.assert_array_equal(bias[1, 2 * H :], given["b_hh"])
+
+
+def test_packing_refuses_what_has_no_place():
+    nnx = layouts.layout("flax-nnx")
+    with pytest.raises(UserError, match="flax-nnx has no b_hh; it has W_xz, W_hz, b_z"):
+        pack(nnx, {**drawn(nnx), "b_hh": np.zeros(H)})
+    with pytest.raises(UserError, match="W_hr is missing; flax-nnx has W_xz"):
+        pack(nnx, {name: a for name, a in drawn(nnx).items() if name != "W_hr"})
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("torch", {"weight_ih_l0": (10, 3)}, "weight_ih_l0 has shape (10, 3), should be (3h, d)"),
+        ("torch", {"weight_hh_l0": (15, 5)}, "weight_hh_l0 has shape (15, 5), should be (3h, h) = (12, 4)"),
+        ("torch", {"weight_hh_l0": (4, 12)}, "weight_hh_l0 has shape (4, 12), should be (3h, h) = (12, 4)"),
+        ("torch", {"bias_ih_l0": (12, 1)}, "bias_ih_l0 has shape (12, 1), should be (3h,) = (12,)"),
+        ("torch", {"weight_ih_l0": (0, 3)}, "weight_ih_l0 has shape (0, 3), should be (3h, d)"),
+        ("keras", {"bias": (12,)}, "bias has shape (12,), should be (2, 3h) = (2, 12)"),
+        ("keras-reset-before", {"bias": (2, 12)}, "bias has shape (2, 12), should be (3h,) = (12,)"),
+        ("onnx", {"W": (2, 12, 3)}, "should be (1, 3h, d) = (1, 12, 3); one direction is converted at a time: take"),
+        ("flax-linen", {"in.bias": (5,)}, "in.bias has shape (5,), should be (h,) = (4,)"),
+    ],
+)
+def test_shapes_that_do_not_fit(name, change, said):
+    layout = layouts.layout(name)
+    tensors = {**pack(layout, drawn(layout)), **{key: np.zeros(shape) for key, shape in change.items()}}
+    with pytest.raises(UserError, match=re.escape(said)):
+        unpack(layout, tensors)
+
+
+def test_sizes_are_found_in_every_layout():
+    for name in ALL:
+        layout = layouts.layout(name)
+        shapes = {key: tensor.shape for key, tensor in pack(layout, drawn(layout, d=5, h=7)).items()}
+        assert sizes(layout, shapes) == {"d": 5, "h": 7}
+
+
+def test_facts():
+    torch, keras, haiku, nnx, rnn = (
+        layouts.facts(layouts.layout(name)) for name in ("torch", "keras", "haiku", "flax-nnx", "keras-rnn")
+    )
+    assert (torch["gates"], torch["transposed"], torch["biases"], torch["time"]) == ("r z h", True, 2, "time first")
+    assert torch["tensors"]["weight_ih_l0"] == "(3h, d)"
+    assert torch["folded"] == ["b_hz into b_z", "b_hr into b_r"]
+    assert (keras["gates"], keras["transposed"], keras["time"]) == ("z r h", False, "batch first")
+    assert (haiku["update"], haiku["reset"], haiku["inner_bias"]) == ("Z renews the state", "before", False)
+    assert (nnx["update"], nnx["reset"], nnx["inner_bias"]) == ("Z keeps the state", "after", False)
+    assert (rnn["update"], rnn["reset"], rnn["gates"], rnn["biases"]) == ("none", "none", "h", 1)
+    for layout in layouts.layouts().values():
+        assert bool(layout.proven) != bool(layout.unproven)
+
+
+def test_where_the_reset_gate_acts_is_read_off_the_equations():
+    assert {name: layouts.reset_of(each) for name, each in cells().items()} == {
+        "gru": "before",
+        "gru_reset_after": "after",
+        "gru_reset_only": "before",
+        "gru_update_only": "none",
+        "rnn": "none",
+    }
+
+
+def test_every_proof_has_its_environment_and_its_module():
+    """Claimed in the table, run by the module, and started by tox."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    commands = "\n".join(tox[name]["commands"] for name in tox.sections() if "rosetta" in name)
+    listed = re.search(r"rosetta-\{(.*)\}", tox["tox"]["env_list"])[1].split(",")
+    proofs = {each.proven for each in layouts.layouts().values() if each.proven}
+    assert proofs == {f"rosetta-{name}" for name in listed}
+    for proof in proofs:
+        package = proof.removeprefix("rosetta-")
+        assert f"python -m frameworks.rosetta {package}\n" in commands + "\n"
+        tree = ast.parse((ROOT / "frameworks" / "rosetta" / f"{package}.py").read_text())
+        (run,) = [
+            node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["LAYOUTS"]
+        ]
+        assert {key.value for key in run.keys} == {n for n, each in layouts.layouts().items() if each.proven == proof}
 
 
 def test_unknown_layout():
-    with pytest.raises(UserError, match="no layout 'caffe'; the layouts are torch-gru"):
+    with pytest.raises(
+        UserError, match=r"no layout 'caffe'; the layouts are torch, keras, keras-reset-before, .* gru,"
+    ):
         layouts.layout("caffe")
 
 
-def test_a_layout_that_leaves_a_parameter_out(monkeypatch, tmp_path):
+TORCH = 'weight_hh_l0 = { parts = ["W_hr", "W_hz", "W_hh"], transpose = true }'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"ir.bias" = { parts = ["b_r"] }\n', "", r"\[flax-linen\] b_r is in no tensor; list it in `without` if"),
+        ('["W_hr", "W_hz", "W_hh"], t', '["W_hr", "W_hz", "W_hz"], t', r"\[torch\] W_hh is in no tensor"),
+        ('["W_hr", "W_hz", "W_hh"], t', '["W_hr", "W_hz", "W_hh", "W_hz"], t', r"\[torch\] W_hz is packed 2 times"),
+        ('["W_hr", "W_hz", "W_hh"], t', '["W_hr", "W_hz", "W_ho"], t', r"no parameter 'W_ho'; there are W_xz"),
+        ('["W_hr", "W_hz", "W_hh"], t', '["W_hr", "W_xz", "W_hh"], t', r"W_hr, W_xz, W_hh do not go together along a"),
+        (TORCH, TORCH.replace("true", '"yes"'), r"weight_hh_l0: axis is a whole number, transpose true or false"),
+        (TORCH, TORCH.replace(", t", ", axis = 2, t"), r"weight_hh_l0: W_hr has 2 axes, no axis 2 or nothing to tra"),
+        (TORCH, TORCH.replace("transpose", "transposed"), r"weight_hh_l0 has parts or rows, axis and transpose, and n"),
+        (TORCH, "weight_hh_l0 = { axis = 0 }", r"weight_hh_l0 has either parts, a list of parameters, or rows"),
+        (TORCH, "weight_hh_l0 = { parts = [] }", r"weight_hh_l0 has either parts, a list of parameters, or rows"),
+        ('[["b_z", "b_r", "b_h"], ["b_hz", "b_hr", "b_hh"]]', '[["b_z"], ["b_r", "b_h"]]', r"rows of different shapes"),
+        ('cell = "gru_reset_after"', 'cell = "lstm"', r"\[torch\] no cell 'lstm'; the cells are gru"),
+        ('time = "first"', 'time = "last"', r"\[torch\] time is 'last', should be one of first, second, step"),
+        ('package = "torch"\n', "", r"\[torch\] a layout says its package"),
+        ('package = "torch"\n', 'package = "torch"\npackages = "torch"\n', r"\[torch\] a layout has no 'packages'"),
+        ('proven = "rosetta-torch"\n', "", r"\[torch\] a layout is either proven, by a tox environment, or unproven"),
+        ('without = ["b_hh"]', 'without = ["b_o"]', r"\[flax-nnx\] without is \['b_o'\], should be a list of paramet"),
+        ('without = ["b_hh"]\n', "", r"\[flax-nnx\] b_hh is in no tensor; list it in `without` if the layer takes it"),
+        ("isogru-layouts/1", "isogru-layouts/2", r"this isogru reads 'isogru-layouts/1'; update isogru"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_its_place(monkeypatch, tmp_path, old, new, said):
     wrong = tmp_path / "layouts.toml"
-    wrong.write_text(layouts.FILE.read_text().replace('"ir.bias" = { parts = ["b_r"], axis = 0 }\n', ""))
+    text = layouts.FILE.read_text()
+    assert old in text
+    wrong.write_text(text.replace(old, new, 1))
     monkeypatch.setattr(layouts, "FILE", wrong)
-    with pytest.raises(SpecificationError, match=r"\[flax-gru\] packs"):
+    with pytest.raises(SpecificationError, match=said) as refusal:
+        layouts.layouts.__wrapped__()
+    assert "isogru-layouts" in said or re.match(r"layouts\.toml:\d+:\d+: \[", str(refusal.value))
+
+
+def test_the_place_is_the_line_of_the_tensor(monkeypatch, tmp_path):
+    wrong = tmp_path / "layouts.toml"
+    wrong.write_text(layouts.FILE.read_text().replace('Wh = { parts = ["W_hr"', 'Wh = { parts = ["W_h"'))
+    monkeypatch.setattr(layouts, "FILE", wrong)
+    line = next(i for i, text in enumerate(wrong.read_text().splitlines(), 1) if text.startswith("Wh = "))
+    with pytest.raises(SpecificationError, match=rf"layouts\.toml:{line}:1: \[mlx\] Wh: no parameter 'W_h'"):
         layouts.layouts.__wrapped__()

@@ -14,11 +14,15 @@ import frameworks
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORK_PACKAGES = ("torch", "tensorflow", "keras", "jax", "flax", "mxnet")
+ROSETTA_PACKAGES = ("onnx", "onnxruntime", "equinox", "haiku", "mlx")
 NEUTRAL = [
     ".".join(file.relative_to(ROOT).with_suffix("").parts)
     for folder in ("shared_spec", "reports")
     for file in sorted((ROOT / folder).rglob("*.py"))
-] + ["frameworks", "frameworks.__main__", "frameworks.prove", "frameworks.run", "frameworks.probe", "frameworks.work"]
+] + [
+    *("frameworks", "frameworks.__main__", "frameworks.prove", "frameworks.run", "frameworks.probe", "frameworks.work"),
+    *("frameworks.rosetta", "frameworks.rosetta.__main__", "frameworks.rosetta.prove"),
+]
 FILES = ("runtime", "cells", "layers", "language_model")
 
 
@@ -34,7 +38,7 @@ def imported(*modules, path=()):
         "for module in sys.argv[1:]:\n"
         "    try: __import__(module)\n"
         "    except ModuleNotFoundError: pass\n"
-        f"print(json.dumps(sorted(asked & set({FRAMEWORK_PACKAGES!r}))))\n"
+        f"print(json.dumps(sorted(asked & set({FRAMEWORK_PACKAGES + ROSETTA_PACKAGES!r}))))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {[str(ROOT), *map(str, path)]!r}\n{probe}", *modules],

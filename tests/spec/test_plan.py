@@ -13,7 +13,7 @@ AVAILABLE = [
     Implementation("scratch", "gru", "scratch", DTYPES, lambda: None),
     Implementation("scratch", "rnn", "scratch", DTYPES, lambda: None),
     Implementation("compiled", "gru", "compiled", DTYPES, lambda: None),
-    Implementation("compiled-xla", "gru", "compiled", DTYPES, lambda: None, "there is no XLA"),
+    Implementation("compiled-xla", "gru", "compiled", DTYPES, lambda: None, reason="there is no XLA"),
     Implementation("native", "rnn", "native", ("float32",), lambda: None),
 ]
 CASES = ("gru-ordinary", "gru-wide", "rnn-ordinary")

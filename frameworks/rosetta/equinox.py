@@ -1,0 +1,39 @@
+"""equinox.nn.GRUCell, by eqx.tree_at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import equinox
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+LAYOUTS = {"equinox": ("float32", "float64")}
+
+# Without the first every float64 becomes float32; the second matters where JAX would use TF32 or bfloat16.
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def versions() -> dict[str, str]:
+    return {module.__name__: module.__version__ for module in (equinox, jax, np)}
+
+
+def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> np.ndarray:
+    cell = equinox.nn.GRUCell(X.shape[-1], H0.shape[-1], dtype=X.dtype, key=jax.random.key(0))
+    names = list(tensors)
+    values = [jnp.asarray(tensors[name]) for name in names]
+    cell = equinox.tree_at(lambda cell: [getattr(cell, name) for name in names], cell, values)
+    return np.asarray(unroll(cell, jnp.asarray(X), jnp.asarray(H0)))
+
+
+@equinox.filter_jit
+def unroll(cell: equinox.nn.GRUCell, X: jax.Array, H0: jax.Array) -> jax.Array:
+    def step(H: jax.Array, X_t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        # The cell knows no batch.
+        H = jax.vmap(cell)(X_t, H)
+        return H, H
+
+    _, H = jax.lax.scan(step, H0, X)
+    return H

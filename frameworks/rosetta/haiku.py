@@ -1,0 +1,33 @@
+"""haiku.GRU, by the dictionary of parameters that its users pass to apply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import haiku
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+LAYOUTS = {"haiku": ("float32", "float64")}
+
+# Without the first every float64 becomes float32; the second matters where JAX would use TF32 or bfloat16.
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def versions() -> dict[str, str]:
+    return {module.__name__: module.__version__ for module in (haiku, jax, np)}
+
+
+def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> np.ndarray:
+    parameters = {"gru": {name: jnp.asarray(array) for name, array in tensors.items()}}
+    return np.asarray(apply(parameters, jnp.asarray(X), jnp.asarray(H0)))
+
+
+def unroll(X: jax.Array, H0: jax.Array) -> jax.Array:
+    H, _ = haiku.dynamic_unroll(haiku.GRU(H0.shape[-1]), X, H0)
+    return H
+
+
+apply = jax.jit(haiku.without_apply_rng(haiku.transform(unroll)).apply)

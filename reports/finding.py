@@ -1,0 +1,146 @@
+"""A finding: one quantity held against what it should be, within what is allowed; and how far two arrays are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shared_spec.interchange import Origin
+from shared_spec.readings.arithmetic import Array
+
+EQUAL, SUSPECT, DIFFERENT = "equal", "suspect", "different"
+ORDER = (EQUAL, SUSPECT, DIFFERENT)
+
+TWIN_MULTIPLE = 10.0
+"""How many times as far as its twins an implementation may stray. Twins share NumPy's exp and tanh, which err less than
+a unit in the last place; the frameworks' own err by several, and a maximum over four twins is itself uncertain.
+"""
+WORST_CASE = 100.0
+"""Rounding errors add up like a random walk, to about sqrt(k) units; the worst that k of them can do is k. With the
+1e4 roundings of a long sum that is 100 times more: beyond this times what is allowed, rounding explains nothing.
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one quantity: its worst element, and the largest differences from the float64 oracle."""
+
+    quantity: str
+    verdict: str
+    index: tuple[int, ...]
+    value: float
+    should_be: float
+    difference: float
+    ulp: float
+    """The difference in units in the last place of what it should be, in the result's own dtype."""
+    bound: float
+    ratio: float
+    """difference / bound at the worst element; up to 1 is equal."""
+    basis: str
+    """"step" for the one-step bound, "equation" for that of one equation, "twins" for what twins stray, "text" for a
+    prediction.
+    """
+    outside: int
+    """How many elements have a ratio above 1."""
+    first_outside: int | None
+    """The first of them along the first axis, which is time, the training step or the epoch where there is one."""
+    max_absolute: float = 0.0
+    max_relative: float = 0.0
+    max_ulp: float = 0.0
+
+    def sentence(self, origin: Origin) -> str:
+        """Such as ``H[3,7,2] = 0.4121, should be 0.4127 (6.0e-4 off, bound 1.1e-6) [gru · jax/scratch · ...]``."""
+        where = f"{self.quantity}[{','.join(map(str, self.index))}]" if self.index else self.quantity
+        return (
+            f"{where} = {self.value:.7g}, should be {self.should_be:.7g} "
+            f"({self.difference:.1e} off, bound {self.bound:.1e}) [{origin.label}]"
+        )
+
+
+def four(value: float) -> float:
+    """Four significant digits."""
+    return float(f"{value:.3e}")
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """The worst of several verdicts."""
+    return max(verdicts, key=ORDER.index)
+
+
+def ratios(value: Array, should_be: Array, allowed: Array) -> tuple[Array, Array]:
+    """Differences and their ratios to what is allowed, element by element: float64 arrays of one shape.
+
+    A value that is no number, or overflowed, is as wrong as can be, unless it should overflow too.
+    """
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        difference = np.abs(value.astype(np.float64) - should_be)
+        difference = np.where(np.isfinite(difference), difference, np.where(value == should_be, 0.0, np.inf))
+        ratio = np.where(difference == 0, 0.0, difference / allowed)
+    return difference, np.where(np.isnan(ratio), np.inf, ratio)
+
+
+def compare(
+    quantity: str, value: Array, should_be: Array, allowed: Array, *, basis: str, worst_case: float = 1.0
+) -> Finding:
+    """The finding on an array in the result's own dtype; beyond `worst_case` times what is allowed it is different."""
+    allowed = np.broadcast_to(allowed, value.shape)
+    difference, ratio = ratios(value, should_be, allowed)
+    at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    top = float(ratio[at])
+    outside = ratio > 1
+    return Finding(
+        quantity=quantity,
+        verdict=EQUAL if top <= 1 else SUSPECT if top <= worst_case else DIFFERENT,
+        index=tuple(int(i) for i in at),
+        value=float(value[at]),
+        should_be=float(should_be[at]),
+        difference=float(difference[at]),
+        ulp=float(difference[at]) / float(np.spacing(np.abs(should_be[at]).astype(value.dtype))),
+        bound=float(allowed[at]),
+        ratio=top,
+        basis=basis,
+        outside=int(np.count_nonzero(outside)),
+        first_outside=int(np.argwhere(outside)[0][0]) if ratio.ndim and outside.any() else None,
+    )
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far two arrays are apart: the largest absolute and relative differences, the largest in units in the last
+    place of the coarser one, and where, in the flattened array, the absolute one is.
+    """
+
+    absolute: float
+    relative: float
+    ulp: float
+    at: int
+
+
+def apart(a: Array, b: Array) -> Apart:
+    """The differences of two arrays of one shape. NaN is as far away as can be; the same bits are not apart."""
+    dtype: type[np.floating[Any]] = np.float32 if np.float32 in (a.dtype, b.dtype) else np.float64
+    x, y = a.astype(dtype, copy=False).ravel(), b.astype(dtype, copy=False).ravel()
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        absolute = np.abs(x - y)
+        at = int(np.argmax(absolute)) if absolute.size else 0
+        if not np.isfinite(absolute.max(initial=0)):
+            absolute = np.where(x == y, 0, np.where(np.isnan(absolute), np.inf, absolute))
+            at = int(np.argmax(absolute))
+            if not np.isfinite(absolute[at]):
+                return Apart(np.inf, np.inf, np.inf, at)
+        size = np.maximum(np.abs(x), np.abs(y))
+        tiny = np.finfo(dtype).tiny
+        # Where both are 0 nothing is divided: 0 / tiny.
+        relative = (absolute / np.maximum(size, tiny)).max(initial=0)
+        ulp = (absolute / _power_of_two(np.maximum(size, tiny))).max(initial=0) / np.finfo(dtype).eps
+    return Apart(float(absolute.max(initial=0)), float(relative), float(ulp), at)
+
+
+def _power_of_two(size: Array) -> Array:
+    """The largest power of two up to each value: its exponent alone. np.spacing says the same ten times as slowly."""
+    bits, mask = (np.uint32, 0x7F80_0000) if size.dtype == np.float32 else (np.uint64, 0x7FF0_0000_0000_0000)
+    value: Array = np.bitwise_and(size.view(bits), np.array(mask, bits)).view(size.dtype)
+    return value

@@ -1,0 +1,68 @@
+"""Verdicts kept beside the results that they are on: judged once, and again only when something has changed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+import reports
+import shared_spec
+from reports import reference
+from reports.divergence import Divergence
+from reports.finding import Finding
+from reports.profile import Profile
+from reports.verdict import judge
+from shared_spec.files import write_whole
+from shared_spec.interchange import AnyCase, read_result
+from shared_spec.readings.arithmetic import Array
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A verdict as it is kept beside its result, with all that it rests on."""
+
+    of: str
+    findings: tuple[Finding, ...]
+    divergence: Divergence | None
+    profile: Profile | None
+    bits: dict[str, str]
+
+
+def kept_file(result: Path) -> Path:
+    """Where the verdict on a result file is kept."""
+    return result.with_suffix(".verdict")
+
+
+def verdict_on(result_file: Path, case: AnyCase, dtype: str) -> Kept:
+    """The verdict on a result, from beside it where it was judged before: nothing then has changed that it rests on."""
+    state = result_file.stat()
+    known = f"{state.st_size} {state.st_mtime_ns} {reference.key(case, dtype)} {_judges()}"
+    file = kept_file(result_file)
+    try:
+        kept = msgspec.msgpack.decode(file.read_bytes(), type=Kept)
+        if kept.of == known:
+            return kept
+    except (OSError, msgspec.DecodeError):
+        pass  # Judged anew, below.
+    result = read_result(result_file, case)
+    found = judge(case, result, reference.get(case, dtype))
+    kept = Kept(known, found.findings, found.divergence, found.profile, _bits(result.arrays))
+    write_whole(file, msgspec.msgpack.encode(kept))
+    return kept
+
+
+@functools.cache
+def _judges() -> str:
+    """Identifies the code that a verdict rests on, beside what its reference does."""
+    folder, bound = Path(reports.__file__).parent, Path(shared_spec.__file__).parent / "readings" / "bound.py"
+    names = ("divergence", "finding", "kept", "profile", "verdict")
+    return reference.source_digest(*(folder / f"{name}.py" for name in names), bound)
+
+
+def _bits(arrays: Mapping[str, Array]) -> dict[str, str]:
+    return {name: hashlib.sha1(array.tobytes()).hexdigest()[:12] for name, array in arrays.items()}

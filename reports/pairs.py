@@ -1,0 +1,151 @@
+"""Implementation against implementation: how far apart any two are on the same problem, and which agree to the bit."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from reports import finding, reference
+from reports.collect import Collection, Row
+from reports.finding import apart, four
+from reports.quantities import PAIRED, TRACE, group_of
+from shared_spec import store
+from shared_spec.files import write_whole
+from shared_spec.readings.arithmetic import Array
+
+CODE = (Path(finding.__file__),)
+KINDS = ("absolute", "relative", "ulp")
+NOT_COMPARED = "none"
+"""Of two that share no case, and of one with itself; null stands for infinity."""
+Measured = dict[str, tuple[float, float, float, str]]
+"""For each group of quantities the largest differences of two results, absolute, relative and in units in the last
+place, and the quantity with the largest absolute one.
+"""
+
+
+def matrices(found: Collection) -> Iterator[dict[str, Any]]:
+    """For each cell and dtype: who is compared, the largest differences over all cases, and who agrees to the bit."""
+    by_problem: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in found.rows:
+        if row.bits:
+            by_problem[row.cell, row.job.dtype][row.job.case].append(row)
+    for (cell, dtype), by_case in by_problem.items():
+        labels = list(dict.fromkeys(row.label for rows in by_case.values() for row in rows))
+        of_group = {group: _Matrix(labels) for group in PAIRED}
+        for case, rows in by_case.items():
+            for (a, b), measured in _measured(case, dtype, rows):
+                for group, (*values, quantity) in measured.items():
+                    of_group[group].add(a, b, values, case=case, quantity=quantity)
+        yield {
+            "cell": cell,
+            "dtype": dtype,
+            "labels": labels,
+            "groups": [m.record(group) for group, m in of_group.items() if m.is_measured],
+            "same_bits": _same_bits(labels, by_case),
+        }
+
+
+class _Matrix:
+    """The largest differences of every two labels, in one group of quantities."""
+
+    def __init__(self, labels: list[str]) -> None:
+        self._at = {label: i for i, label in enumerate(labels)}
+        self._values: dict[str, list[list[float | str]]] = {
+            kind: [[NOT_COMPARED] * len(labels) for _ in labels] for kind in KINDS
+        }
+        self._worst: dict[str, Any] = {}
+        self.is_measured = False
+
+    def add(self, a: str, b: str, values: Sequence[float], *, case: str, quantity: str) -> None:
+        self.is_measured = True
+        i, j = self._at[a], self._at[b]
+        for kind, value in zip(KINDS, values, strict=True):
+            before = self._values[kind][i][j]
+            if isinstance(before, str) or value > before:
+                self._values[kind][i][j] = self._values[kind][j][i] = value
+        if values[0] >= self._worst.get("absolute", 0.0):
+            self._worst = {"a": a, "b": b, "absolute": values[0], "case": case, "quantity": quantity}
+
+    def record(self, group: str) -> dict[str, Any]:
+        return {"group": group, "worst": self._worst, **self._values}
+
+
+def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[str, str], Measured]]:
+    """Every two results of a case; what was measured before is kept, under the digests of both."""
+    file = store.folder() / "pairs" / f"{case}.{dtype}.msgpack"
+    known = _known(file)
+    fresh: dict[str, Measured] = {}
+    flat: dict[str, dict[str, _Flat]] = {}
+    for a, b in itertools.combinations(rows, 2):
+        key = _key(a, b)
+        measured = fresh.get(key) or known.get(key)
+        if measured is None:
+            for row in (a, b):
+                if row.label not in flat:
+                    flat[row.label] = _by_group(row.arrays())
+            others = flat[b.label]
+            measured = {group: one.against(others[group]) for group, one in flat[a.label].items()}
+        fresh[key] = measured
+        yield (a.label, b.label), measured
+    if fresh.keys() != known.keys():
+        write_whole(file, msgspec.msgpack.encode(fresh))
+
+
+class _Flat:
+    """All quantities of a group as one long array: many small ones would take most of the time."""
+
+    def __init__(self, members: Mapping[str, Array]) -> None:
+        self._names = list(members)
+        self._ends = np.cumsum([array.size for array in members.values()])
+        self._values = np.concatenate([array.ravel() for array in members.values()])
+
+    def against(self, other: _Flat) -> tuple[float, float, float, str]:
+        found = apart(self._values, other._values)
+        quantity = self._names[int(np.searchsorted(self._ends, found.at, side="right"))]
+        return four(found.absolute), four(found.relative), four(found.ulp), quantity
+
+
+def _by_group(arrays: Mapping[str, Array]) -> dict[str, _Flat]:
+    groups: dict[str, dict[str, Array]] = defaultdict(dict)
+    for name, array in sorted(arrays.items()):
+        if not name.startswith(TRACE):
+            groups[group_of(name)][name] = array
+    return {group: _Flat(members) for group, members in groups.items()}
+
+
+def _known(file: Path) -> dict[str, Measured]:
+    try:
+        return msgspec.msgpack.decode(file.read_bytes(), type=dict[str, Measured])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def _key(a: Row, b: Row) -> str:
+    """Of two results whichever comes first: the difference of two is that of the other two."""
+    digests = sorted(hashlib.sha1(msgspec.json.encode(sorted(row.bits.items()))).hexdigest()[:12] for row in (a, b))
+    return f"{digests[0]} {digests[1]} {reference.source_digest(*CODE)}"
+
+
+def _same_bits(labels: list[str], by_case: Mapping[str, list[Row]]) -> list[list[str]]:
+    """The labels in groups of two and more that have the same bits in every quantity of every case they share."""
+    bits: dict[str, dict[str, Mapping[str, str]]] = {label: {} for label in labels}
+    for case, rows in by_case.items():
+        for row in rows:
+            bits[row.label][case] = {name: digest for name, digest in row.bits.items() if not name.startswith(TRACE)}
+    classes: list[list[str]] = []
+    for label in labels:
+        for members in classes:
+            shared = bits[label].keys() & bits[members[0]].keys()
+            if shared and all(bits[label][case] == bits[members[0]][case] for case in shared):
+                members.append(label)
+                break
+        else:
+            classes.append([label])
+    return [members for members in classes if len(members) > 1]

@@ -1,0 +1,78 @@
+"""The Rosetta table: how each layer packs the same parameters, and the verdict on it with such weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from reports import reference
+from reports.collect import overall
+from reports.finding import Finding, four
+from reports.kept import verdict_on
+from shared_spec import layouts, rosetta
+from shared_spec.errors import InterchangeError
+from shared_spec.interchange import DTYPES, Case, read_origin
+from shared_spec.layouts import Layout
+
+
+def records() -> list[dict[str, Any]]:
+    """One record for each layout: its facts, and what became of the proof. Raises InterchangeError for a damaged
+    result.
+    """
+    every = list(layouts.layouts().values())
+    there = [(case, dtype) for layout in every for _, dtype, case in _present(layout)]
+    reference.prepare(there, processes=os.cpu_count() or 1)
+    return [layouts.facts(layout) | _proof(layout) for layout in every]
+
+
+def _present(layout: Layout) -> Iterator[tuple[Path, str, Case]]:
+    for dtype in DTYPES:
+        for name in rosetta.case_names(layout):
+            file = rosetta.result_file(layout.name, name, dtype)
+            if file.exists():
+                yield file, dtype, rosetta.case_of(layout, name)
+
+
+def _proof(layout: Layout) -> dict[str, Any]:
+    found: dict[str, Any] = {"status": "missing", "why": "", "results": 0, "ratio": None, "worst": "", "versions": {}}
+    if layout.unproven:
+        return found | {"status": "unproven", "why": layout.unproven}
+    statuses: list[str] = []
+    judged: list[tuple[Finding, str]] = []
+    for file, dtype, case in _present(layout):
+        try:
+            origin = read_origin(file)
+            if origin.case_digest != case.digest:
+                statuses.append("stale")
+                continue
+            findings = verdict_on(file, case, dtype).findings
+        except InterchangeError as error:
+            raise InterchangeError(f"{error}; run tox -e {layout.proven} again, or delete the file") from None
+        judged += [(finding, f"{case.name} {dtype}") for finding in findings]
+        statuses += [finding.verdict for finding in findings]
+        found["versions"] = dict(origin.versions)
+        found["results"] += 1
+    for words in _failures(layout):
+        statuses.append("failed")
+        found["why"] = words
+    if not statuses:
+        return found | {"why": f"run tox -e {layout.proven}"}
+    if judged:
+        worst, where = max(judged, key=lambda item: item[0].ratio)
+        found |= {"ratio": four(worst.ratio), "worst": f"{worst.quantity} in {where}"}
+    return found | {"status": overall(statuses)}
+
+
+def _failures(layout: Layout) -> Iterator[str]:
+    for dtype in DTYPES:
+        for name in rosetta.case_names(layout):
+            file = rosetta.failure_file(layout.name, name, dtype)
+            try:
+                yield str(json.loads(file.read_text())["last_words"])
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, TypeError, KeyError):
+                yield f"the record {file.name} is damaged"

@@ -1,0 +1,49 @@
+// Implementation against implementation: a matrix for one cell, precision and quantity.
+
+const KINDS = { absolute: "max absolute difference", relative: "max relative difference", ulp: "max difference in ULPs" };
+
+function showPairs() {
+  const all = isogru.report.pairs;
+  const chosen = state.read();
+  const pick = (name, options, prefer) => {
+    const asked = chosen.get(name);
+    return options.includes(asked) ? asked : options.includes(prefer) ? prefer : options[0];
+  };
+  const place = document.getElementById("pairs-table");
+  const cells = [...new Set(all.map((p) => p.cell))];
+  if (!cells.length) return;
+  const cell = pick("pair-cell", cells, "gru_reset_after");
+  const dtypes = all.filter((p) => p.cell === cell).map((p) => p.dtype);
+  const dtype = pick("pair-dtype", dtypes, "float32");
+  const record = all.find((p) => p.cell === cell && p.dtype === dtype);
+  const groups = record.groups.map((g) => g.group);
+  const group = pick("pair-quantity", groups, "H");
+  const kind = pick("pair-kind", Object.keys(KINDS), "absolute");
+  const same = (options) => options.map((o) => [o, o]);
+  choose(document.getElementById("pair-cell"), same(cells), cell);
+  choose(document.getElementById("pair-dtype"), same(dtypes), dtype);
+  choose(document.getElementById("pair-quantity"), same(groups), group);
+  choose(document.getElementById("pair-kind"), Object.entries(KINDS), kind);
+
+  const measured = record.groups.find((g) => g.group === group);
+  if (!measured) {
+    place.replaceChildren(element("p", {}, "Only one implementation is present: there is nothing to compare it with."));
+    return;
+  }
+  const number = (v) => (v === "none" ? "" : kind === "ulp" ? ratio(v) : scientific(v));
+  const rows = record.labels.map((label, i) => [element("span", {}, label), ...measured[kind][i].map(number)]);
+  const worst = measured.worst;
+  const bits = record.same_bits.map((members) => members.join(" = "));
+  place.replaceChildren(
+    element("p", {}, worst.a ? `Furthest apart: ${worst.a} and ${worst.b}, ${scientific(worst.absolute)} in ${worst.quantity} of ${worst.case}.` : ""),
+    table(["", ...record.labels], rows),
+    element("p", { id: "same-bits" }, bits.length ? `The same bits in every quantity of every case they share: ${bits.join("; ")}.` : "No two agree to the bit in everything."));
+}
+
+addEventListener("DOMContentLoaded", () => {
+  for (const select of document.querySelectorAll("#pairs select")) {
+    select.addEventListener("change", () => state.write({ [select.id]: select.value }));
+  }
+});
+
+parts.push(showPairs);

@@ -1,0 +1,116 @@
+"""The report in brief, for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reports.render import MARKS, fields_of, perplexity, ratio
+
+Record = dict[str, Any]
+COLOURS = {
+    "equal": "green",
+    "suspect": "yellow",
+    "different": "red",
+    "failed": "red",
+    "missing": "dim",
+    "stale": "yellow",
+}
+MOST_LINES = 12
+"""Of results that are not equal; the page has them all."""
+
+
+def show(report: Record, console: Console, frameworks: list[str]) -> None:
+    """A line for each implementation of these frameworks and dtype, then trainings, pairs, and what is wrong."""
+    console.print(_table(report, frameworks))
+    for line in (*_trainings(report), *_pairs(report), *_troubles(report, frameworks)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(report["summary"]["sentence"], style="bold", markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(report: Record, frameworks: list[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    names = [cell["name"] for cell in report["cells"]]
+    table.add_column("largest ratio", no_wrap=True, overflow="ellipsis", max_width=28)
+    table.add_column("", no_wrap=True)
+    for name in names:
+        table.add_column(name.replace("_", "\n"), width=7, no_wrap=True)
+    for row in report["implementations"]:
+        if row["framework"] in frameworks:
+            fields = fields_of(row)
+            table.add_row(row["label"], f"f{row['dtype'][-2:]}", *(_field(fields, name) for name in names))
+    return table
+
+
+def _field(fields: dict[tuple[str, str], Record], cell: str) -> Text:
+    own = [field for (name, _), field in fields.items() if name == cell]
+    if not own:
+        return Text("")
+    order = ("equal", "suspect", "different", "missing", "stale", "failed")
+    worst = max(own, key=lambda f: (order.index(f["status"]), _size(f["ratio"])))
+    said = ratio(worst["ratio"]) if worst["quantity"] else ""
+    return Text(f"{MARKS[worst['status']]} {said}", style=COLOURS[worst["status"]])
+
+
+def _size(value: float | None) -> float:
+    return float("inf") if value is None else value
+
+
+def _trainings(report: Record) -> Iterator[str]:
+    for training in report["training"]:
+        runs = training["runs"]
+        full = training["case"].startswith("full")
+        if len({run["framework"] for run in runs}) < 2 and not full:
+            continue
+        digits = training["digits_between_frameworks"]
+        agree = f"{runs[0]['digits']:.1f} digits to the oracle" if digits is None else f"{digits:.1f} digits"
+        text = "same text" if training["same_text"] else "DIFFERENT texts"
+        yield f"{training['case']} {training['dtype']}: {training['steps']} steps, {len(runs)} runs, {agree}, {text}"
+        if full:
+            opens = training["envelope_opens_at"]
+            ends = sorted({tuple(perplexity(run[f"perplexity_{p}"], 2) for p in ("train", "val")) for run in runs})
+            yield (
+                f"  envelope {'narrow throughout' if opens is None else f'opens at step {opens + 1}'}; perplexity "
+                + ", ".join(f"{train} (validation {val})" for train, val in ends)
+            )
+
+
+def _pairs(report: Record) -> Iterator[str]:
+    """The frameworks two by two, over all cells and lanes: how far states and gradients are apart."""
+    largest: dict[tuple[str, str, str], dict[str, float]] = {}
+    for record in report["pairs"]:
+        for group in record["groups"]:
+            for i, a in enumerate(record["labels"]):
+                for j, b in enumerate(record["labels"][:i]):
+                    value = group["absolute"][i][j]
+                    if value != "none" and a.split("/")[0] != b.split("/")[0]:
+                        of_pair = largest.setdefault((record["dtype"], b.split("/")[0], a.split("/")[0]), {})
+                        of_pair[group["group"]] = max(of_pair.get(group["group"], 0.0), _size(value))
+    for (dtype, a, b), of_pair in largest.items():
+        if "H" in of_pair:
+            gradients = of_pair.get("gradients", 0.0)
+            yield f"{a}, {b}, {dtype}: states at most {of_pair['H']:.1e} apart, gradients {gradients:.1e}"
+
+
+def _troubles(report: Record, frameworks: list[str]) -> Iterator[str]:
+    for framework in report["frameworks"]:
+        if framework["name"] not in frameworks:
+            continue
+        if framework["status"] != "present":
+            yield f"{framework['name']}: {framework['status']}: {framework['why']}; run {framework['command']}"
+            continue
+        for name, reason in sorted({(i["name"], i["reason"]) for i in framework["unavailable"]}):
+            yield f"{framework['name']}/{name}: unavailable: {reason}"
+    for precision in report["precision"]:
+        if precision["framework"] in frameworks and precision["consequence"]:
+            yield f"! {precision['framework']}/{precision['implementation']}: {precision['consequence']}"
+    wrong = [row for row in report["results"] if row["framework"] in frameworks and row["status"] != "equal"]
+    for row in wrong[:MOST_LINES]:
+        who = f"{row['framework']}/{row['implementation']} {row['case']} {row['dtype']}"
+        yield f"{MARKS[row['status']]} {who}: {row['status']}: {row['why'] or row['sentence']}"
+    if len(wrong) > MOST_LINES:
+        yield f"... and {len(wrong) - MOST_LINES} more that are not equal; the page has them all"

@@ -1,0 +1,122 @@
+"""Two reports, one after the other."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from reports import build, collect, render
+from reports.compare import compare, lines
+from shared_spec import cases, store
+from tests import made
+
+CASES = ("gru-ordinary", "rnn-ordinary", "gru-one_unit")
+
+
+def write(folder, *, versions="1.0", names=CASES, broken=0.0, drop=()):
+    jobs = [made.job("torch", name) for name in names]
+    made.manifest("torch", jobs, versions={"torch": versions})
+    for job in jobs:
+        arrays = made.run(cases.build(job.case))
+        if job.case == "gru-ordinary" and broken:
+            arrays["grad.W_xh"] = arrays["grad.W_xh"] + np.float32(broken)
+        made.save(job, arrays)
+        if job.case in drop:
+            store.save_failure(job, "ended by SIGSEGV")
+    return render.write(build.build(collect.collect()), folder).with_name("report.json")
+
+
+@pytest.fixture
+def old(tmp_path):
+    return write(tmp_path / "old")
+
+
+def load(file):
+    return json.loads(file.read_text())
+
+
+def test_nothing_has_changed(old):
+    found = compare(load(old), load(old))
+    assert found == {"is_worse": False, **{key: [] for key in found.keys() - {"is_worse"}}}
+    expected = "no worse: 0 changed verdict, 0 grew by more than its bound, 0 appeared, 0 went"
+    assert list(lines(found)) == [expected]
+
+
+def test_a_verdict_an_error_and_a_version_have_changed(old, tmp_path):
+    new = write(tmp_path / "new", versions="1.1", broken=0.5)
+    found = compare(load(old), load(new))
+    assert found["is_worse"]
+    assert [(one["id"], one["old"], one["new"]) for one in found["changed"]] == [
+        ("torch/scratch/float32/gru-ordinary", "equal", "different")
+    ]
+    assert [one["quantity"] for one in found["grew"]] == ["grad.W_xh"]
+    assert found["versions"] == [{"framework": "torch", "name": "torch", "old": "1.0", "new": "1.1"}]
+    said = list(lines(found))
+    assert said[0] == "torch: torch 1.0 -> 1.1"
+    assert said[1].startswith("torch/scratch/float32/gru-ordinary: equal -> different: grad.W_xh[")
+    assert said[2].startswith("torch/scratch/float32/gru-ordinary: grad.W_xh grew from ")
+    # The other way round it is an improvement.
+    back = compare(load(new), load(old))
+    assert not back["is_worse"]
+    assert (back["changed"][0]["new"], back["grew"]) == ("equal", [])
+
+
+def test_an_error_of_what_was_different_before_has_grown(tmp_path):
+    one, two = write(tmp_path / "one", broken=0.25), write(tmp_path / "two", broken=0.5)
+    found = compare(load(one), load(two))
+    assert (found["changed"], [g["quantity"] for g in found["grew"]], found["is_worse"]) == ([], ["grad.W_xh"], True)
+
+
+def test_results_that_appear_go_and_fail(old, tmp_path):
+    new = write(tmp_path / "new", names=("gru-ordinary", "rnn-ordinary", "rnn-wide"), drop=("rnn-ordinary",))
+    record = load(new)
+    found = compare(load(old), record)
+    assert [one["new"] for one in found["changed"]] == ["failed"]
+    assert found["changed"][0]["why"] == "ended by SIGSEGV"
+    # What an earlier manifest wanted stays wanted; here that is a manifest of its own.
+    assert found["appeared"] == ["torch/scratch/float32/rnn-wide"]
+    assert found["went"] == ["torch/scratch/float32/gru-one_unit"]
+    assert found["is_worse"]
+
+
+def test_another_specification(old):
+    other = load(old)
+    other["cells"][0]["digest"] = "another"
+    del other["cells"][1]
+    found = compare(load(old), other)
+    assert found["specification"] == [
+        {"cell": "gru", "change": "has other equations"},
+        {"cell": "gru_reset_after", "change": "went"},
+    ]
+    assert "cell gru: has other equations" in list(lines(found))
+
+
+def test_the_command_line(old, tmp_path, command):
+    new = write(tmp_path / "new", broken=0.5)
+    same, worse = command("reports", "compare", str(old), str(old)), command("reports", "compare", str(old), str(new))
+    assert (same.returncode, worse.returncode) == (0, 1)
+    assert worse.stdout.splitlines()[-1].startswith("worse: 1 changed verdict, 1 grew by more than its bound")
+    as_json = command("reports", "compare", "--json", str(old), str(new))
+    assert json.loads(as_json.stdout) == compare(load(old), load(new))
+    newer = tmp_path / "newer.json"
+    newer.write_text('{"format": "isogru-report/2"}')
+    refused = command("reports", "compare", str(old), str(newer))
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "isogru-report/2 is newer than isogru-report/1, which this isogru reads; update isogru" in refused.stderr
+
+
+def test_a_page_made_of_a_report(old, tmp_path, command):
+    done = command("reports", "site", "--from", str(old), "-o", str(tmp_path / "again"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "again" / "index.html").read_text() == old.with_name("index.html").read_text()
+
+
+def test_a_damaged_result_leaves_the_former_page_as_it_was(old, command):
+    made.job("torch", "gru-ordinary").result_file.write_bytes(b"damaged")
+    before = {file.name: file.read_bytes() for file in old.parent.iterdir()}
+    done = command("reports", "site", "-o", str(old.parent))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "damaged, truncated or not a result file" in done.stderr
+    assert {file.name: file.read_bytes() for file in old.parent.iterdir()} == before

@@ -1,0 +1,206 @@
+"""An error of each kind is planted, and the report shows it in its place."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from reports import build, collect, render
+from shared_spec import cases, interchange, language_model, store, training
+from shared_spec.cells import cell
+from tests import made
+
+NAME = "gru-ordinary"
+AT = 5
+
+
+@pytest.fixture
+def report(tmp_path):
+    """report.json as it is written, after everything that was set out to be run."""
+
+    def read():
+        render.write(build.build(collect.collect()), tmp_path / "site")
+        return json.loads((tmp_path / "site" / "report.json").read_text())
+
+    return read
+
+
+def field(report, column, label="torch/scratch"):
+    row = next(i for i in report["implementations"] if i["label"] == label)
+    return next(f for f in row["fields"] if f["column"] == column)
+
+
+def plant(arrays, dtype="float32", name=NAME, **changes):
+    """One right result of jax, and this one of torch."""
+    jobs = [made.job(framework, name, dtype) for framework in ("torch", "jax")]
+    for job in jobs:
+        made.manifest(job.framework, [job])
+    made.save(jobs[0], arrays, **changes)
+    made.save(jobs[1])
+
+
+def only(records, **wanted):
+    (found,) = [r for r in records if all(r[key] == value for key, value in wanted.items())]
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("gate", ["Z", "R", "C"])
+def test_one_gate_at_one_step(report, gate, dtype):
+    def fault(t, quantity, value):
+        return value + value.dtype.type(0.01) if (t, quantity) == (AT, gate) else value
+
+    plant(made.run(cases.build(NAME), dtype, fault), dtype)
+    found = report()
+    result = only(found["results"], framework="torch")
+    assert result["status"] == "different"
+    divergence = result["divergence"]
+    assert divergence["first_forward"] == f"trace.{gate}"
+    assert divergence["first_backward"] is None
+    first = only(divergence["forward"], quantity=f"trace.{gate}")
+    assert (first["verdict"], first["first_outside"], first["index"][0]) == ("different", AT, AT)
+    assert [t for t, ratio in enumerate(first["by_step"]) if ratio > 1] == [AT]
+    # What follows is right given that gate, and so inherits; what does not depend on it does neither.
+    heirs = {"Z": {"H"}, "R": {"C", "H"}, "C": {"H"}}[gate]
+    for other in divergence["forward"]:
+        if other is not first:
+            assert other["verdict"] == "equal"
+            assert other["inherits"] == (other["quantity"].removeprefix("trace.") in heirs)
+    # The equation that is marked is that of the gate, and the states are off at that step and at no other.
+    assert result["worst_equation"] == gate
+    states = only(result["findings"], quantity="H")
+    assert (states["verdict"], states["first_outside"]) == ("different", AT)
+    curves = result["curves"]
+    outside = [t for t, (d, b) in enumerate(zip(curves["difference"], curves["bound"], strict=True)) if d > b]
+    assert outside == [AT]
+    by_time = only(result["heat"], axes=["time", "unit"])
+    assert [t for t, row in enumerate(by_time["ratio"]) if max(row) > 1] == [AT]
+    assert field(found, "gates")["status"] == field(found, "states")["status"] == "different"
+    assert field(found, "gates")["quantity"] == f"trace.{gate}"
+    assert {f["status"] for f in found["implementations"][1]["fields"]} == {"equal"}
+
+
+@pytest.mark.parametrize("name", ["W_hr", "b_z", "W_xh"])
+def test_one_gradient(report, name):
+    arrays = made.run(cases.build(NAME))
+    for key in (f"grad.{name}", f"trace.grad.{name}"):
+        arrays[key] = arrays[key].copy()
+        arrays[key][-1] *= np.float32(1.02)
+    plant(arrays)
+    found = report()
+    result = only(found["results"], framework="torch")
+    wrong = [f["quantity"] for f in result["findings"] if f["verdict"] != "equal"]
+    assert wrong == [f"grad.{name}"]
+    assert only(result["findings"], quantity=f"grad.{name}")["index"][0] == len(arrays[f"grad.{name}"]) - 1
+    assert result["divergence"]["first_forward"] is None
+    assert result["divergence"]["first_backward"] == f"trace.grad.{name}"
+    assert field(found, "gradients")["status"] != "equal"
+    assert field(found, "states")["status"] == field(found, "gates")["status"] == "equal"
+    assert f"grad.{name}" in result["sentence"]
+
+
+def test_one_cotangent_is_told_from_what_inherits_it(report):
+    """The cotangent of one state is wrong: all gradients made of it are wrong in the end, none by itself."""
+    case = cases.build(NAME)
+    wrong = made.run(interchange.Case(case.name, case.cell, {**case.arrays, "dH": _later(case.arrays["dH"])}))
+    plant(wrong)
+    divergence = only(report()["results"], framework="torch")["divergence"]
+    assert divergence["first_backward"] == "trace.dH"
+    cotangent = only(divergence["backward"], quantity="trace.dH")
+    assert [t for t, ratio in enumerate(cotangent["by_step"]) if ratio > 1] == [AT]
+    for other in divergence["backward"]:
+        if other is not cotangent:
+            assert (other["verdict"], other["inherits"]) == ("equal", True), other["quantity"]
+
+
+def _later(dH):
+    changed = dH.copy()
+    changed[AT] += 0.25
+    return changed
+
+
+def test_one_batch_row(report):
+    row = 2
+
+    def fault(t, quantity, value):
+        if quantity == "H":
+            value = value.copy()
+            value[row] += value.dtype.type(1e-3)
+        return value
+
+    plant(made.run(cases.build(NAME), fault=fault))
+    result = only(report()["results"], framework="torch")
+    by_batch = only(result["heat"], axes=["batch", "unit"])
+    assert [n for n, ratios in enumerate(by_batch["ratio"]) if max(ratios) > 1] == [row]
+    by_time = only(result["heat"], axes=["time", "unit"])
+    assert all(max(ratios) > 1 for ratios in by_time["ratio"])
+    states = only(result["findings"], quantity="H")
+    T, _, h = cases.build(NAME).arrays["dH"].shape
+    assert (states["index"][1], states["outside"]) == (row, T * h)
+
+
+def test_float32_under_a_float64_label(report):
+    single = {name: array.astype(np.float64) for name, array in made.run(cases.build(NAME), "float32").items()}
+    u = 2.0**-24
+    roundoff = {"product": u, "sum": u, "tanh": u, "sigmoid": u, "cell": u}
+    plant(single, "float64", unit_roundoff=u, roundoff=roundoff)
+    found = report()
+    result = only(found["results"], framework="torch")
+    assert result["status"] == "failed"
+    assert result["why"].startswith("asked for float64, computed with unit roundoff 6.0e-08: the label lies")
+    assert "--dtype float64" in result["mend"]
+    lying = only(found["precision"], framework="torch")
+    assert set(lying["formats"].values()) == {"float32"}
+    assert lying["consequence"].startswith("Labelled float64, computed product in float32, sum in float32")
+    assert only(found["precision"], framework="jax")["consequence"] == ""
+    assert field(found, "states")["status"] == "failed"
+
+
+def test_tf32_under_a_float32_label(report):
+    arrays = made.run(cases.build(NAME))
+    plant(arrays, unit_roundoff=2.0**-11, roundoff={"product": 2.0**-11, "sum": 2.0**-24, "tanh": 2.0**-23.5})
+    lying = only(report()["precision"], framework="torch")
+    assert lying["formats"] == {"product": "TF32", "sum": "float32", "tanh": "float32"}
+    assert lying["consequence"].endswith("it is held to the bound of TF32, 8192 times as wide.")
+
+
+def test_a_loss_shifted_by_one_token_from_the_seventh_step_on(report, text, monkeypatch):
+    sizes = {"num_hiddens": 5, "num_steps": 6, "num_train": 60, "num_val": 12, "batch_size": 12, "epochs": 3}
+    recipe = language_model.recipe("gru", start="uniform", **sizes)
+    monkeypatch.setattr(cases, "training_recipe", lambda name: recipe)
+    case = cases.build("short-training-gru", text)
+    interchange.write_case(store.case_file(case.name), case)
+    right = training.train(case.problem, dtype="float64")
+    jobs = [made.job(framework, case.name, "float64") for framework in ("torch", "jax")]
+    for job in jobs:
+        made.manifest(job.framework, [job])
+    made.save(jobs[0], right | _shifted(case.problem, from_step=7), case=case)
+    made.save(jobs[1], right, case=case)
+    found = report()
+    (record,) = found["training"]
+    shifted, well = record["runs"]
+    assert (shifted["label"], shifted["leaves_envelope_at"]) == ("torch/scratch", 7)
+    assert (well["leaves_envelope_at"], well["status"]) == (None, "equal")
+    envelope = record["oracle"]["envelope"]
+    outside = [d > e for d, e in zip(shifted["distance"], envelope, strict=True)]
+    assert outside.index(True) == 7
+    result = only(found["results"], framework="torch")
+    assert result["status"] == "different"
+    assert only(result["findings"], quantity="loss")["first_outside"] == 7
+    assert field(found, "training")["status"] == "different"
+
+
+def _shifted(problem, *, from_step):
+    """Losses of a training whose targets are, from some step on, the inputs: a text shifted by one token."""
+    the_cell = cell(problem.recipe.cell)
+    parameters = dict(problem.parameters)
+    losses = []
+    for epoch in range(problem.recipe.epochs):
+        for inputs, targets in problem.training_batches(epoch):
+            used = inputs if len(losses) >= from_step else targets
+            value, gradients = training.loss_and_gradients(the_cell, parameters, inputs, used)
+            parameters = training.sgd(parameters, gradients, lr=problem.recipe.lr, clip_norm=problem.recipe.clip_norm)
+            losses.append(value)
+    return {"loss": np.array(losses)}

@@ -1,0 +1,75 @@
+"""How layouts are proven, as far as it takes no package: cases, weights, names of files, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from shared_spec import layouts, rosetta
+from shared_spec.errors import UserError
+from shared_spec.packing import unpack
+
+NATIVE = list(layouts.layouts())
+
+
+def test_weights_come_from_a_layout_with_two_biases():
+    sources = {name: rosetta.source_of(layouts.layout(name)).name for name in NATIVE}
+    assert sources["torch"] == "keras"
+    assert sources["haiku"] == sources["keras-reset-before"] == "onnx-reset-before"
+    assert sources["torch-rnn"] == "gluon-rnn"
+    # Of the GRUs that reset before the product only one has two biases.
+    assert [name for name in NATIVE if sources[name] == name] == ["onnx-reset-before"]
+    assert {name for name in NATIVE if sources[name] == "torch"} == {
+        *("keras", "flax-linen", "flax-nnx", "gluon", "onnx", "equinox", "haste", "mlx", "cudnn")
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NATIVE)
+def test_the_weights_of_a_case_sum_to_its_parameters(name, dtype):
+    layout = layouts.layout(name)
+    assert len(rosetta.case_names(layout)) >= 7
+    for case_name in rosetta.case_names(layout):
+        case = rosetta.case_of(layout, case_name)
+        assert "dH" not in case.arrays
+        found = unpack(layout, rosetta.weights(layout, case, dtype=dtype))
+        for second, first in layout.second.items():
+            assert not np.array_equal(found[second], found[first])
+            found[first] = found[first] + found.pop(second)
+        for parameter, array in found.items():
+            assert array.dtype == dtype
+            np.testing.assert_array_equal(array, case.parameters[parameter])
+        assert not any(case.arrays[parameter].any() for parameter in layout.without)
+
+
+def test_an_inner_bias_that_the_layer_lacks_is_refused():
+    nnx, linen = layouts.layout("flax-nnx"), layouts.layout("flax-linen")
+    with pytest.raises(UserError, match="gru_reset_after-ordinary in flax-nnx: impossible: flax-nnx has no bias insid"):
+        rosetta.weights(nnx, rosetta.case_of(linen, "gru_reset_after-ordinary"), dtype="float32")
+
+
+def test_files_and_failures(results):
+    file = rosetta.result_file("haiku", "gru-long", "float64")
+    assert file == results / "rosetta" / "haiku.gru-long.float64.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_text("an older result")
+    rosetta.save_failure("haiku", "gru-long", "float64", "last words")
+    assert not file.exists()
+    assert json.loads(rosetta.failure_file("haiku", "gru-long", "float64").read_text()) == {
+        "format": "isogru-rosetta-failure/1",
+        "layout": "haiku",
+        "case": "gru-long",
+        "dtype": "float64",
+        "last_words": "last words",
+    }
+
+
+def test_packages_that_are_not_there(command):
+    for package, said in (
+        ("caffe", "no package 'caffe'; the packages are torch, keras, flax, mxnet, onnxruntime, equinox, haiku, mlx"),
+        ("haiku", "package haiku asked for but not importable here; run tox -e rosetta-haiku"),
+    ):
+        done = command("frameworks.rosetta", package)
+        assert (done.returncode, done.stderr) == (2, f"isogru: {said}\n")
