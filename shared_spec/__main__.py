@@ -5,13 +5,14 @@ table: how layers pack their weights, and weights from one to another.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from shared_spec import cases, cells, convert, corpus, language_model, layouts, oracle, training, weights
-from shared_spec.command import application, main
+from shared_spec import cases, cells, convert, corpus, language_model, layouts, oracle, same, training, weights
+from shared_spec.command import EQUAL, NOT_EQUAL, application, main
 from shared_spec.corpus import Corpus
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.interchange import DTYPES, Case, Origin, Result, read_case, write_case, write_result
@@ -160,6 +161,24 @@ def convert_weights(
         return
     typer.echo(plan.sentence)
     typer.echo(f"wrote {output} ({to.layer}{', lossy' if plan.cost else ''})")
+
+
+@app.command("same")
+def compare_weights(
+    file: Annotated[Path, typer.Argument(metavar="ONE", help="The weights of one layer, as safetensors.")],
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="Those of another.")],
+    source: Annotated[str, typer.Option("--from", help="The layout of ONE; python -m shared_spec layouts lists them.")],
+    target: Annotated[str, typer.Option("--to", help="The layout of OTHER.")],
+    as_json: Json = False,
+) -> None:
+    """Whether two layers with these weights are the same function. Exit status 1 where they are not."""
+    of, to = layouts.layout(source), layouts.layout(target)
+    found = same.compare(of, weights.read(file, of), to, weights.read(other, to))
+    if as_json:
+        typer.echo(json.dumps({**asdict(found), "sentence": found.sentence}, indent=1))
+    else:
+        typer.echo(found.sentence)
+    raise typer.Exit(NOT_EQUAL if found.verdict == same.DIFFERENT else EQUAL)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def plan(source: Layout, tensors: Mapping[str, Array], target: Layout) -> Plan:
     obstacles, notes = [], []
     with_inner = inner is not None and bool(inner.any())
     if of.name != to.name:
-        if _is_diagonal(parameters["W_hh"]):
+        if is_diagonal(parameters["W_hh"]):
             notes.append("W_hh is diagonal: the reset gate before or after the product with it is the same")
         else:
             obstacles.append(
@@ -161,7 +161,8 @@ def _fold(source: Layout, given: Mapping[str, Array], target: Layout) -> tuple[d
     return parameters, tuple(folded)
 
 
-def _is_diagonal(W: Array) -> bool:
+def is_diagonal(W: Array) -> bool:
+    """Whether a square matrix has nothing beside its diagonal."""
     return not (W * (1 - np.eye(len(W), dtype=W.dtype))).any()
 
 
@@ -200,7 +201,8 @@ def _mean_of_reset(of: Cell, exact: Mapping[str, Array]) -> Array:
     return mean
 
 
-def _states(the_cell: Cell, parameters: Mapping[str, Array]) -> Array:
+def states(the_cell: Cell, parameters: Mapping[str, Array]) -> Array:
+    """The states (T, n, h) of a cell with these parameters on PROBE."""
     X, H = _problem(parameters)
     states = []
     for X_t in X:
@@ -210,7 +212,7 @@ def _states(the_cell: Cell, parameters: Mapping[str, Array]) -> Array:
 
 
 def _cheapest(of: Cell, exact: Mapping[str, Array], target: Layout, ways: Mapping[str, Mapping[str, Array]]) -> Cost:
-    truth, to = _states(of, exact), cell(target.cell)
+    truth, to = states(of, exact), cell(target.cell)
     tried = {}
     for way, parameters in ways.items():
         there = {name: array.astype(np.float64) for name, array in parameters.items()}
@@ -218,6 +220,6 @@ def _cheapest(of: Cell, exact: Mapping[str, Array], target: Layout, ways: Mappin
             first = target.second[second]
             there[first] = there[first] + there.pop(second, 0)
         there |= {name: np.zeros(len(there["b_h"])) for name in to.parameters if name not in there}
-        tried[way] = float(np.abs(_states(to, there) - truth).max())
+        tried[way] = float(np.abs(states(to, there) - truth).max())
     best = min(tried, key=lambda way: tried[way])
     return Cost(tried[best], best, tried)

@@ -25,22 +25,28 @@ function themed(specification, columns) {
 
 // Only the chart that was asked for last may land in its place.
 const turns = {};
+// What stands there already stays: a choice elsewhere on the page must not make it flicker.
+const asked = {};
 
 async function draw(name, place, description, specification) {
+  const wanted = themed({ description, ...specification }, place.clientWidth < 360 ? 1 : 2);
+  const text = JSON.stringify(wanted);
+  if (asked[name] === text) return;
+  asked[name] = text;
   const turn = (turns[name] = (turns[name] ?? 0) + 1);
   const target = element("div", { class: "chart" });
   place.replaceChildren(target);
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const made = await vegaEmbed(target, themed({ description, ...specification }, place.clientWidth < 360 ? 1 : 2), {
+  const made = await vegaEmbed(target, wanted, {
     actions: false, ast: true, renderer: "svg", tooltip: { theme: dark ? "dark" : "light" },
   });
   if (turn !== turns[name]) return made.finalize();
   isogru.charts[name]?.finalize();
   isogru.charts[name] = made;
-  return made;
 }
 
 function forget(name, place) {
+  delete asked[name];
   turns[name] = (turns[name] ?? 0) + 1;
   isogru.charts[name]?.finalize();
   delete isogru.charts[name];
@@ -65,7 +71,7 @@ function lines(points, { x, y, series, colours, dashes = null, rule = null, heig
   };
   if (dashes) encoding.strokeDash = { field: "series", type: "nominal", title: null, scale: { domain, range: domain.map((d) => dashes[d] ?? [1, 0]) } };
   const layer = [{ mark: { type: "line", point: points.length < 120 ? { size: 24, strokeDash: [1, 0] } : false, strokeWidth: 1.6 }, encoding }];
-  if (rule !== null) layer.push({ mark: { type: "rule", strokeDash: [4, 3] }, data: { values: [{ at: rule }] }, encoding: { y: { datum: rule, type: "quantitative" } } });
+  if (rule !== null) layer.push({ mark: { type: "rule", strokeDash: [4, 3], aria: false }, data: { values: [{ at: rule }] }, encoding: { y: { datum: rule, type: "quantitative" } } });
   return { height, data: { values: yType === "log" ? drawable(points) : points.map((p) => ({ ...p, shown: p.value, said: p.value === null ? "∞" : p.value.toPrecision(6) })) }, layer };
 }
 

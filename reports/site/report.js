@@ -80,4 +80,16 @@ async function start() {
   document.documentElement.dataset.ready = "true";
 }
 
+addEventListener("DOMContentLoaded", () => {
+  for (const link of document.querySelectorAll("nav a")) {
+    // Followed plainly it would put its own name in the address, in place of what is chosen.
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      const part = document.querySelector(link.getAttribute("href"));
+      part.tabIndex = -1;
+      part.focus({ preventScroll: true });
+      part.scrollIntoView();
+    });
+  }
+});
 addEventListener("DOMContentLoaded", start);

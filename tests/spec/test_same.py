@@ -1,0 +1,103 @@
+"""Two files of weights: the same function or not, and what differs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from shared_spec import convert, layouts, same
+from shared_spec.errors import UserError
+from shared_spec.packing import pack
+from tests.spec.drawn import D, H, drawn
+
+
+def converted(a, b, **changes):
+    """The tensors of layout a, and what `convert` makes of them in b, with some of a's parameters changed before."""
+    source, target = layouts.layout(a), layouts.layout(b)
+    tensors = pack(source, {**drawn(source), **changes})
+    return source, tensors, target, convert.plan(source, tensors, target).tensors
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [("torch", "keras"), ("gluon", "onnx"), ("equinox", "mlx"), ("torch-rnn", "torch-rnn")]
+)
+def test_what_is_converted_to_the_bit_is_the_same(a, b):
+    found = same.compare(*converted(a, b))
+    assert (found.verdict, found.differences, found.error) == (same.SAME, (), 0.0)
+    assert found.sentence == "the same function, every parameter to the bit"
+
+
+def test_what_is_folded_is_the_same_but_for_rounding():
+    found = same.compare(*converted("torch", "equinox"))
+    assert found.verdict == same.ROUNDED
+    assert {d.parameter for d in found.differences} <= {"b_z", "b_r"}
+    assert 0 < found.error < 1e-6
+    assert found.sentence.startswith("the same function but for one rounding of a parameter: b_")
+
+
+def test_one_weight_that_differs_is_named():
+    source, tensors, target, others = converted("torch", "keras")
+    # W_hr is the second block of three in Keras.
+    others["recurrent_kernel"][1, H + 2] += 0.25
+    found = same.compare(source, tensors, target, others)
+    assert found.verdict == same.DIFFERENT
+    (difference,) = found.differences
+    assert (difference.parameter, difference.index) == ("W_hr", (1, 2))
+    assert difference.other - difference.one == pytest.approx(0.25, rel=1e-6)
+    assert found.error > 1e-3
+    assert found.sentence.startswith("different: W_hr[1, 2] is ")
+
+
+def test_gates_in_another_order_differ():
+    source, tensors, _, others = converted("torch", "torch")
+    swapped = {name: np.concatenate([a[H : 2 * H], a[:H], a[2 * H :]]) for name, a in others.items()}
+    found = same.compare(source, tensors, source, swapped)
+    assert {d.parameter for d in found.differences} >= {"W_xr", "W_xz", "W_hr", "W_hz"}
+    assert found.verdict == same.DIFFERENT
+
+
+def test_the_other_reset_placement_differs_with_the_same_parameters():
+    after = layouts.layout("gru_reset_after")
+    parameters = drawn(after) | {"b_hh": np.zeros(H, np.float32)}
+    before = {name: array for name, array in parameters.items() if name != "b_hh"}
+    found = same.compare(after, parameters, layouts.layout("gru"), before)
+    assert (found.verdict, found.differences) == (same.DIFFERENT, ())
+    assert "the reset gate acts after the product with W_hh in gru_reset_after, before it in gru" in found.sentence
+    assert found.error > 1e-2
+    diagonal = {"W_hh": np.diag(np.arange(1, H + 1)).astype(np.float32)}
+    found = same.compare(after, parameters | diagonal, layouts.layout("gru"), before | diagonal)
+    assert found.verdict == same.SAME
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("torch", "torch-rnn", "torch computes gru_reset_after and torch-rnn rnn: two different cells"),
+        ("torch", "keras", f"torch has {D} inputs and {H} units, keras {D} and {H + 1}: two different problems"),
+    ],
+)
+def test_what_cannot_be_compared(a, b, said):
+    one, other = layouts.layout(a), layouts.layout(b)
+    with pytest.raises(UserError, match=said):
+        same.compare(one, pack(one, drawn(one)), other, pack(other, drawn(other, h=H + (a == "torch"))))
+
+
+def test_the_command_line(command, tmp_path):
+    _, tensors, _, others = converted("torch", "keras")
+    one, other = tmp_path / "torch.safetensors", tmp_path / "keras.safetensors"
+    safetensors.numpy.save_file(tensors, one)
+    safetensors.numpy.save_file(others, other)
+    arguments = ("shared_spec", "same", "--from", "torch", str(one), "--to", "keras", str(other))
+    done = command(*arguments)
+    assert (done.returncode, done.stdout) == (0, "the same function, every parameter to the bit\n"), done.stderr
+    others["bias"][1, -1] += 1
+    safetensors.numpy.save_file(others, other)
+    done = command(*arguments, "--json")
+    record = json.loads(done.stdout)
+    assert (done.returncode, record["verdict"], record["differences"][0]["parameter"]) == (1, "different", "b_hh")
+    done = command("shared_spec", "same", "--from", "keras", str(one), "--to", "keras", str(other))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "these are the names of torch" in done.stderr
