@@ -97,7 +97,8 @@ def make_site(
     bad = {"failed", "missing"} if framework else {"failed"}
     failed = [f for f in report["frameworks"] if f["name"] in shown and f["status"] in bad]
     wrong = [row for row in report["results"] if row["framework"] in shown and row["status"] != finding.EQUAL]
-    raise typer.Exit(NOT_EQUAL if failed or wrong else EQUAL)
+    layouts = [row for row in report["rosetta"] if row["status"] in terminal.WRONG and not framework]
+    raise typer.Exit(NOT_EQUAL if failed or wrong or layouts else EQUAL)
 
 
 @app.command("compare")

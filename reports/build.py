@@ -212,14 +212,17 @@ def _fields(cell: str, rows: list[Row]) -> Iterator[Record]:
                 statuses.append(row.status)
         if not statuses:
             continue
+        status = overall(statuses)
         top = max(judged, key=lambda item: (ORDER.index(item[1].verdict), item[1].ratio), default=None)
+        # The case that gives the field its status: of those judged the worst.
+        without = next((row.job.case for row in rows if row.status == status), rows[0].job.case)
         yield {
             "cell": cell,
             "column": column,
-            "status": overall(statuses),
+            "status": status,
             "ratio": None if top is None else four(top[1].ratio),
             "quantity": None if top is None else top[1].quantity,
-            "case": rows[0].job.case if top is None else top[0].job.case,
+            "case": top[0].job.case if top is not None and status in ORDER else without,
         }
 
 

@@ -59,12 +59,12 @@ def _training(case: TrainingCase, dtype: str, rows: list[Row]) -> dict[str, Any]
         "oracle": {
             "perplexity_train": _perplexity(known.oracle, "train"),
             "perplexity_val": _perplexity(known.oracle, "val"),
-            "text": case.problem.vocabulary.decode(known.oracle["text"]),
+            "text": _characters(case, known.oracle["text"]),
             "loss": _short(truth, 6),
             "envelope": _short(TWIN_MULTIPLE * stray, 3),
         },
         "digits_between_frameworks": min(between, default=None),
-        "same_text": len({run["text"] for run in runs}) == 1,
+        "same_text": len({tuple(run["text"]) for run in runs}) == 1,
         "runs": runs,
     }
 
@@ -75,7 +75,6 @@ def _run(case: TrainingCase, row: Row, known: Reference, loss: Array) -> dict[st
     with np.errstate(invalid="ignore"):
         distance = np.abs(loss - truth)
         outside = np.flatnonzero(~(distance <= TWIN_MULTIPLE * known.stray["loss"]))
-    text = case.problem.vocabulary.decode(arrays["text"])
     train, val = _perplexity(arrays, "train"), _perplexity(arrays, "val")
     return {
         "label": row.label,
@@ -86,7 +85,7 @@ def _run(case: TrainingCase, row: Row, known: Reference, loss: Array) -> dict[st
         "perplexity_val": val,
         "agreeing_train": agreeing_characters(train, _perplexity(known.oracle, "train")),
         "agreeing_val": agreeing_characters(val, _perplexity(known.oracle, "val")),
-        "text": text,
+        "text": _characters(case, arrays["text"]),
         "text_differs_at": [
             i for i, (a, b) in enumerate(zip(arrays["text"], known.oracle["text"], strict=True)) if a != b
         ],
@@ -96,6 +95,11 @@ def _run(case: TrainingCase, row: Row, known: Reference, loss: Array) -> dict[st
         "loss": _short(loss, 6),
         "distance": _short(distance, 3),
     }
+
+
+def _characters(case: TrainingCase, text: Array) -> list[str]:
+    """One by one: that of what is unknown is a word."""
+    return [case.problem.vocabulary.tokens[int(token)] for token in text]
 
 
 def _perplexity(arrays: Any, part: str) -> float:

@@ -78,11 +78,13 @@ def template(name: str, *, autoescape: bool) -> jinja2.Template:
 
 
 def _context(report: Record) -> Record:
+    ran = {field["cell"] for row in report["implementations"] for field in row["fields"]}
     return {
         "report": report,
         "format": FORMAT,
         "marks": MARKS,
         "meanings": MEANINGS,
+        "ran": [cell for cell in report["cells"] if cell["name"] in ran],
         "trouble": [row for row in report["results"] if row["status"] != "equal"],
         "matrix": [(row, fields_of(row)) for row in report["implementations"]],
     }
@@ -100,7 +102,7 @@ def scientific(value: float | None) -> str:
 
 def ratio(value: float | None) -> str:
     """A ratio to a bound: two significant digits."""
-    return "∞" if value is None else f"{value:.2g}" if value < 1000 else f"{value:.1e}"
+    return "∞" if value is None else f"{float(f'{value:.1e}'):g}" if value < 1000 else f"{value:.1e}"
 
 
 def perplexity(value: float | None, digits: int = 6) -> str:

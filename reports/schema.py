@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fastjsonschema
 import msgspec
 
 from shared_spec.errors import UserError
@@ -34,6 +37,14 @@ def read(file: Path) -> dict[str, Any]:
     if not isinstance(report, dict):
         raise UserError(f"{file}: not a report: it holds no table")
     check_format(file, report.get("format"))
-    if missing := sorted(set(msgspec.json.decode(FILE.read_bytes())["required"]) - report.keys()):
-        raise UserError(f"{file}: damaged: it has no {missing[0]!r}")
+    try:
+        _validator()(report)
+    except fastjsonschema.JsonSchemaValueException as error:
+        raise UserError(f"{file}: damaged: {error.message.removeprefix('data.')}") from None
     return report
+
+
+@functools.cache
+def _validator() -> Callable[[object], object]:
+    validator: Callable[[object], object] = fastjsonschema.compile(msgspec.json.decode(FILE.read_bytes()))
+    return validator

@@ -20,6 +20,8 @@ COLOURS = {
     "missing": "dim",
     "stale": "yellow",
 }
+WRONG = ("suspect", "different", "failed", "stale")
+"""Of a layout; one that was not run, or that nothing here can run, is not wrong."""
 MOST_LINES = 12
 """Of results that are not equal; the page has them all."""
 
@@ -27,7 +29,7 @@ MOST_LINES = 12
 def show(report: Record, console: Console, frameworks: list[str]) -> None:
     """A line for each implementation of these frameworks and dtype, then trainings, pairs, and what is wrong."""
     console.print(_table(report, frameworks))
-    for line in (*_trainings(report), *_pairs(report), *_troubles(report, frameworks)):
+    for line in (*_trainings(report), *_pairs(report), *_rosetta(report), *_troubles(report, frameworks)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(report["summary"]["sentence"], style="bold", markup=False, highlight=False, soft_wrap=True)
 
@@ -94,6 +96,15 @@ def _pairs(report: Record) -> Iterator[str]:
         if "H" in of_pair:
             gradients = of_pair.get("gradients", 0.0)
             yield f"{a}, {b}, {dtype}: states at most {of_pair['H']:.1e} apart, gradients {gradients:.1e}"
+
+
+def _rosetta(report: Record) -> Iterator[str]:
+    proven = [row["name"] for row in report["rosetta"] if row["status"] == "equal"]
+    if proven:
+        yield f"layouts proven: {', '.join(proven)}"
+    for row in report["rosetta"]:
+        if row["status"] in WRONG:
+            yield f"{MARKS[row['status']]} layout {row['name']}: {row['status']}: {row['why'] or row['worst']}"
 
 
 def _troubles(report: Record, frameworks: list[str]) -> Iterator[str]:

@@ -77,7 +77,7 @@ function showProfile(result) {
     ...curve("one step off, worst element", result.curves.difference, block),
     ...curve("its rounding bound", result.curves.bound, block),
     ...curve("off the float64 oracle", result.curves.from_oracle, block),
-    ...curve(`${isogru.report.rule.twin_multiple} x the twins`, envelope.twins, envelope.block),
+    ...curve(`${isogru.report.rule.twin_multiple} × the twins`, envelope.twins, envelope.block),
   ];
   const names = [...new Set(points.map((p) => p.series))];
   draw("time", time, `Error of H against time step for ${result.id}`, lines(points, {
@@ -103,8 +103,8 @@ function showDivergence(result) {
     const heirs = result.divergence[way].filter((one) => one.inherits).map((one) => one.quantity.replace("trace.", ""));
     if (!local) return `${from}: every quantity is right, given its own inputs.`;
     const begins = local.first_outside !== null && result.divergence.forward.includes(local) ? ` from step ${local.first_outside + 1} on` : "";
-    return `${from}: ${name.replace("trace.", "")} is the first that is wrong by itself${begins}; ${place(local).replace("trace.", "")} = ${local.value}, ` +
-      `its own inputs give ${local.should_be} (ratio ${ratio(local.ratio)}).` + (heirs.length ? ` Right given their inputs, and so only heirs: ${heirs.join(", ")}.` : "");
+    return `${from}: ${name.replace("trace.", "")} is the first that is wrong by itself${begins}; ${place(local).replace("trace.", "")} = ${digits(local.value)}, ` +
+      `its own inputs give ${digits(local.should_be)} (ratio ${ratio(local.ratio)}).` + (heirs.length ? ` Right given their inputs, and so only heirs: ${heirs.join(", ")}.` : "");
   };
   const rows = [...result.divergence.forward, ...result.divergence.backward].map((one) => [
     one.quantity.replace("trace.", ""), verdict(one.verdict), one.inherits ? "inherits an error" : "", place(one).replace("trace.", ""),

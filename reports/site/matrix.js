@@ -33,7 +33,7 @@ addEventListener("DOMContentLoaded", () => {
     box.addEventListener("change", () => {
       const all = [...document.querySelectorAll(`.filters input[name="${box.name}"]`)];
       const checked = all.filter((one) => one.checked).map((one) => one.value);
-      state.write({ [box.name]: checked.length === all.length ? null : checked.join(",") });
+      state.write({ [box.name]: checked.length === all.length ? null : checked.join(",") || "-" });
     });
   }
   document.getElementById("all").addEventListener("click", () => state.write(Object.fromEntries(FILTERS.map((name) => [name, null]))));

@@ -31,12 +31,12 @@ function showPairs() {
     return;
   }
   const number = (v) => (v === "none" ? "" : kind === "ulp" ? ratio(v) : scientific(v));
-  const rows = record.labels.map((label, i) => [element("span", {}, label), ...measured[kind][i].map(number)]);
+  const rows = record.labels.map((label, i) => [element("th", { scope: "row" }, label), ...measured[kind][i].map(number)]);
   const worst = measured.worst;
   const bits = record.same_bits.map((members) => members.join(" = "));
   place.replaceChildren(
     element("p", {}, worst.a ? `Furthest apart: ${worst.a} and ${worst.b}, ${scientific(worst.absolute)} in ${worst.quantity} of ${worst.case}.` : ""),
-    table(["", ...record.labels], rows),
+    table(["implementation", ...record.labels], rows),
     element("p", { id: "same-bits" }, bits.length ? `The same bits in every quantity of every case they share: ${bits.join("; ")}.` : "No two agree to the bit in everything."));
 }
 

@@ -29,18 +29,20 @@ function verdict(status) {
 
 // Numbers as the rest of the page prints them; null stands for infinity.
 const scientific = (x) => (x === null ? "∞" : x === 0 ? "0" : x.toExponential(1).replace(/([+-])(\d)$/, "$10$2"));
+const digits = (x) => (x === null ? "∞" : String(Number(x.toPrecision(7))));
 const ratio = (x) => (x === null ? "∞" : x < 1000 ? String(Number(x.toPrecision(2))) : x.toExponential(1));
 const place = (f) => f.quantity + (f.index.length ? `[${f.index.join(",")}]` : "");
 
 function table(headings, rows) {
-  const cell = (tag, content) => {
+  const cell = (content) => {
+    if (content instanceof HTMLTableCellElement) return content;
     const number = typeof content === "string" && /^[-\d∞.,e+ ]+$/.test(content);
-    return element(tag, number ? { class: "number" } : {}, content);
+    return element("td", number ? { class: "number" } : {}, content);
   };
   return element("div", { class: "scroll", tabIndex: 0 },
     element("table", {},
       element("thead", {}, element("tr", {}, ...headings.map((h) => element("th", { scope: "col" }, h)))),
-      element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((c) => cell("td", c)))))));
+      element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map(cell))))));
 }
 
 // What is chosen stands in the address, so that a link to it can be shared: #field=…&case=…&framework=torch,jax

@@ -45,7 +45,7 @@ function drawDistance(dtype, training) {
     return;
   }
   const { colours, dashes } = palette([training]);
-  const envelope = `${isogru.report.rule.twin_multiple} x the twins`;
+  const envelope = `${isogru.report.rule.twin_multiple} × the twins`;
   const points = training.runs.flatMap((run) => run.distance.map((value, i) => ({ series: run.label, x: i + 1, value })));
   points.push(...training.oracle.envelope.map((value, i) => ({ series: envelope, x: i + 1, value })));
   draw(`distance-${dtype}`, place, `Distance of the loss from the float64 oracle, ${training.case}, ${dtype}`,

@@ -39,12 +39,19 @@ def test_every_implementation_is_equal_to_the_cell_that_it_claims(front_door, si
     assert {f["name"]: f["status"] for f in report["frameworks"]} == dict.fromkeys(frameworks.NAMES, "present")
     not_equal = [row["why"] or row["sentence"] for row in report["results"] if row["status"] != "equal"]
     assert not_equal == []
-    there = {(i["framework"], i["lane"], i["cell"]) for i in report["implementations"]}
+    fields = [(i, field) for i in report["implementations"] for field in i["fields"]]
+    there = {(i["framework"], i["lane"], field["cell"]) for i, field in fields}
     assert {(f, "scratch", c) for f in frameworks.NAMES for c in cells()} <= there
     unavailable = {f["name"] for f in report["frameworks"] if f["unavailable"]}
     assert {(f, "compiled", c) for f in set(frameworks.NAMES) - unavailable for c in cells()} <= there
     assert {(f, "native", "gru_reset_after") for f in frameworks.NAMES} <= there
     assert ("tensorflow", "native", "gru") in there
+    # Gates are kept by every cell that is written by hand, and by what is compiled of it.
+    gates = {(i["framework"], i["lane"], field["cell"]) for i, field in fields if field["column"] == "gates"}
+    assert gates == {one for one in there if one[1] != "native"}
+    precision = {(p["framework"], p["dtype"]): p for p in report["precision"] if p["implementation"] == "scratch"}
+    assert set(precision) == {(f, d) for f in frameworks.NAMES for d in ("float32", "float64")}
+    assert all(set(p["formats"].values()) == {dtype} for (_, dtype), p in precision.items())
 
 
 def test_trainings_agree_between_frameworks(front_door, site):
@@ -60,8 +67,13 @@ def test_trainings_agree_between_frameworks(front_door, site):
 
 def test_every_two_frameworks_are_compared(front_door, site):
     report = json.loads((site / "report.json").read_text())
-    pairs = {frozenset(p[side].split("/")[0] for side in "ab") for p in report["pairs"]}
-    assert len(pairs) == 6
+    native = next(p for p in report["pairs"] if (p["cell"], p["dtype"]) == ("gru_reset_after", "float32"))
+    assert {label.split("/")[0] for label in native["labels"]} == set(frameworks.NAMES)
+    states = next(g for g in native["groups"] if g["group"] == "H")
+    for i in range(len(native["labels"])):
+        assert [value for j, value in enumerate(states["absolute"][i]) if j != i and value == "none"] == []
+        assert states["absolute"][i][i] == "none"
+        assert max(value for value in states["absolute"][i] if value != "none") < 1e-3
 
 
 def test_the_path_of_the_report_is_the_last_thing_said(front_door, site):

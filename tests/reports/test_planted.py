@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from reports import build, collect, render
-from shared_spec import cases, interchange, language_model, store, training
+from reports import build, collect, render, terminal
+from shared_spec import cases, interchange, language_model, layouts, oracle, rosetta, store, training
 from shared_spec.cells import cell
 from tests import made
 
@@ -204,3 +205,27 @@ def _shifted(problem, *, from_step):
             parameters = training.sgd(parameters, gradients, lr=problem.recipe.lr, clip_norm=problem.recipe.clip_norm)
             losses.append(value)
     return {"loss": np.array(losses)}
+
+
+def test_a_layer_that_packs_otherwise(report, tmp_path):
+    """A result of the Rosetta table whose gates were swapped."""
+    made.manifest("torch", [made.job("torch", NAME)])
+    made.save(made.job("torch", NAME))
+    layout = layouts.layout("haiku")
+    for name in ("gru-ordinary", "gru-one_step"):
+        case = rosetta.case_of(layout, name)
+        swapped = {"W_xz": "W_xr", "W_xr": "W_xz"} if name == "gru-ordinary" else {}
+        arrays = {key: case.arrays[swapped.get(key, key)] for key in case.arrays}
+        states = oracle.run(case.cell, arrays, dtype="float32")
+        job = made.job("haiku", name, implementation="haiku")
+        result = interchange.Result(made.origin(job, case), states)
+        interchange.write_result(rosetta.result_file("haiku", name, "float32"), result)
+    found = report()
+    row = only(found["rosetta"], name="haiku")
+    assert (row["status"], row["results"], row["worst"]) == ("different", 2, "H in gru-ordinary float32")
+    assert {r["status"] for r in found["rosetta"] if r is not row} == {"missing", "unproven"}
+    console = Console(width=80, record=True, force_terminal=False)
+    terminal.show(found, console, ["torch"])
+    assert "✗ layout haiku: different: H in gru-ordinary float32" in console.export_text()
+    rosetta.save_failure("haiku", "gru-one_step", "float32", "ended by SIGILL")
+    assert only(report()["rosetta"], name="haiku")["status"] == "failed"

@@ -1,0 +1,135 @@
+"""A real Chromium, the pages to open in it, and a visitor who notices everything that a page should not do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from shared_spec.corpus import Corpus
+from tests.browser import sites
+from tests.browser.sites import Site
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+# No chart that has been asked for is still being drawn: each place has its own, and no other is there.
+DRAWN = """() => {
+  const places = [...document.querySelectorAll(".chart")];
+  const drawn = Object.values(isogru.charts).map((chart) => chart.view.container());
+  return document.documentElement.dataset.ready === "true" && drawn.length === places.length &&
+    places.every((place) => place.querySelector("svg") && drawn.some((one) => place.contains(one)));
+}"""
+
+
+def find_chromium(path: str | None = None) -> str:
+    """The Chromium of the system."""
+    for name in NAMES:
+        if found := shutil.which(name, path=path):
+            return found
+    raise pytest.UsageError(
+        f"no Chromium: none of {', '.join(NAMES)} is on the PATH; install it, for example with "
+        "`apt-get install chromium` (.ci/run does)"
+    )
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    # The sandbox needs rights that containers do not give; what is opened here is our own page.
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, text: Corpus) -> Site:
+    """What a user has after a run in which some things went wrong."""
+    return sites.everyday(tmp_path_factory.mktemp("everyday"), text)
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory, text: Corpus) -> Site:
+    """A report whose every text from data is an attack."""
+    return sites.nasty(tmp_path_factory.mktemp("nasty"), text)
+
+
+class Visitor:
+    """Opens pages, each in a context of its own, and keeps what they said and asked for."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self.noise: list[str] = []
+
+    def __call__(
+        self,
+        url: str,
+        fragment: str = "",
+        *,
+        dark: bool = False,
+        width: int = 1280,
+        height: int = 900,
+        expected: Callable[[str], bool] = lambda noise: False,
+    ) -> Page:
+        """Open a page; whatever it says or asks for, unless `expected`, fails the test when it ends."""
+        context = self._browser.new_context(
+            color_scheme="dark" if dark else "light", viewport={"width": width, "height": height}
+        )
+        self._contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+
+        def note(noise: str) -> None:
+            if not expected(noise):
+                self.noise.append(noise)
+
+        def said(message: ConsoleMessage) -> None:
+            note(f"console {message.type}: {message.text}")
+
+        page.on("console", said)
+        page.on("pageerror", lambda error: note(f"error: {error}"))
+        page.on("dialog", lambda dialog: (note(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: None if request.url == url else note(f"request: {request.url}"))
+        context.on("page", lambda other: note(f"opened: {other.url}"))
+        page.goto(url + fragment)
+        settle(page)
+        return page
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+
+def settle(page: Page) -> None:
+    """Wait until the page has followed its address and drawn every chart."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.wait_for_function(DRAWN)
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Visitor]:
+    visitor = Visitor(chromium)
+    yield visitor
+    visitor.close()
+    assert visitor.noise == []
+
+
+@pytest.fixture
+def page(visit: Visitor, site: Site) -> Page:
+    """The everyday page, just opened."""
+    return visit(site.url)
+
+
+@pytest.fixture
+def stripped(hostile: Site, tmp_path: Path) -> str:
+    """The hostile page without its Content-Security-Policy: escaping alone must hold."""
+    whole = hostile.page.read_text(encoding="utf-8")
+    before, _, rest = whole.partition('<meta http-equiv="Content-Security-Policy"')
+    assert rest
+    bare = tmp_path / "bare.html"
+    bare.write_text(before + rest.partition(">")[2], encoding="utf-8")
+    return bare.as_uri()
