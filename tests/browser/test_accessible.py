@@ -91,7 +91,8 @@ def test_structure(page):
     assert page.locator("table").count() > 6
 
 
-def test_a_status_is_a_word_and_a_chart_has_words(page):
+def test_a_status_is_a_word_and_a_chart_has_words(visit, site):
+    page = visit(site.url, "#field=jax/scratch/float32/gru/gates&case=gru-ordinary")
     for status in ("equal", "different", "failed", "stale", "missing"):
         words = page.locator(f"#answer .legend .{status}").all_inner_texts()
         assert [word.strip()[1:] for word in words] == [status]
