@@ -70,10 +70,10 @@ def _trainings(report: Record) -> Iterator[str]:
             continue
         digits = training["digits_between_frameworks"]
         agree = f"{runs[0]['digits']:.1f} digits to the oracle" if digits is None else f"{digits:.1f} digits"
-        text = "same text" if training["same_text"] else "DIFFERENT texts"
+        opens = training["envelope_opens_at"]
+        text = "same text" if training["same_text"] else "DIFFERENT texts" if opens is None else "texts part, as they may"
         yield f"{training['case']} {training['dtype']}: {training['steps']} steps, {len(runs)} runs, {agree}, {text}"
         if full:
-            opens = training["envelope_opens_at"]
             ends = sorted({tuple(perplexity(run[f"perplexity_{p}"], 2) for p in ("train", "val")) for run in runs})
             yield (
                 f"  envelope {'narrow throughout' if opens is None else f'opens at step {opens + 1}'}; perplexity "
