@@ -71,7 +71,8 @@ def _trainings(report: Record) -> Iterator[str]:
         digits = training["digits_between_frameworks"]
         agree = f"{runs[0]['digits']:.1f} digits to the oracle" if digits is None else f"{digits:.1f} digits"
         opens = training["envelope_opens_at"]
-        text = "same text" if training["same_text"] else "DIFFERENT texts" if opens is None else "texts part, as they may"
+        parted = "DIFFERENT texts" if opens is None else "texts part by rounding"
+        text = "same text" if training["same_text"] else parted
         yield f"{training['case']} {training['dtype']}: {training['steps']} steps, {len(runs)} runs, {agree}, {text}"
         if full:
             ends = sorted({tuple(perplexity(run[f"perplexity_{p}"], 2) for p in ("train", "val")) for run in runs})
