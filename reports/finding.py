@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,34 +109,38 @@ def compare(
 
 @dataclass(frozen=True)
 class Apart:
-    """How far two arrays are apart: the largest absolute and relative differences, the largest in units in the last
-    place of the coarser one, and where, in the flattened array, the absolute one is.
+    """How far two arrays are apart: the largest absolute and relative differences, and the largest in units in the last
+    place of the coarser one.
     """
 
     absolute: float
     relative: float
     ulp: float
-    at: int
 
 
 def apart(a: Array, b: Array) -> Apart:
     """The differences of two arrays of one shape. NaN is as far away as can be; the same bits are not apart."""
+    (found,) = apart_in_parts(a, b, [0])
+    return found
+
+
+def apart_in_parts(a: Array, b: Array, starts: Sequence[int]) -> list[Apart]:
+    """The same of arrays that hold several one after the other, each from one of `starts` to the next: many small ones
+    one by one would take most of the time.
+    """
     dtype: type[np.floating[Any]] = np.float32 if np.float32 in (a.dtype, b.dtype) else np.float64
     x, y = a.astype(dtype, copy=False).ravel(), b.astype(dtype, copy=False).ravel()
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         absolute = np.abs(x - y)
-        at = int(np.argmax(absolute)) if absolute.size else 0
-        if not np.isfinite(absolute.max(initial=0)):
-            absolute = np.where(x == y, 0, np.where(np.isnan(absolute), np.inf, absolute))
-            at = int(np.argmax(absolute))
-            if not np.isfinite(absolute[at]):
-                return Apart(np.inf, np.inf, np.inf, at)
-        size = np.maximum(np.abs(x), np.abs(y))
-        tiny = np.finfo(dtype).tiny
+        if not np.isfinite(absolute).all():
+            absolute = np.where(x == y, 0, np.where(np.isnan(absolute), np.inf, absolute)).astype(dtype)
+        size = np.maximum(np.maximum(np.abs(x), np.abs(y)), np.finfo(dtype).tiny)
         # Where both are 0 nothing is divided: 0 / tiny.
-        relative = (absolute / np.maximum(size, tiny)).max(initial=0)
-        ulp = (absolute / _power_of_two(np.maximum(size, tiny))).max(initial=0) / np.finfo(dtype).eps
-    return Apart(float(absolute.max(initial=0)), float(relative), float(ulp), at)
+        relative = np.where(np.isinf(absolute), np.inf, absolute / size)
+        ulp = np.where(np.isinf(absolute), np.inf, absolute / _power_of_two(size) / np.finfo(dtype).eps)
+    # The same infinity in both, or 0 of an infinite size, is no distance.
+    parts = [np.maximum.reduceat(np.where(absolute == 0, 0, d), starts) for d in (absolute, relative, ulp)]
+    return [Apart(float(p), float(q), float(r)) for p, q, r in zip(*parts, strict=True)]
 
 
 def _power_of_two(size: Array) -> Array:

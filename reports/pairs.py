@@ -14,7 +14,7 @@ import numpy as np
 
 from reports import finding, reference
 from reports.collect import Collection, Row
-from reports.finding import apart, four
+from reports.finding import apart_in_parts, four
 from reports.quantities import PAIRED, TRACE, group_of
 from shared_spec import store
 from shared_spec.files import write_whole
@@ -23,11 +23,9 @@ from shared_spec.readings.arithmetic import Array
 CODE = (Path(finding.__file__),)
 KINDS = ("absolute", "relative", "ulp")
 NOT_COMPARED = "none"
-"""Of two that share no case, and of one with itself; null stands for infinity."""
-Measured = dict[str, tuple[float, float, float, str]]
-"""For each group of quantities the largest differences of two results, absolute, relative and in units in the last
-place, and the quantity with the largest absolute one.
-"""
+"""Of two that share no case; null stands for infinity."""
+Measured = dict[str, tuple[float, float, float]]
+"""The largest differences of two results in each quantity: absolute, relative, in units in the last place."""
 
 
 def matrices(found: Collection) -> Iterator[dict[str, Any]]:
@@ -38,43 +36,45 @@ def matrices(found: Collection) -> Iterator[dict[str, Any]]:
             by_problem[row.cell, row.job.dtype][row.job.case].append(row)
     for (cell, dtype), by_case in by_problem.items():
         labels = list(dict.fromkeys(row.label for rows in by_case.values() for row in rows))
-        of_group = {group: _Matrix(labels) for group in PAIRED}
+        of_quantity: dict[str, _Matrix] = {}
         for case, rows in by_case.items():
             for (a, b), measured in _measured(case, dtype, rows):
-                for group, (*values, quantity) in measured.items():
-                    of_group[group].add(a, b, values, case=case, quantity=quantity)
+                for quantity, values in measured.items():
+                    of_quantity.setdefault(quantity, _Matrix(labels)).add(a, b, values, case)
         yield {
             "cell": cell,
             "dtype": dtype,
             "labels": labels,
-            "groups": [m.record(group) for group, m in of_group.items() if m.is_measured],
+            "quantities": [of_quantity[name].record(name) for name in sorted(of_quantity, key=_order)],
             "same_bits": _same_bits(labels, by_case),
         }
 
 
+def _order(quantity: str) -> tuple[int, str]:
+    return PAIRED.index(group_of(quantity)), quantity
+
+
 class _Matrix:
-    """The largest differences of every two labels, in one group of quantities."""
+    """The largest differences of every two labels in one quantity; of each two once, below the diagonal."""
 
     def __init__(self, labels: list[str]) -> None:
         self._at = {label: i for i, label in enumerate(labels)}
         self._values: dict[str, list[list[float | str]]] = {
-            kind: [[NOT_COMPARED] * len(labels) for _ in labels] for kind in KINDS
+            kind: [[NOT_COMPARED] * i for i in range(len(labels))] for kind in KINDS
         }
         self._worst: dict[str, Any] = {}
-        self.is_measured = False
 
-    def add(self, a: str, b: str, values: Sequence[float], *, case: str, quantity: str) -> None:
-        self.is_measured = True
-        i, j = self._at[a], self._at[b]
+    def add(self, a: str, b: str, values: Sequence[float], case: str) -> None:
+        j, i = sorted((self._at[a], self._at[b]))
         for kind, value in zip(KINDS, values, strict=True):
             before = self._values[kind][i][j]
             if isinstance(before, str) or value > before:
-                self._values[kind][i][j] = self._values[kind][j][i] = value
-        if values[0] >= self._worst.get("absolute", 0.0):
-            self._worst = {"a": a, "b": b, "absolute": values[0], "case": case, "quantity": quantity}
+                self._values[kind][i][j] = value
+        if not self._worst or values[0] > self._worst["absolute"]:
+            self._worst = {"a": a, "b": b, "absolute": values[0], "case": case}
 
-    def record(self, group: str) -> dict[str, Any]:
-        return {"group": group, "worst": self._worst, **self._values}
+    def record(self, quantity: str) -> dict[str, Any]:
+        return {"quantity": quantity, "worst": self._worst, **self._values}
 
 
 def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[str, str], Measured]]:
@@ -82,16 +82,17 @@ def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[st
     file = store.folder() / "pairs" / f"{case}.{dtype}.msgpack"
     known = _known(file)
     fresh: dict[str, Measured] = {}
-    flat: dict[str, dict[str, _Flat]] = {}
+    flat: dict[str, list[_Flat]] = {}
     for a, b in itertools.combinations(rows, 2):
         key = _key(a, b)
         measured = fresh.get(key) or known.get(key)
         if measured is None:
             for row in (a, b):
                 if row.label not in flat:
-                    flat[row.label] = _by_group(row.arrays())
-            others = flat[b.label]
-            measured = {group: one.against(others[group]) for group, one in flat[a.label].items()}
+                    flat[row.label] = _flattened(row.arrays())
+            measured = {}
+            for one, other in zip(flat[a.label], flat[b.label], strict=True):
+                measured |= one.against(other)
         fresh[key] = measured
         yield (a.label, b.label), measured
     if fresh.keys() != known.keys():
@@ -99,25 +100,27 @@ def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[st
 
 
 class _Flat:
-    """All quantities of a group as one long array: many small ones would take most of the time."""
+    """Quantities of one dtype as one long array."""
 
     def __init__(self, members: Mapping[str, Array]) -> None:
         self._names = list(members)
-        self._ends = np.cumsum([array.size for array in members.values()])
+        self._starts = np.cumsum([0, *(array.size for array in members.values())])[:-1].tolist()
         self._values = np.concatenate([array.ravel() for array in members.values()])
 
-    def against(self, other: _Flat) -> tuple[float, float, float, str]:
-        found = apart(self._values, other._values)
-        quantity = self._names[int(np.searchsorted(self._ends, found.at, side="right"))]
-        return four(found.absolute), four(found.relative), four(found.ulp), quantity
+    def against(self, other: _Flat) -> Measured:
+        found = apart_in_parts(self._values, other._values, self._starts)
+        return {
+            name: (four(one.absolute), four(one.relative), four(one.ulp))
+            for name, one in zip(self._names, found, strict=True)
+        }
 
 
-def _by_group(arrays: Mapping[str, Array]) -> dict[str, _Flat]:
-    groups: dict[str, dict[str, Array]] = defaultdict(dict)
+def _flattened(arrays: Mapping[str, Array]) -> list[_Flat]:
+    by_dtype: dict[str, dict[str, Array]] = defaultdict(dict)
     for name, array in sorted(arrays.items()):
         if not name.startswith(TRACE):
-            groups[group_of(name)][name] = array
-    return {group: _Flat(members) for group, members in groups.items()}
+            by_dtype[array.dtype.name][name] = array
+    return [_Flat(by_dtype[dtype]) for dtype in sorted(by_dtype)]
 
 
 def _known(file: Path) -> dict[str, Measured]:

@@ -12,6 +12,7 @@ import jinja2
 import msgspec
 
 from reports import page
+from reports.quantities import group_of
 from reports.schema import FORMAT, check_format
 from shared_spec.errors import UserError
 from shared_spec.files import write_whole
@@ -73,6 +74,7 @@ def template(name: str, *, autoescape: bool) -> jinja2.Template:
         "perplexity": perplexity,
         "place": place,
         "power": power,
+        "furthest": furthest,
     }
     return environment.get_template(name)
 
@@ -114,6 +116,20 @@ def power(u: float) -> str:
     """The exponent of a unit roundoff as a power of two."""
     exponent = math.log2(u)
     return f"{exponent:.0f}" if exponent == round(exponent) else f"{exponent:.1f}"
+
+
+def furthest(quantities: list[Record]) -> list[tuple[str, Record]]:
+    """Of each kind of quantity, such as the gradients, the one in which two are furthest apart."""
+    found: dict[str, Record] = {}
+    for record in quantities:
+        group = group_of(record["quantity"])
+        if group not in found or _size(record["worst"]["absolute"]) > _size(found[group]["worst"]["absolute"]):
+            found[group] = record
+    return list(found.items())
+
+
+def _size(value: float | None) -> float:
+    return math.inf if value is None else value
 
 
 def place(finding: Record) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reports.quantities import group_of
 from reports.render import MARKS, fields_of, perplexity, ratio
 
 Record = dict[str, Any]
@@ -86,13 +87,13 @@ def _pairs(report: Record) -> Iterator[str]:
     """The frameworks two by two, over all cells and lanes: how far states and gradients are apart."""
     largest: dict[tuple[str, str, str], dict[str, float]] = {}
     for record in report["pairs"]:
-        for group in record["groups"]:
+        for measured in record["quantities"]:
+            group = group_of(measured["quantity"])
             for i, a in enumerate(record["labels"]):
-                for j, b in enumerate(record["labels"][:i]):
-                    value = group["absolute"][i][j]
+                for b, value in zip(record["labels"], measured["absolute"][i], strict=False):
                     if value != "none" and a.split("/")[0] != b.split("/")[0]:
                         of_pair = largest.setdefault((record["dtype"], b.split("/")[0], a.split("/")[0]), {})
-                        of_pair[group["group"]] = max(of_pair.get(group["group"], 0.0), _size(value))
+                        of_pair[group] = max(of_pair.get(group, 0.0), _size(value))
     for (dtype, a, b), of_pair in largest.items():
         if "H" in of_pair:
             gradients = of_pair.get("gradients", 0.0)

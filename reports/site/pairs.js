@@ -16,26 +16,26 @@ function showPairs() {
   const dtypes = all.filter((p) => p.cell === cell).map((p) => p.dtype);
   const dtype = pick("pair-dtype", dtypes, "float32");
   const record = all.find((p) => p.cell === cell && p.dtype === dtype);
-  const groups = record.groups.map((g) => g.group);
-  const group = pick("pair-quantity", groups, "H");
+  const quantities = record.quantities.map((q) => q.quantity);
+  const quantity = pick("pair-quantity", quantities, "H");
   const kind = pick("pair-kind", Object.keys(KINDS), "absolute");
   const same = (options) => options.map((o) => [o, o]);
   choose(document.getElementById("pair-cell"), same(cells), cell);
   choose(document.getElementById("pair-dtype"), same(dtypes), dtype);
-  choose(document.getElementById("pair-quantity"), same(groups), group);
+  choose(document.getElementById("pair-quantity"), same(quantities), quantity);
   choose(document.getElementById("pair-kind"), Object.entries(KINDS), kind);
 
-  const measured = record.groups.find((g) => g.group === group);
+  const measured = record.quantities.find((q) => q.quantity === quantity);
   if (!measured) {
     place.replaceChildren(element("p", {}, "Only one implementation is present: there is nothing to compare it with."));
     return;
   }
   const number = (v) => (v === "none" ? "" : kind === "ulp" ? ratio(v) : scientific(v));
-  const rows = record.labels.map((label, i) => [element("th", { scope: "row" }, label), ...measured[kind][i].map(number)]);
+  const rows = record.labels.map((label, i) => [element("th", { scope: "row" }, label), ...record.labels.map((_, j) => (i === j ? "" : number(measured[kind][Math.max(i, j)][Math.min(i, j)])))]);
   const worst = measured.worst;
   const bits = record.same_bits.map((members) => members.join(" = "));
   place.replaceChildren(
-    element("p", {}, worst.a ? `Furthest apart: ${worst.a} and ${worst.b}, ${scientific(worst.absolute)} in ${worst.quantity} of ${worst.case}.` : ""),
+    element("p", {}, `Furthest apart: ${worst.a} and ${worst.b}, ${scientific(worst.absolute)} in ${quantity} of ${worst.case}.`),
     table(["implementation", ...record.labels], rows),
     element("p", { id: "same-bits" }, bits.length ? `The same bits in every quantity of every case they share: ${bits.join("; ")}.` : "No two agree to the bit in everything."));
 }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reports import reference, verdict
-from reports.finding import Apart, apart
+from reports.finding import Apart, apart, apart_in_parts
 from reports.reference import Reference
 from shared_spec import cases, oracle
 from shared_spec.cells import cell
@@ -189,14 +189,16 @@ def test_a_text_is_determined_only_while_the_envelope_is_narrow(stray, expected)
 
 def test_differences():
     a, b = np.float32([1.0, 0.0]), np.float32([1.0, 0.0])
-    assert apart(a, b) == Apart(0.0, 0.0, 0.0, 0)
+    assert apart(a, b) == Apart(0.0, 0.0, 0.0)
     b = np.nextafter(a, np.float32(2))
     found = apart(a[:1], b[:1])
-    assert found == Apart(2.0**-23, pytest.approx(2.0**-23), 1.0, 0)
+    assert found == Apart(2.0**-23, pytest.approx(2.0**-23), 1.0)
     assert apart(a.astype(np.float64), b) == apart(a, b)
-    assert apart(np.array([1.0, np.nan]), np.array([1.0, 1.0])) == Apart(np.inf, np.inf, np.inf, 1)
-    assert apart(np.array([1.0, np.inf]), np.array([1.5, np.inf])).absolute == 0.5
-    assert apart(np.array([2, 3]), np.array([2, 7])) == Apart(4.0, pytest.approx(4 / 7), 2.0**52, 1)
+    assert apart(np.array([1.0, np.nan]), np.array([1.0, 1.0])) == Apart(np.inf, np.inf, np.inf)
+    assert apart(np.array([1.0, np.inf]), np.array([1.5, np.inf])) == Apart(0.5, pytest.approx(1 / 3), 2.0**51)
+    several = apart_in_parts(np.array([1.0, 2.0, 3.0, np.nan]), np.array([1.0, 2.5, 7.0, np.nan]), [0, 1, 3])
+    assert [one.absolute for one in several] == [0.0, 4.0, np.inf]
+    assert apart(np.array([2, 3]), np.array([2, 7])) == Apart(4.0, pytest.approx(4 / 7), 2.0**52)
 
 
 def test_scales_are_pooled():
