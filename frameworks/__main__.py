@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import frameworks
 from frameworks import prove, work
 from frameworks.protocol import find, implementations
 from frameworks.run import run
-from shared_spec import cases, store
+from shared_spec import cases, machine, store
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus
 from shared_spec.command import application, main
 from shared_spec.errors import UserError
@@ -144,7 +143,7 @@ def _supervise(
             break
     file = store.folder() / "cases" / f"corpus-{text.sha1}.txt"
     write_whole(file, text.text.encode())
-    threads = prove.threads_of_environment() or max(1, (os.cpu_count() or 1) // len(streams))
+    threads = prove.threads_of_environment() or max(1, machine.cores() // len(streams))
     arguments = [*_repeat("--case", chosen), *_repeat("--implementation", implementation)]
     arguments += ["--device", device, "--threads", str(threads)]
     arguments += ["--corpus", str(file), "--corpus-sha1", text.sha1, "--corpus-source", text.source]

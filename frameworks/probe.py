@@ -8,6 +8,8 @@ factors, such as TF32, loses it) and as a sum of two (the accumulator's format).
 tanh and sigmoid: in the same run the candidate of one unit is tanh(x), and the output of another Z (or, in a cell
 without an update gate, R) times a known state. The whole cell: one step on random numbers. There u is estimated from
 the root mean square of the errors: rounding to nearest has relative errors of about u / 2 in that sense.
+
+Product and sum come out through tanh: one that is coarser makes them look as coarse as it is.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ MOST_BITS = 60
 COARSEST = 2.0**-8
 WIDTH = 64
 """Wide enough for the kernels that real products use."""
-POINTS = np.linspace(0.2, 2.0, 64).astype(np.float32).astype(np.float64)
-"""Where functions are asked: where neither is near its ends, so that its errors are those of its format."""
+POINTS = np.arange(13, 128) / 64
+"""Where functions are asked: where neither is near its ends, so that its errors are those of its format; and exact in
+eight bits, so that a product that cuts its factors hands them on as they are.
+"""
 LINEAR, GATE = 0, 1
 """The units that show product, sum and tanh, and the sigmoid."""
 

@@ -62,7 +62,7 @@ def _run_cell(framework: Framework, forward: Forward, case: Case, dtype: str, de
 
 def _trace(framework: Framework, forward: Forward, case: Case, dtype: str, device: str) -> dict[str, np.ndarray]:
     """A run with the gates kept: states and inputs are wider, the rest is the lane's own; see with_gates."""
-    targets = list(dict.fromkeys(("H", *(equation.target for equation in case.cell.equations))))
+    targets = ["H", *sorted(equation.target for equation in case.cell.equations if equation.target != "H")]
     given = case.arrays
     d, (T, n, h) = given["X"].shape[2], given["dH"].shape
     nothing = np.zeros((T, n, h * (len(targets) - 1)))

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from reports import curves, pairs, precision, reference, rosetta
-from reports.collect import FRAMEWORKS, Collection, Row, overall
-from reports.divergence import Divergence, Local
+from reports.collect import FRAMEWORKS, TRACED_LANES, Collection, Row, overall
+from reports.divergence import Local
 from reports.finding import EQUAL, ORDER, TWIN_MULTIPLE, WORST_CASE, Finding, four
 from reports.profile import blocks
 from reports.quantities import COLUMNS, GATES, TRAINING, column_of
 from reports.schema import FORMAT
+from reports.verdict import Verdict
 from shared_spec import cases, cells, machine, store
 from shared_spec.interchange import Case
 from shared_spec.readings import latex
@@ -59,10 +60,18 @@ class _Setups:
         if row.verdict is None:
             return None
         origin = row.verdict.origin
-        record = {"framework": origin.framework, "versions": dict(origin.versions), "switches": dict(origin.switches)}
-        if record not in self.records:
+        record = {
+            "framework": origin.framework,
+            "versions": dict(origin.versions),
+            "switches": dict(origin.switches),
+            "results": 0,
+        }
+        found = next((i for i, known in enumerate(self.records) if known | {"results": 0} == record), None)
+        if found is None:
+            found = len(self.records)
             self.records.append(record)
-        return self.records.index(record)
+        self.records[found]["results"] += 1
+        return found
 
 
 def _cell_record(cell: cells.Cell) -> Record:
@@ -92,7 +101,7 @@ def _row_record(row: Row, setups: _Setups) -> Record:
             "unit_roundoff": origin.unit_roundoff,
             "seconds": dict(origin.seconds),
             "findings": [_finding_record(finding) for finding in row.verdict.findings],
-            "divergence": _divergence_record(row.verdict.divergence),
+            "divergence": _divergence_record(row.verdict),
             "curves": asdict(row.verdict.profile.curves) if row.verdict.profile else None,
             "heat": [asdict(heat) for heat in row.verdict.profile.heat] if row.verdict.profile else [],
             "worst_equation": _worst_equation(row),
@@ -122,7 +131,8 @@ def _finding_record(finding: Finding) -> Record:
     return record
 
 
-def _divergence_record(divergence: Divergence | None) -> Record | None:
+def _divergence_record(verdict: Verdict) -> Record | None:
+    divergence = verdict.divergence
     if divergence is None:
         return None
 
@@ -135,6 +145,8 @@ def _divergence_record(divergence: Divergence | None) -> Record | None:
     first = {"first_forward": divergence.first_forward, "first_backward": divergence.first_backward}
     return {
         **{name: None if found is None else found.quantity for name, found in first.items()},
+        # A trace is a run of its own: what went wrong in the one that is judged need not in this one.
+        "explains": divergence.is_wrong or all(f.verdict == EQUAL for f in verdict.findings),
         "forward": [local(one) for one in divergence.forward],
         "backward": [local(one) for one in divergence.backward],
     }
@@ -147,6 +159,8 @@ def _worst_equation(row: Row) -> str | None:
     if row.verdict.divergence is None:
         return "H"
     first = row.verdict.divergence.first_forward
+    if first is None and any(f.quantity in ("H", "final") and f.verdict != EQUAL for f in row.verdict.findings):
+        return "H"
     local = [one.finding for one in row.verdict.divergence.forward]
     return (first or max(local, key=lambda f: f.ratio)).quantity.removeprefix("trace.")
 
@@ -199,30 +213,33 @@ def _fields(cell: str, rows: list[Row]) -> Iterator[Record]:
         judged: list[tuple[Row, Finding]] = []
         for row in rows:
             training = row.job.case.startswith((cases.SHORT_TRAINING, cases.FULL_TRAINING))
-            own = [
+            of_row = [
                 (row, f)
                 for f in (row.verdict.all_findings if row.verdict else ())
                 if column_of(f.quantity, training=training) == column
             ]
-            judged += own
+            judged += of_row
             if row.status in ORDER:
-                statuses += [f.verdict for _, f in own]
-            elif training == (column == TRAINING) and column != GATES:
+                statuses += [f.verdict for _, f in of_row]
+            elif column == GATES and not (row.lane in TRACED_LANES and cases.is_traced(row.job.case)):
+                continue
+            elif training == (column == TRAINING):
                 # What it would have had is not known; that it is not there is.
                 statuses.append(row.status)
         if not statuses:
             continue
         status = overall(statuses)
-        top = max(judged, key=lambda item: (ORDER.index(item[1].verdict), item[1].ratio), default=None)
-        # The case that gives the field its status: of those judged the worst.
+        # The case that gives the field its status: of those judged the worst, else the first that has none.
         without = next((row.job.case for row in rows if row.status == status), rows[0].job.case)
+        own = [item for item in judged if status in ORDER or item[0].job.case == without]
+        top = max(own, key=lambda item: (ORDER.index(item[1].verdict), item[1].ratio), default=None)
         yield {
             "cell": cell,
             "column": column,
             "status": status,
             "ratio": None if top is None else four(top[1].ratio),
             "quantity": None if top is None else top[1].quantity,
-            "case": top[0].job.case if top is not None and status in ORDER else without,
+            "case": without if top is None else top[0].job.case,
         }
 
 
@@ -246,7 +263,9 @@ def _summary(report: Record) -> Record:
     total = sum(statuses.values())
     equal = statuses.get(EQUAL, 0)
     among = " and ".join([", ".join(present[:-1]), present[-1]] if len(present) > 1 else present)
-    if total and equal == total:
+    if not total:
+        sentence = f"{among or 'no framework'}: there is no result yet."
+    elif equal == total:
         sentence = f"{among}: all {total} results are equal to the cells that they claim."
     else:
         others = ", ".join(f"{count} {status}" for status, count in statuses.items() if status != EQUAL)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reports import reference
 from reports.finding import worst
-from reports.kept import kept_file, verdict_on
+from reports.kept import find, verdict_on
 from reports.verdict import Verdict
-from shared_spec import cases, language_model, store
+from shared_spec import cases, language_model, machine, store
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.interchange import AnyCase, TrainingCase, read_case, read_origin, read_result
 from shared_spec.readings.arithmetic import Array
@@ -93,8 +92,8 @@ def collect() -> Collection:
         if job.case not in found.cases and (case := current_case(job.case)) is not None:
             found.cases[job.case] = case
     present = {(job.case, job.dtype) for job, _ in jobs if job.result_file.exists() and job.case in found.cases}
-    reference.prepare([(found.cases[c], dtype) for c, dtype in sorted(present)], processes=os.cpu_count() or 1)
-    _judge_ahead([job for job, _ in jobs if (job.case, job.dtype) in present])
+    reference.prepare([(found.cases[c], dtype) for c, dtype in sorted(present)], processes=machine.cores())
+    _judge_ahead([job for job, _ in jobs if (job.case, job.dtype) in present], found.cases)
     found.rows = [_row(job, lane, found.cases.get(job.case)) for job, lane in jobs]
     return found
 
@@ -125,10 +124,10 @@ def current_case(name: str) -> AnyCase | None:
     return case if unchanged else None
 
 
-def _judge_ahead(jobs: list[Job]) -> None:
-    """Many results that were never judged are judged side by side; whoever asks afterwards finds the verdicts kept."""
-    fresh = [job for job in jobs if job.result_file.exists() and not kept_file(job.result_file).exists()]
-    processes = os.cpu_count() or 1
+def _judge_ahead(jobs: list[Job], of_names: Mapping[str, AnyCase]) -> None:
+    """Many results that are still to be judged are judged side by side; whoever asks then finds the verdicts kept."""
+    fresh = [job for job in jobs if _is_fresh(job, of_names[job.case])]
+    processes = machine.cores()
     if len(fresh) >= WORTH_PROCESSES and processes > 1:
         # By case, so that a process builds each once.
         fresh.sort(key=lambda job: (job.case, job.dtype))
@@ -136,7 +135,14 @@ def _judge_ahead(jobs: list[Job]) -> None:
             list(pool.map(_judge_one, fresh, chunksize=8))
 
 
-@functools.lru_cache(maxsize=4)
+def _is_fresh(job: Job, case: AnyCase) -> bool:
+    try:
+        return job.result_file.exists() and find(job.result_file, case, job.dtype) is None
+    except InterchangeError:
+        return False  # Taken away meanwhile.
+
+
+@functools.lru_cache(maxsize=1)
 def _case_of_process(name: str) -> AnyCase | None:
     return current_case(name)
 

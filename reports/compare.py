@@ -8,13 +8,15 @@ from typing import Any
 from reports.finding import EQUAL, ORDER
 
 Record = dict[str, Any]
+NOT_RUN = ("missing", "unproven")
+"""Of a layout; not every report is made where all of them are proven."""
 
 
 def compare(old: Record, new: Record) -> Record:
     """The changes from one report to a later one, as plain data. "is_worse" says whether any of them is for the worse:
     a verdict, an error that grew by more than its bound, or a result that went.
     """
-    before, after = ({row["id"]: row for row in report["results"]} for report in (old, new))
+    before, after = _rows(old), _rows(new)
     both = [name for name in before if name in after]
     changed = [
         {"id": name, "old": before[name]["status"], "new": after[name]["status"], "why": _why(after[name])}
@@ -66,8 +68,8 @@ def _why(row: Record) -> str:
 
 
 def _grown(before: Record, after: Record) -> Iterator[Record]:
-    known = {finding["quantity"]: finding for finding in before.get("findings", ())}
-    for finding in after.get("findings", ()):
+    known = {finding["quantity"]: finding for finding in _measured(before)}
+    for finding in _measured(after):
         old = known.get(finding["quantity"])
         if old is not None and _size(finding["difference"]) > _size(old["difference"]) + _size(finding["bound"]):
             yield {
@@ -79,13 +81,39 @@ def _grown(before: Record, after: Record) -> Iterator[Record]:
             }
 
 
+def _measured(row: Record) -> Iterator[Record]:
+    """What has a bound; a text has none, and is the verdict's to judge."""
+    local = row.get("divergence") or {"forward": (), "backward": ()}
+    for finding in (*row.get("findings", ()), *local["forward"], *local["backward"]):
+        if finding["basis"] != "text":
+            yield finding
+
+
+def _rows(report: Record) -> dict[str, Record]:
+    """Results and layouts, by what they are called."""
+    results = {row["id"]: row for row in report["results"]}
+    layouts = {f"layout {row['name']}": row for row in report["rosetta"] if row["status"] not in NOT_RUN}
+    return results | {name: {"id": name, "sentence": row["worst"], **row} for name, row in layouts.items()}
+
+
 def _versions(old: Record, new: Record) -> Iterator[Record]:
-    before, after = ({f["name"]: f.get("versions", {}) for f in report["frameworks"]} for report in (old, new))
-    for framework in before.keys() & after.keys():
+    before, after = _made_with(old), _made_with(new)
+    for framework in (name for name in before if name in after):
         for name in sorted(before[framework].keys() | after[framework].keys()):
             versions = {"old": before[framework].get(name, ""), "new": after[framework].get(name, "")}
-            if versions["old"] != versions["new"] and before[framework] and after[framework]:
+            if versions["old"] != versions["new"]:
                 yield {"framework": framework, "name": name, **versions}
+
+
+def _made_with(report: Record) -> dict[str, dict[str, str]]:
+    """For each framework the versions that its results were made with; of several, all."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for setup in report["setups"]:
+        of_framework = found.setdefault(setup["framework"], {})
+        for name, version in setup["versions"].items():
+            if version not in of_framework.setdefault(name, []):
+                of_framework[name].append(version)
+    return {framework: {name: " and ".join(v) for name, v in names.items()} for framework, names in found.items()}
 
 
 def _specification(old: Record, new: Record) -> Iterator[Record]:

@@ -46,6 +46,10 @@ class Divergence:
     backward: tuple[Local, ...]
 
     @property
+    def is_wrong(self) -> bool:
+        return any(local.is_wrong or local.inherits for local in (*self.forward, *self.backward))
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         return tuple(local.finding for local in (*self.forward, *self.backward))
 
@@ -59,7 +63,7 @@ class Divergence:
     def first_backward(self) -> Finding | None:
         """The one that is wrong by itself at the latest step, since backward begins there; what has no time is last."""
         wrong = [local.finding for local in self.backward if local.is_wrong]
-        return max(wrong, key=lambda f: f.index[0] if f.quantity in TIMED else -1, default=None)
+        return max(wrong, key=lambda f: (f.last_outside or 0) if f.quantity in TIMED else -1, default=None)
 
 
 TIMED = ("trace.dH", "trace.grad.X")

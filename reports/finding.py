@@ -26,7 +26,9 @@ WORST_CASE = 100.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one quantity: its worst element, and the largest differences from the float64 oracle."""
+    """What was found of one quantity: its worst element, and the largest differences from the float64 oracle rounded to
+    the result's own dtype, the best that it could have given.
+    """
 
     quantity: str
     verdict: str
@@ -47,6 +49,7 @@ class Finding:
     """How many elements have a ratio above 1."""
     first_outside: int | None
     """The first of them along the first axis, which is time, the training step or the epoch where there is one."""
+    last_outside: int | None
     max_absolute: float = 0.0
     max_relative: float = 0.0
     max_ulp: float = 0.0
@@ -91,6 +94,7 @@ def compare(
     at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
     top = float(ratio[at])
     outside = ratio > 1
+    along_first = np.flatnonzero(outside.reshape(len(outside), -1).any(axis=1)) if ratio.ndim else np.zeros(0)
     return Finding(
         quantity=quantity,
         verdict=EQUAL if top <= 1 else SUSPECT if top <= worst_case else DIFFERENT,
@@ -103,7 +107,8 @@ def compare(
         ratio=top,
         basis=basis,
         outside=int(np.count_nonzero(outside)),
-        first_outside=int(np.argwhere(outside)[0][0]) if ratio.ndim and outside.any() else None,
+        first_outside=int(along_first[0]) if len(along_first) else None,
+        last_outside=int(along_first[-1]) if len(along_first) else None,
     )
 
 
@@ -119,7 +124,7 @@ class Apart:
 
 
 def apart(a: Array, b: Array) -> Apart:
-    """The differences of two arrays of one shape. NaN is as far away as can be; the same bits are not apart."""
+    """The differences of two arrays of one shape. NaN is as far away as can be, even from NaN."""
     (found,) = apart_in_parts(a, b, [0])
     return found
 

@@ -17,6 +17,7 @@ from reports.divergence import Divergence
 from reports.finding import Finding
 from reports.profile import Profile
 from reports.verdict import judge
+from shared_spec.errors import InterchangeError
 from shared_spec.files import write_whole
 from shared_spec.interchange import AnyCase, read_result
 from shared_spec.readings.arithmetic import Array
@@ -40,20 +41,32 @@ def kept_file(result: Path) -> Path:
 
 def verdict_on(result_file: Path, case: AnyCase, dtype: str) -> Kept:
     """The verdict on a result, from beside it where it was judged before: nothing then has changed that it rests on."""
-    state = result_file.stat()
-    known = f"{state.st_size} {state.st_mtime_ns} {reference.key(case, dtype)} {_judges()}"
-    file = kept_file(result_file)
-    try:
-        kept = msgspec.msgpack.decode(file.read_bytes(), type=Kept)
-        if kept.of == known:
-            return kept
-    except (OSError, msgspec.DecodeError):
-        pass  # Judged anew, below.
-    result = read_result(result_file, case)
-    found = judge(case, result, reference.get(case, dtype))
-    kept = Kept(known, found.findings, found.divergence, found.profile, _bits(result.arrays))
-    write_whole(file, msgspec.msgpack.encode(kept))
+    of = _rests_on(result_file, case, dtype)
+    kept = find(result_file, case, dtype)
+    if kept is None:
+        result = read_result(result_file, case)
+        found = judge(case, result, reference.get(case, dtype))
+        kept = Kept(of, found.findings, found.divergence, found.profile, bits_of(result.arrays))
+        write_whole(kept_file(result_file), msgspec.msgpack.encode(kept))
     return kept
+
+
+def find(result_file: Path, case: AnyCase, dtype: str) -> Kept | None:
+    """The verdict that was kept of a result as it is now; None where it is still to be judged."""
+    try:
+        kept = msgspec.msgpack.decode(kept_file(result_file).read_bytes(), type=Kept)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return kept if kept.of == _rests_on(result_file, case, dtype) else None
+
+
+def _rests_on(result_file: Path, case: AnyCase, dtype: str) -> str:
+    """Raises InterchangeError where there is no such result."""
+    try:
+        state = result_file.stat()
+    except OSError:
+        raise InterchangeError(f"{result_file}: no such file") from None
+    return f"{state.st_size} {state.st_mtime_ns} {reference.key(case, dtype)} {_judges()}"
 
 
 @functools.cache
@@ -64,5 +77,6 @@ def _judges() -> str:
     return reference.source_digest(*(folder / f"{name}.py" for name in names), bound)
 
 
-def _bits(arrays: Mapping[str, Array]) -> dict[str, str]:
+def bits_of(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """A digest of each array."""
     return {name: hashlib.sha1(array.tobytes()).hexdigest()[:12] for name, array in arrays.items()}

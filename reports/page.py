@@ -22,7 +22,7 @@ def render(template: jinja2.Template, context: dict[str, Any], data: bytes) -> s
     """The page on a report, whose JSON is `data`: compressed it goes along, so that every chart and every field is
     drawn from it and from nothing else.
     """
-    scripts = [_library(), *("".join(_part(f"{name}.js") for name in SCRIPTS).split("\0"))]
+    scripts = [_library(), "".join(_part(f"{name}.js") for name in SCRIPTS)]
     return template.render(
         context,
         style=markupsafe.Markup(_part("page.css")),
@@ -42,7 +42,7 @@ def render(template: jinja2.Template, context: dict[str, Any], data: bytes) -> s
         formulas={
             cell["name"]: [
                 (equation["target"], markupsafe.Markup(mathml(formula, display="block")))
-                for equation, formula in zip(cell["equations"], cell["latex"], strict=True)
+                for equation, formula in zip(cell["equations"], cell["latex"], strict=False)
             ]
             for cell in context["report"]["cells"]
         },

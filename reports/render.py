@@ -52,7 +52,7 @@ def write(report: Record, folder: Path) -> Path:
 def _refuse_newer(file: Path) -> None:
     try:
         check_format(file, json.loads(file.read_bytes()).get("format"))
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return  # None, or none that could be read: it is written anew.
     except UserError as error:
         raise UserError(f"{error}, or write elsewhere with -o") from None

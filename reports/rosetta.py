@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from reports import reference
 from reports.collect import overall
 from reports.finding import Finding, four
 from reports.kept import verdict_on
-from shared_spec import layouts, rosetta
+from shared_spec import layouts, machine, rosetta
 from shared_spec.errors import InterchangeError
-from shared_spec.interchange import DTYPES, Case, read_origin
+from shared_spec.interchange import Case, read_origin
 from shared_spec.layouts import Layout
 
 
@@ -24,12 +23,12 @@ def records() -> list[dict[str, Any]]:
     """
     every = list(layouts.layouts().values())
     there = [(case, dtype) for layout in every for _, dtype, case in _present(layout)]
-    reference.prepare(there, processes=os.cpu_count() or 1)
+    reference.prepare(there, processes=machine.cores())
     return [layouts.facts(layout) | _proof(layout) for layout in every]
 
 
 def _present(layout: Layout) -> Iterator[tuple[Path, str, Case]]:
-    for dtype in DTYPES:
+    for dtype in layout.dtypes:
         for name in rosetta.case_names(layout):
             file = rosetta.result_file(layout.name, name, dtype)
             if file.exists():
@@ -55,11 +54,13 @@ def _proof(layout: Layout) -> dict[str, Any]:
         statuses += [finding.verdict for finding in findings]
         found["versions"] = dict(origin.versions)
         found["results"] += 1
+    wanted = len(rosetta.case_names(layout)) * len(layout.dtypes)
     for words in _failures(layout):
         statuses.append("failed")
         found["why"] = words
-    if not statuses:
-        return found | {"why": f"run tox -e {layout.proven}"}
+    if found["results"] + statuses.count("failed") + statuses.count("stale") < wanted:
+        statuses.append("missing")
+        found["why"] = found["why"] or f"{found['results']} of {wanted} results; run tox -e {layout.proven}"
     if judged:
         worst, where = max(judged, key=lambda item: item[0].ratio)
         found |= {"ratio": four(worst.ratio), "worst": f"{worst.quantity} in {where}"}
@@ -67,7 +68,7 @@ def _proof(layout: Layout) -> dict[str, Any]:
 
 
 def _failures(layout: Layout) -> Iterator[str]:
-    for dtype in DTYPES:
+    for dtype in layout.dtypes:
         for name in rosetta.case_names(layout):
             file = rosetta.failure_file(layout.name, name, dtype)
             try:

@@ -32,7 +32,7 @@ def read(file: Path) -> dict[str, Any]:
         report = msgspec.json.decode(file.read_bytes())
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UserError(f"{file}: damaged, truncated or not a report ({error})") from None
     if not isinstance(report, dict):
         raise UserError(f"{file}: not a report: it holds no table")

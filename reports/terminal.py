@@ -31,8 +31,8 @@ def show(report: Record, console: Console, frameworks: list[str]) -> None:
     """A line for each implementation of these frameworks and dtype, then trainings, pairs, and what is wrong."""
     console.print(_table(report, frameworks))
     for line in (*_trainings(report), *_pairs(report), *_rosetta(report), *_troubles(report, frameworks)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(report["summary"]["sentence"], style="bold", markup=False, highlight=False, soft_wrap=True)
+        console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+    console.print(plain(report["summary"]["sentence"]), style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(report: Record, frameworks: list[str]) -> Table:
@@ -45,7 +45,7 @@ def _table(report: Record, frameworks: list[str]) -> Table:
     for row in report["implementations"]:
         if row["framework"] in frameworks:
             fields = fields_of(row)
-            table.add_row(row["label"], f"f{row['dtype'][-2:]}", *(_field(fields, name) for name in names))
+            table.add_row(Text(plain(row["label"])), f"f{row['dtype'][-2:]}", *(_field(fields, name) for name in names))
     return table
 
 
@@ -55,8 +55,15 @@ def _field(fields: dict[tuple[str, str], Record], cell: str) -> Text:
         return Text("")
     order = ("equal", "suspect", "different", "missing", "stale", "failed")
     worst = max(own, key=lambda f: (order.index(f["status"]), _size(f["ratio"])))
-    said = ratio(worst["ratio"]) if worst["quantity"] else ""
+    # No more than seven columns: of a large ratio the order of magnitude.
+    large = worst["ratio"] is not None and worst["ratio"] >= 1000
+    said = f"{worst['ratio']:.0e}" if large else ratio(worst["ratio"]) if worst["quantity"] else ""
     return Text(f"{MARKS[worst['status']]} {said}", style=COLOURS[worst["status"]])
+
+
+def plain(text: str) -> str:
+    """Text from data without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _size(value: float | None) -> float:

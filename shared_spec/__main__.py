@@ -169,11 +169,16 @@ def compare_weights(
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="Those of another.")],
     source: Annotated[str, typer.Option("--from", help="The layout of ONE; python -m shared_spec layouts lists them.")],
     target: Annotated[str, typer.Option("--to", help="The layout of OTHER.")],
+    prefix: Annotated[str, typer.Option(help='What stands before the names in ONE, such as "rnn.".')] = "",
+    layer: Annotated[str, typer.Option(help='Which layer and direction of ONE, such as "l1" or "l0_reverse".')] = "",
+    to_prefix: Annotated[str, typer.Option(help="The same in OTHER.")] = "",
+    to_layer: Annotated[str, typer.Option(help="The same of OTHER.")] = "",
     as_json: Json = False,
 ) -> None:
     """Whether two layers with these weights are the same function. Exit status 1 where they are not."""
     of, to = layouts.layout(source), layouts.layout(target)
-    found = same.compare(of, weights.read(file, of), to, weights.read(other, to))
+    given = weights.read(file, of, prefix=prefix, layer=layer)
+    found = same.compare(of, given, to, weights.read(other, to, prefix=to_prefix, layer=to_layer))
     if as_json:
         typer.echo(json.dumps({**asdict(found), "sentence": found.sentence}, indent=1))
     else:

@@ -217,6 +217,9 @@ def check_result(path: Path, result: Result, case: AnyCase) -> None:
     dtypes |= {name: ("int32",) for name in symbols if name == "text"}
     dtypes |= {name: ("float64",) for name in symbols if name.startswith("perplexity")}
     _check(path, result.arrays, symbols, dtypes=dtypes, sizes=sizes, finite=False)
+    text = result.arrays.get("text")
+    if text is not None and not (text.min() >= 0 and text.max() < sizes["v"]):
+        raise InterchangeError(f"{path}: text holds indices outside the vocabulary of {sizes['v']}")
 
 
 def _check(

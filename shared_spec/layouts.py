@@ -61,6 +61,8 @@ class Layout:
     second: Mapping[str, str]
     """Second biases that the layer has, each with the parameter it is added to: {"b_hz": "b_z", ...}."""
     tensors: Mapping[str, Tensor]
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    """In which the layer runs, and is proven."""
     proven: str = ""
     """The tox environment that runs the layer on converted weights; empty where none does."""
     unproven: str = ""
@@ -166,7 +168,7 @@ def _layout(name: str, table: Any, raw: str) -> Layout:
     here = place_of("", name, raw, FILE)
     if not isinstance(table, dict) or not isinstance(table.get("tensors"), dict):
         raise here.error(0, "a layout has a table of tensors")
-    if unknown := sorted(set(table) - {*TEXTS, "without", "proven", "unproven", "tensors"}):
+    if unknown := sorted(set(table) - {*TEXTS, "without", "dtypes", "proven", "unproven", "tensors"}):
         raise here.error(0, f"a layout has no {unknown[0]!r}")
     if wrong := [key for key in TEXTS if not isinstance(table.get(key), str)]:
         raise here.error(0, f"a layout says its {wrong[0]}")
@@ -180,6 +182,9 @@ def _layout(name: str, table: Any, raw: str) -> Layout:
     without = table.get("without", [])
     if not isinstance(without, list) or not set(without) <= set(parameters):
         raise here.error(0, f"without is {without!r}, should be a list of parameters of {table['cell']}")
+    dtypes = tuple(table.get("dtypes", Layout.dtypes))
+    if not dtypes or not set(dtypes) <= set(Layout.dtypes):
+        raise here.error(0, f"dtypes is {table['dtypes']!r}, should be some of {', '.join(Layout.dtypes)}")
     seconds = {s: f for s, f in SECOND_BIASES.items() if f in parameters and s not in parameters}
     # A second bias has the shape of the first.
     known = {p: shape for p, shape in parameters.items() if p not in without}
@@ -200,6 +205,7 @@ def _layout(name: str, table: Any, raw: str) -> Layout:
         without=frozenset(without),
         second={s: f for s, f in seconds.items() if packed[s]},
         tensors=tensors,
+        dtypes=dtypes,
         proven=table.get("proven", ""),
         unproven=table.get("unproven", ""),
     )

@@ -9,14 +9,18 @@ from pathlib import Path
 
 def describe() -> dict[str, str]:
     """System, processor, cores that this process may use, memory, and Python."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "system": platform.platform(),
         "processor": _processor(),
-        "cores": str(cores),
+        "cores": str(cores()),
         "memory": _memory(),
         "python": platform.python_version(),
     }
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

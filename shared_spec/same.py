@@ -43,7 +43,7 @@ class Comparison:
         said = [f"{d.parameter}{list(d.index)} is {d.one:.9g} and {d.other:.9g}" for d in self.differences]
         why = "; ".join([*self.reasons, *said])
         if self.verdict == SAME:
-            return f"the same function, every parameter to the bit{'; ' if why else ''}{why}"
+            return f"the same function: every parameter, of two biases their sum, to the bit{'; ' if why else ''}{why}"
         off = f"states up to {self.error:.2g} off (measured with these weights on {convert.PROBE})"
         if self.verdict == ROUNDED:
             return f"the same function but for one rounding of a parameter: {why}; {off}"
@@ -58,7 +58,7 @@ def compare(one: Layout, tensors: Mapping[str, Array], other: Layout, others: Ma
     of, to = cell(one.cell), cell(other.cell)
     if of.name != to.name and {of.name, to.name} != set(convert.GATED):
         raise UserError(f"{one.name} computes {of.name} and {other.name} {to.name}: two different cells")
-    a, b = _parameters(one, tensors), _parameters(other, others)
+    (a, sizes_a), (b, sizes_b) = _parameters(one, tensors), _parameters(other, others)
     if (sizes := (a["W_xh"].shape, b["W_xh"].shape))[0] != sizes[1]:
         (d, h), (e, k) = sizes
         raise UserError(f"{one.name} has {d} inputs and {h} units, {other.name} {e} and {k}: two different problems")
@@ -69,7 +69,8 @@ def compare(one: Layout, tensors: Mapping[str, Array], other: Layout, others: Ma
             apart = np.abs(a[name] - b[name])
             index = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), apart.shape))
             differences.append(Difference(name, index, float(a[name][index]), float(b[name][index])))
-            within = within and bool((apart <= u * np.maximum(np.abs(a[name]), np.abs(b[name]))).all())
+            # Of two biases either may have been rounded, or their sum.
+            within = within and bool((apart <= u * np.maximum(sizes_a[name], sizes_b[name])).all())
     reasons = []
     placed_apart = of.name != to.name and not convert.is_diagonal(a["W_hh"])
     if placed_apart:
@@ -81,11 +82,19 @@ def compare(one: Layout, tensors: Mapping[str, Array], other: Layout, others: Ma
     return Comparison(verdict, tuple(reasons), tuple(differences), float(np.abs(states[0] - states[1]).max()))
 
 
-def _parameters(layout: Layout, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """The parameters of both placements of the reset gate, in float64: what a layer does not have is zero."""
+def _parameters(layout: Layout, tensors: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The parameters of both placements of the reset gate, in float64: what a layer does not have is zero. And of each
+    element the size of what it is the sum of.
+    """
     found = {name: array.astype(np.float64) for name, array in unpack(layout, tensors).items()}
+    sizes = {name: np.abs(array) for name, array in found.items()}
     for second, first in layout.second.items():
-        found[first] = found[first] + found.pop(second)
+        with np.errstate(over="ignore"):
+            found[first] = found[first] + found.pop(second)
+            sizes[first] = sizes[first] + sizes.pop(second)
+        if not np.isfinite(sizes[first]).all():
+            raise UserError(f"{first} + {second} of {layout.name} is beyond float64: nothing can be compared")
     for name in (*cell(layout.cell).parameters, *(("b_hh",) if layout.cell in convert.GATED else ())):
-        found.setdefault(name, np.zeros(found["W_hh"].shape[1]))
-    return found
+        for known in (found, sizes):
+            known.setdefault(name, np.zeros(found["W_hh"].shape[1]))
+    return found, sizes

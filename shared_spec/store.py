@@ -122,7 +122,13 @@ def read_manifest(framework: str) -> Manifest | None:
         record = json.loads(file.read_text())
         if record.pop("format") != MANIFEST_FORMAT:
             return Manifest(framework, failure=f"{file.name} is of another version; run tox -e {framework} again")
-        return Manifest(**{**record, "jobs": [Job(**job) for job in record["jobs"]]})
+        manifest = Manifest(**{**record, "jobs": [Job(**job) for job in record["jobs"]]})
+        for listed in manifest.implementations:
+            _ = [listed[key] for key in ("name", "cell", "lane", "available", "reason")]
+        for table in (manifest.versions, manifest.switches, manifest.machine):
+            if not all(isinstance(value, str) for value in table.values()):
+                raise TypeError("versions, switches and machine are texts by name")
+        return manifest
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -57,14 +57,14 @@ CELLS = {
 
 @functools.cache
 def with_gates(step: Step) -> Step:
-    """The step with its gates kept: its state is [H, *gates] side by side, its input [X, E]. E (n, h) is added to the
+    """The step with its gates kept: its state is [H, *gates], gates by name, its input [X, E]. E (n, h) is added to the
     state that comes out: zeros, whose gradient is that of the states.
     """
 
     def kept(X, S, **parameters):
         h = len(parameters["W_hh"])
         H, gates = step(X[:, :-h], S[:, :h], **parameters)
-        return np.concatenate([H + X[:, -h:], *gates.values()], 1), {}
+        return np.concatenate([H + X[:, -h:], *(gates[name] for name in sorted(gates))], 1), {}
 
     return kept
 

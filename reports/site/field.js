@@ -2,12 +2,14 @@
 
 function openedField() {
   const name = state.read().get("field");
+  document.getElementById("field-unknown").hidden = true;
   for (const row of isogru.report.implementations) {
     for (const field of row.fields) {
       if (fieldName(row, field) === name) return [row, field];
     }
   }
-  // Nothing asked for: what is worst of all.
+  // Nothing asked for, or what is not here: what is worst of all.
+  document.getElementById("field-unknown").hidden = name === null;
   const order = ["equal", "suspect", "different", "missing", "stale", "failed"];
   const all = isogru.report.implementations.flatMap((row) => row.fields.map((field) => [row, field]));
   const badness = ([, field]) => [order.indexOf(field.status), field.quantity === null ? -1 : (field.ratio ?? Infinity)];
@@ -51,7 +53,7 @@ function showField() {
 
 function showFindings(result) {
   const rows = (result.findings ?? []).map((f) => [
-    verdict(f.verdict), place(f), String(Number(f.value?.toPrecision(9))), String(Number(f.should_be?.toPrecision(9))), scientific(f.difference),
+    verdict(f.verdict), place(f), digits(f.value, 9), digits(f.should_be, 9), scientific(f.difference),
     scientific(f.bound), ratio(f.ratio), ratio(f.ulp), f.outside ? `${f.outside}, from ${f.first_outside ?? 0}` : "0",
     scientific(f.max_absolute), scientific(f.max_relative),
   ]);
@@ -102,7 +104,8 @@ function showDivergence(result) {
     const local = result.divergence[way].find((one) => one.quantity === name);
     const heirs = result.divergence[way].filter((one) => one.inherits).map((one) => one.quantity.replace("trace.", ""));
     if (!local) return `${from}: every quantity is right, given its own inputs.`;
-    const begins = local.first_outside !== null && result.divergence.forward.includes(local) ? ` from step ${local.first_outside + 1} on` : "";
+    const at = result.divergence.forward.includes(local) ? local.first_outside : local.by_step.length ? local.last_outside : null;
+    const begins = at === null ? "" : way === "forward" ? ` from step ${at + 1} on` : ` from step ${at + 1} back`;
     return `${from}: ${name.replace("trace.", "")} is the first that is wrong by itself${begins}; ${place(local).replace("trace.", "")} = ${digits(local.value)}, ` +
       `its own inputs give ${digits(local.should_be)} (ratio ${ratio(local.ratio)}).` + (heirs.length ? ` Right given their inputs, and so only heirs: ${heirs.join(", ")}.` : "");
   };
@@ -111,6 +114,7 @@ function showDivergence(result) {
     scientific(one.difference), scientific(one.bound), ratio(one.ratio),
   ]);
   said.replaceChildren(
+    result.divergence.explains ? "" : element("p", { class: "suspect" }, "The run with gates kept is a run of its own, and does not show the error of the run that is judged."),
     element("p", { id: "first-forward" }, sentence("forward", result.divergence.first_forward, "Forward")),
     element("p", { id: "first-backward" }, sentence("backward", result.divergence.first_backward, "Backward")),
     element("details", {}, element("summary", {}, "Each quantity, from its own inputs"),

@@ -29,7 +29,7 @@ function verdict(status) {
 
 // Numbers as the rest of the page prints them; null stands for infinity.
 const scientific = (x) => (x === null ? "∞" : x === 0 ? "0" : x.toExponential(1).replace(/([+-])(\d)$/, "$10$2"));
-const digits = (x) => (x === null ? "∞" : String(Number(x.toPrecision(7))));
+const digits = (x, n = 7) => (x === null ? "∞" : String(Number(x.toPrecision(n))));
 const ratio = (x) => (x === null ? "∞" : x < 1000 ? String(Number(x.toPrecision(2))) : x.toExponential(1));
 const place = (f) => f.quantity + (f.index.length ? `[${f.index.join(",")}]` : "");
 

@@ -17,12 +17,12 @@ CASES = ("gru-ordinary", "rnn-ordinary", "gru-one_unit")
 
 def write(folder, *, versions="1.0", names=CASES, broken=0.0, drop=()):
     jobs = [made.job("torch", name) for name in names]
-    made.manifest("torch", jobs, versions={"torch": versions})
+    made.manifest("torch", jobs)
     for job in jobs:
         arrays = made.run(cases.build(job.case))
         if job.case == "gru-ordinary" and broken:
             arrays["grad.W_xh"] = arrays["grad.W_xh"] + np.float32(broken)
-        made.save(job, arrays)
+        made.save(job, arrays, versions={"torch": versions})
         if job.case in drop:
             store.save_failure(job, "ended by SIGSEGV")
     return render.write(build.build(collect.collect()), folder).with_name("report.json")
@@ -79,6 +79,21 @@ def test_results_that_appear_go_and_fail(old, tmp_path):
     assert found["appeared"] == ["torch/scratch/float32/rnn-wide"]
     assert found["went"] == ["torch/scratch/float32/gru-one_unit"]
     assert found["is_worse"]
+
+
+def test_texts_that_rounding_decides_and_layouts(old):
+    before, after = load(old), load(old)
+    for report, off in ((before, 0.0), (after, 3.0)):
+        finding = report["results"][0]["findings"][0]
+        finding |= {"quantity": "text", "basis": "text", "difference": off, "bound": 0.0}
+    assert not compare(before, after)["is_worse"]
+    row = next(row for row in after["rosetta"] if row["name"] == "haiku")
+    row |= {"status": "different", "worst": "H in gru-ordinary float32"}
+    assert compare(before, after)["appeared"] == ["layout haiku"]
+    next(row for row in before["rosetta"] if row["name"] == "haiku")["status"] = "equal"
+    found = compare(before, after)
+    assert found["is_worse"]
+    assert found["changed"][0]["id"] == "layout haiku"
 
 
 def test_another_specification(old):

@@ -160,11 +160,57 @@ def test_float32_under_a_float64_label(report):
 
 
 def test_tf32_under_a_float32_label(report):
-    arrays = made.run(cases.build(NAME))
-    plant(arrays, unit_roundoff=2.0**-11, roundoff={"product": 2.0**-11, "sum": 2.0**-24, "tanh": 2.0**-23.5})
+    case = cases.build(NAME)
+    # Factors cut to eleven bits, as a product in TF32 cuts them; here once, before the run.
+    cut = {name: cut_to_tf32(a) if name in case.cell.parameters else a for name, a in case.arrays.items()}
+    arrays = made.run(interchange.Case(case.name, case.cell, cut))
+    u = {"product": 2.0**-11, "sum": 2.0**-24, "tanh": 2.0**-23.5, "cell": 2.0**-12.4}
+    plant(arrays, unit_roundoff=2.0**-11, roundoff=u)
+    found = report()
+    lying = only(found["precision"], framework="torch")
+    assert lying["formats"] == {"product": "TF32", "sum": "float32", "tanh": "float32", "cell": "TF32"}
+    assert "a step has the bound of TF32, 8192 times as wide; all else is still held to float32" in lying["consequence"]
+    result = only(found["results"], framework="torch")
+    by_name = {f["quantity"]: f for f in result["findings"]}
+    # Within the bound of a step, so not different; and yet far from where float32 would be.
+    assert (by_name["H"]["verdict"], by_name["H"]["basis"]) == ("suspect", "twins")
+    assert result["status"] != "equal"
+
+
+def cut_to_tf32(array):
+    return (np.float32(array).view(np.uint32) & np.uint32(0xFFFF_E000)).view(np.float32).astype(np.float64)
+
+
+def test_a_function_in_float32_under_a_float64_label(report):
+    u = dict.fromkeys(("product", "sum", "tanh", "cell"), 2.0**-53) | {"sigmoid": 2.0**-24}
+    plant(made.run(cases.build(NAME), "float64"), "float64", roundoff=u)
     lying = only(report()["precision"], framework="torch")
-    assert lying["formats"] == {"product": "TF32", "sum": "float32", "tanh": "float32"}
-    assert lying["consequence"].endswith("it is held to the bound of TF32, 8192 times as wide.")
+    assert lying["consequence"].endswith("it is held to float64, and will be outside where that matters.")
+
+
+def test_of_several_wrong_steps_the_one_that_comes_first_each_way(report):
+    arrays = made.run(cases.build(NAME))
+    for quantity, t, error in (("dH", 5, 1e-2), ("dH", 1, 0.5), ("grad.X", 3, 1.0), ("C", 2, 1e-3), ("C", 4, 0.1)):
+        arrays[f"trace.{quantity}"] = arrays[f"trace.{quantity}"].copy()
+        arrays[f"trace.{quantity}"][t] += np.float32(error)
+    plant(arrays)
+    divergence = only(report()["results"], framework="torch")["divergence"]
+    assert (divergence["first_forward"], divergence["first_backward"]) == ("trace.C", "trace.dH")
+    candidate, cotangent = (
+        only(divergence[way], quantity=f"trace.{name}") for way, name in (("forward", "C"), ("backward", "dH"))
+    )
+    assert (candidate["first_outside"], candidate["last_outside"]) == (2, 4)
+    assert cotangent["last_outside"] == 5
+
+
+def test_an_error_that_the_trace_does_not_have(report):
+    arrays = made.run(cases.build(NAME))
+    arrays["H"] = arrays["H"].copy()
+    arrays["H"][4] += np.float32(0.1)
+    plant(arrays)
+    right, wrong = (only(report()["results"], framework=name) for name in ("jax", "torch"))
+    assert (right["divergence"]["explains"], wrong["divergence"]["explains"]) == (True, False)
+    assert (wrong["divergence"]["first_forward"], wrong["worst_equation"]) == (None, "H")
 
 
 def test_a_loss_shifted_by_one_token_from_the_seventh_step_on(report, text, monkeypatch):
@@ -212,20 +258,24 @@ def test_a_layer_that_packs_otherwise(report, tmp_path):
     made.manifest("torch", [made.job("torch", NAME)])
     made.save(made.job("torch", NAME))
     layout = layouts.layout("haiku")
-    for name in ("gru-ordinary", "gru-one_step"):
+    for name in rosetta.case_names(layout):
         case = rosetta.case_of(layout, name)
         swapped = {"W_xz": "W_xr", "W_xr": "W_xz"} if name == "gru-ordinary" else {}
         arrays = {key: case.arrays[swapped.get(key, key)] for key in case.arrays}
-        states = oracle.run(case.cell, arrays, dtype="float32")
-        job = made.job("haiku", name, implementation="haiku")
-        result = interchange.Result(made.origin(job, case), states)
-        interchange.write_result(rosetta.result_file("haiku", name, "float32"), result)
+        for dtype in ("float32", "float64"):
+            states = oracle.run(case.cell, arrays, dtype=dtype)
+            job = made.job("haiku", name, dtype, implementation="haiku")
+            result = interchange.Result(made.origin(job, case), states)
+            interchange.write_result(rosetta.result_file("haiku", name, dtype), result)
     found = report()
     row = only(found["rosetta"], name="haiku")
-    assert (row["status"], row["results"], row["worst"]) == ("different", 2, "H in gru-ordinary float32")
+    assert (row["status"], row["results"], row["worst"]) == ("different", 14, "H in gru-ordinary float64")
     assert {r["status"] for r in found["rosetta"] if r is not row} == {"missing", "unproven"}
     console = Console(width=80, record=True, force_terminal=False)
     terminal.show(found, console, ["torch"])
-    assert "✗ layout haiku: different: H in gru-ordinary float32" in console.export_text()
+    assert "✗ layout haiku: different: H in gru-ordinary float64" in console.export_text()
     rosetta.save_failure("haiku", "gru-one_step", "float32", "ended by SIGILL")
     assert only(report()["rosetta"], name="haiku")["status"] == "failed"
+    rosetta.failure_file("haiku", "gru-one_step", "float32").unlink()
+    row = only(report()["rosetta"], name="haiku")
+    assert (row["status"], row["why"]) == ("missing", "13 of 14 results; run tox -e rosetta-haiku")

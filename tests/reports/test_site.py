@@ -100,7 +100,7 @@ def test_missing_failed_stale_and_different_are_all_listed():
     row = found["implementations"][0]
     assert {(f["cell"], f["column"]): f["status"] for f in row["fields"]} == {
         ("gru", "states"): "failed",
-        ("gru", "gates"): "equal",
+        ("gru", "gates"): "equal",  # of the three none else is traced
         ("gru", "gradients"): "failed",
         ("rnn", "states"): "missing",
         ("rnn", "gates"): "equal",
@@ -112,6 +112,72 @@ def test_missing_failed_stale_and_different_are_all_listed():
     for words in ("ended by SIGSEGV", "made of another version", "not run yet", "H[6,0,0] = ", mends["rnn-wide"]):
         assert words in page
         assert render.markdown_cell(words) in summary
+
+
+def test_the_gates_that_failed_or_are_missing_are_not_left_out():
+    made.manifest("torch", [made.job("torch", name) for name in ("gru-ordinary", "gru-long", "gru-zero_start")])
+    made.save(made.job("torch", "gru-ordinary"))
+    store.save_failure(made.job("torch", "gru-long"), "ended by SIGSEGV")
+    gates = next(f for f in report()["implementations"][0]["fields"] if f["column"] == "gates")
+    assert gates == {
+        "cell": "gru", "column": "gates", "status": "failed", "ratio": None, "quantity": None, "case": "gru-long"
+    }  # fmt: skip
+
+
+def test_two_that_agree_only_through_a_third_do_not_agree():
+    names = ("gru-ordinary", "gru-one_step", "gru-one_unit")
+    runs = {"torch": names, "jax": names[::2], "mxnet": names[1:]}
+    for framework, those in runs.items():
+        made.manifest(framework, [made.job(framework, name) for name in those])
+        for name in those:
+            arrays = made.run(cases.build(name))
+            if (framework, name) == ("mxnet", "gru-one_unit"):
+                arrays["final"] = np.nextafter(arrays["final"], np.float32(2))
+            made.save(made.job(framework, name), arrays)
+    # torch and mxnet differ on one_unit, jax and mxnet too.
+    (pairs,) = report()["pairs"]
+    assert pairs["same_bits"] == [["torch/scratch", "jax/scratch"]]
+
+
+def test_versions_are_those_of_the_results():
+    all_made("torch")
+    made.save(made.job("torch", "gru-ordinary"), versions={"lib": "0.9"})
+    found = report()
+    assert [(s["versions"], s["results"]) for s in found["setups"]] == [({"lib": "0.9"}, 1), ({}, 2)]
+    assert "lib 0.9" in render.write(found, store.folder() / "site").read_text()
+
+
+def test_a_text_that_is_none(text, monkeypatch):
+    case, _ = trained(text, monkeypatch, "torch")
+    arrays = training.train(case.problem, dtype="float32")
+    arrays["text"][3] = 10**6
+    made.save(made.job("torch", case.name), arrays, case=case)
+    with pytest.raises(InterchangeError, match="text holds indices outside the vocabulary of "):
+        report()
+
+
+def test_what_a_terminal_would_obey_is_not_printed():
+    made.manifest("torch", [made.job("torch", "gru-ordinary", implementation="[/x]")])
+    store.save_failure(made.job("torch", "gru-ordinary", implementation="[/x]"), "\x1b]0;title\x07 and \x1b[2J")
+    console = Console(width=80, record=True, force_terminal=False)
+    terminal.show(report(), console, ["torch"])
+    printed = console.export_text()
+    assert "\x1b" not in printed
+    assert "torch/[/x]" in printed
+    assert "]0;title" in printed
+
+
+def test_large_ratios_keep_their_order_of_magnitude():
+    all_made("torch")
+    made.save(made.job("torch", "gru-ordinary"), broken("gru-ordinary"))
+    console = Console(width=80, record=True, force_terminal=False)
+    terminal.show(report(), console, ["torch"])
+    assert "✗ 2e+05" in console.export_text()
+
+
+def test_no_result_at_all():
+    store.save_manifest(Manifest("torch", failure="ended by SIGILL"))
+    assert report()["summary"]["sentence"] == "no framework: there is no result yet."
 
 
 def test_a_result_without_the_gates_that_its_case_wants_is_stale():
@@ -154,7 +220,21 @@ def test_a_framework_that_did_not_start():
     assert "SIGILL" in found["frameworks"][3]["why"]
 
 
-@pytest.mark.parametrize("content", ["", "3", '{"format": "isogru-manifest/9"}', '{"format": "isogru-manifest/1"}'])
+MANIFEST = '{"format": "isogru-manifest/1", "framework": "jax", "jobs": [], '
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "3",
+        '{"format": "isogru-manifest/9"}',
+        '{"format": "isogru-manifest/1"}',
+        MANIFEST + '"implementations": [{}]}',
+        MANIFEST + '"versions": 3}',
+        MANIFEST + '"machine": {"cores": []}}',
+    ],
+)
 def test_a_damaged_manifest_is_a_failed_framework(content):
     all_made("torch", "jax")
     (store.folder() / "jax" / "manifest.json").write_text(content)
@@ -322,6 +402,7 @@ def test_a_report_of_a_newer_version_is_not_overwritten(tmp_path):
         ("{}", "not a report: its format is not given"),
         ("[]", "not a report"),
         ("{", "damaged, truncated or not a report"),
+        ("[" * 100_000, "damaged, truncated or not a report"),
         ('{"format": "isogru-report/1"}', "damaged: .*must contain"),
     ],
 )

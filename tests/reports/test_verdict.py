@@ -239,6 +239,7 @@ def test_references_made_side_by_side_are_the_same(results, monkeypatch):
         for name, array in one.oracle.items():
             np.testing.assert_allclose(other.oracle[name], array, rtol=1e-13, atol=1e-15)
         for name, array in one.stray.items():
+            # A largest of few errors: with another order of sums it may well be twice as large.
             np.testing.assert_allclose(np.log10(other.stray[name] + 1e-15), np.log10(array + 1e-15), atol=0.6)
 
 

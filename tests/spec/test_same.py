@@ -27,7 +27,7 @@ def converted(a, b, **changes):
 def test_what_is_converted_to_the_bit_is_the_same(a, b):
     found = same.compare(*converted(a, b))
     assert (found.verdict, found.differences, found.error) == (same.SAME, (), 0.0)
-    assert found.sentence == "the same function, every parameter to the bit"
+    assert found.sentence == "the same function: every parameter, of two biases their sum, to the bit"
 
 
 def test_what_is_folded_is_the_same_but_for_rounding():
@@ -92,7 +92,10 @@ def test_the_command_line(command, tmp_path):
     safetensors.numpy.save_file(others, other)
     arguments = ("shared_spec", "same", "--from", "torch", str(one), "--to", "keras", str(other))
     done = command(*arguments)
-    assert (done.returncode, done.stdout) == (0, "the same function, every parameter to the bit\n"), done.stderr
+    assert (done.returncode, done.stdout) == (
+        0,
+        "the same function: every parameter, of two biases their sum, to the bit\n",
+    ), done.stderr
     others["bias"][1, -1] += 1
     safetensors.numpy.save_file(others, other)
     done = command(*arguments, "--json")
@@ -101,3 +104,33 @@ def test_the_command_line(command, tmp_path):
     done = command("shared_spec", "same", "--from", "keras", str(one), "--to", "keras", str(other))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "these are the names of torch" in done.stderr
+
+
+def test_float32_of_float64_is_rounding():
+    layout = layouts.layout("torch")
+    double = pack(layout, drawn(layout, "float64"))
+    # Their sum is small, and each was rounded.
+    double["bias_ih_l0"][0], double["bias_hh_l0"][0] = 1.1, -1.1 + 1e-7
+    single = {name: array.astype(np.float32) for name, array in double.items()}
+    assert same.compare(layout, double, layout, single).verdict == same.ROUNDED
+    single["bias_ih_l0"][0] += np.float32(1e-6)
+    assert same.compare(layout, double, layout, single).verdict == same.DIFFERENT
+
+
+def test_biases_whose_sum_overflows():
+    layout = layouts.layout("torch")
+    tensors = pack(layout, drawn(layout, "float64"))
+    tensors["bias_ih_l0"][0] = tensors["bias_hh_l0"][0] = 1.7e308
+    with pytest.raises(UserError, match=r"b_r \+ b_hr of torch is beyond float64: nothing can be compared"):
+        same.compare(layout, tensors, layout, pack(layout, drawn(layout, "float64")))
+
+
+def test_a_layer_inside_a_model(command, tmp_path):
+    _, tensors, _, others = converted("torch", "keras")
+    one, other = tmp_path / "model.safetensors", tmp_path / "keras.safetensors"
+    safetensors.numpy.save_file({f"rnn.{name}": array for name, array in tensors.items()}, one)
+    safetensors.numpy.save_file({f"gru.{name}": array for name, array in others.items()}, other)
+    arguments = ("shared_spec", "same", "--from", "torch", str(one), "--to", "keras", str(other))
+    done = command(*arguments, "--prefix", "rnn.", "--to-prefix", "gru.")
+    assert (done.returncode, done.stdout.startswith("the same function")) == (0, True), done.stderr
+    assert command(*arguments).returncode == 2
