@@ -1,7 +1,8 @@
 """The cells as fast as JAX runs them here: the same functions as in cells.py, their gradients by hand.
 
 What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), on
-two cores shared with others: it is the ratios that count.
+two cores shared with others: it is the ratios that count. The scratch cell as one program took 44 ms in the same runs.
+It is the parts that bring most, see _by_parts; the rest by itself only makes up for what cutting fused gates costs.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def _gru_kept(A, H0, W_zr, W_hh):
         ZR = jax.nn.sigmoid(A_t[:, : 2 * h] + H @ W_zr)
         Z, R = ZR[:, :h], ZR[:, h:]
         C = jnp.tanh(A_t[:, 2 * h :] + (R * H) @ W_hh)
-        H = Z * H + (1 - Z) * C
+        H = C + Z * (H - C)
         return H, (H, ZR, C)
 
     _, (H, ZR, C) = jax.lax.scan(step, H0, A)
@@ -146,7 +147,7 @@ def _reset_after_kept(A, H0, W, b_hh):
         ZR, inner = jax.nn.sigmoid(A_t[:, : 2 * h] + G[:, : 2 * h]), G[:, 2 * h :] + b_hh
         Z, R = ZR[:, :h], ZR[:, h:]
         C = jnp.tanh(A_t[:, 2 * h :] + R * inner)
-        H = Z * H + (1 - Z) * C
+        H = C + Z * (H - C)
         return H, (H, ZR, C, inner)
 
     _, (H, ZR, C, inner) = jax.lax.scan(step, H0, A)

@@ -67,7 +67,8 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
             parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
         return parameters, value, norm
 
-    return step
+    whole_step = getattr(forward, "whole_step", None)
+    return whole_step(step) if whole_step else step
 
 
 def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor]:

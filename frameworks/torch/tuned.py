@@ -55,6 +55,7 @@ def _forward(loop: Callable[..., Tensor], gates: str, recurrent: Callable[..., t
 
     forward.of_tokens = of_tokens
     forward.by_parts = _by_parts
+    forward.whole_step = _as_cuda_graph
     return forward
 
 
@@ -82,6 +83,43 @@ def _by_parts(
 def _pool(threads: int) -> ThreadPoolExecutor:
     # The number is the calling thread's own.
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _as_cuda_graph(step: Callable[..., tuple]) -> Callable[..., tuple]:
+    """A training step (parameters, inputs, targets) as a CUDA graph, captured once for each shape; elsewhere the step
+    itself. Its kernels are so small that launching them takes longer than running them. Not yet run on a GPU.
+    """
+    graphs: dict[tuple, tuple] = {}
+
+    def call(parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> tuple:
+        if not inputs.is_cuda:
+            return step(parameters, inputs, targets)
+        given = [*parameters.values(), inputs, targets]
+        key = tuple((array.shape, array.dtype) for array in given)
+        if key not in graphs:
+            graphs[key] = capture(parameters, given)
+        graph, places, (after, loss, norm) = graphs[key]
+        torch._foreach_copy_(places, given)
+        graph.replay()
+        # The next replay writes over what this one gave.
+        return {name: array.clone() for name, array in after.items()}, loss.clone(), norm.clone()
+
+    def capture(parameters: Mapping[str, Tensor], given: list[Tensor]) -> tuple:
+        places = [array.clone() for array in given]
+        arguments = dict(zip(parameters, places, strict=False)), *places[-2:]
+        # cuBLAS and autograd set themselves up in the first calls, which a graph cannot hold.
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(3):
+                step(*arguments)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            found = step(*arguments)
+        return graph, places, found
+
+    return call
 
 
 class _Rows(Function):

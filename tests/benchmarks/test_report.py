@@ -56,6 +56,8 @@ def test_cold(benchmark, results, tmp_path, count):
         assert done.returncode == 0, done.stderr + done.stdout
 
     benchmark.pedantic(site, setup=forget, rounds=3)
-    benchmark.extra_info["megabytes, the largest process"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+    benchmark.extra_info["megabytes, the largest process"] = (
+        resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+    )
     benchmark.extra_info["megabytes of the page"] = (tmp_path / "site" / "index.html").stat().st_size / 1e6
     print(benchmark.extra_info)
