@@ -64,7 +64,7 @@ def _by_parts(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The mean over the batch of a function (inputs, targets) -> (value, gradients), a part of the rows in each
     thread. PyTorch's own threads share out every one of some 600 small operations and wait for each other after each:
-    two of them are little faster than one. 21 ms in one thread -> 16 ms.
+    two of them are little faster than one. 21 -> 16 ms, the least of many runs.
     """
     parts = min(torch.get_num_threads(), len(inputs))
     if parts == 1 or inputs.is_cuda:
@@ -140,7 +140,7 @@ class _Rows(Function):
 
 # Each loop takes A (T, n, gates h), what the input and the biases add to the gates, H0 (n, h) and the recurrent
 # weights, and gives H (T, n, h). It writes into arrays of all T steps, which autograd would have to make of its pieces,
-# and gradients of weights are one product over all T after the backward loop: 26 -> 21 ms in one thread. tanh(x) as
+# and gradients of weights are one product over all T after the backward loop: 26 -> 23 ms in one thread. tanh(x) as
 # 2 sigmoid(2x) - 1 would take a tenth of the time, and is wrong in its last digits near 0.
 
 
