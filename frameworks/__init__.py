@@ -15,11 +15,12 @@ NAMES = ("torch", "tensorflow", "jax", "mxnet")
 
 @dataclass(frozen=True)
 class Framework:
-    """The four files of a framework's folder; frameworks/protocol.py says what each offers."""
+    """The five files of a framework's folder; frameworks/protocol.py says what each offers."""
 
     name: str
     cells: Any
     layers: Any
+    tuned: Any
     language_model: Any
     runtime: Any
 
@@ -42,6 +43,6 @@ def load(name: str) -> Framework:
     check_installed(name)
     modules: dict[str, ModuleType] = {
         part: importlib.import_module(f"frameworks.{name}.{part}")
-        for part in ("runtime", "cells", "layers", "language_model")
+        for part in ("runtime", "cells", "layers", "tuned", "language_model")
     }
     return Framework(name, **modules)

@@ -3,11 +3,15 @@
 `runtime.py`   setup, devices, tensor, to_numpy, synchronize, versions, switches, missing
 `cells.py`     the equations as step functions, CELLS; with_gates(step), unroll(step); COMPILERS; gradients
 `layers.py`    LAYERS: the framework's own layers
+`tuned.py`     TUNED: the fastest that is still proven equal; COMPILED: whether it is compiled, for each shape anew
 `language_model.py`   loss, loss_and_gradients, training_step, predict
 
 A *forward* is a pure function ``(X, H0, parameters) -> (H, final)`` of the framework's own arrays: X (T, n, d),
 H0 (n, h), parameters by their spec names; H (T, n, h), final (n, h). Every lane is one, so that gradients, training
-and prediction are written once for all lanes of a framework.
+and prediction are written once for all lanes of a framework. A tuned one may bring more, for the language model:
+`of_tokens(tokens (T, n), H0, parameters)`, the same without one-hot inputs; `by_parts(function, inputs, targets)`, the
+mean over the batch of a function's value and gradients, taken part by part; `cross_entropy(H, W_hq, b_q, labels)`;
+`whole_step(step)`, a training step in one piece.
 """
 
 from __future__ import annotations
@@ -38,10 +42,8 @@ class Implementation:
     """The same with the gates kept, for lanes that have them: a forward of [X, E] and [H0, zeros], see with_gates."""
     reason: str = ""
     """Why it is not available here; empty where it is."""
-
-    @property
-    def compiled(self) -> bool:
-        return self.lane == "compiled"
+    compiled: bool = False
+    """Whether it is compiled: its whole training step then is, where the framework can, and it runs fewer cases."""
 
     def listing(self) -> dict[str, object]:
         return {
@@ -56,7 +58,7 @@ class Implementation:
 
 def implementations(framework: Framework) -> list[Implementation]:
     """Every implementation of a framework, available or not."""
-    cells, layers, runtime = framework.cells, framework.layers, framework.runtime
+    cells, layers, tuned, runtime = framework.cells, framework.layers, framework.tuned, framework.runtime
     found = []
     ways = [("scratch", "scratch", cells.unroll), *((name, "compiled", way) for name, way in cells.COMPILERS.items())]
     for way, lane, unroll in ways:
@@ -64,9 +66,13 @@ def implementations(framework: Framework) -> list[Implementation]:
         for name, step in cells.CELLS.items():
             plain = functools.partial(unroll, step)
             kept = functools.partial(_with_gates, cells, unroll, step)
-            found.append(Implementation(way, name, lane, DTYPES, plain, kept, reason))
+            found.append(Implementation(way, name, lane, DTYPES, plain, kept, reason, lane == "compiled"))
     found += [
         Implementation("native", name, "native", dtypes, build) for name, (build, dtypes) in layers.LAYERS.items()
+    ]
+    found += [
+        Implementation("tuned", name, "tuned", dtypes, build, compiled=tuned.COMPILED)
+        for name, (build, dtypes) in tuned.TUNED.items()
     ]
     return found
 

@@ -19,8 +19,12 @@ OUTPUT = ("W_hq", "b_q")
 def logits(forward: Forward, parameters: Parameters, inputs: Array, H0: Array) -> tuple[Array, Array]:
     """Tokens (n, T) and H0 (n, h) -> O (T, n, v) and the final state (n, h)."""
     W_hq, b_q = (parameters[name] for name in OUTPUT)
-    X = jax.nn.one_hot(inputs.T, len(b_q), dtype=W_hq.dtype)
-    H, final = forward(X, H0, {name: value for name, value in parameters.items() if name not in OUTPUT})
+    of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
+    tokens = inputs.T
+    if of_tokens := getattr(forward, "of_tokens", None):
+        H, final = of_tokens(tokens, H0, of_cell)
+    else:
+        H, final = forward(jax.nn.one_hot(tokens, len(b_q), dtype=W_hq.dtype), H0, of_cell)
     return H @ W_hq + b_q, final
 
 
@@ -36,7 +40,12 @@ def loss_and_gradients(
     forward: Forward, parameters: Parameters, inputs: Array, targets: Array
 ) -> tuple[Array, dict[str, Array]]:
     """The loss, a scalar, and its gradient with respect to every parameter."""
-    return jax.value_and_grad(loss, argnums=1)(forward, parameters, inputs, targets)
+
+    def one(inputs: Array, targets: Array) -> tuple[Array, dict[str, Array]]:
+        return jax.value_and_grad(loss, argnums=1)(forward, parameters, inputs, targets)
+
+    by_parts = getattr(forward, "by_parts", None)
+    return by_parts(one, inputs, targets) if by_parts else one(inputs, targets)
 
 
 def sgd(

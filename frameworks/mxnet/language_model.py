@@ -16,14 +16,25 @@ OUTPUT = ("W_hq", "b_q")
 def logits(forward: Forward, parameters: Parameters, inputs: ndarray, H0: ndarray) -> tuple[ndarray, ndarray]:
     """Tokens (n, T) and H0 (n, h) -> O (T, n, v) and the final state (n, h)."""
     W_hq, b_q = (parameters[name] for name in OUTPUT)
-    X = npx.one_hot(inputs.T, len(b_q), dtype=W_hq.dtype)
-    H, final = forward(X, H0, {name: value for name, value in parameters.items() if name not in OUTPUT})
+    H, final = _states(forward, parameters, inputs, H0)
     return H @ W_hq + b_q, final
+
+
+def _states(forward: Forward, parameters: Parameters, inputs: ndarray, H0: ndarray) -> tuple[ndarray, ndarray]:
+    of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
+    tokens, b_q = inputs.T, parameters["b_q"]
+    if of_tokens := getattr(forward, "of_tokens", None):
+        return of_tokens(tokens, H0, of_cell)
+    return forward(npx.one_hot(tokens, len(b_q), dtype=b_q.dtype), H0, of_cell)
 
 
 def loss(forward: Forward, parameters: Parameters, inputs: ndarray, targets: ndarray) -> ndarray:
     """Mean cross-entropy over all tokens of inputs and targets (n, T), from a zero state."""
-    O, _ = logits(forward, parameters, inputs, zero_state(parameters, len(inputs)))
+    H0 = zero_state(parameters, len(inputs))
+    if cross_entropy := getattr(forward, "cross_entropy", None):
+        H, _ = _states(forward, parameters, inputs, H0)
+        return cross_entropy(H, *(parameters[name] for name in OUTPUT), targets.T)
+    O, _ = logits(forward, parameters, inputs, H0)
     # By hand: npx.log_softmax, oneDNN's in float32, is wrong by 1e-6 or more, and always to the same side.
     O = O - np.max(O, -1, keepdims=True).detach()
     return np.mean(np.log(np.sum(np.exp(O), -1)) - npx.pick(O, targets.T))

@@ -16,8 +16,12 @@ OUTPUT = ("W_hq", "b_q")
 def logits(forward: Forward, parameters: Parameters, inputs: Tensor, H0: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens (n, T) and H0 (n, h) -> O (T, n, v) and the final state (n, h)."""
     W_hq, b_q = (parameters[name] for name in OUTPUT)
-    X = tf.one_hot(tf.transpose(inputs), tf.size(b_q), dtype=W_hq.dtype)
-    H, final = forward(X, H0, {name: value for name, value in parameters.items() if name not in OUTPUT})
+    of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
+    tokens = tf.transpose(inputs)
+    if of_tokens := getattr(forward, "of_tokens", None):
+        H, final = of_tokens(tokens, H0, of_cell)
+    else:
+        H, final = forward(tf.one_hot(tokens, tf.size(b_q), dtype=W_hq.dtype), H0, of_cell)
     return H @ W_hq + b_q, final
 
 

@@ -17,8 +17,12 @@ OUTPUT = ("W_hq", "b_q")
 def logits(forward: Forward, parameters: Parameters, inputs: Tensor, H0: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens (n, T) and H0 (n, h) -> O (T, n, v) and the final state (n, h)."""
     W_hq, b_q = (parameters[name] for name in OUTPUT)
-    X = functional.one_hot(inputs.T, len(b_q)).to(W_hq.dtype)
-    H, final = forward(X, H0, {name: value for name, value in parameters.items() if name not in OUTPUT})
+    of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
+    tokens = inputs.T
+    if of_tokens := getattr(forward, "of_tokens", None):
+        H, final = of_tokens(tokens, H0, of_cell)
+    else:
+        H, final = forward(functional.one_hot(tokens, len(b_q)).to(W_hq.dtype), H0, of_cell)
     return H @ W_hq + b_q, final
 
 
@@ -33,9 +37,14 @@ def loss_and_gradients(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss, a scalar, and its gradient with respect to every parameter."""
     leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-    value = loss(forward, leaves, inputs, targets)
-    found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
-    return value.detach(), dict(zip(leaves, found, strict=True))
+
+    def one(inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        value = loss(forward, leaves, inputs, targets)
+        found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
+        return value.detach(), dict(zip(leaves, found, strict=True))
+
+    by_parts = getattr(forward, "by_parts", None)
+    return by_parts(one, inputs, targets) if by_parts else one(inputs, targets)
 
 
 def sgd(
@@ -58,7 +67,8 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
             parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
         return parameters, value, norm
 
-    return step
+    whole_step = getattr(forward, "whole_step", None)
+    return whole_step(step) if whole_step else step
 
 
 def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor]:

@@ -48,7 +48,7 @@ def test_from_a_case_to_a_verdict(framework_name, command, tmp_path):
 def test_list(framework_name, command):
     rows = json.loads(command("frameworks", framework_name, "list", "--json").stdout)
     assert all(set(row) == {"name", "cell", "lane", "dtypes", "available", "reason"} for row in rows)
-    assert {row["lane"] for row in rows} == {"scratch", "compiled", "native"}
+    assert {row["lane"] for row in rows} == {"scratch", "compiled", "native", "tuned"}
     shown = command("frameworks", framework_name, "list").stdout
     assert len(shown.splitlines()) == len(rows)
 

@@ -51,9 +51,12 @@ def available(framework, cell_name):
 
 def test_what_there_is(framework):
     everything = implementations(framework)
-    by_lane = {lane: {i.cell for i in everything if i.lane == lane} for lane in ("scratch", "compiled", "native")}
+    by_lane = {
+        lane: {i.cell for i in everything if i.lane == lane} for lane in ("scratch", "compiled", "native", "tuned")
+    }
     assert by_lane["scratch"] == by_lane["compiled"] == set(cells())
     assert by_lane["native"] == NATIVE[framework.name]
+    assert by_lane["tuned"] == set(cases.NATIVE_CELLS)
     for implementation in everything:
         if implementation.reason:
             assert UNAVAILABLE[framework.name, implementation.name] in implementation.reason
@@ -108,7 +111,7 @@ def test_a_training_on_which_clipping_acts(framework, device, text):
 def test_the_other_reset_placement_is_different(framework, name, dtype, device):
     case = cases.build("gru-ordinary" if name == "gru" else "gru_reset_after-no_inner_bias")
     for implementation in available(framework, name):
-        if dtype not in implementation.dtypes or implementation.lane == "compiled":
+        if dtype not in implementation.dtypes or implementation.compiled:
             continue
         result = run(framework, implementation, case, dtype=dtype, device=device)
         held, claimed = verdict.claim(case, result, cell(OTHER[name]))
@@ -143,6 +146,28 @@ def test_any_term_left_out_is_seen(framework, name, left_out, device):
     place = next(e.target for e in cell(name).equations if left_out in names(e.expression))
     first = found.divergence.first_forward
     assert (first.quantity, first.first_outside) == (f"trace.{place}", 0 if left_out.startswith(("W_x", "b")) else 1)
+
+
+@pytest.fixture
+def without_weight_gradients(framework, monkeypatch):
+    """The tuned cells with the one product over all steps, in their backward by hand, taken for zero."""
+    tuned = framework.tuned
+    constructors = [build for build, _ in tuned.TUNED.values() if hasattr(build, "cache_clear")]
+    right = tuned._sum_of_products
+    monkeypatch.setattr(tuned, "_sum_of_products", lambda a, b: 0 * right(a, b))
+    for build in constructors:
+        build.cache_clear()
+    yield
+    for build in constructors:
+        build.cache_clear()
+
+
+@pytest.mark.parametrize("name", cases.NATIVE_CELLS)
+def test_a_gradient_left_out_of_a_backward_by_hand_is_seen(framework, name, device, without_weight_gradients):
+    case = cases.build(f"{name}-ordinary")
+    found = judged(framework, find(framework, "tuned", name, "float64"), case, "float64", device)
+    outside = {finding.quantity for finding in found.findings if finding.verdict == "different"}
+    assert outside == {f"grad.{parameter}" for parameter in case.cell.parameters if parameter.startswith("W_h")}
 
 
 def test_the_precision_delivered_is_measured(framework, device):
