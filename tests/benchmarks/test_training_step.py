@@ -1,6 +1,6 @@
 """How long the chapter's training step takes (n=1024, T=32, h=32, float32), in every lane of the framework under test.
 
-tox exec -e torch -- python -m pytest tests/benchmarks/test_training_step.py --framework torch
+tox -e bench-torch, or any of the others.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 import frameworks
+import reports.reference
 from frameworks.protocol import implementations
-from shared_spec import cases
+from frameworks.run import run
+from reports import verdict
+from shared_spec import cases, language_model
+from shared_spec.interchange import TrainingCase
 
 CELLS = cases.NATIVE_CELLS
 ROUNDS = 15
@@ -46,23 +50,19 @@ def training_step(framework, implementation, problem, device):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_training_step(framework, request, benchmark, text, cell):
+def test_training_step(framework, request, benchmark, text, results, cell):
     """The lanes take turns, so that a machine that is busy is so for all of them; the medians are printed."""
     device = request.config.getoption("--device")
-    problem = cases.build(f"full-training-{cell}", text).problem
-    lanes = {
-        implementation.name: training_step(framework, implementation, problem, device)
-        for implementation in implementations(framework)
-        if implementation.cell == cell and not implementation.reason and "float32" in implementation.dtypes
-    }
-    # The first step compiles, and has to be right before anything is timed. How equal the lanes are is for
-    # tests/equivalence; here a lane that does other work must not get a time.
-    should_be, loss = lanes["scratch"]()
-    for name, step in lanes.items():
-        found, of_lane = step()
-        assert abs(of_lane - loss) < 1e-4, name
-        for parameter, array in found.items():
-            assert np.abs(array - should_be[parameter]).max() < 1e-4, (name, parameter)
+    # One epoch: ten steps of the chapter's.
+    case = TrainingCase(f"training-step-{cell}", language_model.problem(language_model.recipe(cell, epochs=1), text))
+    reference = reports.reference.get(case, "float32")
+    lanes = {}
+    for implementation in implementations(framework):
+        if implementation.cell == cell and not implementation.reason and "float32" in implementation.dtypes:
+            # Nothing is timed that is not proven equal on this very work.
+            found = verdict.judge(case, run(framework, implementation, case, dtype="float32", device=device), reference)
+            assert found.verdict == "equal", found.worst_finding.sentence(found.origin)
+            lanes[implementation.name] = training_step(framework, implementation, case.problem, device)
     seconds = {name: [] for name in lanes}
 
     def turn():
