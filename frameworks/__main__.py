@@ -15,7 +15,7 @@ from frameworks import prove, work
 from frameworks.protocol import find, implementations
 from frameworks.run import run
 from shared_spec import cases, machine, store
-from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus
+from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus, keep
 from shared_spec.command import application, main
 from shared_spec.errors import UserError
 from shared_spec.files import write_whole
@@ -55,6 +55,7 @@ def run_case(
     device: Device = "cpu",
 ) -> None:
     """One implementation on one case file: a result file."""
+    keep(case_file, output)
     case = read_case(case_file)
     if dtype not in DTYPES:
         raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join(DTYPES)}")

@@ -33,11 +33,12 @@ def give_verdict(
     case = read_case(case_file)
     verdicts = []
     for file in result_files:
-        result = read_result(file, case)
+        result = read_result(file)
         if result.origin.lie:
             raise InterchangeError(f"{file}: {result.origin.lie}; no verdict is given on it")
         if result.origin.case_digest != case.digest:
             raise InterchangeError(f"{file}: made of another case than {case_file}; run it again on this one")
+        check_result(file, result, case)
         held = case
         if claim is not None:
             if not isinstance(case, Case):

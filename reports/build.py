@@ -272,7 +272,14 @@ def _summary(report: Record) -> Record:
         sentence = (
             f"{among or 'no framework'}: {equal} of {total} results are equal to the cells that they claim; {others}."
         )
-    return {"sentence": sentence, "statuses": statuses, "present": present, "folder": store.folder().name}
+    texts = sorted({training["corpus"] for training in report["training"]})
+    return {
+        "sentence": sentence,
+        "statuses": statuses,
+        "texts": texts,
+        "present": present,
+        "folder": store.folder().name,
+    }
 
 
 def finite(value: Any) -> Any:

@@ -31,8 +31,11 @@ def compare(old: Record, new: Record) -> Record:
         "versions": list(_versions(old, new)),
         "specification": list(_specification(old, new)),
     }
-    worse = [one for one in changed if _rank(one["new"]) > _rank(one["old"])]
-    return {"is_worse": bool(worse or found["grew"] or found["went"]), **found}
+    return {"is_worse": bool(_worse(found) or found["grew"] or found["went"]), **found}
+
+
+def _worse(found: Record) -> list[Record]:
+    return [one for one in found["changed"] if _rank(one["new"]) > _rank(one["old"])]
 
 
 def lines(found: Record) -> Iterator[str]:
@@ -52,7 +55,11 @@ def lines(found: Record) -> Iterator[str]:
         for name in found[way]:
             yield f"{name}: {way}"
     counts = ", ".join(f"{len(found[part])} {said}" for part, said in PARTS.items())
-    yield f"{'worse' if found['is_worse'] else 'no worse'}: {counts}"
+    worse = [
+        f"{len(those)} {said}" for those, said in ((_worse(found), "verdicts"), (found["grew"], "errors")) if those
+    ]
+    worse += [f"{len(found['went'])} gone"] if found["went"] else []
+    yield f"worse, by {', '.join(worse)}: {counts}" if found["is_worse"] else f"no worse: {counts}"
 
 
 PARTS = {"changed": "changed verdict", "grew": "grew by more than its bound", "appeared": "appeared", "went": "went"}

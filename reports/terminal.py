@@ -30,7 +30,13 @@ MOST_LINES = 12
 def show(report: Record, console: Console, frameworks: list[str]) -> None:
     """A line for each implementation of these frameworks and dtype, then trainings, pairs, and what is wrong."""
     console.print(_table(report, frameworks))
-    for line in (*_trainings(report), *_pairs(report), *_rosetta(report), *_troubles(report, frameworks)):
+    for line in (
+        *_trainings(report),
+        *_texts(report),
+        *_pairs(report),
+        *_rosetta(report),
+        *_troubles(report, frameworks),
+    ):
         console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
     console.print(plain(report["summary"]["sentence"]), style="bold", markup=False, highlight=False, soft_wrap=True)
 
@@ -90,6 +96,11 @@ def _trainings(report: Record) -> Iterator[str]:
             )
 
 
+def _texts(report: Record) -> Iterator[str]:
+    for text in report["summary"]["texts"]:
+        yield f"trained on: {text}"
+
+
 def _pairs(report: Record) -> Iterator[str]:
     """The frameworks two by two, over all cells and lanes: how far states and gradients are apart."""
     largest: dict[tuple[str, str, str], dict[str, float]] = {}
@@ -132,5 +143,7 @@ def _troubles(report: Record, frameworks: list[str]) -> Iterator[str]:
     for row in wrong[:MOST_LINES]:
         who = f"{row['framework']}/{row['implementation']} {row['case']} {row['dtype']}"
         yield f"{MARKS[row['status']]} {who}: {row['status']}: {row['why'] or row['sentence']}"
+    for mend in sorted({row["mend"].partition(" -- ")[0] for row in wrong if row["mend"]}):
+        yield f"what is stale, missing or failed is run again by: {mend}"
     if len(wrong) > MOST_LINES:
         yield f"... and {len(wrong) - MOST_LINES} more that are not equal; the page has them all"

@@ -103,9 +103,10 @@ def claiming(case: Case, cell: Cell) -> Case:
     """
     for name in set(case.cell.parameters) - set(cell.parameters):
         if case.arrays[name].any():
+            other = "; use gru_reset_after-no_inner_bias, where it is zero" if name == "b_hh" else ""
             raise UserError(
                 f"case {case.name} has {name} not zero, and {cell.name} has no {name}: nothing can be said of "
-                f"that claim; use a case where {name} is zero, such as gru_reset_after-no_inner_bias"
+                f"that claim{other}"
             )
     arrays = {name: array for name, array in case.arrays.items() if name not in case.cell.parameters}
     sizes = {"d": arrays["X"].shape[2], "h": arrays["H0"].shape[1]}

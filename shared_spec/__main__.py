@@ -38,6 +38,12 @@ def find_corpus(path: Path | None, sha1: str | None) -> Corpus:
     return found
 
 
+def keep(given: Path, output: Path) -> None:
+    """Raises UserError where what is given would be overwritten."""
+    if given.resolve() == output.resolve():
+        raise UserError(f"{output}: would overwrite what is read; write to another file")
+
+
 @app.command("cells")
 def list_cells(as_json: Json = False) -> None:
     """The cells: equations, formulas, and the cost of one step at the chapter's sizes."""
@@ -93,6 +99,7 @@ def run_oracle(
     """The oracle on a case file: a result file like any framework's."""
     if dtype not in DTYPES:
         raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join(DTYPES)}")
+    keep(case_file, output)
     case = read_case(case_file)
     arrays = (
         oracle.run(case.cell, case.arrays, dtype=dtype)
@@ -147,6 +154,7 @@ def convert_weights(
 ) -> None:
     """Weights from one layer to another, and first whether that is exact, exact after folding, or impossible."""
     of, to = layouts.layout(source), layouts.layout(target)
+    keep(file, output)
     try:
         plan = convert.plan(of, weights.read(file, of, prefix=prefix, layer=layer), to)
     except InterchangeError:
@@ -178,7 +186,12 @@ def compare_weights(
     """Whether two layers with these weights are the same function. Exit status 1 where they are not."""
     of, to = layouts.layout(source), layouts.layout(target)
     given = weights.read(file, of, prefix=prefix, layer=layer)
-    found = same.compare(of, given, to, weights.read(other, to, prefix=to_prefix, layer=to_layer))
+    try:
+        found = same.compare(of, given, to, weights.read(other, to, prefix=to_prefix, layer=to_layer))
+    except InterchangeError:
+        raise
+    except UserError as error:
+        raise UserError(f"{file} and {other}: {error}") from None
     if as_json:
         typer.echo(json.dumps({**asdict(found), "sentence": found.sentence}, indent=1))
     else:

@@ -17,7 +17,7 @@ from shared_spec.files import write_whole
 from shared_spec.interchange import CASE_FORMAT
 from shared_spec.layouts import Layout, layouts
 from shared_spec.oracle import SEQUENCE_SHAPES
-from shared_spec.packing import expected
+from shared_spec.packing import expected, unpack
 from shared_spec.readings.arithmetic import Array
 
 FORMAT = "isogru-weights/1"
@@ -58,6 +58,7 @@ def read(path: Path, layout: Layout, *, prefix: str = "", layer: str = "") -> di
                 found[own] = file.get_tensor(ours[name])
     except (safetensors.SafetensorError, OSError) as error:
         raise InterchangeError(f"{path}: damaged or truncated ({error})") from None
+    _check_shapes(path, layout, found)
     for own, array in found.items():
         if not np.isfinite(array).all():
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
@@ -65,6 +66,23 @@ def read(path: Path, layout: Layout, *, prefix: str = "", layer: str = "") -> di
                 f"{path}: {ours[wanted[own]]}{list(index)} is {array[index]}; weights are finite numbers"
             )
     return found
+
+
+def _check_shapes(path: Path, layout: Layout, tensors: Mapping[str, Array]) -> None:
+    try:
+        unpack(layout, tensors)
+    except UserError as error:
+        others = [other for other in layouts().values() if set(other.tensors) == set(tensors) and _fits(other, tensors)]
+        hint = f"; these shapes are those of {' or '.join(other.name for other in others)}" if others else ""
+        raise InterchangeError(f"{path}: {error}{hint}") from None
+
+
+def _fits(layout: Layout, tensors: Mapping[str, Array]) -> bool:
+    try:
+        unpack(layout, tensors)
+    except UserError:
+        return False
+    return True
 
 
 def write(path: Path, plan: Plan) -> None:

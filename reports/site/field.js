@@ -25,7 +25,8 @@ function resultsOf(row, field) {
     r.device === row.device && r.cell === field.cell && isTraining(r) === (field.column === "training"));
 }
 
-const topRatio = (result) => Math.max(...(result.findings ?? []).map((f) => f.ratio ?? Infinity), -1);
+const measured = (result) => [...(result.findings ?? []), ...(result.divergence?.forward ?? []), ...(result.divergence?.backward ?? [])];
+const topRatio = (result) => Math.max(...measured(result).map((f) => f.ratio ?? Infinity), -1);
 
 function showField() {
   const opened = openedField();

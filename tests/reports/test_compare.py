@@ -112,7 +112,7 @@ def test_the_command_line(old, tmp_path, command):
     new = write(tmp_path / "new", broken=0.5)
     same, worse = command("reports", "compare", str(old), str(old)), command("reports", "compare", str(old), str(new))
     assert (same.returncode, worse.returncode) == (0, 1)
-    assert worse.stdout.splitlines()[-1].startswith("worse: 1 changed verdict, 1 grew by more than its bound")
+    assert worse.stdout.splitlines()[-1].startswith("worse, by 1 verdicts, 1 errors: 1 changed verdict, 1 grew by more")
     as_json = command("reports", "compare", "--json", str(old), str(new))
     assert json.loads(as_json.stdout) == compare(load(old), load(new))
     newer = tmp_path / "newer.json"

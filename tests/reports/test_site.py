@@ -292,7 +292,9 @@ def trained(text, monkeypatch, *frameworks):
 
 def test_a_training_is_reported(text, monkeypatch):
     case, small = trained(text, monkeypatch, "torch", "jax")
-    (found,) = report()["training"]
+    whole = report()
+    assert whole["summary"]["texts"] == [f"{case.problem.corpus_source} {case.problem.corpus_sha1}"]
+    (found,) = whole["training"]
     assert (found["steps"], len(found["runs"]), found["same_text"]) == (4, 2, True)
     assert found["digits_between_frameworks"] == 16.0
     run = found["runs"][0]
@@ -426,6 +428,10 @@ def test_the_terminal_fits_80_columns_and_says_what_is_wrong():
     assert any(line.startswith("torch/scratch") and "✗" in line for line in table)
     assert "✗ torch/scratch gru-ordinary float32: different: H[6,0,0] = " in printed
     assert "2 of 3 results are equal" in printed
+    assert "is run again by" not in printed
+    store.save_failure(made.job("torch", "rnn-ordinary"), "ended by SIGSEGV")
+    terminal.show(report(), console, ["torch"])
+    assert "what is stale, missing or failed is run again by: tox -e torch\n" in console.export_text()
 
 
 def test_of_many_that_are_wrong_the_terminal_says_how_many():

@@ -34,7 +34,13 @@ def test_the_oracle_against_itself(command, tmp_path):
     command("shared_spec", "case", "gru-one_step", "-o", other)
     refused = command("reports", "verdict", other, result)
     assert refused.returncode == 2
-    assert "H has shape (8, 4, 1), should be (T, n, h) = (1, 5, 7)" in refused.stderr
+    assert f"made of another case than {other}; run it again on this one" in refused.stderr
+    # What is read is not written over.
+    before = (tmp_path / "case.safetensors").read_bytes()
+    refused = command("shared_spec", "run", case, "-o", case)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "would overwrite what is read; write to another file" in refused.stderr
+    assert (tmp_path / "case.safetensors").read_bytes() == before
 
 
 def test_a_language_model_case_says_which_text_it_has(command, tmp_path, text):

@@ -125,6 +125,19 @@ def test_biases_whose_sum_overflows():
         same.compare(layout, tensors, layout, pack(layout, drawn(layout, "float64")))
 
 
+def test_shapes_of_another_layout_are_named(command, tmp_path):
+    before = layouts.layout("keras-reset-before")
+    file = tmp_path / "keras.safetensors"
+    safetensors.numpy.save_file(pack(before, drawn(before)), file)
+    for arguments in (("same", str(file)), ("convert", "-o", str(tmp_path / "out"))):
+        done = command("shared_spec", *arguments, "--from", "keras", "--to", "keras", str(file))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"{file}: bias has shape " in done.stderr
+        assert "; these shapes are those of keras-reset-before" in done.stderr
+    refused = command("shared_spec", "convert", "-o", str(file), "--from", "keras", "--to", "torch", str(file))
+    assert (refused.returncode, "would overwrite what is read" in refused.stderr) == (2, True)
+
+
 def test_a_layer_inside_a_model(command, tmp_path):
     _, tensors, _, others = converted("torch", "keras")
     one, other = tmp_path / "model.safetensors", tmp_path / "keras.safetensors"
