@@ -272,7 +272,7 @@ def _summary(report: Record) -> Record:
         sentence = (
             f"{among or 'no framework'}: {equal} of {total} results are equal to the cells that they claim; {others}."
         )
-    texts = sorted({training["corpus"] for training in report["training"]})
+    texts = sorted({training["corpus"].replace(" ", " text, sha1 ", 1) for training in report["training"]})
     return {
         "sentence": sentence,
         "statuses": statuses,

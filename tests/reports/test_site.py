@@ -293,7 +293,7 @@ def trained(text, monkeypatch, *frameworks):
 def test_a_training_is_reported(text, monkeypatch):
     case, small = trained(text, monkeypatch, "torch", "jax")
     whole = report()
-    assert whole["summary"]["texts"] == [f"{case.problem.corpus_source} {case.problem.corpus_sha1}"]
+    assert whole["summary"]["texts"] == [f"{case.problem.corpus_source} text, sha1 {case.problem.corpus_sha1}"]
     (found,) = whole["training"]
     assert (found["steps"], len(found["runs"]), found["same_text"]) == (4, 2, True)
     assert found["digits_between_frameworks"] == 16.0
