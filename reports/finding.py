@@ -137,14 +137,16 @@ def apart_in_parts(a: Array, b: Array, starts: Sequence[int]) -> list[Apart]:
     x, y = a.astype(dtype, copy=False).ravel(), b.astype(dtype, copy=False).ravel()
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         absolute = np.abs(x - y)
-        if not np.isfinite(absolute).all():
+        finite = bool(np.isfinite(absolute).all())
+        if not finite:
             absolute = np.where(x == y, 0, np.where(np.isnan(absolute), np.inf, absolute)).astype(dtype)
         size = np.maximum(np.maximum(np.abs(x), np.abs(y)), np.finfo(dtype).tiny)
         # Where both are 0 nothing is divided: 0 / tiny.
-        relative = np.where(np.isinf(absolute), np.inf, absolute / size)
-        ulp = np.where(np.isinf(absolute), np.inf, absolute / _power_of_two(size) / np.finfo(dtype).eps)
-    # The same infinity in both, or 0 of an infinite size, is no distance.
-    parts = [np.maximum.reduceat(np.where(absolute == 0, 0, d), starts) for d in (absolute, relative, ulp)]
+        distances = [absolute, absolute / size, absolute / _power_of_two(size) / np.finfo(dtype).eps]
+    if not finite:
+        # The same infinity in both is no distance; what is infinitely far is so by every measure.
+        distances = [np.where(np.isinf(absolute), np.inf, np.where(absolute == 0, 0, d)) for d in distances]
+    parts = [np.maximum.reduceat(d, starts) for d in distances]
     return [Apart(float(p), float(q), float(r)) for p, q, r in zip(*parts, strict=True)]
 
 
