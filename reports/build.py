@@ -16,13 +16,11 @@ from reports.divergence import Local
 from reports.finding import EQUAL, ORDER, TWIN_MULTIPLE, WORST_CASE, Finding, four
 from reports.profile import blocks
 from reports.quantities import COLUMNS, GATES, TRAINING, column_of
-from reports.schema import FORMAT
+from reports.schema import FORMAT, Record
 from reports.verdict import Verdict
 from shared_spec import cases, cells, machine, store
-from shared_spec.interchange import Case
+from shared_spec.interchange import TRACE, Case
 from shared_spec.readings import latex
-
-Record = dict[str, Any]
 
 
 def build(found: Collection) -> Record:
@@ -162,7 +160,7 @@ def _worst_equation(row: Row) -> str | None:
     if first is None and any(f.quantity in ("H", "final") and f.verdict != EQUAL for f in row.verdict.findings):
         return "H"
     local = [one.finding for one in row.verdict.divergence.forward]
-    return (first or max(local, key=lambda f: f.ratio)).quantity.removeprefix("trace.")
+    return (first or max(local, key=lambda f: f.ratio)).quantity.removeprefix(TRACE)
 
 
 def _framework_record(name: str, found: Collection) -> Record:

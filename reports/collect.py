@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from reports import reference
 from reports.finding import worst
-from reports.kept import find, verdict_on
+from reports.kept import is_kept, verdict_on
 from reports.verdict import Verdict
 from shared_spec import cases, language_model, machine, store
 from shared_spec.errors import InterchangeError, UserError
@@ -137,7 +137,7 @@ def _judge_ahead(jobs: list[Job], of_names: Mapping[str, AnyCase]) -> None:
 
 def _is_fresh(job: Job, case: AnyCase) -> bool:
     try:
-        return job.result_file.exists() and find(job.result_file, case, job.dtype) is None
+        return job.result_file.exists() and not is_kept(job.result_file, case, job.dtype)
     except InterchangeError:
         return False  # Taken away meanwhile.
 

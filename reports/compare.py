@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from reports.finding import EQUAL, ORDER
+from reports.schema import Record, size
 
-Record = dict[str, Any]
 NOT_RUN = ("missing", "unproven")
 """Of a layout; not every report is made where all of them are proven."""
 
@@ -78,7 +77,7 @@ def _grown(before: Record, after: Record) -> Iterator[Record]:
     known = {finding["quantity"]: finding for finding in _measured(before)}
     for finding in _measured(after):
         old = known.get(finding["quantity"])
-        if old is not None and _size(finding["difference"]) > _size(old["difference"]) + _size(finding["bound"]):
+        if old is not None and size(finding["difference"]) > size(old["difference"]) + size(finding["bound"]):
             yield {
                 "id": after["id"],
                 "quantity": finding["quantity"],
@@ -129,10 +128,6 @@ def _specification(old: Record, new: Record) -> Iterator[Record]:
         if before.get(name) != after.get(name):
             change = "went" if name not in after else "is new" if name not in before else "has other equations"
             yield {"cell": name, "change": change}
-
-
-def _size(value: float | None) -> float:
-    return float("inf") if value is None else value
 
 
 def _number(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from reports import reference
 from reports.collect import Collection, Row
-from reports.finding import TWIN_MULTIPLE, apart
+from reports.finding import TWIN_MULTIPLE, apart, significant
 from reports.reference import Reference
 from reports.verdict import is_narrow
 from shared_spec.interchange import TrainingCase
@@ -39,13 +39,14 @@ def _training(case: TrainingCase, dtype: str, rows: list[Row]) -> dict[str, Any]
     known = reference.get(case, dtype)
     truth, stray = known.oracle["loss"], known.stray["loss"]
     narrow = is_narrow(stray, truth)
-    losses = {row.label: row.arrays()["loss"].astype(np.float64) for row in rows}
+    arrays = [row.arrays() for row in rows]
+    losses = {row.label: of_row["loss"].astype(np.float64) for row, of_row in zip(rows, arrays, strict=True)}
     between = [
         agreeing_digits(losses[a], losses[b])
         for a, b in itertools.combinations(losses, 2)
         if a.partition("/")[0] != b.partition("/")[0]
     ]
-    runs = [_run(case, row, known, losses[row.label]) for row in rows]
+    runs = [_run(case, row, of_row, known) for row, of_row in zip(rows, arrays, strict=True)]
     recipe = case.problem.recipe
     return {
         "case": case.name,
@@ -69,9 +70,8 @@ def _training(case: TrainingCase, dtype: str, rows: list[Row]) -> dict[str, Any]
     }
 
 
-def _run(case: TrainingCase, row: Row, known: Reference, loss: Array) -> dict[str, Any]:
-    arrays = row.arrays()
-    truth = known.oracle["loss"]
+def _run(case: TrainingCase, row: Row, arrays: Mapping[str, Array], known: Reference) -> dict[str, Any]:
+    loss, truth = arrays["loss"].astype(np.float64), known.oracle["loss"]
     with np.errstate(invalid="ignore"):
         distance = np.abs(loss - truth)
         outside = np.flatnonzero(~(distance <= TWIN_MULTIPLE * known.stray["loss"]))
@@ -122,4 +122,4 @@ def agreeing_digits(a: Array, b: Array) -> float:
 
 def _short(values: Iterable[float], digits: int) -> list[float]:
     """Enough digits to draw; what is judged is judged with all of them."""
-    return [float(f"{value:.{digits - 1}e}") for value in values]
+    return [significant(value, digits) for value in values]

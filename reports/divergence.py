@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from reports.finding import EQUAL, TWIN_MULTIPLE, WORST_CASE, Finding, compare, ratios
+from reports.finding import EQUAL, TWIN_MULTIPLE, WORST_CASE, Finding, hold
 from reports.profile import blocks
 from reports.reference import Reference
 from shared_spec import oracle
-from shared_spec.interchange import Case, Result
+from shared_spec.interchange import TRACE, Case, Result
 from shared_spec.readings import bound, gradient
 from shared_spec.readings.arithmetic import PLAIN, UNIT_ROUNDOFF, Array, Plain, Unlike
 
@@ -66,12 +66,12 @@ class Divergence:
         return max(wrong, key=lambda f: (f.last_outside or 0) if f.quantity in TIMED else -1, default=None)
 
 
-TIMED = ("trace.dH", "trace.grad.X")
+TIMED = (f"{TRACE}dH", f"{TRACE}grad.X")
 
 
 def of_trace(case: Case, result: Result, reference: Reference) -> Divergence:
     """Where the trace of a result diverges. The result must hold one (Result.is_traced)."""
-    trace = {name.removeprefix("trace."): a for name, a in result.arrays.items() if name.startswith("trace.")}
+    trace = {name.removeprefix(TRACE): a for name, a in result.arrays.items() if name.startswith(TRACE)}
     before = np.concatenate([case.arrays["H0"][None], trace["H"][:-1].astype(np.float64)])
     return Divergence(
         tuple(_forward(case, trace, before, result.origin.unit_roundoff)),
@@ -85,10 +85,10 @@ def _forward(case: Case, trace: Mapping[str, Array], before: Array, u: float) ->
     found = []
     for equation in case.cell.equations:
         own = trace[equation.target]
-        should_be, allowed = bound.equation(equation, values, u=u)
-        local = _local(f"trace.{equation.target}", own, should_be, allowed, basis="equation", worst_case=1.0)
-        _, from_before = ratios(own, *given_before[equation.target])
-        found.append(Local(*local, inherits=local[0].verdict == EQUAL and bool((from_before > 1).any())))
+        held = hold(own, *bound.equation(equation, values, u=u))
+        finding = held.finding(f"{TRACE}{equation.target}", basis="equation")
+        inherits = finding.verdict == EQUAL and hold(own, *given_before[equation.target]).is_outside
+        found.append(Local(finding, blocks(held.by_step)[1], inherits))
         values[equation.target] = own.astype(np.float64)
     return found
 
@@ -115,9 +115,10 @@ def _backward(case: Case, trace: Mapping[str, Array], before: Array, dtype: str,
         # Pooled over the rows and units of a step, or over a tensor: luck in one element does not count.
         axes = (1, 2) if exact.ndim == 3 else None
         stray = np.maximum(distance, UNIT_ROUNDOFF[dtype] * np.abs(exact)).max(axis=axes, keepdims=True)
-        local = _local(f"trace.{name}", trace[name], exact, TWIN_MULTIPLE * stray, basis="twins", worst_case=WORST_CASE)
-        inherits = local[0].verdict == EQUAL and name in reference.oracle and _strays(trace[name], name, reference)
-        found.append(Local(*local, inherits=inherits))
+        held = hold(trace[name], exact, TWIN_MULTIPLE * stray)
+        finding = held.finding(f"{TRACE}{name}", basis="twins", worst_case=WORST_CASE)
+        inherits = finding.verdict == EQUAL and name in reference.oracle and _strays(trace[name], name, reference)
+        found.append(Local(finding, blocks(held.by_step)[1] if finding.quantity in TIMED else (), inherits))
     return found
 
 
@@ -130,15 +131,4 @@ def _pulled(case: Case, rows: Mapping[str, Array], arithmetic: Plain, dtype: np.
 
 
 def _strays(value: Array, name: str, reference: Reference) -> bool:
-    _, ratio = ratios(value, reference.oracle[name], TWIN_MULTIPLE * reference.stray[name])
-    return bool((ratio > 1).any())
-
-
-def _local(
-    quantity: str, value: Array, should_be: Array, allowed: Array, *, basis: str, worst_case: float
-) -> tuple[Finding, tuple[float, ...]]:
-    finding = compare(quantity, value, should_be, allowed, basis=basis, worst_case=worst_case)
-    if value.ndim < 3:
-        return finding, ()
-    _, ratio = ratios(value, should_be, np.broadcast_to(allowed, value.shape))
-    return finding, blocks(ratio.reshape(len(ratio), -1).max(axis=1))[1]
+    return hold(value, reference.oracle[name], TWIN_MULTIPLE * reference.stray[name]).is_outside

@@ -63,9 +63,14 @@ class Finding:
         )
 
 
+def significant(value: float, digits: int) -> float:
+    """A number with so many significant digits."""
+    return float(f"{value:.{digits - 1}e}")
+
+
 def four(value: float) -> float:
-    """Four significant digits."""
-    return float(f"{value:.3e}")
+    """Four significant digits: what a difference is worth."""
+    return significant(value, 4)
 
 
 def worst(verdicts: Iterable[str]) -> str:
@@ -73,43 +78,61 @@ def worst(verdicts: Iterable[str]) -> str:
     return max(verdicts, key=ORDER.index)
 
 
-def ratios(value: Array, should_be: Array, allowed: Array) -> tuple[Array, Array]:
-    """Differences and their ratios to what is allowed, element by element: float64 arrays of one shape.
+@dataclass(frozen=True)
+class Held:
+    """An array in the result's own dtype held against what it should be, element by element."""
+
+    value: Array
+    should_be: Array
+    allowed: Array
+    difference: Array
+    ratio: Array
+    """difference / allowed."""
+
+    @property
+    def is_outside(self) -> bool:
+        return bool((self.ratio > 1).any())
+
+    @property
+    def by_step(self) -> Array:
+        """The largest ratio at each place of the first axis."""
+        largest: Array = self.ratio.reshape(len(self.ratio), -1).max(axis=1)
+        return largest
+
+    def finding(self, quantity: str, *, basis: str, worst_case: float = 1.0) -> Finding:
+        """Its worst element; beyond `worst_case` times what is allowed it is different."""
+        at = np.unravel_index(int(np.argmax(self.ratio)), self.ratio.shape)
+        top = float(self.ratio[at])
+        along_first = np.flatnonzero(self.by_step > 1) if self.ratio.ndim else np.zeros(0)
+        in_dtype = np.abs(self.should_be[at]).astype(self.value.dtype)
+        return Finding(
+            quantity=quantity,
+            verdict=EQUAL if top <= 1 else SUSPECT if top <= worst_case else DIFFERENT,
+            index=tuple(int(i) for i in at),
+            value=float(self.value[at]),
+            should_be=float(self.should_be[at]),
+            difference=float(self.difference[at]),
+            ulp=float(self.difference[at]) / float(np.spacing(in_dtype)),
+            bound=float(self.allowed[at]),
+            ratio=top,
+            basis=basis,
+            outside=int(np.count_nonzero(self.ratio > 1)),
+            first_outside=int(along_first[0]) if len(along_first) else None,
+            last_outside=int(along_first[-1]) if len(along_first) else None,
+        )
+
+
+def hold(value: Array, should_be: Array, allowed: Array) -> Held:
+    """Differences, and their ratios to what is allowed, which is broadcast to the value's shape; both float64.
 
     A value that is no number, or overflowed, is as wrong as can be, unless it should overflow too.
     """
+    allowed = np.broadcast_to(allowed, value.shape)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         difference = np.abs(value.astype(np.float64) - should_be)
         difference = np.where(np.isfinite(difference), difference, np.where(value == should_be, 0.0, np.inf))
         ratio = np.where(difference == 0, 0.0, difference / allowed)
-    return difference, np.where(np.isnan(ratio), np.inf, ratio)
-
-
-def compare(
-    quantity: str, value: Array, should_be: Array, allowed: Array, *, basis: str, worst_case: float = 1.0
-) -> Finding:
-    """The finding on an array in the result's own dtype; beyond `worst_case` times what is allowed it is different."""
-    allowed = np.broadcast_to(allowed, value.shape)
-    difference, ratio = ratios(value, should_be, allowed)
-    at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
-    top = float(ratio[at])
-    outside = ratio > 1
-    along_first = np.flatnonzero(outside.reshape(len(outside), -1).any(axis=1)) if ratio.ndim else np.zeros(0)
-    return Finding(
-        quantity=quantity,
-        verdict=EQUAL if top <= 1 else SUSPECT if top <= worst_case else DIFFERENT,
-        index=tuple(int(i) for i in at),
-        value=float(value[at]),
-        should_be=float(should_be[at]),
-        difference=float(difference[at]),
-        ulp=float(difference[at]) / float(np.spacing(np.abs(should_be[at]).astype(value.dtype))),
-        bound=float(allowed[at]),
-        ratio=top,
-        basis=basis,
-        outside=int(np.count_nonzero(outside)),
-        first_outside=int(along_first[0]) if len(along_first) else None,
-        last_outside=int(along_first[-1]) if len(along_first) else None,
-    )
+    return Held(value, should_be, allowed, difference, np.where(np.isnan(ratio), np.inf, ratio))
 
 
 @dataclass(frozen=True)

@@ -34,30 +34,33 @@ class Kept:
     bits: dict[str, str]
 
 
-def kept_file(result: Path) -> Path:
-    """Where the verdict on a result file is kept."""
+def _file(result: Path) -> Path:
     return result.with_suffix(".verdict")
 
 
 def verdict_on(result_file: Path, case: AnyCase, dtype: str) -> Kept:
     """The verdict on a result, from beside it where it was judged before: nothing then has changed that it rests on."""
     of = _rests_on(result_file, case, dtype)
-    kept = find(result_file, case, dtype)
+    kept = _find(result_file, of)
     if kept is None:
         result = read_result(result_file, case)
         found = judge(case, result, reference.get(case, dtype))
         kept = Kept(of, found.findings, found.divergence, found.profile, bits_of(result.arrays))
-        write_whole(kept_file(result_file), msgspec.msgpack.encode(kept))
+        write_whole(_file(result_file), msgspec.msgpack.encode(kept))
     return kept
 
 
-def find(result_file: Path, case: AnyCase, dtype: str) -> Kept | None:
-    """The verdict that was kept of a result as it is now; None where it is still to be judged."""
+def is_kept(result_file: Path, case: AnyCase, dtype: str) -> bool:
+    """Whether a verdict was kept of a result as it is now."""
+    return _find(result_file, _rests_on(result_file, case, dtype)) is not None
+
+
+def _find(result_file: Path, of: str) -> Kept | None:
     try:
-        kept = msgspec.msgpack.decode(kept_file(result_file).read_bytes(), type=Kept)
+        kept = msgspec.msgpack.decode(_file(result_file).read_bytes(), type=Kept)
     except (OSError, msgspec.DecodeError):
         return None
-    return kept if kept.of == _rests_on(result_file, case, dtype) else None
+    return kept if kept.of == of else None
 
 
 def _rests_on(result_file: Path, case: AnyCase, dtype: str) -> str:

@@ -16,15 +16,14 @@ from reports import finding, reference
 from reports.collect import Collection, Row
 from reports.finding import apart_in_parts, four
 from reports.kept import bits_of
-from reports.quantities import PAIRED, TRACE, group_of
+from reports.quantities import NOT_COMPARED, PAIRED, group_of
 from shared_spec import store
 from shared_spec.files import write_whole
+from shared_spec.interchange import TRACE
 from shared_spec.readings.arithmetic import Array
 
 CODE = (Path(finding.__file__), Path(__file__))
 KINDS = ("absolute", "relative", "ulp")
-NOT_COMPARED = "none"
-"""Of two that share no case; null stands for infinity."""
 Measured = dict[str, tuple[float, float, float]]
 """The largest differences of two results in each quantity: absolute, relative, in units in the last place."""
 
@@ -85,8 +84,10 @@ def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[st
     fresh: dict[str, Measured] = {}
     flat: dict[str, list[_Flat]] = {}
     changed = False
+    digests = {row.label: _digest(row) for row in rows}
     for a, b in itertools.combinations(rows, 2):
-        key = _key(a, b)
+        # Whichever comes first: the difference of two is that of the other two.
+        key = " ".join([*sorted((digests[a.label], digests[b.label])), reference.source_digest(*CODE)])
         measured = fresh.get(key) or known.get(key)
         if measured is None:
             for row in (a, b):
@@ -135,10 +136,8 @@ def _known(file: Path) -> dict[str, Measured]:
         return {}
 
 
-def _key(a: Row, b: Row) -> str:
-    """Of two results whichever comes first: the difference of two is that of the other two."""
-    digests = sorted(hashlib.sha1(msgspec.json.encode(sorted(row.bits.items()))).hexdigest()[:12] for row in (a, b))
-    return f"{digests[0]} {digests[1]} {reference.source_digest(*CODE)}"
+def _digest(row: Row) -> str:
+    return hashlib.sha1(msgspec.json.encode(sorted(row.bits.items()))).hexdigest()[:12]
 
 
 def _same_bits(labels: list[str], by_case: Mapping[str, list[Row]]) -> list[list[str]]:

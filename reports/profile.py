@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.finding import ratios
+from reports.finding import Held, significant
 from shared_spec.readings.arithmetic import Array
 
 MOST_STEPS = 128
@@ -43,23 +43,18 @@ class Profile:
     heat: tuple[Heat, ...]
 
 
-def of_states(H: Array, should_be: Array, allowed: Array, truth: Array) -> Profile:
-    """The profile of states H (T, n, h) held against one step each, and against the oracle's `truth`."""
-    difference, ratio = ratios(H, should_be, allowed)
-    far, _ = ratios(H, truth, np.ones(()))
-    T = len(H)
-    rows = ratio.reshape(T, -1)
-    worst = rows.argmax(axis=1)
-    steps = np.arange(T)
-    block = -(-T // MOST_STEPS)
-    of_steps = _starts(T, block)
+def of_states(by_step: Held, by_oracle: Held) -> Profile:
+    """The profile of states (T, n, h) held against one step each, and against the oracle's trajectory."""
+    T, ratio = len(by_step.ratio), by_step.ratio
+    worst, steps = ratio.reshape(T, -1).argmax(axis=1), np.arange(T)
+    block, from_oracle = blocks(by_oracle.difference.reshape(T, -1).max(axis=1))
     # The step with the largest ratio stands for its block.
-    top = [int(s + np.argmax(rows[s : s + block].max(axis=1))) for s in of_steps]
+    top = [int(start + np.argmax(by_step.by_step[start : start + block])) for start in _starts(T, block)]
     curves = Curves(
         block,
-        _short(difference.reshape(T, -1)[steps, worst][top]),
-        _short(np.broadcast_to(allowed, H.shape).reshape(T, -1)[steps, worst][top]),
-        _short(np.maximum.reduceat(far.reshape(T, -1).max(axis=1), of_steps)),
+        _short(by_step.difference.reshape(T, -1)[steps, worst][top]),
+        _short(by_step.allowed.reshape(T, -1)[steps, worst][top]),
+        from_oracle,
     )
     return Profile(curves, (_heat(("time", "unit"), ratio.max(axis=1)), _heat(("batch", "unit"), ratio.max(axis=0))))
 
@@ -83,4 +78,4 @@ def _starts(size: int, block: int) -> list[int]:
 
 def _short(values: Array | Sequence[float]) -> tuple[float, ...]:
     """Three significant digits: enough to draw."""
-    return tuple(float(f"{value:.2e}") for value in values)
+    return tuple(significant(value, 3) for value in values)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from shared_spec.interchange import TRACE
+
 STATES, GATES, GRADIENTS, TRAINING = "states", "gates", "gradients", "training"
 COLUMNS = (STATES, GATES, GRADIENTS, TRAINING)
 """The columns of the matrix, for each cell."""
-TRACE = "trace."
 PAIRED = ("H", "final", "gradients", "loss", "weights", "norm", "perplexity", "text")
 """What two implementations are compared by."""
+
+
+NOT_COMPARED = "none"
+"""The difference of two that share no case; null stands for infinity."""
 
 
 def group_of(quantity: str) -> str:
@@ -20,7 +25,7 @@ def column_of(quantity: str, *, training: bool) -> str:
     """The column of the matrix that a quantity belongs to, of a result of a cell or of a training."""
     if training:
         return TRAINING
-    part, _, rest = quantity.partition(".")
-    if part == "trace":
-        return GRADIENTS if rest == "dH" or rest.startswith("grad.") else GATES
-    return GRADIENTS if part == "grad" else STATES
+    name = quantity.removeprefix(TRACE)
+    if name == "dH" or name.startswith("grad."):
+        return GRADIENTS
+    return STATES if name == quantity else GATES

@@ -13,7 +13,7 @@ import msgspec
 
 from reports import page
 from reports.quantities import group_of
-from reports.schema import FORMAT, check_format
+from reports.schema import FORMAT, Record, check_format, size
 from shared_spec.errors import UserError
 from shared_spec.files import write_whole
 
@@ -29,8 +29,6 @@ MEANINGS = {
     "stale": "made of another version of the specification, the case or the text",
 }
 
-Record = dict[str, Any]
-
 
 def write(report: Record, folder: Path) -> Path:
     """Write index.html, report.md and report.json, each whole or not at all; returns the page's path.
@@ -38,11 +36,11 @@ def write(report: Record, folder: Path) -> Path:
     Raises UserError where the folder has a report of a newer isogru.
     """
     _refuse_newer(folder / "report.json")
-    data = msgspec.json.encode(report)
+    data, context = msgspec.json.encode(report), _context(report)
     contents = {
         "report.json": data,
-        "report.md": template("report.md.jinja", autoescape=False).render(_context(report)).encode(),
-        "index.html": page.render(template("index.html.jinja", autoescape=True), _context(report), data).encode(),
+        "report.md": template("report.md.jinja", autoescape=False).render(context).encode(),
+        "index.html": page.render(template("index.html.jinja", autoescape=True), context, data).encode(),
     }
     for name, content in contents.items():
         write_whole(folder / name, content)
@@ -123,13 +121,9 @@ def furthest(quantities: list[Record]) -> list[tuple[str, Record]]:
     found: dict[str, Record] = {}
     for record in quantities:
         group = group_of(record["quantity"])
-        if group not in found or _size(record["worst"]["absolute"]) > _size(found[group]["worst"]["absolute"]):
+        if group not in found or size(record["worst"]["absolute"]) > size(found[group]["worst"]["absolute"]):
             found[group] = record
     return list(found.items())
-
-
-def _size(value: float | None) -> float:
-    return math.inf if value is None else value
 
 
 def place(finding: Record) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from reports import reference
 from reports.collect import overall
 from reports.finding import Finding, four
 from reports.kept import verdict_on
-from shared_spec import layouts, machine, rosetta
+from shared_spec import layouts, machine, rosetta, store
 from shared_spec.errors import InterchangeError
 from shared_spec.interchange import Case, read_origin
 from shared_spec.layouts import Layout
@@ -70,10 +69,6 @@ def _proof(layout: Layout) -> dict[str, Any]:
 def _failures(layout: Layout) -> Iterator[str]:
     for dtype in layout.dtypes:
         for name in rosetta.case_names(layout):
-            file = rosetta.failure_file(layout.name, name, dtype)
-            try:
-                yield str(json.loads(file.read_text())["last_words"])
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError, TypeError, KeyError):
-                yield f"the record {file.name} is damaged"
+            words = store.last_words(rosetta.failure_file(layout.name, name, dtype))
+            if words is not None:
+                yield words

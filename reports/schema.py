@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,15 @@ import msgspec
 from shared_spec.errors import UserError
 
 FORMAT = "isogru-report/1"
+Record = dict[str, Any]
+"""A report, or a part of one, as plain data."""
 FILE = Path(__file__).with_name("report.schema.json")
 """What report.json holds, as a JSON Schema with a description of every part."""
+
+
+def size(value: float | None) -> float:
+    """A number of a report, in which null stands for infinity."""
+    return math.inf if value is None else value
 
 
 def check_format(file: Path, found: object) -> None:
@@ -26,7 +34,7 @@ def check_format(file: Path, found: object) -> None:
     raise UserError(f"{file}: not a report: its format is {found or 'not given'}, should be {FORMAT}")
 
 
-def read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> Record:
     """A report.json. Raises UserError for one that is not there, damaged or of a newer version."""
     try:
         report = msgspec.json.decode(file.read_bytes())

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.quantities import group_of
+from reports.quantities import NOT_COMPARED, group_of
 from reports.render import MARKS, fields_of, perplexity, ratio
+from reports.schema import Record, size
 
-Record = dict[str, Any]
 COLOURS = {
     "equal": "green",
     "suspect": "yellow",
@@ -60,7 +59,7 @@ def _field(fields: dict[tuple[str, str], Record], cell: str) -> Text:
     if not own:
         return Text("")
     order = ("equal", "suspect", "different", "missing", "stale", "failed")
-    worst = max(own, key=lambda f: (order.index(f["status"]), _size(f["ratio"])))
+    worst = max(own, key=lambda f: (order.index(f["status"]), size(f["ratio"])))
     # No more than seven columns: of a large ratio the order of magnitude.
     large = worst["ratio"] is not None and worst["ratio"] >= 1000
     said = f"{worst['ratio']:.0e}" if large else ratio(worst["ratio"]) if worst["quantity"] else ""
@@ -70,10 +69,6 @@ def _field(fields: dict[tuple[str, str], Record], cell: str) -> Text:
 def plain(text: str) -> str:
     """Text from data without what a terminal would obey."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def _size(value: float | None) -> float:
-    return float("inf") if value is None else value
 
 
 def _trainings(report: Record) -> Iterator[str]:
@@ -109,9 +104,9 @@ def _pairs(report: Record) -> Iterator[str]:
             group = group_of(measured["quantity"])
             for i, a in enumerate(record["labels"]):
                 for b, value in zip(record["labels"], measured["absolute"][i], strict=False):
-                    if value != "none" and a.split("/")[0] != b.split("/")[0]:
+                    if value != NOT_COMPARED and a.split("/")[0] != b.split("/")[0]:
                         of_pair = largest.setdefault((record["dtype"], b.split("/")[0], a.split("/")[0]), {})
-                        of_pair[group] = max(of_pair.get(group, 0.0), _size(value))
+                        of_pair[group] = max(of_pair.get(group, 0.0), size(value))
     for (dtype, a, b), of_pair in largest.items():
         if "H" in of_pair:
             gradients = of_pair.get("gradients", 0.0)

@@ -19,7 +19,7 @@ from reports.finding import (
     WORST_CASE,
     Finding,
     apart,
-    compare,
+    hold,
     worst,
 )
 from reports.profile import Profile
@@ -75,12 +75,13 @@ def judge(case: AnyCase, result: Result, reference: Reference) -> Verdict:
         if quantity == "text":
             findings.append(_text(value, truth, reference))
             continue
-        finding = _by_twins(quantity, value, truth, reference.stray[quantity])
+        by_twins = hold(value, truth, TWIN_MULTIPLE * reference.stray[quantity])
+        finding = by_twins.finding(quantity, basis="twins", worst_case=WORST_CASE)
         if isinstance(case, Case) and quantity in ("H", "final"):
-            should_be, allowed = _step(case, result, quantity)
-            finding = _with_bound(finding, compare(quantity, value, should_be, allowed, basis="step"))
+            by_step = hold(value, *_step(case, result, quantity))
+            finding = _with_bound(finding, by_step.finding(quantity, basis="step"))
             if quantity == "H":
-                found_profile = profile.of_states(value, should_be, allowed, truth)
+                found_profile = profile.of_states(by_step, by_twins)
         # Held against the oracle rounded to the result's own dtype: the best that it could have given.
         with np.errstate(over="ignore"):
             largest = apart(value, truth.astype(value.dtype))
@@ -145,10 +146,6 @@ def _step(case: Case, result: Result, quantity: str) -> tuple[Array, Array]:
         for t in range(0, len(X), block)
     ]
     return np.concatenate([value for value, _ in parts]), np.concatenate([allowed for _, allowed in parts])
-
-
-def _by_twins(quantity: str, value: Array, truth: Array, stray: Array) -> Finding:
-    return compare(quantity, value, truth, TWIN_MULTIPLE * stray, basis="twins", worst_case=WORST_CASE)
 
 
 def _with_bound(by_twins: Finding, by_step: Finding) -> Finding:

@@ -14,7 +14,7 @@ import numpy as np
 from shared_spec.cells import Cell, cell
 from shared_spec.errors import UserError
 from shared_spec.layouts import Layout, reset_of
-from shared_spec.packing import pack, unpack
+from shared_spec.packing import pack, summed, unpack
 from shared_spec.readings import value
 from shared_spec.readings.arithmetic import Array
 
@@ -127,11 +127,7 @@ def plan(source: Layout, tensors: Mapping[str, Array], target: Layout) -> Plan:
         verdict = FOLDED if folded else EXACT
         return Plan(source, target, verdict, folded, tuple(notes), None, pack(target, parameters))
 
-    # The truth of the source: two biases as they are, summed in float64.
-    exact = {name: array.astype(np.float64) for name, array in given.items()}
-    for second, first in source.second.items():
-        exact[first] = exact[first] + exact.pop(second)
-    exact |= {name: np.zeros(zero.shape) for name in source.without}
+    exact = summed(source, given)
     ways = _ways(of, exact, parameters, inner if with_inner and not has_inner else None)
     cost = _cheapest(of, exact, target, ways)
     return Plan(source, target, IMPOSSIBLE, folded, tuple(obstacles), cost, pack(target, ways[cost.way]))
@@ -213,13 +209,8 @@ def states(the_cell: Cell, parameters: Mapping[str, Array]) -> Array:
 
 def _cheapest(of: Cell, exact: Mapping[str, Array], target: Layout, ways: Mapping[str, Mapping[str, Array]]) -> Cost:
     truth, to = states(of, exact), cell(target.cell)
-    tried = {}
-    for way, parameters in ways.items():
-        there = {name: array.astype(np.float64) for name, array in parameters.items()}
-        for second in target.second:
-            first = target.second[second]
-            there[first] = there[first] + there.pop(second, 0)
-        there |= {name: np.zeros(len(there["b_h"])) for name in to.parameters if name not in there}
-        tried[way] = float(np.abs(states(to, there) - truth).max())
+    tried = {
+        way: float(np.abs(states(to, summed(target, parameters)) - truth).max()) for way, parameters in ways.items()
+    }
     best = min(tried, key=lambda way: tried[way])
     return Cost(tried[best], best, tried)

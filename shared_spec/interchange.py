@@ -21,6 +21,8 @@ from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 CASE_FORMAT = "isogru-case/1"
 RESULT_FORMAT = "isogru-result/1"
+TRACE = "trace."
+"""Before the names of a run with every gate of every step kept, see Result.is_traced."""
 DTYPES = ("float32", "float64")
 
 
@@ -113,7 +115,7 @@ class Result:
         """Whether it also holds a second run, with every gate of every step kept: "trace.…", all of them (T, n, h),
         the total cotangent of each state, "trace.dH", and that run's gradients, "trace.grad.…".
         """
-        return any(name.startswith("trace.") for name in self.arrays)
+        return any(name.startswith(TRACE) for name in self.arrays)
 
 
 def write_case(path: Path, case: AnyCase) -> None:
@@ -202,7 +204,7 @@ def check_result(path: Path, result: Result, case: AnyCase) -> None:
     sizes: dict[str, int]
     if isinstance(case, Case):
         symbols = shapes_of_result(case.cell)
-        absent = [kind for kind, there in (("grad.", "dH" in case.arrays), ("trace.", result.is_traced)) if not there]
+        absent = [kind for kind, there in (("grad.", "dH" in case.arrays), (TRACE, result.is_traced)) if not there]
         symbols = {name: shape for name, shape in symbols.items() if not name.startswith(tuple(absent))}
         T, n, d = case.arrays["X"].shape
         sizes = {"T": T, "n": n, "d": d, "h": case.arrays["H0"].shape[1]}

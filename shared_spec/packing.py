@@ -39,6 +39,18 @@ def pack(layout: Layout, parameters: Mapping[str, Array]) -> dict[str, Array]:
     return packed
 
 
+def summed(layout: Layout, held: Mapping[str, Array]) -> dict[str, Array]:
+    """The parameters that the cell sees, in float64, from what a layer holds: of two biases their sum, and zero for
+    what it does not have.
+    """
+    found = {name: array.astype(np.float64) for name, array in held.items()}
+    for second, first in layout.second.items():
+        if second in found:
+            found[first] = found[first] + found.pop(second)
+    zero = np.zeros(found["b_h"].shape)
+    return {name: found.get(name, zero) for name in cell(layout.cell).parameters}
+
+
 def unpack(layout: Layout, tensors: Mapping[str, Array]) -> dict[str, Array]:
     """The parameters and second biases that the tensors of a layer hold, by their spec names.
 

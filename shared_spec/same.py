@@ -11,7 +11,7 @@ from shared_spec import convert
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
 from shared_spec.layouts import Layout, reset_of
-from shared_spec.packing import unpack
+from shared_spec.packing import summed, unpack
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 SAME, ROUNDED, DIFFERENT = "the same", "the same but for rounding", "different"
@@ -86,15 +86,13 @@ def _parameters(layout: Layout, tensors: Mapping[str, Array]) -> tuple[dict[str,
     """The parameters of both placements of the reset gate, in float64: what a layer does not have is zero. And of each
     element the size of what it is the sum of.
     """
-    found = {name: array.astype(np.float64) for name, array in unpack(layout, tensors).items()}
-    sizes = {name: np.abs(array) for name, array in found.items()}
+    held = unpack(layout, tensors)
+    with np.errstate(over="ignore"):
+        found, sizes = summed(layout, held), summed(layout, {name: np.abs(array) for name, array in held.items()})
     for second, first in layout.second.items():
-        with np.errstate(over="ignore"):
-            found[first] = found[first] + found.pop(second)
-            sizes[first] = sizes[first] + sizes.pop(second)
         if not np.isfinite(sizes[first]).all():
             raise UserError(f"{first} + {second} of {layout.name} is beyond float64: nothing can be compared")
-    for name in (*cell(layout.cell).parameters, *(("b_hh",) if layout.cell in convert.GATED else ())):
+    if layout.cell in convert.GATED:
         for known in (found, sizes):
-            known.setdefault(name, np.zeros(found["W_hh"].shape[1]))
+            known.setdefault(convert.INNER, np.zeros(known["b_h"].shape))
     return found, sizes

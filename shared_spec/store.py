@@ -25,6 +25,7 @@ from shared_spec.interchange import Result, write_result
 
 MANIFEST_FORMAT = "isogru-manifest/1"
 FAILURE_FORMAT = "isogru-failure/1"
+LISTED = {"name", "cell", "lane", "available", "reason"}
 
 
 def folder() -> Path:
@@ -124,7 +125,8 @@ def read_manifest(framework: str) -> Manifest | None:
             return Manifest(framework, failure=f"{file.name} is of another version; run tox -e {framework} again")
         manifest = Manifest(**{**record, "jobs": [Job(**job) for job in record["jobs"]]})
         for listed in manifest.implementations:
-            _ = [listed[key] for key in ("name", "cell", "lane", "available", "reason")]
+            if not listed.keys() >= LISTED:
+                raise KeyError("an implementation does not say what it is")
         for table in (manifest.versions, manifest.switches, manifest.machine):
             if not all(isinstance(value, str) for value in table.values()):
                 raise TypeError("versions, switches and machine are texts by name")
@@ -156,9 +158,14 @@ def lock(name: str) -> filelock.BaseFileLock:
 
 def read_failure(job: Job) -> str | None:
     """The last words of a failed job; None where it did not fail."""
+    return last_words(job.failure_file)
+
+
+def last_words(file: Path) -> str | None:
+    """Those of a record of a failure; None where there is no such record."""
     try:
-        return str(json.loads(job.failure_file.read_text())["last_words"])
+        return str(json.loads(file.read_text())["last_words"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError):
-        return f"the record {job.failure_file.name} is damaged"
+        return f"the record {file.name} is damaged"

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 
+from shared_spec import tensors
 from shared_spec.convert import Plan
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.files import write_whole
 from shared_spec.interchange import CASE_FORMAT
 from shared_spec.layouts import Layout, layouts
 from shared_spec.oracle import SEQUENCE_SHAPES
@@ -88,8 +87,7 @@ def _fits(layout: Layout, tensors: Mapping[str, Array]) -> bool:
 def write(path: Path, plan: Plan) -> None:
     """Writes converted weights, whole or not at all; the metadata say what they are and what became of them."""
     metadata = {"format": FORMAT, "layout": plan.target.name, "conversion": json.dumps(plan.record())}
-    contiguous = {name: np.ascontiguousarray(array) for name, array in plan.tensors.items()}
-    write_whole(path, safetensors.numpy.save(contiguous, metadata))
+    tensors.write(path, plan.tensors, metadata)
 
 
 def _contents(path: Path) -> tuple[dict[str, str], list[str], dict[str, str]]:
