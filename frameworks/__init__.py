@@ -15,13 +15,14 @@ NAMES = ("torch", "tensorflow", "jax", "mxnet")
 
 @dataclass(frozen=True)
 class Framework:
-    """The five files of a framework's folder; frameworks/protocol.py says what each offers."""
+    """The six files of a framework's folder; frameworks/protocol.py says what each offers."""
 
     name: str
     cells: Any
     layers: Any
     tuned: Any
     language_model: Any
+    limit: Any
     runtime: Any
 
 
@@ -43,6 +44,6 @@ def load(name: str) -> Framework:
     check_installed(name)
     modules: dict[str, ModuleType] = {
         part: importlib.import_module(f"frameworks.{name}.{part}")
-        for part in ("runtime", "cells", "layers", "tuned", "language_model")
+        for part in ("runtime", "cells", "layers", "tuned", "language_model", "limit")
     }
     return Framework(name, **modules)

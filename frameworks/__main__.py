@@ -11,7 +11,7 @@ from typing import Annotated, Optional
 import typer
 
 import frameworks
-from frameworks import prove, work
+from frameworks import memory, prove, work
 from frameworks.protocol import find, implementations
 from frameworks.run import run
 from shared_spec import cases, machine, store
@@ -121,6 +121,22 @@ def work_on(
     choice = work.Choice(tuple(case), tuple(implementation or ()), tuple(dtype or ()), device, threads)
     text = replace(find_corpus(corpus, corpus_sha1), source=corpus_source)
     work.work(framework, choice, text, first=first, tell=tell)
+
+
+@app.command("memory", hidden=True)
+def measure_memory(
+    framework: Name,
+    row: Annotated[list[str], typer.Option(help="A workload and an implementation: NAME/NAME.")],
+    device: Device = "cpu",
+    threads: Annotated[int, typer.Option()] = 1,
+    corpus: CorpusPath = None,
+    corpus_sha1: CorpusSha1 = None,
+) -> None:
+    """The worker of python -m reports race that measures memory."""
+    tell = work.channel()
+    chosen = [(name, implementation) for name, _, implementation in (each.partition("/") for each in row)]
+    text = find_corpus(corpus, corpus_sha1)
+    memory.measure(framework, chosen, device=device, threads=threads, text=text, tell=tell)
 
 
 def _supervise(

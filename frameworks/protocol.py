@@ -1,10 +1,11 @@
 """What each framework's folder offers, and the implementations that follow from it.
 
-`runtime.py`   setup, devices, tensor, to_numpy, synchronize, versions, switches, missing
+`runtime.py`   setup, devices, tensor, to_numpy, wait, peak_memory, versions, switches, missing
 `cells.py`     the equations as step functions, CELLS; with_gates(step), unroll(step); COMPILERS; gradients
-`layers.py`    LAYERS: the framework's own layers
+`layers.py`    LAYERS: the framework's own layers; COMPILED: whether a training step with one is
 `tuned.py`     TUNED: the fastest that is still proven equal; COMPILED: whether it is compiled, for each shape anew
 `language_model.py`   loss, loss_and_gradients, training_step, predict
+`limit.py`     products, functions, sums: what limits a cell, each operation alone
 
 A *forward* is a pure function ``(X, H0, parameters) -> (H, final)`` of the framework's own arrays: X (T, n, d),
 H0 (n, h), parameters by their spec names; H (T, n, h), final (n, h). Every lane is one, so that gradients, training
@@ -43,7 +44,9 @@ class Implementation:
     reason: str = ""
     """Why it is not available here; empty where it is."""
     compiled: bool = False
-    """Whether it is compiled: its whole training step then is, where the framework can, and it runs fewer cases."""
+    """Whether it is compiled: its whole training step then is, where the framework can."""
+    brief: bool = False
+    """Whether it runs fewer cases, since it is compiled for each shape anew."""
 
     def listing(self) -> dict[str, object]:
         return {
@@ -66,12 +69,14 @@ def implementations(framework: Framework) -> list[Implementation]:
         for name, step in cells.CELLS.items():
             plain = functools.partial(unroll, step)
             kept = functools.partial(_with_gates, cells, unroll, step)
-            found.append(Implementation(way, name, lane, DTYPES, plain, kept, reason, lane == "compiled"))
+            compiled = lane == "compiled"
+            found.append(Implementation(way, name, lane, DTYPES, plain, kept, reason, compiled, compiled))
     found += [
-        Implementation("native", name, "native", dtypes, build) for name, (build, dtypes) in layers.LAYERS.items()
+        Implementation("native", name, "native", dtypes, build, compiled=layers.COMPILED)
+        for name, (build, dtypes) in layers.LAYERS.items()
     ]
     found += [
-        Implementation("tuned", name, "tuned", dtypes, build, compiled=tuned.COMPILED)
+        Implementation("tuned", name, "tuned", dtypes, build, compiled=tuned.COMPILED, brief=tuned.COMPILED)
         for name, (build, dtypes) in tuned.TUNED.items()
     ]
     return found

@@ -50,7 +50,7 @@ def plan(framework: str, available: list[Implementation], choice: Choice) -> Ite
         for dtype in implementation.dtypes:
             for case in choice.cases if not choice.dtypes or dtype in choice.dtypes else ():
                 fits = cases.cell_name_of(case) == implementation.cell
-                if fits and (not implementation.compiled or cases.is_compiled(case)):
+                if fits and (not implementation.brief or cases.is_compiled(case)):
                     yield Job(framework, case, implementation.name, dtype, choice.device), implementation
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
@@ -10,12 +11,27 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from reports import build, collect, compare, finding, reference, render, schema, terminal, verdict
-from shared_spec import cells, store
-from shared_spec.__main__ import Json
+from reports import (
+    build,
+    collect,
+    compare,
+    finding,
+    race,
+    reference,
+    render,
+    rows,
+    schema,
+    standings,
+    terminal,
+    verdict,
+)
+from shared_spec import cells, machine, store, workloads
+from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, find_corpus
 from shared_spec.command import EQUAL, NOT_EQUAL, application, main
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.interchange import Case, check_result, read_case, read_result
+
+Site = Annotated[Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")]
 
 app = application("What is read by people. Exit status: 0 all equal, 1 something is not, 2 the request was wrong.")
 
@@ -66,9 +82,7 @@ def make_site(
         Optional[list[str]],
         typer.Option(help="Show, and judge the exit status by, this framework only; the page has all that is present."),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")
-    ] = render.SITE,
+    output: Site = render.SITE,
     report_file: Annotated[
         Optional[Path], typer.Option("--from", help="Make the page of this report.json instead of the results here.")
     ] = None,
@@ -76,18 +90,14 @@ def make_site(
 ) -> None:
     """Everything present, on one page: index.html, report.md and report.json."""
     shown = framework or list(collect.FRAMEWORKS)
-    if unknown := [name for name in shown if name not in collect.FRAMEWORKS]:
-        raise UserError(f"no framework {unknown[0]!r}; the frameworks are {', '.join(collect.FRAMEWORKS)}")
+    collect.check_names(shown)
     if report_file is not None:
         report = schema.read(report_file)
         page = render.write(report, output)
     elif not store.folder().is_dir():
         raise UserError(f"no results: there is no {store.folder()}; run tox -e torch,jax")
     else:
-        # Two runs at once: whoever comes second sees the results of both.
-        with store.lock(".lock"):
-            report = build.build(collect.collect())
-            page = render.write(report, output)
+        report, page = _site(output)
     if as_json:
         typer.echo(json.dumps(report))
     else:
@@ -116,6 +126,77 @@ def compare_reports(
         for line in compare.lines(found):
             typer.echo(line)
     raise typer.Exit(NOT_EQUAL if found["is_worse"] else EQUAL)
+
+
+@app.command("race")
+def run_race(
+    names: Annotated[
+        Optional[list[str]], typer.Argument(metavar="FRAMEWORK...", help=", ".join(collect.FRAMEWORKS))
+    ] = None,
+    workload: Annotated[
+        Optional[list[str]],
+        typer.Option(help="A workload, a kind of work such as gradient, chapter or everything; may be repeated."),
+    ] = None,
+    cell: Annotated[Optional[list[str]], typer.Option(help="Only this cell; may be repeated.")] = None,
+    implementation: Annotated[
+        Optional[list[str]], typer.Option(help="Only this implementation or lane; may be repeated.")
+    ] = None,
+    passes: Annotated[int, typer.Option(min=1, help="How often all are timed, in shuffled order.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = 0.4,
+    device: Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")] = "cpu",
+    threads: Annotated[Optional[int], typer.Option(min=1, help="As many as there are cores, unless told.")] = None,
+    resume: Annotated[
+        Optional[str], typer.Option(help="The name of a race that was cut off: its complete passes are kept.")
+    ] = None,
+    output: Site = render.SITE,
+    as_json: Json = False,
+    corpus: CorpusPath = None,
+    corpus_sha1: CorpusSha1 = None,
+) -> None:
+    """Time frameworks in turns, each proven equal on the very work, and rank them: the leaderboard of the page."""
+    text = find_corpus(corpus, corpus_sha1)
+    if resume is not None:
+        chosen = race.read(rows.folder(resume) / "race.json")
+    else:
+        chosen = race.Race(
+            name=time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime()),
+            frameworks=list(dict.fromkeys(names or collect.FRAMEWORKS)),
+            workloads=workload or ["chapter"],
+            passes=passes,
+            device=device,
+            threads=threads or machine.cores(),
+            seconds=seconds,
+            cells=cell or [],
+            implementations=implementation or [],
+        )
+    collect.check_names(chosen.frameworks)
+    workloads.choose(chosen.workloads)
+    pythons = race.interpreters(chosen.frameworks, _say)
+    race.begin(chosen)
+    race.clear_unfinished(chosen)
+    _say(f"race {chosen.name}: {', '.join(chosen.frameworks)}; {chosen.passes} passes on {chosen.threads} threads")
+    race.prepare(chosen, text)
+    race.run(chosen, pythons, text, _say)
+    board = race.board(chosen)
+    _, page = _site(output)
+    if as_json:
+        typer.echo(json.dumps(board))
+    else:
+        standings.show(board, Console())
+        typer.echo(f"leaderboard: {page.resolve()}")
+    raise typer.Exit(NOT_EQUAL if any(standings.wrong(board)) else EQUAL)
+
+
+def _site(output: Path) -> tuple[schema.Record, Path]:
+    """The report of everything present, and the path of its page."""
+    # Two runs at once: whoever comes second sees the results of both.
+    with store.lock(".lock"):
+        report = build.build(collect.collect(), race.latest_board())
+        return report, render.write(report, output)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from shared_spec.interchange import TRACE, Case
 from shared_spec.readings import latex
 
 
-def build(found: Collection) -> Record:
-    """The report on what was collected; plain data, fit for JSON (infinities as null). Its schema is
-    reports/report.schema.json.
+def build(found: Collection, board: Record | None = None) -> Record:
+    """The report on what was collected, with the leaderboard of a race where there is one; plain data, fit for JSON
+    (infinities as null). Its schema is reports/report.schema.json.
     """
     setups = _Setups()
     report = {
@@ -41,6 +41,7 @@ def build(found: Collection) -> Record:
         "training": list(curves.trainings(found)),
         "precision": list(precision.records(found)),
         "rosetta": rosetta.records(),
+        "leaderboard": board,
     }
     report["setups"] = setups.records
     report["summary"] = _summary(report)

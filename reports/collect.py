@@ -23,6 +23,12 @@ WORTH_PROCESSES = 50
 TRACED_LANES = ("scratch", "compiled")
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Raises UserError, with the names there are, for an unknown framework."""
+    if unknown := [name for name in names if name not in FRAMEWORKS]:
+        raise UserError(f"no framework {unknown[0]!r}; the frameworks are {', '.join(FRAMEWORKS)}")
+
+
 @dataclass(frozen=True)
 class Row:
     """One job and what became of it: a verdict, or why there is none."""

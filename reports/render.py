@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import msgspec
 
-from reports import page
+from reports import page, standings
 from reports.quantities import group_of
 from reports.schema import FORMAT, Record, check_format, size
 from shared_spec.errors import UserError
@@ -31,7 +31,8 @@ MEANINGS = {
 
 
 def write(report: Record, folder: Path) -> Path:
-    """Write index.html, report.md and report.json, each whole or not at all; returns the page's path.
+    """Write index.html, report.md and report.json, and of a leaderboard leaderboard.md and leaderboard.json, each whole
+    or not at all; returns the page's path.
 
     Raises UserError where the folder has a report of a newer isogru.
     """
@@ -42,6 +43,11 @@ def write(report: Record, folder: Path) -> Path:
         "report.md": template("report.md.jinja", autoescape=False).render(context).encode(),
         "index.html": page.render(template("index.html.jinja", autoescape=True), context, data).encode(),
     }
+    if board := report["leaderboard"]:
+        contents["leaderboard.json"] = msgspec.json.encode(board)
+        contents["leaderboard.md"] = (
+            template("leaderboard.md.jinja", autoescape=False).render(standings.context(board)).encode()
+        )
     for name, content in contents.items():
         write_whole(folder / name, content)
     return folder / "index.html"
@@ -73,6 +79,7 @@ def template(name: str, *, autoescape: bool) -> jinja2.Template:
         "place": place,
         "power": power,
         "furthest": furthest,
+        **standings.FILTERS,
     }
     return environment.get_template(name)
 

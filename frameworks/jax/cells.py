@@ -97,10 +97,15 @@ def compiled(step: Step) -> Forward:
 COMPILERS = {"compiled": compiled}
 
 
-def gradients(
-    forward: Forward, X: Array, H0: Array, parameters: Mapping[str, Array], dH: Array
-) -> tuple[Array, Array, dict[str, Array]]:
-    """H, final, and the gradients of "X", "H0" and every parameter, for dH (T, n, h), the cotangent of H."""
-    H, pull, final = jax.vjp(forward, X, H0, parameters, has_aux=True)
-    dX, dH0, found = pull(dH)
-    return H, final, {"X": dX, "H0": dH0, **found}
+@functools.cache
+def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Array, Array, dict[str, Array]]]:
+    """A function (X, H0, parameters, dH) -> (H, final, gradients): those of "X", "H0" and every parameter, for
+    dH (T, n, h), the cotangent of H. In the compiled lane all of it is one program.
+    """
+
+    def pulled_back(X: Array, H0: Array, parameters: Mapping[str, Array], dH: Array):
+        H, pull, final = jax.vjp(forward, X, H0, parameters, has_aux=True)
+        dX, dH0, found = pull(dH)
+        return H, final, {"X": dX, "H0": dH0, **found}
+
+    return jax.jit(pulled_back) if compiled else pulled_back

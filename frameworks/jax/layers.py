@@ -55,6 +55,8 @@ def _forward(cell_type: type[linen.RNNCellBase], layout: Layout) -> Forward:
     return forward
 
 
+# Whether a training step with one is compiled as a whole, as is usual in JAX.
+COMPILED = True
 BOTH = ("float32", "float64")
 # The cell that each layer claims to equal: its constructor and the dtypes that it runs in.
 LAYERS = {"gru_reset_after": (gru, BOTH), "rnn": (rnn, BOTH)}

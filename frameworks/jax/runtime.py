@@ -59,10 +59,14 @@ def to_numpy(values: jax.Array) -> np.ndarray:
     return np.asarray(values)
 
 
-def synchronize() -> None:
-    """Wait until everything issued is done."""
-    # effects_barrier waits for side effects only, not for arrays.
-    jax.block_until_ready(jax.live_arrays())
+def wait(values: object) -> None:
+    """Wait until these arrays, in any nesting, are there."""
+    jax.block_until_ready(values)
+
+
+def peak_memory(device: str) -> int | None:
+    """The most bytes of a GPU that this process has had; None where the process itself tells."""
+    return jax.devices(device)[0].memory_stats()["peak_bytes_in_use"] if device == "cuda" else None
 
 
 def versions() -> Mapping[str, str]:

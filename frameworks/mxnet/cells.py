@@ -122,15 +122,19 @@ def _hybridize(function: Callable[..., tuple[ndarray, ndarray]], arrays: list[nd
 COMPILERS = {"compiled": compiled}
 
 
-def gradients(
-    forward: Forward, X: ndarray, H0: ndarray, parameters: Mapping[str, ndarray], dH: ndarray
-) -> tuple[ndarray, ndarray, dict[str, ndarray]]:
-    """H, final, and the gradients of "X", "H0" and every parameter, for dH (T, n, h), the cotangent of H."""
-    inputs = {"X": X, "H0": H0, **parameters}
-    leaves = {name: value.detach() for name, value in inputs.items()}
-    for leaf in leaves.values():
-        leaf.attach_grad()
-    with autograd.record():
-        H, final = forward(leaves["X"], leaves["H0"], {name: leaves[name] for name in parameters})
-    H.backward(dH)
-    return H, final, {name: leaf.grad for name, leaf in leaves.items()}
+def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[ndarray, ndarray, dict[str, ndarray]]]:
+    """A function (X, H0, parameters, dH) -> (H, final, gradients): those of "X", "H0" and every parameter, for
+    dH (T, n, h), the cotangent of H. In the compiled lane the forward brings what is compiled with it.
+    """
+
+    def pulled_back(X: ndarray, H0: ndarray, parameters: Mapping[str, ndarray], dH: ndarray):
+        inputs = {"X": X, "H0": H0, **parameters}
+        leaves = {name: value.detach() for name, value in inputs.items()}
+        for leaf in leaves.values():
+            leaf.attach_grad()
+        with autograd.record():
+            H, final = forward(leaves["X"], leaves["H0"], {name: leaves[name] for name in parameters})
+        H.backward(dH)
+        return H, final, {name: leaf.grad for name, leaf in leaves.items()}
+
+    return pulled_back

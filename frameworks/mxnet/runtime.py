@@ -49,9 +49,17 @@ def to_numpy(values: np.ndarray) -> numpy.ndarray:
     return values.asnumpy()
 
 
-def synchronize() -> None:
-    """Wait until everything issued is done."""
+def wait(values: object) -> None:
+    """Wait until these arrays, in any nesting, are there."""
     npx.waitall()
+
+
+def peak_memory(device: str) -> int | None:
+    """The bytes of a GPU that are taken, since MXNet keeps what it once had; None where the process itself tells."""
+    if device != "cuda":
+        return None
+    free, total = context.gpu_memory_info()
+    return total - free
 
 
 def versions() -> Mapping[str, str]:

@@ -128,13 +128,17 @@ def _with_its_forward(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-@_with_its_forward
-def gradients(
-    forward: Forward, X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """H, final, and the gradients of "X", "H0" and every parameter, for dH (T, n, h), the cotangent of H."""
-    inputs = {"X": X, "H0": H0, **parameters}
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        H, final = forward(X, H0, parameters)
-    return H, final, tape.gradient(H, inputs, dH, unconnected_gradients="zero")
+@functools.cache
+def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Tensor, Tensor, dict[str, Tensor]]]:
+    """A function (X, H0, parameters, dH) -> (H, final, gradients): those of "X", "H0" and every parameter, for
+    dH (T, n, h), the cotangent of H. In the compiled lane by the compiler of the forward.
+    """
+
+    def pulled_back(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor):
+        inputs = {"X": X, "H0": H0, **parameters}
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            H, final = forward(X, H0, parameters)
+        return H, final, tape.gradient(H, inputs, dH, unconnected_gradients="zero")
+
+    return tf.function(pulled_back, jit_compile=_through_xla(forward)) if compiled else pulled_back

@@ -64,6 +64,8 @@ def _forward(layer_type: Callable[..., keras.layers.RNN], layout: Layout) -> For
     return forward
 
 
+# Whether a training step with one is compiled as a whole.
+COMPILED = False
 BOTH = ("float32", "float64")
 # The cell that each layer claims to equal: its constructor and the dtypes that it runs in.
 LAYERS = {"gru": (gru, BOTH), "gru_reset_after": (gru_reset_after, BOTH), "rnn": (rnn, BOTH)}

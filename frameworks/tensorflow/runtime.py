@@ -65,9 +65,14 @@ def to_numpy(values: tf.Tensor) -> np.ndarray:
     return values.numpy()
 
 
-def synchronize() -> None:
-    """Wait until everything issued is done."""
+def wait(values: object) -> None:
+    """Wait until these arrays, in any nesting, are there."""
     tf.test.experimental.sync_devices()
+
+
+def peak_memory(device: str) -> int | None:
+    """The most bytes of a GPU that this process has had; None where the process itself tells."""
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"] if device == "cuda" else None
 
 
 def versions() -> Mapping[str, str]:

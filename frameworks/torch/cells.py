@@ -98,13 +98,17 @@ def compiled(step: Step) -> Forward:
 COMPILERS = {"compiled": compiled}
 
 
-def gradients(
-    forward: Forward, X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """H, final, and the gradients of "X", "H0" and every parameter, for dH (T, n, h), the cotangent of H."""
-    inputs = {"X": X, "H0": H0, **parameters}
-    leaves = {name: value.detach().requires_grad_() for name, value in inputs.items()}
-    H, final = forward(leaves["X"], leaves["H0"], {name: leaves[name] for name in parameters})
-    # A parameter that a cell leaves out has a gradient of zero: the verdict should see that, not an exception.
-    found = torch.autograd.grad(H, list(leaves.values()), dH, materialize_grads=True)
-    return H, final, dict(zip(leaves, found, strict=True))
+def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Tensor, Tensor, dict[str, Tensor]]]:
+    """A function (X, H0, parameters, dH) -> (H, final, gradients): those of "X", "H0" and every parameter, for
+    dH (T, n, h), the cotangent of H. In the compiled lane the forward brings what is compiled with it.
+    """
+
+    def pulled_back(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor):
+        inputs = {"X": X, "H0": H0, **parameters}
+        leaves = {name: value.detach().requires_grad_() for name, value in inputs.items()}
+        H, final = forward(leaves["X"], leaves["H0"], {name: leaves[name] for name in parameters})
+        # A parameter that a cell leaves out has a gradient of zero: the verdict should see that, not an exception.
+        found = torch.autograd.grad(H, list(leaves.values()), dH, materialize_grads=True)
+        return H.detach(), final.detach(), dict(zip(leaves, found, strict=True))
+
+    return pulled_back

@@ -48,6 +48,8 @@ def _forward(layer_type: type[torch.nn.RNNBase], layout: Layout) -> Forward:
     return forward
 
 
+# Whether a training step with one is compiled as a whole.
+COMPILED = False
 BOTH = ("float32", "float64")
 # The cell that each layer claims to equal: its constructor and the dtypes that it runs in.
 LAYERS = {"gru_reset_after": (gru, BOTH), "rnn": (rnn, BOTH)}

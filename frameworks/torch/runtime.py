@@ -43,10 +43,16 @@ def to_numpy(values: torch.Tensor) -> np.ndarray:
     return values.detach().cpu().numpy()
 
 
-def synchronize() -> None:
-    """Wait until everything issued is done."""
+def wait(values: object) -> None:
+    """Wait until these arrays, in any nesting, are there."""
+    # On a CPU they are; on a GPU operations are done in the order in which they were issued.
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def peak_memory(device: str) -> int | None:
+    """The most bytes of a GPU that this process has had; None where the process itself tells."""
+    return torch.cuda.max_memory_allocated() if device == "cuda" else None
 
 
 def versions() -> Mapping[str, str]:

@@ -17,6 +17,8 @@ class Cost:
 
     product_flops: int
     """2 a b c for a product of (a, b) with (b, c)."""
+    recurrent_flops: int
+    """Those of them that need the state: the others can be done for all steps at once."""
     elementwise_flops: int
     """One for each element of each + - *."""
     function_calls: int
@@ -34,7 +36,7 @@ class Cost:
 
 def step(cell: Cell, dimensions: Mapping[str, int]) -> Cost:
     """The cost of one step at the given sizes, such as ``{"n": 1024, "d": 28, "h": 32}``."""
-    counts = {"product": 0, "elementwise": 0, "function": 0}
+    counts = {"product": 0, "recurrent": 0, "elementwise": 0, "function": 0}
     shapes: dict[str, Shape] = {**INPUT_SHAPES, **cell.parameters}
 
     def size(symbols: Shape) -> int:
@@ -58,8 +60,12 @@ def step(cell: Cell, dimensions: Mapping[str, int]) -> Cost:
                 inner = max(both) if both else None
                 whole = size(shape(expression, shapes, _NOWHERE))
                 if symbol == "@":
-                    counts["product"] += 2 * whole * dimensions[shape(left, shapes, _NOWHERE)[-1]]
-                    return None if inner is None else inner + 1
+                    flops = 2 * whole * dimensions[shape(left, shapes, _NOWHERE)[-1]]
+                    counts["product"] += flops
+                    if inner is None:
+                        return None
+                    counts["recurrent"] += flops
+                    return inner + 1
                 counts["elementwise"] += whole
                 return inner
 
@@ -69,6 +75,7 @@ def step(cell: Cell, dimensions: Mapping[str, int]) -> Cost:
         shapes[equation.target] = shape(equation.expression, shapes, _NOWHERE)
     return Cost(
         product_flops=counts["product"],
+        recurrent_flops=counts["recurrent"],
         elementwise_flops=counts["elementwise"],
         function_calls=counts["function"],
         parameter_values=sum(size(symbols) for symbols in cell.parameters.values()),

@@ -12,8 +12,10 @@ from shared_spec.interchange import DTYPES
 AVAILABLE = [
     Implementation("scratch", "gru", "scratch", DTYPES, lambda: None),
     Implementation("scratch", "rnn", "scratch", DTYPES, lambda: None),
-    Implementation("compiled", "gru", "compiled", DTYPES, lambda: None, compiled=True),
-    Implementation("compiled-xla", "gru", "compiled", DTYPES, lambda: None, compiled=True, reason="there is no XLA"),
+    Implementation("compiled", "gru", "compiled", DTYPES, lambda: None, compiled=True, brief=True),
+    Implementation(
+        "compiled-xla", "gru", "compiled", DTYPES, lambda: None, compiled=True, brief=True, reason="there is no XLA"
+    ),
     Implementation("native", "rnn", "native", ("float32",), lambda: None),
 ]
 CASES = ("gru-ordinary", "gru-wide", "rnn-ordinary")

@@ -1,0 +1,75 @@
+"""How much memory a call takes at its peak, above what the process had before: each in a fresh process.
+
+Importing a framework takes seconds, so that one process imports it and, before it has set anything up, forks one for
+each row. Lines of JSON on standard output: {"row": ..., "bytes": ... or null, "failed": words or ""}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import frameworks
+from frameworks import protocol, timed
+from shared_spec import workloads
+from shared_spec.corpus import Corpus
+
+STATUS = Path("/proc/self/status")
+
+
+def measure(
+    name: str, rows: Iterable[tuple[str, str]], *, device: str, threads: int, text: Corpus, tell: IO[str]
+) -> None:
+    """Tells the peak of each row: a workload's name and an implementation's."""
+    framework = frameworks.load(name)
+    for workload, implementation in rows:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            continue
+        record: dict[str, object] = {"workload": workload, "implementation": implementation, "bytes": None}
+        try:
+            framework.runtime.setup(device=device, threads=threads)
+            record["bytes"] = _peak(framework, workload, implementation, device, text)
+        except Exception as error:  # A failure is a record, and the next row goes on.
+            record["failed"] = " ".join(f"{type(error).__name__}: {error}".split())[:1000]
+        print(json.dumps(record), file=tell, flush=True)
+        # Not sys.exit: what the framework registered to be run at the end belongs to the parent.
+        os._exit(0)
+
+
+def _peak(framework: frameworks.Framework, workload: str, implementation: str, device: str, text: Corpus) -> int:
+    (chosen,) = workloads.choose([workload])
+    found = protocol.find(framework, implementation, chosen.cell, chosen.dtype)
+    work = timed.make(framework, found, chosen, device=device, text=text)
+    call, inputs = timed.waits(framework, work), work.fresh(2)
+    before = _resident()
+    for given in inputs:
+        call(given)
+    on_device = framework.runtime.peak_memory(device)
+    return _most() - before if on_device is None else int(on_device)
+
+
+def _resident() -> int:
+    """Bytes that this process has in memory."""
+    return _kibibytes("VmRSS") or _most()
+
+
+def _most() -> int:
+    """The most that it ever had."""
+    return _kibibytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+
+
+def _kibibytes(name: str) -> int:
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)

@@ -1,0 +1,31 @@
+"""The operations that limit a cell, each alone and as fast as TensorFlow does it, each waiting for the one before."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from tensorflow import Tensor
+
+
+@tf.function
+def products(H: Tensor, W: Tensor, *, count: int) -> Tensor:
+    """H (n, h) <- the first h columns of H W, W (h, k), so many times."""
+    h = H.shape[1]
+    for _ in range(count):
+        H = (H @ W)[:, :h]
+    return H
+
+
+@tf.function
+def functions(x: Tensor, *, count: int) -> Tensor:
+    """x <- tanh(x), so many times."""
+    for _ in range(count):
+        x = tf.tanh(x)
+    return x
+
+
+@tf.function
+def sums(a: Tensor, b: Tensor, *, count: int) -> Tensor:
+    """a <- a + b, so many times: two arrays read, one written."""
+    for _ in range(count):
+        a = a + b
+    return a

@@ -1,0 +1,90 @@
+"""The gate before a ranking: the verdict on the very work that is timed, on as much of it as has been done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports import reference, verdict
+from reports.finding import DIFFERENT, EQUAL, ORDER, four
+from reports.reference import TRAJECTORIES, Reference
+from shared_spec import training
+from shared_spec.interchange import AnyCase, Origin, Result, TrainingCase
+from shared_spec.readings.arithmetic import Array
+
+LEFT_UNDONE = 0.25
+"""How much of its time a call may leave to be waited for, beyond copying: more is work that was not timed."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether work was done right, and how far off it was."""
+
+    verdict: str
+    sentence: str
+    """Of the worst element; such as why it is not ranked."""
+    ratio: float
+    """Of the worst element to what is allowed; up to 1 is equal."""
+    error: float
+    """The largest relative difference of any element from the oracle, of quantities that are not near zero: in units
+    of the largest element of each.
+    """
+
+    def __or__(self, other: Gate) -> Gate:
+        """The worse of two, with the larger error."""
+        worse = max(self, other, key=lambda gate: (ORDER.index(gate.verdict), gate.ratio))
+        return Gate(worse.verdict, worse.sentence, worse.ratio, max(self.error, other.error))
+
+
+def judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array]) -> Gate:
+    """The verdict on what has been computed of a case: all of it, or the epochs that are over."""
+    if origin.lie:
+        return Gate(DIFFERENT, origin.lie, np.inf, np.inf)
+    if "prefix" in arrays:
+        return _prediction(case, arrays)
+    whole = reference.get(case, origin.dtype)
+    part = _part(whole, arrays)
+    found = verdict.judge(case, Result(origin, arrays), part)
+    errors = [
+        float(np.max(np.abs(arrays[name] - truth)) / np.max(np.abs(truth)))
+        for name, truth in part.oracle.items()
+        if name != "text" and truth.any()
+    ]
+    worst = found.worst_finding
+    return Gate(found.verdict, worst.sentence(origin), four(worst.ratio), four(max(errors)))
+
+
+def _part(whole: Reference, arrays: Mapping[str, Array]) -> Reference:
+    """The reference of the quantities that are there; of a trajectory, up to where it has come."""
+    oracle, stray = {}, {}
+    for name in arrays:
+        until = len(arrays[name]) if name in TRAJECTORIES else None
+        oracle[name] = whole.oracle[name][:until] if until else whole.oracle[name]
+        if name != "text":
+            stray[name] = whole.stray[name][:until] if until else whole.stray[name]
+    return Reference(oracle, stray, whole.texts)
+
+
+def _prediction(case: AnyCase, arrays: Mapping[str, Array]) -> Gate:
+    """Characters, against those of the oracle in either precision: from untrained weights no two are near a tie."""
+    assert isinstance(case, TrainingCase)
+    count, text = len(arrays["text"]), [int(token) for token in arrays["text"]]
+    right = []
+    for dtype in ("float64", "float32"):
+        parameters = {name: array.astype(dtype) for name, array in case.problem.parameters.items()}
+        right.append(training.predict(case.cell, parameters, arrays["prefix"], count).tolist())
+    if text in right:
+        return Gate(EQUAL, "every character is the oracle's", 0.0, 0.0)
+    at = next(i for i, (a, b) in enumerate(zip(text, right[0], strict=True)) if a != b)
+    return Gate(DIFFERENT, f"text[{at}] = {text[at]}, should be {right[0][at]}", np.inf, np.inf)
+
+
+def finished(seconds: Sequence[float], undone: Sequence[float]) -> Gate:
+    """Whether timed calls had done their work when the clock stopped, from how long each took and what was left."""
+    left, taken = float(np.median(undone)), float(np.median(seconds))
+    if left <= LEFT_UNDONE * taken:
+        return Gate(EQUAL, "", 0.0, 0.0)
+    words = f"returned after {taken:.1e} s with {left:.1e} s of work undone: results were not there"
+    return Gate(DIFFERENT, words, np.inf, 0.0)

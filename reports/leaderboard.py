@@ -1,0 +1,238 @@
+"""Passes of benchmarks -> rankings: a table for each workload, proven first, with what each row is worth.
+
+Ranked is what was equal whenever it was timed. Everything else that was planned stands below, with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from reports import limit, paired
+from reports.finding import EQUAL, significant
+from reports.limit import Bound, Limits
+from reports.rows import Pass
+from reports.schema import LEADERBOARD, Record
+from shared_spec import workloads
+from shared_spec.errors import UserError
+from shared_spec.workloads import Workload
+
+FAILED, UNFINISHED = "failed", "unfinished"
+SAME = ("machine", "device", "threads", "corpus")
+"""What all passes of one ranking must share."""
+
+
+def build(passes: Sequence[Pass], memory: Iterable[Mapping[str, Any]], *, name: str) -> Record:
+    """The leaderboard of a race: plain data, fit for JSON. Raises UserError for passes that do not belong together."""
+    if not passes:
+        raise UserError(f"{name}: no pass of benchmarks is there; run tox -e bench")
+    check_alike(passes)
+    bytes_of = {(m["framework"], f"{m['workload']}-{m['implementation']}"): m for m in memory}
+    limits = {
+        dtype: limit.best((p.framework, p.limits[dtype]) for p in passes if dtype in p.limits)
+        for dtype in dict.fromkeys(dtype for p in passes for dtype in p.limits)
+    }
+    planned: dict[str, dict[tuple[str, str], list[Pass]]] = {}
+    for one in passes:
+        for row in one.header["plan"]:
+            workload, implementation = split(row)
+            planned.setdefault(workload.name, {}).setdefault((one.framework, implementation), []).append(one)
+    first = passes[0].header
+    return {
+        "format": LEADERBOARD,
+        "name": name,
+        **{key: first[key] for key in SAME},
+        "passes": max(p.number for p in passes),
+        "frameworks": [_framework(name, passes) for name in dict.fromkeys(p.framework for p in passes)],
+        "limits": [_limits(dtype, found) for dtype, found in limits.items()],
+        "tables": [
+            _table(of_name(workload), contenders, limits, bytes_of)
+            for workload, contenders in sorted(planned.items(), key=lambda item: _place(item[0]))
+        ],
+        "trouble": [
+            f"{p.path.name}: cut off after {p.done} of {len(p.header['plan'])} rows; race again"
+            for p in passes
+            if not p.is_done
+        ],
+    }
+
+
+def of_name(name: str) -> Workload:
+    """The workload of that name. Raises UserError where this version has none."""
+    found = next((w for w in workloads.catalogue() if w.name == name), None)
+    if found is None:
+        raise UserError(f"no workload {name!r} here: these benchmarks are of another version; race again")
+    return found
+
+
+def split(row: str) -> tuple[Workload, str]:
+    """A row's workload and implementation, such as "gradient-wide-gru-float32-compiled-xla"."""
+    found = next((w for w in workloads.catalogue() if row.startswith(f"{w.name}-")), None)
+    if found is None:
+        raise UserError(f"no workload of a row {row!r} here: these benchmarks are of another version; race again")
+    return found, row.removeprefix(f"{found.name}-")
+
+
+def _place(name: str) -> int:
+    return [w.name for w in workloads.catalogue()].index(name)
+
+
+def check_alike(passes: Sequence[Pass]) -> None:
+    """Raises UserError where passes ran on different machines, devices, texts or numbers of threads."""
+    first = passes[0]
+    for other in passes[1:]:
+        for key in SAME:
+            if other.header[key] != first.header[key]:
+                raise UserError(
+                    f"{first.path.name} and {other.path.name} are no one ranking: their {key} differs "
+                    f"({_differing(first.header[key], other.header[key])}); race again, all on one machine"
+                )
+
+
+def _differing(one: object, other: object) -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        key = next(k for k in {**one, **other} if one.get(k) != other.get(k))
+        return f"{key}: {one.get(key)} and {other.get(key)}"
+    return f"{one} and {other}"
+
+
+def _framework(name: str, passes: Sequence[Pass]) -> Record:
+    those = [p for p in passes if p.framework == name]
+    return {
+        "name": name,
+        "passes": len(those),
+        "import": statistics.median(float(p.header["import"]) for p in those),
+        "versions": those[0].header["versions"],
+        "switches": those[0].header["switches"],
+    }
+
+
+def _limits(dtype: str, found: Limits) -> Record:
+    return {
+        "dtype": dtype,
+        "rates": dict(found.rates),
+        "by": dict(found.by),
+        "steps": [
+            {"n": n, "h": h, "k": k, "seconds": seconds, "rate": 2 * n * h * k / seconds}
+            for (n, h, k), seconds in sorted(found.steps.items())
+        ],
+        "issue": dict(found.issue),
+    }
+
+
+def _table(
+    workload: Workload,
+    contenders: Mapping[tuple[str, str], list[Pass]],
+    limits: Mapping[str, Limits],
+    memory: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> Record:
+    found = limits.get(workload.dtype)
+    bound = limit.bound(workload, found) if found else None
+    rows = [
+        _row(workload, framework, implementation, passes) | _memory(memory.get((framework, passes_row)))
+        for (framework, implementation), passes in contenders.items()
+        for passes_row in [f"{workload.name}-{implementation}"]
+    ]
+    ranked = [row for row in rows if row["status"] == EQUAL]
+    _rank(ranked)
+    _break_even(ranked)
+    for row in ranked:
+        row["percent"] = None if bound is None else significant(100 * bound.seconds / row["seconds"], 3)
+        row["held_back_by"] = None if bound is None else limit.held_back_by(row["seconds"], bound, row["issue"])
+    size = workload.size
+    return {
+        "workload": workload.name,
+        "title": workload.title,
+        "kind": workload.kind,
+        "size": {"name": size.name, "T": size.T, "n": size.n, "d": size.d, "h": size.h},
+        "cell": workload.cell,
+        "dtype": workload.dtype,
+        "series": list(workload.in_series),
+        "bound": None if bound is None else _bound(bound),
+        "rows": sorted(ranked, key=lambda row: (row["rank"], row["seconds"]))
+        + sorted((row for row in rows if row["status"] != EQUAL), key=lambda row: (row["framework"], row["id"])),
+    }
+
+
+def _bound(bound: Bound) -> Record:
+    return {"seconds": bound.seconds, "compute": bound.compute, "memory": bound.memory, "latency": bound.latency}
+
+
+def _row(workload: Workload, framework: str, implementation: str, passes: list[Pass]) -> Record:
+    name = f"{workload.name}-{implementation}"
+    there = {p.number: p.rows[name] for p in passes if name in p.rows}
+    cut = [p for p in passes if p.begun == name]
+    status, why = _status(there.values(), cut)
+    seconds = {number: statistics.median(r["seconds"]) for number, r in there.items() if r.get("seconds")}
+    of_all = [r for r in there.values() if r.get("ratio") is not None]
+    cold = there.get(1, {})
+    return {
+        "id": name,
+        "framework": framework,
+        "implementation": implementation,
+        "lane": "compiled" if implementation.startswith("compiled") else implementation,
+        "status": status,
+        "why": why,
+        "rank": None,
+        "seconds": math.exp(statistics.fmean(map(math.log, seconds.values()))) if seconds else None,
+        "passes": {str(number): value for number, value in seconds.items()},
+        "ratio": None,
+        "low": None,
+        "high": None,
+        "percent": None,
+        "held_back_by": None,
+        "error": max((r["error"] for r in of_all), default=None),
+        "error_ratio": max((r["ratio"] for r in of_all), default=None),
+        "first": cold.get("first"),
+        "issue": cold.get("issue"),
+        "break_even": None,
+        "command": f"tox -e bench-{framework} -- --workload {workload.name} --implementation {implementation}",
+    }
+
+
+def _status(records: Iterable[Mapping[str, Any]], cut: Sequence[Pass]) -> tuple[str, str]:
+    """Equal only if it was so whenever it ran, and ran at all."""
+    records = list(records)
+    for record in records:
+        if "failed" in record:
+            return FAILED, str(record["failed"])
+    for record in records:
+        if record["verdict"] != EQUAL:
+            return str(record["verdict"]), str(record["why"])
+    if records:
+        return EQUAL, ""
+    return UNFINISHED, "the pass was cut off while it ran" if cut else "the pass was cut off before it ran"
+
+
+def _memory(found: Mapping[str, Any] | None) -> Record:
+    return {"memory": None if found is None else found["bytes"]}
+
+
+def _rank(rows: list[Record]) -> None:
+    times = [{int(number): value for number, value in row["passes"].items()} for row in rows]
+    if not rows:
+        return
+    best = min(range(len(rows)), key=lambda i: rows[i]["seconds"])
+    for row, rank, own in zip(rows, paired.ranks(times), times, strict=True):
+        found = paired.ratio(own, times[best])
+        row |= {"rank": rank, "ratio": found.value, "low": found.low, "high": found.high}
+        if row is rows[best]:
+            row |= {"low": 1.0, "high": 1.0}
+        elif len(own) == 1:
+            row |= {"low": None, "high": None}
+
+
+def _break_even(rows: list[Record]) -> None:
+    """After how many calls what compiles has cost no more than the same framework's scratch lane; null for never."""
+    scratch = {row["framework"]: row for row in rows if row["implementation"] == "scratch"}
+    for row in rows:
+        other = scratch.get(row["framework"])
+        if other is None or row is other or row["first"] is None or other["first"] is None:
+            continue
+        gained, paid = other["seconds"] - row["seconds"], row["first"] - other["first"]
+        if paid <= 0 and gained >= 0:
+            row["break_even"] = 1
+        elif gained > 0:
+            row["break_even"] = math.ceil(1 + paid / gained)

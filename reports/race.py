@@ -1,0 +1,266 @@
+"""A race: short passes of the benchmarks over several frameworks, in shuffled order, so that what the machine does
+meanwhile falls on all alike; then how much memory each row takes; then the leaderboard. Imports no framework.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reports import leaderboard, reference, rows
+from reports.rows import Pass
+from reports.schema import Record
+from shared_spec import machine, workloads
+from shared_spec.corpus import Corpus
+from shared_spec.errors import UserError
+from shared_spec.files import write_whole
+from shared_spec.interchange import AnyCase
+
+ROOT = Path(__file__).parents[1]
+FORMAT = "isogru-race/1"
+LAST_LINES = 5
+MARK = "isogru-python "
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Race:
+    """What is raced, and how."""
+
+    name: str
+    """Its folder: the time at which it began."""
+    frameworks: list[str]
+    workloads: list[str]
+    passes: int = 5
+    device: str = "cpu"
+    threads: int = field(default_factory=machine.cores)
+    seconds: float = 0.4
+    cells: list[str] = field(default_factory=list)
+    implementations: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return rows.folder(self.name)
+
+    def order(self, number: int) -> list[str]:
+        """The frameworks in the order of that pass, shuffled, and the same whenever it is asked for."""
+        shuffled = sorted(self.frameworks)
+        random.Random(f"{self.name} {number}").shuffle(shuffled)
+        return shuffled
+
+    def file(self, framework: str, number: int) -> Path:
+        return rows.file(self.folder, framework, self.device, number)
+
+    @property
+    def memory_file(self) -> Path:
+        return self.folder / "memory.jsonl"
+
+
+def begin(race: Race) -> None:
+    """Write down what is set out to be done."""
+    record = {"format": FORMAT, **asdict(race)}
+    write_whole(race.folder / "race.json", json.dumps(record, indent=1).encode())
+
+
+def latest() -> Race | None:
+    """The race that was begun last; None where there was none."""
+    files = sorted(rows.folder(".").glob("*/race.json"))
+    return read(files[-1]) if files else None
+
+
+def read(file: Path) -> Race:
+    """A race from its file. Raises UserError for one that is damaged or of another version."""
+    try:
+        record = json.loads(file.read_text())
+        if record.pop("format") != FORMAT:
+            raise UserError(f"{file}: of another version of isogru; race again")
+        return Race(**record)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(f"{file}: damaged; race again with python -m reports race") from None
+
+
+def passes(race: Race) -> list[Pass]:
+    """Those passes that are there, complete or not."""
+    files = (race.file(name, number) for number in range(1, race.passes + 1) for name in race.frameworks)
+    return [rows.read(file) for file in files if file.exists()]
+
+
+def memory(race: Race) -> list[dict[str, Any]]:
+    """How much memory rows take, as far as it has been measured."""
+    try:
+        lines = race.memory_file.read_text().splitlines()
+        return [json.loads(line) for line in lines]
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        raise UserError(f"{race.memory_file}: damaged; race again with python -m reports race") from None
+
+
+def board(race: Race) -> Record:
+    """The leaderboard of what is there of a race."""
+    return leaderboard.build(passes(race), memory(race), name=race.name)
+
+
+def latest_board() -> Record | None:
+    """That of the race that was begun last; None where there is none, or no pass of it."""
+    race = latest()
+    return board(race) if race is not None and passes(race) else None
+
+
+def interpreters(names: Iterable[str], tell: Tell) -> dict[str, str]:
+    """A Python for each framework: this one where it has it, else that of its environment of tox, made if need be.
+
+    Raises UserError where there is neither.
+    """
+    found = {}
+    for name in names:
+        if importlib.util.find_spec(name) is not None:
+            found[name] = sys.executable
+            continue
+        if importlib.util.find_spec("tox") is None:
+            raise UserError(f"framework {name} asked for but not importable here, and no tox either; run tox -e bench")
+        tell(f"{name}: looking for its environment")
+        command = [sys.executable, "-m", "tox", "exec", "-q", "-e", name, "--"]
+        command += ["python", "-c", f"import sys; print({MARK!r} + sys.executable)"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise UserError(f"framework {name}: tox -e {name} cannot make its environment; run it to see why")
+        # tox has words of its own around it.
+        found[name] = next(line[len(MARK) :] for line in done.stdout.splitlines() if line.startswith(MARK))
+    return found
+
+
+def prepare(race: Race, text: Corpus) -> None:
+    """Make the references that the gates need, on all cores: within a pass one framework would wait for them alone."""
+    wanted: list[tuple[AnyCase, str]] = []
+    for workload in workloads.choose(race.workloads):
+        if race.cells and workload.cell not in race.cells:
+            continue
+        if workload.kind in workloads.OF_CELL:
+            wanted += [(workloads.case(workload, seed), workload.dtype) for seed in (0, 1)]
+        elif workload.kind != "prediction":
+            wanted.append((workloads.training_case(workload, text, epochs=2), workload.dtype))
+    unique = {reference.key(case, dtype): (case, dtype) for case, dtype in wanted}
+    reference.prepare(unique.values(), processes=machine.cores())
+
+
+def run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
+    """All passes that are not complete yet, then memory."""
+    file = race.folder / "corpus.txt"
+    write_whole(file, text.text.encode())
+    cache = race.folder / "compile-cache"
+    environment = {
+        **os.environ,
+        "ISOGRU_CORPUS": str(file),
+        "ISOGRU_CORPUS_SHA1": text.sha1,
+        "OMP_NUM_THREADS": str(race.threads),
+        # A GPU's memory is to be measured, not taken beforehand.
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    for number in range(1, race.passes + 1):
+        for name in race.order(number):
+            # Empty before the first pass, whose first calls compile; later ones find what that one has compiled.
+            own = {"ISOGRU_COMPILE_CACHE": str(cache / name), "TORCHINDUCTOR_CACHE_DIR": str(cache / name / "inductor")}
+            _whole_pass(race, name, number, pythons[name], {**environment, **own}, tell)
+    if not race.memory_file.exists():
+        _memory(race, pythons, environment, cache, tell)
+    shutil.rmtree(cache, ignore_errors=True)
+
+
+def _whole_pass(race: Race, name: str, number: int, python: str, environment: dict[str, str], tell: Tell) -> None:
+    """One pass over one framework. A row that its process dies in is a failure, and the pass goes on behind it."""
+    file, began, first = race.file(name, number), time.perf_counter(), 0
+    if file.exists() and rows.read(file).is_done:
+        return
+    while True:
+        words = _process(race, name, number, python, environment, first)
+        if not file.exists():
+            raise UserError(f"{name}: {words}")
+        found = rows.read(file)
+        if found.is_done:
+            break
+        if not found.begun:
+            raise UserError(f"{name}: pass {number} was cut off: {words}; go on with --resume {race.name}")
+        rows.Writer(file, goes_on=True).line(end=found.begun, failed=words)
+        first = found.header["plan"].index(found.begun) + 1
+    wrong = sum("failed" in row or row["verdict"] != "equal" for row in found.rows.values())
+    tell(
+        f"pass {number} of {race.passes}: {name}, {len(found.rows)} rows in {time.perf_counter() - began:.0f} s"
+        + (f", {wrong} of them not equal or failed" if wrong else "")
+    )
+
+
+def _process(race: Race, name: str, number: int, python: str, environment: dict[str, str], first: int) -> str:
+    """Run pytest until it ends; its last words."""
+    report = race.file(name, number).with_suffix(".json")
+    command = [python, "-m", "pytest", "tests/benchmarks/test_workloads.py", "-q", "--no-header", "--tb=short"]
+    command += ["--framework", name, "--device", race.device, "--threads", str(race.threads)]
+    command += ["--pass", str(number), "--seconds", str(race.seconds), "--from-row", str(first)]
+    command += ["--rows", str(race.file(name, number)), "--benchmark-json", str(report)]
+    for option, values in (
+        ("--workload", race.workloads),
+        ("--cell", race.cells),
+        ("--implementation", race.implementations),
+    ):
+        command += [word for value in values for word in (option, value)]
+    status, printed = _ended(command, environment)
+    how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+    refused = next((line for line in printed if line.startswith("ERROR: isogru: ")), None)
+    return refused.removeprefix("ERROR: isogru: ") if refused else f"{how}: {' | '.join(printed[-LAST_LINES:])}"
+
+
+def _ended(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:
+    """Run a command to its end, and end it where this process is ended; its exit status and the lines it printed."""
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, _ = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, [line.rstrip() for line in printed.splitlines() if line.strip()]
+
+
+def _memory(race: Race, pythons: dict[str, str], environment: dict[str, str], cache: Path, tell: Tell) -> None:
+    """The peak of every row that was equal, in a process of its own."""
+    found = []
+    for name in race.frameworks:
+        began = time.perf_counter()
+        equal = [row for row, record in rows.read(race.file(name, 1)).rows.items() if record.get("verdict") == "equal"]
+        pairs = [(workload.name, implementation) for workload, implementation in map(leaderboard.split, equal)]
+        command = [pythons[name], "-m", "frameworks", name, "memory", "--threads", str(race.threads)]
+        command += ["--device", race.device, *(word for pair in pairs for word in ("--row", "/".join(pair)))]
+        own = {"ISOGRU_COMPILE_CACHE": str(cache / name), "TORCHINDUCTOR_CACHE_DIR": str(cache / name / "inductor")}
+        _, printed = _ended(command, {**environment, **own})
+        records = [json.loads(line) for line in printed if line.startswith('{"workload"')]
+        found += [{"framework": name, **record} for record in records]
+        tell(f"memory: {name}, {len(records)} rows in {time.perf_counter() - began:.0f} s")
+    write_whole(race.memory_file, "".join(json.dumps(record) + "\n" for record in found).encode())
+
+
+def clear_unfinished(race: Race) -> None:
+    """Forget what was cut off in the middle: those passes are run again."""
+    for found in passes(race):
+        if not found.is_done:
+            found.path.unlink()

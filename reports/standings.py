@@ -1,0 +1,138 @@
+"""A leaderboard as people read it, in a terminal and as Markdown: the same words and digits as on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reports.finding import EQUAL, significant
+from reports.schema import Record
+
+HELD_BACK = {
+    "compute": "products and functions, at the best speed seen on this machine",
+    "memory": "all that is left: arrays written and read again, operations slower than the best seen here",
+    "latency": "products that wait for one another, step after step",
+    "host": "issuing operations, one by one",
+}
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+NOTHING = "–"
+
+
+def duration(seconds: float | None) -> str:
+    """Such as 14.1 ms: three digits."""
+    if seconds is None:
+        return NOTHING
+    scale, unit = next(((s, u) for s, u in UNITS if seconds >= s), UNITS[-1])
+    return f"{_three(seconds / scale)} {unit}"
+
+
+def _three(value: float) -> str:
+    """Three significant digits, never as a power of ten."""
+    rounded = significant(value, 3)
+    return f"{rounded:.0f}" if rounded >= 100 else f"{rounded:.1f}" if rounded >= 10 else f"{rounded:.2f}"
+
+
+def times(value: float | None) -> str:
+    """A ratio of times: two decimals, fewer where it is large."""
+    if value is None:
+        return NOTHING
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.2g}".replace("e+", "e")
+
+
+def interval(row: Record) -> str:
+    """The ratio to the fastest, with its interval."""
+    if row["low"] is None or row["low"] == row["high"]:
+        return times(row["ratio"])
+    return f"{times(row['ratio'])} ({times(row['low'])}–{times(row['high'])})"
+
+
+def megabytes(size: int | None) -> str:
+    """Such as 94 MB."""
+    return NOTHING if size is None else f"{max(size, 0) / 1e6:.0f} MB"
+
+
+def percent(value: float | None) -> str:
+    """Of the bound."""
+    return NOTHING if value is None else f"{value:.0f}%" if value >= 10 else f"{value:.1f}%"
+
+
+def break_even(row: Record) -> str:
+    """After how many calls compiling has paid."""
+    if row["implementation"] == "scratch" or row["first"] is None:
+        return NOTHING
+    return "never" if row["break_even"] is None else f"{row['break_even']}"
+
+
+def error(value: float | None) -> str:
+    """The largest difference, relative."""
+    return NOTHING if value is None else f"{value:.1e}"
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "duration": duration,
+    "times": times,
+    "interval": interval,
+    "megabytes": megabytes,
+    "percent": percent,
+    "break_even": break_even,
+    "error": error,
+}
+
+
+def context(board: Record) -> Record:
+    """What the templates are given."""
+    return {"board": board, "held_back": HELD_BACK, "ranked": ranked, "unranked": unranked}
+
+
+def ranked(table: Record) -> list[Record]:
+    """The rows that were equal, the fastest first."""
+    return [row for row in table["rows"] if row["status"] == EQUAL]
+
+
+def unranked(table: Record) -> list[Record]:
+    """The others."""
+    return [row for row in table["rows"] if row["status"] != EQUAL]
+
+
+def wrong(board: Record) -> Iterator[Record]:
+    """Every row that is not ranked."""
+    for table in board["tables"]:
+        yield from unranked(table)
+
+
+def show(board: Record, console: Console) -> None:
+    """A table for each workload, in 80 columns; below each, what is not ranked and why."""
+    for table in board["tables"]:
+        bound = table["bound"] and f", bound {duration(table['bound']['seconds'])}"
+        _line(console, f"{table['title']} · {table['cell']} · {table['dtype']}{bound or ''}", "bold")
+        console.print(_table(table))
+        for row in unranked(table):
+            _line(
+                console,
+                f"  not ranked: {row['framework']}/{row['implementation']}: {row['status']}: {row['why']}",
+                "red",
+            )
+    for sentence in board["trouble"]:
+        _line(console, sentence, "yellow")
+    if board["passes"] == 1:
+        _line(console, "one pass has no spread: all share rank 1", "yellow")
+
+
+def _table(table: Record) -> Table:
+    found = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for name in ("rank", "", "time", "× best (95%)", "bound", "held by", "pays"):
+        found.add_column(name, no_wrap=True, justify="left" if name in ("", "held by") else "right")
+    for row in ranked(table):
+        cells: list[Any] = [str(row["rank"]), f"{row['framework']}/{row['implementation']}", duration(row["seconds"])]
+        cells += [interval(row), percent(row["percent"]), row["held_back_by"] or NOTHING]
+        cells += [break_even(row)]
+        found.add_row(*map(Text, cells))
+    return found
+
+
+def _line(console: Console, text: str, style: str) -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

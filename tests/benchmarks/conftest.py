@@ -1,0 +1,148 @@
+"""The framework under test, set up once; what is timed in it; and the file of rows, which is written as they come."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import frameworks
+from frameworks import limit, protocol
+from frameworks.protocol import Implementation
+from reports import rows
+from shared_spec import machine, workloads
+from shared_spec.__main__ import find_corpus
+from shared_spec.errors import UserError
+from shared_spec.workloads import Workload
+
+SESSION = pytest.StashKey["Session"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--workload", action="append", help="a workload, a kind of work, chapter or everything")
+    parser.addoption("--cell", action="append", help="only this cell")
+    parser.addoption("--implementation", action="append", help="only this one; or a lane")
+    parser.addoption("--threads", type=int, help="how many threads: as many as there are cores, unless told")
+    parser.addoption("--pass", type=int, default=1, help="the number of this pass; the first measures more")
+    parser.addoption("--seconds", type=float, default=0.4, help="for how long each row is timed")
+    parser.addoption("--from-row", type=int, default=0, help="go on with this row of the plan")
+    parser.addoption("--rows", type=Path, help="the file of rows")
+
+
+class Row(NamedTuple):
+    """A workload and what does it."""
+
+    workload: Workload
+    implementation: Implementation
+
+    @property
+    def id(self) -> str:
+        return f"{self.workload.name}-{self.implementation.name}"
+
+
+class Session:
+    """A framework, set up, and the rows to be timed in it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        option = config.getoption
+        self.device, self.number, self.first = option("--device"), option("--pass"), option("--from-row")
+        self.threads, self.seconds = option("--threads") or machine.cores(), option("--seconds")
+        _pin(self.threads)
+        chosen = workloads.choose(option("--workload") or ["chapter"])
+        began = time.perf_counter()
+        self.framework = frameworks.load(option("--framework"))
+        imported = time.perf_counter() - began
+        self.framework.runtime.setup(device=self.device, threads=self.threads)
+        self.rows = self._chosen(chosen, option("--cell") or [], option("--implementation") or [])
+        path = os.environ.get("ISOGRU_CORPUS")
+        self.text = find_corpus(Path(path) if path else None, os.environ.get("ISOGRU_CORPUS_SHA1"))
+        file = option("--rows") or rows.file(rows.alone(), self.framework.name, self.device, self.number)
+        self.writer = rows.Writer(file, goes_on=self.first > 0)
+        if not self.first:
+            self.writer.header(
+                framework=self.framework.name,
+                device=self.device,
+                threads=self.threads,
+                plan=[row.id for row in self.rows],
+                versions=dict(self.framework.runtime.versions()),
+                switches=dict(self.framework.runtime.switches()),
+                machine=machine.describe(),
+                corpus=f"{self.text.source} {self.text.sha1}",
+                **{"pass": self.number, "import": imported},
+            )
+
+    def _chosen(self, chosen: list[Workload], cells: list[str], names: list[str]) -> list[Row]:
+        there = protocol.implementations(self.framework)
+        if unknown := [name for name in cells if name not in workloads.CELLS]:
+            raise UserError(f"no benchmark of a cell {unknown[0]!r}; the cells are {', '.join(workloads.CELLS)}")
+        by_name = {name: [i for i in there if name in (i.name, i.lane)] for name in names}
+        for name, those in by_name.items():
+            known = ", ".join(dict.fromkeys(i.name for i in there))
+            if not those:
+                raise UserError(f"{self.framework.name} has no implementation or lane {name!r}; it has {known}")
+            if all(i.reason for i in those):
+                raise UserError(f"{self.framework.name}/{name} is not available here: {those[0].reason}")
+        found = [
+            Row(workload, implementation)
+            for workload in chosen
+            for implementation in there
+            if implementation.cell == workload.cell and workload.dtype in implementation.dtypes
+            if not implementation.reason and (not cells or workload.cell in cells)
+            if not names or {implementation.name, implementation.lane} & set(names)
+        ]
+        if not found:
+            raise UserError(f"nothing to time: {self.framework.name} has none of these implementations of these cells")
+        return found
+
+    def limits(self) -> None:
+        """Measure what the machine can do, in the shapes of these rows."""
+        for dtype in dict.fromkeys(row.workload.dtype for row in self.rows):
+            shapes = {shape: None for r in self.rows if r.workload.dtype == dtype for shape in r.workload.products()}
+            found = limit.measure(self.framework, shapes, dtype=dtype, device=self.device)
+            self.writer.line(limits=found, dtype=dtype)
+
+
+def _pin(threads: int) -> None:
+    """Keep this process, and whatever it starts, on as many cores as it has threads."""
+    if hasattr(os, "sched_setaffinity"):
+        there = sorted(os.sched_getaffinity(0))
+        if threads > len(there):
+            raise UserError(f"{threads} threads asked for, and there are {len(there)} cores")
+        os.sched_setaffinity(0, there[:threads])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "row" not in metafunc.fixturenames:
+        return
+    config = metafunc.config
+    if not config.getoption("--framework"):
+        raise pytest.UsageError("these benchmarks need --framework; run tox -e bench-torch or another")
+    if SESSION not in config.stash:
+        try:
+            config.stash[SESSION] = Session(config)
+        except UserError as error:
+            raise pytest.UsageError(f"isogru: {error}") from None
+    session = config.stash[SESSION]
+    those = session.rows[session.first :]
+    metafunc.parametrize("row", those, ids=[row.id for row in those])
+
+
+@pytest.fixture
+def session(request: pytest.FixtureRequest) -> Session:
+    return request.config.stash[SESSION]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """The limits come last, in the same minutes; a session that was broken off is not done."""
+    ours = session.config.stash.get(SESSION, None)
+    if ours and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.shouldstop:
+        ours.limits()
+        ours.writer.line(done=True)
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
+    machine_info["isogru"] = machine.describe()
