@@ -40,6 +40,9 @@ class Times:
 class Cell:
     """A cell over a sequence, forward or with gradients, or step by step."""
 
+    is_over = True
+    """Whether the rehearsal gives all that there is to judge."""
+
     def __init__(self, subject: Subject, workload: Workload, text: Corpus) -> None:
         self.subject, self.kind = subject, workload.kind
         self.first, self.last = (workloads.case(workload, seed) for seed in (0, 1))
@@ -98,6 +101,8 @@ class Cell:
 class TrainingStep:
     """Training steps in a row: the first epoch is the rehearsal, steps of the second are timed, and all are judged."""
 
+    is_over = False
+
     def __init__(self, subject: Subject, workload: Workload, text: Corpus) -> None:
         self.case = workloads.training_case(workload, text, epochs=2)
         self.subject, self.training = subject, Training(subject, self.case)
@@ -152,12 +157,14 @@ class Epoch(TrainingStep):
 
 
 class Prediction:
-    """Characters one after another, from the weights at the start, each time after another piece of the text."""
+    """Characters one after another, each time after another piece of the text."""
+
+    is_over = True
 
     def __init__(self, subject: Subject, workload: Workload, text: Corpus) -> None:
         self.subject = subject
         self.case = workloads.training_case(workload, text, epochs=1)
-        self._parameters = subject.tensors(self.case.problem.parameters)
+        self._parameters = subject.tensors(workloads.weights(self.case.problem))
         self._last = self._prefix(1)
         self.times = Times()
 

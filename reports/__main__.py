@@ -145,6 +145,7 @@ def run_race(
     seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = 0.4,
     device: Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")] = "cpu",
     threads: Annotated[Optional[int], typer.Option(min=1, help="As many as there are cores, unless told.")] = None,
+    tf32: Annotated[bool, typer.Option("--tf32", help="Let a GPU cut factors to TF32; not mixed with others.")] = False,
     resume: Annotated[
         Optional[str], typer.Option(help="The name of a race that was cut off: its complete passes are kept.")
     ] = None,
@@ -166,6 +167,7 @@ def run_race(
             device=device,
             threads=threads or machine.cores(),
             seconds=seconds,
+            tf32=tf32,
             cells=cell or [],
             implementations=implementation or [],
         )

@@ -10,10 +10,12 @@ import numpy as np
 from reports import reference, verdict
 from reports.finding import DIFFERENT, EQUAL, ORDER, four
 from reports.reference import TRAJECTORIES, Reference
-from shared_spec import training
+from shared_spec import training, workloads
 from shared_spec.interchange import AnyCase, Origin, Result, TrainingCase
-from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
+TF32 = 2.0**-11
+"""Its unit roundoff."""
 LEFT_UNDONE = 0.25
 """How much of its time a call may leave to be waited for, beyond copying: more is work that was not timed."""
 
@@ -38,14 +40,20 @@ class Gate:
         return Gate(worse.verdict, worse.sentence, worse.ratio, max(self.error, other.error))
 
 
-def judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array]) -> Gate:
-    """The verdict on what has been computed of a case: all of it, or the epochs that are over."""
-    if origin.lie:
-        return Gate(DIFFERENT, origin.lie, np.inf, np.inf)
+def judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array], *, whole: bool, tf32: bool = False) -> Gate:
+    """The verdict on what has been computed of a case: the whole of it, or the epochs of a training that are over.
+
+    A precision coarser than the dtype's label is different, unless TF32 was asked for.
+    """
+    coarsest = max(UNIT_ROUNDOFF[origin.dtype], TF32 if tf32 and origin.dtype == "float32" else 0.0)
+    if origin.unit_roundoff > coarsest:
+        words = f"asked for {origin.dtype}, computed with unit roundoff {origin.unit_roundoff:.1e}: the label lies"
+        return Gate(DIFFERENT, words, np.inf, np.inf)
     if "prefix" in arrays:
         return _prediction(case, arrays)
-    whole = reference.get(case, origin.dtype)
-    part = _part(whole, arrays)
+    part = _part(reference.get(case, origin.dtype), arrays, whole)
+    if missing := part.oracle.keys() - arrays.keys():
+        return Gate(DIFFERENT, f"{min(missing)} was not computed", np.inf, np.inf)
     found = verdict.judge(case, Result(origin, arrays), part)
     errors = [
         float(np.max(np.abs(arrays[name] - truth)) / np.max(np.abs(truth)))
@@ -56,24 +64,27 @@ def judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array]) -> Gate:
     return Gate(found.verdict, worst.sentence(origin), four(worst.ratio), four(max(errors)))
 
 
-def _part(whole: Reference, arrays: Mapping[str, Array]) -> Reference:
-    """The reference of the quantities that are there; of a trajectory, up to where it has come."""
+def _part(everything: Reference, arrays: Mapping[str, Array], whole: bool) -> Reference:
+    """The reference of what should be there by now: all, or trajectories up to where they have come, and no end."""
+    if whole:
+        return everything
     oracle, stray = {}, {}
-    for name in arrays:
-        until = len(arrays[name]) if name in TRAJECTORIES else None
-        oracle[name] = whole.oracle[name][:until] if until else whole.oracle[name]
-        if name != "text":
-            stray[name] = whole.stray[name][:until] if until else whole.stray[name]
-    return Reference(oracle, stray, whole.texts)
+    for name, truth in everything.oracle.items():
+        if name == "text" or name.startswith("end."):
+            continue
+        until = len(arrays[name]) if name in TRAJECTORIES and name in arrays else None
+        oracle[name] = truth[:until]
+        stray[name] = everything.stray[name][:until]
+    return Reference(oracle, stray, everything.texts)
 
 
 def _prediction(case: AnyCase, arrays: Mapping[str, Array]) -> Gate:
-    """Characters, against those of the oracle in either precision: from untrained weights no two are near a tie."""
+    """Characters, against those of the oracle in either precision: no two are near a tie, see tests/spec."""
     assert isinstance(case, TrainingCase)
     count, text = len(arrays["text"]), [int(token) for token in arrays["text"]]
     right = []
     for dtype in ("float64", "float32"):
-        parameters = {name: array.astype(dtype) for name, array in case.problem.parameters.items()}
+        parameters = {name: array.astype(dtype) for name, array in workloads.weights(case.problem).items()}
         right.append(training.predict(case.cell, parameters, arrays["prefix"], count).tolist())
     if text in right:
         return Gate(EQUAL, "every character is the oracle's", 0.0, 0.0)

@@ -20,7 +20,7 @@ from shared_spec.errors import UserError
 from shared_spec.workloads import Workload
 
 FAILED, UNFINISHED = "failed", "unfinished"
-SAME = ("machine", "device", "threads", "corpus")
+SAME = ("machine", "device", "threads", "tf32", "corpus")
 """What all passes of one ranking must share."""
 
 

@@ -46,6 +46,7 @@ class Race:
     device: str = "cpu"
     threads: int = field(default_factory=machine.cores)
     seconds: float = 0.4
+    tf32: bool = False
     cells: list[str] = field(default_factory=list)
     implementations: list[str] = field(default_factory=list)
 
@@ -210,6 +211,7 @@ def _process(race: Race, name: str, number: int, python: str, environment: dict[
     command += ["--framework", name, "--device", race.device, "--threads", str(race.threads)]
     command += ["--pass", str(number), "--seconds", str(race.seconds), "--from-row", str(first)]
     command += ["--rows", str(race.file(name, number)), "--benchmark-json", str(report)]
+    command += ["--tf32"] if race.tf32 else []
     for option, values in (
         ("--workload", race.workloads),
         ("--cell", race.cells),

@@ -19,7 +19,19 @@ from shared_spec import store
 from shared_spec.errors import UserError
 
 FORMAT = "isogru-rows/1"
-HEADER = {"framework", "device", "threads", "pass", "plan", "import", "versions", "switches", "machine", "corpus"}
+HEADER = {
+    "framework",
+    "device",
+    "threads",
+    "tf32",
+    "pass",
+    "plan",
+    "import",
+    "versions",
+    "switches",
+    "machine",
+    "corpus",
+}
 Record = dict[str, Any]
 
 

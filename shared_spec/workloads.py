@@ -21,7 +21,7 @@ from shared_spec.cells import cell
 from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
 from shared_spec.interchange import Case, TrainingCase
-from shared_spec.language_model import Recipe
+from shared_spec.language_model import Problem, Recipe
 from shared_spec.oracle import shapes_of_case
 from shared_spec.readings.arithmetic import Array
 
@@ -29,6 +29,8 @@ CELLS = ("gru", "gru_reset_after", "rnn")
 """Those that native layers compute. Tables are apart: they are different functions."""
 OF_CELL = ("step", "forward", "gradient")
 OF_MODEL = ("training-step", "epoch", "prediction")
+PREDICTED_FROM = 4.0
+"""Times the weights at the start of a training."""
 DEPENDENT = {"gru": (2, 1), "gru_reset_after": (3,), "rnn": (1,)}
 """The products that wait for one another within a step, forward, each by how many gates it gives at once."""
 PREDICTED = 50
@@ -175,6 +177,13 @@ def recipe(workload: Workload, *, epochs: int) -> Recipe:
 def training_case(workload: Workload, text: Corpus, *, epochs: int) -> TrainingCase:
     """So many epochs of ten steps each."""
     return TrainingCase(f"{workload.name}-{epochs}", language_model.problem(recipe(workload, epochs=epochs), text))
+
+
+def weights(problem: Problem) -> dict[str, Array]:
+    """Those that a prediction starts from: so large that what comes depends on all that came before. From the start of
+    a training every character is the same one.
+    """
+    return {name: PREDICTED_FROM * array for name, array in problem.parameters.items()}
 
 
 def tiny(workload: Workload) -> Workload:

@@ -18,7 +18,7 @@ from shared_spec.errors import UserError
 POOL = "PJRT_NPROC"
 
 
-def setup(*, device: str = "cpu", threads: int | None = None) -> None:
+def setup(*, device: str = "cpu", threads: int | None = None, tf32: bool = False) -> None:
     """Set every switch that can change a number. Raises UserError for a device that is not there, and for a number
     of threads once JAX has started with another.
     """
@@ -33,7 +33,7 @@ def setup(*, device: str = "cpu", threads: int | None = None) -> None:
     # Without it every float64 becomes float32, with no more than a warning.
     jax.config.update("jax_enable_x64", True)
     # The default lets a GPU use TF32 for float32.
-    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "highest")
     if folder := os.environ.get("ISOGRU_COMPILE_CACHE"):
         # Changes no number. JAX keeps only what took a second to compile, and nothing here does.
         jax.config.update("jax_compilation_cache_dir", folder)

@@ -20,9 +20,10 @@ CUDA = {
     "MXNET_CUDA_TENSOR_OP_MATH_ALLOW_CONVERSION": "0",
     "NVIDIA_TF32_OVERRIDE": "0",
 }
+TF32 = {"MXNET_CUDA_ALLOW_TENSOR_CORE": "1", "NVIDIA_TF32_OVERRIDE": "1"}
 
 
-def setup(*, device: str = "cpu", threads: int | None = None) -> None:
+def setup(*, device: str = "cpu", threads: int | None = None, tf32: bool = False) -> None:
     """Set every switch that can change a number. Raises UserError for a device that is not there, and for a number of
     threads that this process was not started with: in a running one MXNet cannot change it.
     """
@@ -33,7 +34,7 @@ def setup(*, device: str = "cpu", threads: int | None = None) -> None:
     # The NumPy interface, whose arrays the cells are written for; MXNet 1 starts with the older one.
     npx.set_np()
     if device == "cuda":
-        os.environ.update(CUDA)
+        os.environ.update(CUDA | (TF32 if tf32 else {}))
 
 
 def devices() -> list[str]:

@@ -30,7 +30,7 @@ from tensorflow.python.util._pywrap_util_port import IsMklEnabled
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 
-def setup(*, device: str = "cpu", threads: int | None = None) -> None:
+def setup(*, device: str = "cpu", threads: int | None = None, tf32: bool = False) -> None:
     """Set every switch that can change a number. Raises UserError for a device that is not there, and for another
     device or number of threads once TensorFlow has computed something.
     """
@@ -46,7 +46,7 @@ def setup(*, device: str = "cpu", threads: int | None = None) -> None:
     except RuntimeError as error:
         raise UserError("tensorflow takes a device and threads only before it has computed anything") from error
     tf.config.experimental.enable_op_determinism()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_tensor_float_32_execution(tf32)
     # It warns where one function meets many shapes, which is what a catalogue of cases is.
     tf.get_logger().setLevel("ERROR")
 

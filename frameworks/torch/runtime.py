@@ -13,7 +13,7 @@ import torch
 from shared_spec.errors import UserError
 
 
-def setup(*, device: str = "cpu", threads: int | None = None) -> None:
+def setup(*, device: str = "cpu", threads: int | None = None, tf32: bool = False) -> None:
     """Set every switch that can change a number. Raises UserError for a device that is not there."""
     if device not in devices():
         raise UserError(f"torch has no device {device!r} here; it has {', '.join(devices())}")
@@ -23,8 +23,8 @@ def setup(*, device: str = "cpu", threads: int | None = None) -> None:
     # Past the limit torch.compile would go on uncompiled, with a warning: more recompiling, or an error, instead.
     torch._dynamo.config.recompile_limit = 64
     torch._dynamo.config.fail_on_recompile_limit_hit = True
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.deterministic = True
     # cuBLAS is deterministic only with a workspace of its own.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

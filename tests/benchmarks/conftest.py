@@ -28,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--threads", type=int, help="how many threads: as many as there are cores, unless told")
     parser.addoption("--pass", type=int, default=1, help="the number of this pass; the first measures more")
     parser.addoption("--seconds", type=float, default=0.4, help="for how long each row is timed")
+    parser.addoption("--tf32", action="store_true", help="let a GPU cut factors to TF32, and measure that")
     parser.addoption("--from-row", type=int, default=0, help="go on with this row of the plan")
     parser.addoption("--rows", type=Path, help="the file of rows")
 
@@ -50,12 +51,13 @@ class Session:
         option = config.getoption
         self.device, self.number, self.first = option("--device"), option("--pass"), option("--from-row")
         self.threads, self.seconds = option("--threads") or machine.cores(), option("--seconds")
+        self.tf32 = option("--tf32")
         _pin(self.threads)
         chosen = workloads.choose(option("--workload") or ["chapter"])
         began = time.perf_counter()
         self.framework = frameworks.load(option("--framework"))
         imported = time.perf_counter() - began
-        self.framework.runtime.setup(device=self.device, threads=self.threads)
+        self.framework.runtime.setup(device=self.device, threads=self.threads, tf32=self.tf32)
         self.rows = self._chosen(chosen, option("--cell") or [], option("--implementation") or [])
         path = os.environ.get("ISOGRU_CORPUS")
         self.text = find_corpus(Path(path) if path else None, os.environ.get("ISOGRU_CORPUS_SHA1"))
@@ -66,6 +68,7 @@ class Session:
                 framework=self.framework.name,
                 device=self.device,
                 threads=self.threads,
+                tf32=self.tf32,
                 plan=[row.id for row in self.rows],
                 versions=dict(self.framework.runtime.versions()),
                 switches=dict(self.framework.runtime.switches()),

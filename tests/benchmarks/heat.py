@@ -1,0 +1,39 @@
+"""One row of the benchmarks: judged, timed on fresh inputs, and judged again by what the timed calls gave."""
+
+from __future__ import annotations
+
+from frameworks import timed
+from reports import gate
+from reports.finding import EQUAL
+
+LEAST, MOST = 3, 15
+"""Rounds."""
+
+
+def run(framework, implementation, workload, *, device, text, seconds, clock, tf32=False):
+    """The record of a row. `clock(call, inputs, after)` times call(given) for each of the inputs, calls after(given)
+    outside the clock, and gives the seconds. Nothing is timed that is not equal before; see reports/gate.py.
+    """
+    work = timed.make(framework, implementation, workload, device=device, text=text)
+    case, arrays = work.rehearse()
+    found = gate.judge(case, work.subject.origin(case), arrays, whole=work.is_over, tf32=tf32)
+    record = {"seconds": [], "first": work.times.first}
+    if found.verdict == EQUAL:
+        rounds = int(min(max(seconds / max(work.times.later, 1e-9), LEAST), MOST))
+        record["seconds"], undone, outputs = _time(framework, work, rounds, clock)
+        case, arrays = work.outcome(outputs)
+        found |= gate.judge(case, work.subject.origin(case), arrays, whole=True, tf32=tf32)
+        found |= gate.finished(record["seconds"], undone)
+    return record | {"verdict": found.verdict, "why": found.sentence, "ratio": found.ratio, "error": found.error}
+
+
+def _time(framework, work, rounds, clock):
+    """Seconds of each call, seconds of work left undone after each, and what the last one gave."""
+    call, outputs, undone = timed.waits(framework, work), None, []
+
+    def timed_call(given):
+        nonlocal outputs
+        outputs = call(given)
+
+    seconds = clock(timed_call, work.fresh(rounds), lambda given: undone.append(timed.left_undone(framework, outputs)))
+    return seconds, undone, outputs

@@ -1,0 +1,269 @@
+"""The judge judged: what is fast because it does not do the work is never ranked, whatever it does instead."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from reports import leaderboard, rows
+from reports.finding import DIFFERENT, EQUAL
+from shared_spec.workloads import Size, Workload
+from tests import numpys
+from tests.benchmarks import heat
+
+SMALL = Size("small", T=6, n=8, d=5, h=4)
+KINDS = ("step", "forward", "gradient")
+
+
+def workload(kind, cell="gru", dtype="float32"):
+    return Workload(kind, SMALL, cell, dtype)
+
+
+def clock(call, inputs, after):
+    seconds = []
+    for given in inputs:
+        began = time.perf_counter()
+        call(given)
+        seconds.append(time.perf_counter() - began)
+        after(given)
+    return seconds
+
+
+def run(framework, implementation, work, text=None):
+    return heat.run(framework, implementation, work, device="cpu", text=text, seconds=0.01, clock=clock)
+
+
+@pytest.fixture(autouse=True)
+def _results(results):
+    """References go where those of other tests are."""
+
+
+@pytest.mark.parametrize("cell", ["gru", "gru_reset_after", "rnn"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_honest_work_is_ranked(kind, cell):
+    record = run(numpys.framework(), numpys.implementation(cell_name=cell), workload(kind, cell))
+    assert record["verdict"] == EQUAL, record["why"]
+    assert len(record["seconds"]) >= heat.LEAST
+    assert min(record["seconds"]) > 0
+    assert record["first"] > 0
+
+
+@pytest.mark.parametrize("kind", ["training-step", "epoch", "prediction"])
+def test_honest_training_is_ranked(kind, text):
+    record = run(numpys.framework(), numpys.implementation(), workload(kind), text)
+    assert record["verdict"] == EQUAL, record["why"]
+    assert record["seconds"]
+
+
+class Later:
+    """An array that is computed in the background, and that looks like one at once."""
+
+    def __init__(self, compute, shape):
+        self.shape, self._found = shape, None
+        self._thread = threading.Thread(target=self._run, args=[compute])
+        self._thread.start()
+
+    def _run(self, compute):
+        # As if it were hard work.
+        time.sleep(0.05)
+        self._found = compute()
+
+    def __array__(self, dtype=None, copy=None):
+        self._thread.join()
+        return self._found
+
+
+def test_returning_before_the_work_is_done(monkeypatch):
+    """An asynchronous framework that nobody waits for."""
+
+    def later(the_cell, X, H0, parameters):
+        H = Later(lambda: numpys.forward(the_cell, X, H0, parameters)[0], (*X.shape[:2], H0.shape[1]))
+        return H, Later(lambda: np.asarray(H)[-1], H0.shape)
+
+    record = run(numpys.framework(), numpys.implementation(of_forward=later), workload("forward"))
+    assert record["verdict"] == DIFFERENT
+    assert "of work undone: results were not there" in record["why"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cached_result(kind):
+    """What was computed once is given again, whatever comes in."""
+
+    def cached(the_cell, X, H0, parameters, kept={}):  # noqa: B006
+        if X.shape not in kept:
+            kept[X.shape] = numpys.forward(the_cell, X, H0, parameters)
+        return kept[X.shape]
+
+    of_forward = functools.partial(cached, kept={})
+    record = run(numpys.framework(), numpys.implementation(of_forward=of_forward), workload(kind))
+    assert record["verdict"] == DIFFERENT
+    assert record["why"].startswith(("H[", "final["))
+
+
+def test_a_cached_training_step(text):
+    """Once trained, it gives the same loss and no other weights."""
+
+    def training_step(of_forward, **settings):
+        honest, kept = numpys.training_step(of_forward, **settings), []
+
+        def step(parameters, inputs, targets):
+            if len(kept) < 10:
+                kept.append(honest(parameters, inputs, targets))
+            return kept[-1]
+
+        return step
+
+    record = run(
+        numpys.framework(training_step=training_step), numpys.implementation(), workload("training-step"), text
+    )
+    assert record["verdict"] == DIFFERENT
+    # The rehearsal was honest: only the timed steps were not.
+    assert record["seconds"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lower_precision(kind):
+    """Products of factors cut to half precision, in what is called float32."""
+
+    def cut(array):
+        return array.astype(np.float16).astype(array.dtype)
+
+    def half(the_cell, X, H0, parameters):
+        return numpys.forward(the_cell, cut(X), H0, {name: cut(array) for name, array in parameters.items()})
+
+    record = run(numpys.framework(), numpys.implementation(of_forward=half), workload(kind))
+    assert record["verdict"] == DIFFERENT
+    assert record["seconds"] == []
+
+
+def test_lower_precision_that_hides_from_the_probe():
+    """Only where products are large, which the probe's are not: the verdict on the work itself sees it."""
+
+    def half(the_cell, X, H0, parameters):
+        if X.shape[1:] == (SMALL.n, SMALL.d):
+            X = X.astype(np.float16).astype(X.dtype)
+        return numpys.forward(the_cell, X, H0, parameters)
+
+    record = run(numpys.framework(), numpys.implementation(of_forward=half), workload("forward"))
+    assert record["verdict"] == DIFFERENT
+    assert "unit roundoff" not in record["why"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fast_and_slightly_wrong(kind):
+    """A tanh by a rational function, good to four digits."""
+
+    def rough(the_cell, X, H0, parameters):
+        H, _ = numpys.forward(the_cell, X, H0, parameters)
+        wrong = H * H.dtype.type(1 + 1e-4)
+        return wrong, wrong[-1]
+
+    record = run(numpys.framework(), numpys.implementation(of_forward=rough), workload(kind))
+    assert record["verdict"] in (DIFFERENT, "suspect")
+    assert record["seconds"] == []
+
+
+def test_wrong_only_for_one_batch_size(text):
+    """The batch that is timed, and no other: that of every test is another one."""
+
+    def sly(the_cell, X, H0, parameters):
+        H, final = numpys.forward(the_cell, X, H0, parameters)
+        return (np.zeros_like(H), np.zeros_like(final)) if len(H0) == SMALL.n else (H, final)
+
+    record = run(numpys.framework(), numpys.implementation(of_forward=sly), workload("forward"))
+    assert record["verdict"] == DIFFERENT
+    assert record["seconds"] == []
+
+
+@pytest.mark.parametrize("how", ["zero", "absent"])
+@pytest.mark.parametrize("name", ["X", "H0", "W_hz", "b_h"])
+def test_a_gradient_left_out(name, how):
+    def lazy(of_forward, *, compiled):
+        honest = numpys.gradients(of_forward, compiled=compiled)
+
+        def pulled_back(X, H0, parameters, dH):
+            H, final, found = honest(X, H0, parameters, dH)
+            if how == "zero":
+                found[name] = np.zeros_like(found[name])
+            else:
+                del found[name]
+            return H, final, found
+
+        return pulled_back
+
+    record = run(numpys.framework(gradients=lazy), numpys.implementation(), workload("gradient"))
+    assert record["verdict"] == DIFFERENT
+    assert f"grad.{name}" in record["why"]
+    assert record["seconds"] == []
+
+
+def test_a_gradient_left_out_of_training(text):
+    """One weight is never trained."""
+
+    def training_step(of_forward, **settings):
+        honest = numpys.training_step(of_forward, **settings)
+
+        def step(parameters, inputs, targets):
+            after, value, norm = honest(parameters, inputs, targets)
+            return {**after, "W_hz": parameters["W_hz"]}, value, norm
+
+        return step
+
+    record = run(
+        numpys.framework(training_step=training_step), numpys.implementation(), workload("training-step"), text
+    )
+    assert record["verdict"] == DIFFERENT
+
+
+def test_a_text_of_its_own(text):
+    """Prediction that looks at the last character only."""
+
+    def predict(of_forward, parameters, prefix, count):
+        return numpys.predict(of_forward, parameters, prefix[-1:], count)
+
+    record = run(numpys.framework(predict=predict), numpys.implementation(), workload("prediction"), text)
+    assert record["verdict"] == DIFFERENT
+    assert record["why"].startswith("text[")
+
+
+def test_what_is_not_equal_is_not_ranked(tmp_path):
+    """All the way: a fast row that is different stands below a slow one, unranked, and so does one that failed."""
+    file = rows.file(tmp_path, "numpy", "cpu", 1)
+    names = [f"forward-chapter-gru-float32-{name}" for name in ("scratch", "compiled", "native", "tuned")]
+    writer = rows.Writer(file, goes_on=False)
+    known = {
+        "versions": {},
+        "switches": {},
+        "machine": {"processor": "one"},
+        "corpus": "",
+        "device": "cpu",
+        "tf32": False,
+    }
+    writer.header(framework="numpy", threads=1, plan=names, **known, **{"pass": 1, "import": 0.1})
+    slow = {"verdict": EQUAL, "why": "", "ratio": 0.1, "error": 1e-7, "seconds": [1.0, 1.1], "first": 2.0, "issue": 0.1}
+    for name, record in (
+        (names[0], slow),
+        (names[1], slow | {"verdict": DIFFERENT, "why": "H[0] = 1, should be 2", "seconds": [0.1]}),
+        (names[2], {"failed": "RuntimeError: no"}),
+    ):
+        writer.line(begin=name)
+        writer.line(end=name, **record)
+    writer.line(begin=names[3])
+    board = leaderboard.build([rows.read(file)], [], name="now")
+    (table,) = board["tables"]
+    assert [(row["implementation"], row["status"], row["rank"]) for row in table["rows"]] == [
+        ("scratch", EQUAL, 1),
+        ("compiled", DIFFERENT, None),
+        ("native", "failed", None),
+        ("tuned", "unfinished", None),
+    ]
+    assert [row["why"] for row in table["rows"][1:]] == [
+        "H[0] = 1, should be 2",
+        "RuntimeError: no",
+        "the pass was cut off while it ran",
+    ]
+    assert board["trouble"] == ["numpy.cpu.1.jsonl: cut off after 4 of 4 rows; race again"]
