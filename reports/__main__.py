@@ -29,6 +29,7 @@ from shared_spec import cells, machine, store, workloads
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, find_corpus
 from shared_spec.command import EQUAL, NOT_EQUAL, application, main
 from shared_spec.errors import InterchangeError, UserError
+from shared_spec.files import write_whole
 from shared_spec.interchange import Case, check_result, read_case, read_result
 
 Site = Annotated[Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")]
@@ -149,12 +150,16 @@ def run_race(
     resume: Annotated[
         Optional[str], typer.Option(help="The name of a race that was cut off: its complete passes are kept.")
     ] = None,
+    against: Annotated[
+        Optional[Path], typer.Option(help="A leaderboard.json of another date or machine, to be shown side by side.")
+    ] = None,
     output: Site = render.SITE,
     as_json: Json = False,
     corpus: CorpusPath = None,
     corpus_sha1: CorpusSha1 = None,
 ) -> None:
     """Time frameworks in turns, each proven equal on the very work, and rank them: the leaderboard of the page."""
+    other = schema.read_leaderboard(against) if against else None
     text = find_corpus(corpus, corpus_sha1)
     if resume is not None:
         chosen = race.read(rows.folder(resume) / "race.json")
@@ -179,6 +184,8 @@ def run_race(
     _say(f"race {chosen.name}: {', '.join(chosen.frameworks)}; {chosen.passes} passes on {chosen.threads} threads")
     race.prepare(chosen, text)
     race.run(chosen, pythons, text, _say)
+    if other is not None:
+        write_whole(chosen.against_file, json.dumps(other).encode())
     board = race.board(chosen)
     _, page = _site(output)
     if as_json:

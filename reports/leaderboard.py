@@ -56,6 +56,7 @@ def build(passes: Sequence[Pass], memory: Iterable[Mapping[str, Any]], *, name: 
             for p in passes
             if not p.is_done
         ],
+        "against": None,
     }
 
 

@@ -45,8 +45,28 @@ def ratio(seconds: Mapping[int, float], other: Mapping[int, float]) -> Ratio:
     mean = statistics.fmean(logs)
     if len(logs) == 1:
         return Ratio(math.exp(mean), 0.0, math.inf)
-    half = T_95[min(len(logs) - 1, len(T_95)) - 1] * statistics.stdev(logs) / math.sqrt(len(logs))
+    half = _t(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+
+
+def unpaired(seconds: Sequence[float], other: Sequence[float]) -> Ratio:
+    """The same of two samples that were taken on different days or machines (Welch 1947)."""
+    ours, theirs = ([math.log(value) for value in values] for values in (seconds, other))
+    mean = statistics.fmean(ours) - statistics.fmean(theirs)
+    if min(len(ours), len(theirs)) == 1:
+        return Ratio(math.exp(mean), 0.0, math.inf)
+    parts = [statistics.variance(values) / len(values) for values in (ours, theirs)]
+    if not sum(parts):
+        return Ratio(math.exp(mean), math.exp(mean), math.exp(mean))
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(values) - 1) for part, values in zip(parts, (ours, theirs), strict=True)
+    )
+    half = _t(freedom) * math.sqrt(sum(parts))
+    return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+
+
+def _t(freedom: float) -> float:
+    return T_95[min(max(int(freedom), 1), len(T_95)) - 1]
 
 
 def ranks(times: Sequence[Mapping[int, float]]) -> list[int]:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reports import leaderboard, reference, rows
+from reports import against, leaderboard, reference, rows, schema
 from reports.rows import Pass
 from reports.schema import Record
 from shared_spec import machine, workloads
@@ -62,6 +62,11 @@ class Race:
 
     def file(self, framework: str, number: int) -> Path:
         return rows.file(self.folder, framework, self.device, number)
+
+    @property
+    def against_file(self) -> Path:
+        """Another leaderboard, kept with the race that was held against it."""
+        return self.folder / "against.json"
 
     @property
     def memory_file(self) -> Path:
@@ -109,8 +114,11 @@ def memory(race: Race) -> list[dict[str, Any]]:
 
 
 def board(race: Race) -> Record:
-    """The leaderboard of what is there of a race."""
-    return leaderboard.build(passes(race), memory(race), name=race.name)
+    """The leaderboard of what is there of a race, beside the one that it was held against."""
+    found = leaderboard.build(passes(race), memory(race), name=race.name)
+    if race.against_file.exists():
+        found["against"] = against.compare(found, schema.read_leaderboard(race.against_file))
+    return found
 
 
 def latest_board() -> Record | None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reports import against
 from reports.finding import EQUAL, significant
 from reports.schema import Record
 
@@ -85,7 +86,8 @@ FILTERS: dict[str, Callable[..., str]] = {
 
 def context(board: Record) -> Record:
     """What the templates are given."""
-    return {"board": board, "held_back": HELD_BACK, "ranked": ranked, "unranked": unranked}
+    lines = list(side_by_side(board))
+    return {"board": board, "held_back": HELD_BACK, "ranked": ranked, "unranked": unranked, "lines": lines}
 
 
 def ranked(table: Record) -> list[Record]:
@@ -118,8 +120,29 @@ def show(board: Record, console: Console) -> None:
             )
     for sentence in board["trouble"]:
         _line(console, sentence, "yellow")
+    for line in side_by_side(board):
+        _line(console, line, "")
     if board["passes"] == 1:
         _line(console, "one pass has no spread: all share rank 1", "yellow")
+
+
+def side_by_side(board: Record) -> Iterator[str]:
+    """What the leaderboard that this one is held against says of the same rows."""
+    found = board["against"]
+    if found is None:
+        return
+    machine = "the same machine" if found["same_machine"] else found["machine"].get("processor", "another machine")
+    changes = [row["change"] for row in found["rows"]]
+    kinds = (against.SLOWER, against.FASTER, against.ALIKE)
+    counted = ", ".join(f"{changes.count(change)} {change}" for change in kinds)
+    yield f"against {found['name']}, {machine}: {counted}, {len(found['new'])} new, {len(found['gone'])} gone"
+    for row in against.slower(found):
+        yield (
+            f"  slower: {row['framework']}: {row['id']}: {duration(row['before'])}, now {duration(row['now'])}: "
+            f"{interval(row)} times"
+        )
+    for sentence in found["reversed"]:
+        yield f"  reversed: {sentence}"
 
 
 def _table(table: Record) -> Table:

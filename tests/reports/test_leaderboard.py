@@ -1,0 +1,325 @@
+"""From passes to rankings: intervals, ranks, bounds, break-even, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from reports import against, leaderboard, limit, paired, rows, schema, standings
+from reports.finding import EQUAL
+from shared_spec import workloads
+from shared_spec.errors import UserError
+from shared_spec.workloads import Workload
+
+WORKLOAD = "training-step-chapter-gru-float32"
+LIMITS = {
+    "product": 5e11,
+    "function": 4e9,
+    "cache": 1e11,
+    "memory": 4e10,
+    "issue": 1e-6,
+    "step": [[1024, 32, 32, 1e-5], [1024, 32, 64, 2e-5], [1024, 32, 96, 3e-5]],
+}
+KNOWN = {"versions": {"lib": "1"}, "switches": {}, "machine": {"processor": "one", "cores": "2"}, "corpus": "built-in"}
+
+
+def record(seconds, **changes):
+    found = {
+        "verdict": EQUAL,
+        "why": "",
+        "ratio": 0.1,
+        "error": 1e-7,
+        "seconds": [seconds],
+        "first": 1.0,
+        "issue": 1e-4,
+    }
+    return found | changes
+
+
+def write(folder, framework, number, those, *, done=True, **changes):
+    """A pass of records by implementation, on the chapter's training step."""
+    file = rows.file(folder, framework, "cpu", number)
+    writer = rows.Writer(file, goes_on=False)
+    plan = [f"{WORKLOAD}-{name}" for name in those]
+    known = {"device": "cpu", "threads": 2, "tf32": False, "plan": plan, "pass": number, "import": 0.5}
+    writer.header(**{"framework": framework, **known, **KNOWN, **changes})
+    for name, found in those.items():
+        if found is not None:
+            writer.line(begin=f"{WORKLOAD}-{name}")
+            writer.line(end=f"{WORKLOAD}-{name}", **found)
+    if done:
+        writer.line(limits=LIMITS, dtype="float32")
+        writer.line(done=True)
+    return rows.read(file)
+
+
+def build(passes, memory=()):
+    board = leaderboard.build(passes, memory, name="now")
+    schema._validator("leaderboard")(json.loads(json.dumps(board)))
+    return board
+
+
+def race(folder, times, **changes):
+    """Passes of several frameworks: seconds by framework, one for each pass."""
+    return [
+        write(folder, framework, number, {"scratch": record(seconds)}, **changes)
+        for framework, of_passes in times.items()
+        for number, seconds in enumerate(of_passes, start=1)
+    ]
+
+
+def test_the_interval_of_paired_ratios():
+    """By hand: three ratios, 1, 2 and 4, whose logarithms have the mean ln 2 and the deviation ln 2."""
+    found = paired.ratio({1: 1.0, 2: 2.0, 3: 4.0}, {1: 1.0, 2: 1.0, 3: 1.0})
+    assert found.value == pytest.approx(2)
+    half = 4.303 * math.log(2) / math.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)))
+
+
+def test_the_interval_holds_what_it_says():
+    """Of 400 races between equals, about 5 in a hundred say otherwise."""
+    random = np.random.RandomState(0)
+    wrong = 0
+    for _ in range(400):
+        # The machine drifts from pass to pass; both drift with it.
+        drift = np.exp(random.standard_normal(5))
+        one, two = (drift * np.exp(0.05 * random.standard_normal(5)) for _ in range(2))
+        found = paired.ratio(dict(enumerate(one)), dict(enumerate(two)))
+        wrong += found.is_slower or found.is_faster
+    assert 8 <= wrong <= 34
+
+
+def test_pairs_are_of_one_pass():
+    """Both slow down tenfold in the second pass: that says nothing about which is faster."""
+    found = paired.ratio({1: 1.1, 2: 11.0, 3: 1.1}, {1: 1.0, 2: 10.0, 3: 1.0})
+    assert found.low == pytest.approx(1.1)
+    assert found.high == pytest.approx(1.1)
+    with pytest.raises(ValueError, match="no pass has both"):
+        paired.ratio({1: 1.0}, {2: 1.0})
+
+
+def test_one_pass_has_no_spread():
+    found = paired.ratio({1: 9.0}, {1: 1.0})
+    assert (found.value, found.low, found.high) == (pytest.approx(9), 0, math.inf)
+    assert paired.ranks([{1: 9.0}, {1: 1.0}]) == [1, 1]
+
+
+def test_ranks_are_shared_by_those_whose_interval_has_one():
+    fast, like = {1: 1.0, 2: 1.1, 3: 1.2}, {1: 1.1, 2: 1.05, 3: 1.3}
+    slow, slower = {1: 2.0, 2: 2.2, 3: 2.4}, {1: 4.0, 2: 4.4, 3: 4.8}
+    assert paired.ranks([slower, slow, like, fast]) == [4, 3, 1, 1]
+    assert paired.ranks([]) == []
+
+
+def test_two_dates():
+    """Welch's interval, by hand for equal variances: two samples of three, a factor e apart."""
+    one, two = ([math.exp(x) for x in (a - 0.1, a, a + 0.1)] for a in (1.0, 0.0))
+    found = paired.unpaired(one, two)
+    half = 2.776 * 0.1 * math.sqrt(2 / 3)
+    assert (found.value, found.low, found.high) == pytest.approx((math.e, math.exp(1 - half), math.exp(1 + half)))
+
+
+def test_a_leaderboard(tmp_path):
+    passes = race(tmp_path, {"torch": [1.0, 1.1, 1.2], "jax": [0.5, 0.54, 0.61], "mxnet": [0.51, 0.53, 0.6]})
+    board = build(passes, [{"framework": "jax", "workload": WORKLOAD, "implementation": "scratch", "bytes": 7}])
+    (table,) = board["tables"]
+    assert [(row["framework"], row["rank"]) for row in table["rows"]] == [("mxnet", 1), ("jax", 1), ("torch", 3)]
+    best = table["rows"][0]
+    assert (best["ratio"], best["low"], best["high"]) == (1.0, 1.0, 1.0)
+    torch = table["rows"][2]
+    assert 1 < torch["low"] < torch["ratio"] < torch["high"]
+    assert torch["command"] == f"tox -e bench-torch -- --workload {WORKLOAD} --implementation scratch"
+    assert [row["memory"] for row in table["rows"]] == [None, 7, None]
+    assert board["passes"] == 3
+    assert board["trouble"] == []
+    assert table["bound"]["seconds"] == pytest.approx(sum(table["bound"][p] for p in ("compute", "memory", "latency")))
+
+
+def test_compiling_pays(tmp_path):
+    those = {
+        "scratch": record(1.0, first=1.0),
+        "compiled": record(0.5, first=11.0),
+        "tuned": record(2.0, first=11.0),
+        "native": record(0.5, first=1.0),
+    }
+    (table,) = build([write(tmp_path, "torch", 1, those)])["tables"]
+    found = {row["implementation"]: (row["break_even"], standings.break_even(row)) for row in table["rows"]}
+    # 11 + 20 x 0.5 = 1 + 20 x 1
+    assert found == {"scratch": (None, "–"), "compiled": (21, "21"), "tuned": (None, "never"), "native": (1, "1")}
+
+
+def test_only_what_is_always_equal_is_ranked(tmp_path):
+    wrong = record(0.1, verdict="different", why="H[0] = 1, should be 2")
+    first = write(tmp_path, "torch", 1, {"scratch": record(1.0), "tuned": record(0.1)})
+    second = write(tmp_path, "torch", 2, {"scratch": record(1.0), "tuned": wrong})
+    (table,) = build([first, second])["tables"]
+    assert [(row["implementation"], row["status"], row["rank"]) for row in table["rows"]] == [
+        ("scratch", "equal", 1),
+        ("tuned", "different", None),
+    ]
+    assert table["rows"][1]["why"] == "H[0] = 1, should be 2"
+
+
+def test_a_pass_that_was_cut_off_keeps_what_was_complete(tmp_path):
+    found = write(tmp_path, "torch", 1, {"scratch": record(1.0), "tuned": None}, done=False)
+    with found.path.open("a") as stream:
+        stream.write('{"begin": "' + WORKLOAD)
+    board = build([rows.read(found.path)])
+    assert [(row["implementation"], row["status"]) for row in board["tables"][0]["rows"]] == [
+        ("scratch", "equal"),
+        ("tuned", "unfinished"),
+    ]
+    assert board["tables"][0]["bound"] is None
+    assert board["trouble"] == ["torch.cpu.1.jsonl: cut off after 1 of 2 rows; race again"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"machine": {"processor": "one", "cores": "4"}}, "their machine differs (cores: 2 and 4)"),
+        ({"device": "cuda"}, "their device differs (cpu and cuda)"),
+        ({"threads": 1}, "their threads differs (2 and 1)"),
+        ({"tf32": True}, "their tf32 differs (False and True)"),
+        ({"corpus": "given x"}, "their corpus differs (built-in and given x)"),
+    ],
+)
+def test_mixed_passes_are_refused(tmp_path, change, words):
+    passes = [*race(tmp_path, {"torch": [1.0]}), *race(tmp_path, {"jax": [1.0]}, **change)]
+    with pytest.raises(UserError, match="torch.cpu.1.jsonl and jax.cpu.1.jsonl are no one ranking") as error:
+        leaderboard.build(passes, [], name="now")
+    assert words in str(error.value)
+
+
+def test_no_pass_at_all():
+    with pytest.raises(UserError, match="no pass of benchmarks is there; run tox -e bench"):
+        leaderboard.build([], [], name="now")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "not a pass of benchmarks; race again"),
+        ("{}\n", "not a pass of benchmarks; race again"),
+        ("no json\n", "not a pass of benchmarks; race again"),
+        ('{"format": "isogru-rows/9"}\n', "format isogru-rows/9, this isogru reads isogru-rows/1; race again"),
+        ('{"format": "isogru-rows/1"}\n', "damaged: its first line does not say corpus, device, framework"),
+    ],
+)
+def test_files_that_are_no_passes(tmp_path, content, words):
+    file = tmp_path / "torch.cpu.1.jsonl"
+    file.write_text(content)
+    with pytest.raises(UserError) as error:
+        rows.read(file)
+    assert words in str(error.value)
+
+
+def test_a_line_in_the_middle_is_damage(tmp_path):
+    found = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
+    lines = found.path.read_text().splitlines()
+    found.path.write_text("\n".join([lines[0], "no json", *lines[1:]]))
+    with pytest.raises(UserError, match="damaged: line 2 is not JSON; race again"):
+        rows.read(found.path)
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        rows.read(tmp_path / "none.jsonl")
+
+
+def test_a_row_of_another_version(tmp_path):
+    plan = ["training-step-gone-gru-float32-scratch"]
+    found = write(tmp_path, "torch", 1, {"scratch": record(1.0)}, plan=plan)
+    with pytest.raises(UserError, match="these benchmarks are of another version; race again"):
+        leaderboard.build([found], [], name="now")
+
+
+def test_the_bound_by_hand():
+    """The chapter's training step: the arithmetic of the issue's own description, written out."""
+    limits = limit.best([("torch", LIMITS)])
+    n, T, h, v = 1024, 32, 32, 28
+    recurrent, output = 2 * n * h * 3 * h, 2 * n * h * v
+    batched = T * (3 * output + recurrent)
+    functions = T * (3 * n * h + n * v)
+    waiting = 2 * T * 3e-5
+    found = limit.bound(Workload("training-step", workloads.chapter(), "gru"), limits)
+    serial = 2 * T * recurrent
+    assert found.compute == pytest.approx((batched + serial) / 5e11 + functions / 4e9)
+    assert found.latency == pytest.approx(waiting - serial / 5e11)
+    assert found.seconds == pytest.approx(batched / 5e11 + functions / 4e9 + waiting + found.memory)
+    after = limit.bound(Workload("training-step", workloads.chapter(), "gru_reset_after"), limits)
+    # One product in the place of two: here as fast as both, so that only rounding is between them.
+    assert after.seconds == pytest.approx(found.seconds)
+
+
+def test_characters_need_no_product_with_the_inputs():
+    limits = limit.best([("torch", LIMITS)])
+    of_cell = limit.bound(Workload("gradient", workloads.chapter(), "gru"), limits)
+    of_model = limit.bound(Workload("training-step", workloads.chapter(), "gru"), limits)
+    # Dense inputs: three products with W_x, forward, for X and for W_x, where the model has three of its output layer.
+    dense, output = 3 * 2 * 1024 * 28 * 96 * 32, 3 * 2 * 1024 * 32 * 28 * 32
+    without_softmax = of_model.compute - 32 * 1024 * 28 / 4e9
+    assert of_cell.compute - without_softmax == pytest.approx((dense - output) / 5e11)
+
+
+@pytest.mark.parametrize("workload", workloads.catalogue(), ids=lambda w: w.name)
+def test_every_workload_has_a_bound(workload):
+    measured = {**LIMITS, "step": [[*shape, 1e-6] for shape in workload.products()]}
+    assert limit.bound(workload, limit.best([("torch", measured)])).seconds > 0
+
+
+def test_the_best_of_all_frameworks_is_the_limit():
+    other = {**LIMITS, "product": 6e11, "issue": 1e-5, "step": [[1024, 32, 32, 5e-6]]}
+    found = limit.best([("torch", LIMITS), ("jax", other)])
+    assert found.rates["product"] == 6e11
+    assert found.by == {"product": "jax", "function": "torch", "cache": "torch", "memory": "torch"}
+    assert found.steps[1024, 32, 32] == 5e-6
+    assert found.issue == {"torch": 1e-6, "jax": 1e-5}
+
+
+@pytest.mark.parametrize(
+    ("parts", "issue", "word"),
+    [
+        ((8.0, 0.0, 1.0), 0.5, "compute"),
+        ((1.0, 0.0, 8.0), 0.5, "latency"),
+        ((1.0, 0.0, 1.0), 7.0, "host"),
+        ((1.0, 0.0, 1.0), None, "memory"),
+        ((1.0, 7.0, 1.0), 0.5, "memory"),
+    ],
+)
+def test_what_holds_back(parts, issue, word):
+    assert limit.held_back_by(10.0, limit.Bound(*parts), issue) == word
+
+
+def test_side_by_side(tmp_path):
+    then = build(
+        race(tmp_path / "then", {"torch": [1.0, 1.01, 1.02], "jax": [2.0, 2.01, 2.02], "mxnet": [3.0, 3.1, 3]})
+    )
+    now = build(race(tmp_path / "now", {"torch": [3.0, 3.01, 3.02], "jax": [2.0, 2.02, 2.01], "tensorflow": [1, 1, 1]}))
+    now["against"] = against.compare(now, then)
+    schema._validator("leaderboard")(json.loads(json.dumps(now)))
+    changes = {row["framework"]: row["change"] for row in now["against"]["rows"]}
+    assert changes == {"torch": "slower", "jax": "alike"}
+    assert (
+        standings.side_by_side(now).__next__()
+        == "against now, the same machine: 1 slower, 0 faster, 1 alike, 1 new, 1 gone"
+    )
+    lines = list(standings.side_by_side(now))
+    assert lines[1].startswith(f"  slower: torch: {WORKLOAD}-scratch: 1.01 s, now 3.01 s: 2.98 (2.9")
+    assert lines[2] == f"  reversed: {WORKLOAD}: torch/scratch is now slower than jax/scratch, and was not"
+    assert list(against.reversed_ranks(now, now)) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, "–"),
+        (123.4, "123 s"),
+        (1.0, "1.00 s"),
+        (0.99996, "1000 ms"),
+        (0.01407, "14.1 ms"),
+        (2.5e-6, "2.50 µs"),
+        (3e-9, "3.00 ns"),
+    ],
+)
+def test_durations(seconds, words):
+    assert standings.duration(seconds) == words
