@@ -66,7 +66,7 @@ def unpaired(seconds: Sequence[float], other: Sequence[float]) -> Ratio:
 
 
 def _t(freedom: float) -> float:
-    return T_95[min(max(int(freedom), 1), len(T_95)) - 1]
+    return T_95[min(max(int(freedom + 1e-9), 1), len(T_95)) - 1]
 
 
 def ranks(times: Sequence[Mapping[int, float]]) -> list[int]:

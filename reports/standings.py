@@ -27,8 +27,9 @@ def duration(seconds: float | None) -> str:
     """Such as 14.1 ms: three digits."""
     if seconds is None:
         return NOTHING
-    scale, unit = next(((s, u) for s, u in UNITS if seconds >= s), UNITS[-1])
-    return f"{_three(seconds / scale)} {unit}"
+    rounded = significant(seconds, 3)
+    scale, unit = next(((s, u) for s, u in UNITS if rounded >= s), UNITS[-1])
+    return f"{_three(rounded / scale)} {unit}"
 
 
 def _three(value: float) -> str:

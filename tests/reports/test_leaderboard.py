@@ -188,7 +188,7 @@ def test_a_pass_that_was_cut_off_keeps_what_was_complete(tmp_path):
 )
 def test_mixed_passes_are_refused(tmp_path, change, words):
     passes = [*race(tmp_path, {"torch": [1.0]}), *race(tmp_path, {"jax": [1.0]}, **change)]
-    with pytest.raises(UserError, match="torch.cpu.1.jsonl and jax.cpu.1.jsonl are no one ranking") as error:
+    with pytest.raises(UserError, match="are no one ranking") as error:
         leaderboard.build(passes, [], name="now")
     assert words in str(error.value)
 
@@ -291,21 +291,17 @@ def test_what_holds_back(parts, issue, word):
 
 
 def test_side_by_side(tmp_path):
-    then = build(
-        race(tmp_path / "then", {"torch": [1.0, 1.01, 1.02], "jax": [2.0, 2.01, 2.02], "mxnet": [3.0, 3.1, 3]})
-    )
-    now = build(race(tmp_path / "now", {"torch": [3.0, 3.01, 3.02], "jax": [2.0, 2.02, 2.01], "tensorflow": [1, 1, 1]}))
+    before = {"torch": [1.0, 1.01, 1.02], "jax": [2.0, 2.01, 2.02], "mxnet": [3.0, 3.1, 3.0]}
+    after = {"torch": [3.0, 3.01, 3.02], "jax": [2.0, 2.02, 2.01], "tensorflow": [1.0, 1.0, 1.0]}
+    then, now = build(race(tmp_path / "then", before)), build(race(tmp_path / "now", after))
     now["against"] = against.compare(now, then)
     schema._validator("leaderboard")(json.loads(json.dumps(now)))
     changes = {row["framework"]: row["change"] for row in now["against"]["rows"]}
     assert changes == {"torch": "slower", "jax": "alike"}
-    assert (
-        standings.side_by_side(now).__next__()
-        == "against now, the same machine: 1 slower, 0 faster, 1 alike, 1 new, 1 gone"
-    )
     lines = list(standings.side_by_side(now))
+    assert lines[0] == "against now, the same machine: 1 slower, 0 faster, 1 alike, 1 new, 1 gone"
     assert lines[1].startswith(f"  slower: torch: {WORKLOAD}-scratch: 1.01 s, now 3.01 s: 2.98 (2.9")
-    assert lines[2] == f"  reversed: {WORKLOAD}: torch/scratch is now slower than jax/scratch, and was not"
+    assert lines[2] == f"  reversed: {WORKLOAD}: jax/scratch is now faster than torch/scratch, and was not"
     assert list(against.reversed_ranks(now, now)) == []
 
 
@@ -315,7 +311,7 @@ def test_side_by_side(tmp_path):
         (None, "–"),
         (123.4, "123 s"),
         (1.0, "1.00 s"),
-        (0.99996, "1000 ms"),
+        (0.99996, "1.00 s"),
         (0.01407, "14.1 ms"),
         (2.5e-6, "2.50 µs"),
         (3e-9, "3.00 ns"),
