@@ -27,7 +27,7 @@ from reports import (
 )
 from shared_spec import cells, machine, store, workloads
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, find_corpus
-from shared_spec.command import EQUAL, NOT_EQUAL, application, main
+from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL, application, main
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files import write_whole
 from shared_spec.interchange import Case, check_result, read_case, read_result
@@ -162,6 +162,8 @@ def run_race(
     other = schema.read_leaderboard(against) if against else None
     text = find_corpus(corpus, corpus_sha1)
     if resume is not None:
+        if names or workload or cell or implementation:
+            raise UserError("--resume goes on with what was chosen then; leave out what to race")
         chosen = race.read(rows.folder(resume) / "race.json")
     else:
         chosen = race.Race(
@@ -180,10 +182,12 @@ def run_race(
     workloads.choose(chosen.workloads)
     pythons = race.interpreters(chosen.frameworks, _say)
     race.begin(chosen)
-    race.clear_unfinished(chosen)
     _say(f"race {chosen.name}: {', '.join(chosen.frameworks)}; {chosen.passes} passes on {chosen.threads} threads")
-    race.prepare(chosen, text)
-    race.run(chosen, pythons, text, _say)
+    try:
+        race.run(chosen, pythons, text, _say)
+    except KeyboardInterrupt:
+        _say(f"broken off; what is complete is kept: python -m reports race --resume {chosen.name}")
+        raise typer.Exit(INTERRUPTED) from None
     if other is not None:
         write_whole(chosen.against_file, json.dumps(other).encode())
     board = race.board(chosen)

@@ -25,7 +25,7 @@ from shared_spec import machine, workloads
 from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
 from shared_spec.files import write_whole
-from shared_spec.interchange import AnyCase
+from shared_spec.interchange import AnyCase, Case
 
 ROOT = Path(__file__).parents[1]
 FORMAT = "isogru-race/1"
@@ -80,9 +80,12 @@ def begin(race: Race) -> None:
 
 
 def latest() -> Race | None:
-    """The race that was begun last; None where there was none."""
-    files = sorted(rows.folder(".").glob("*/race.json"))
-    return read(files[-1]) if files else None
+    """The race that was begun last and has got anywhere; None where there was none."""
+    for file in sorted(rows.folder(".").glob("*/race.json"), reverse=True):
+        race = read(file)
+        if passes(race):
+            return race
+    return None
 
 
 def read(file: Path) -> Race:
@@ -124,7 +127,7 @@ def board(race: Race) -> Record:
 def latest_board() -> Record | None:
     """That of the race that was begun last; None where there is none, or no pass of it."""
     race = latest()
-    return board(race) if race is not None and passes(race) else None
+    return None if race is None else board(race)
 
 
 def interpreters(names: Iterable[str], tell: Tell) -> dict[str, str]:
@@ -150,8 +153,8 @@ def interpreters(names: Iterable[str], tell: Tell) -> dict[str, str]:
     return found
 
 
-def prepare(race: Race, text: Corpus) -> None:
-    """Make the references that the gates need, on all cores: within a pass one framework would wait for them alone."""
+def _judged(race: Race, text: Corpus) -> list[tuple[AnyCase, str]]:
+    """The cases whose references the gates need."""
     wanted: list[tuple[AnyCase, str]] = []
     for workload in workloads.choose(race.workloads):
         if race.cells and workload.cell not in race.cells:
@@ -160,12 +163,15 @@ def prepare(race: Race, text: Corpus) -> None:
             wanted += [(workloads.case(workload, seed), workload.dtype) for seed in (0, 1)]
         elif workload.kind != "prediction":
             wanted.append((workloads.training_case(workload, text, epochs=2), workload.dtype))
-    unique = {reference.key(case, dtype): (case, dtype) for case, dtype in wanted}
-    reference.prepare(unique.values(), processes=machine.cores())
+    return list({reference.key(case, dtype): (case, dtype) for case, dtype in wanted}.values())
 
 
 def run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
     """All passes that are not complete yet, then memory."""
+    judged, began = _judged(race, text), time.perf_counter()
+    # On all cores: within a pass one framework would wait for them alone.
+    reference.prepare(judged, processes=machine.cores())
+    tell(f"references: {len(judged)} in {time.perf_counter() - began:.0f} s")
     file = race.folder / "corpus.txt"
     write_whole(file, text.text.encode())
     cache = race.folder / "compile-cache"
@@ -187,13 +193,22 @@ def run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
     if not race.memory_file.exists():
         _memory(race, pythons, environment, cache, tell)
     shutil.rmtree(cache, ignore_errors=True)
+    for case, dtype in judged:
+        if isinstance(case, Case):
+            # Quickly made, and some of 100 MB: those of all workloads are 3 GB.
+            reference.forget(case, dtype)
 
 
 def _whole_pass(race: Race, name: str, number: int, python: str, environment: dict[str, str], tell: Tell) -> None:
-    """One pass over one framework. A row that its process dies in is a failure, and the pass goes on behind it."""
+    """One pass over one framework, or what is left of it. A row that its process dies in is a failure, and the pass
+    goes on behind it.
+    """
     file, began, first = race.file(name, number), time.perf_counter(), 0
-    if file.exists() and rows.read(file).is_done:
-        return
+    if file.exists():
+        before = rows.read(file)
+        if before.is_done:
+            return
+        first = len(before.rows)
     while True:
         words = _process(race, name, number, python, environment, first)
         if not file.exists():
@@ -267,10 +282,3 @@ def _memory(race: Race, pythons: dict[str, str], environment: dict[str, str], ca
         found += [{"framework": name, **record} for record in records]
         tell(f"memory: {name}, {len(records)} rows in {time.perf_counter() - began:.0f} s")
     write_whole(race.memory_file, "".join(json.dumps(record) + "\n" for record in found).encode())
-
-
-def clear_unfinished(race: Race) -> None:
-    """Forget what was cut off in the middle: those passes are run again."""
-    for found in passes(race):
-        if not found.is_done:
-            found.path.unlink()

@@ -124,6 +124,11 @@ def pooled_stray(name: str, truth: Array, twins: list[Array], u: float) -> Array
     return np.asarray(np.maximum(distances.max(axis=axes, keepdims=True), floor.max(axis=axes, keepdims=True)))
 
 
+def forget(case: AnyCase, dtype: str) -> None:
+    """Remove a reference: it is made again where it is needed."""
+    _file(case, dtype).unlink(missing_ok=True)
+
+
 def _load(file: Path) -> Reference:
     arrays = safetensors.numpy.load_file(file)
     part = {

@@ -10,7 +10,7 @@ import typer
 
 from shared_spec.errors import UserError
 
-EQUAL, NOT_EQUAL, WRONG = 0, 1, 2
+EQUAL, NOT_EQUAL, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 
 def application(about: str) -> typer.Typer:
