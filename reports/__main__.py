@@ -180,7 +180,7 @@ def run_race(
         )
     collect.check_names(chosen.frameworks)
     workloads.choose(chosen.workloads)
-    pythons = race.interpreters(chosen.frameworks, _say)
+    pythons = race.interpreters(chosen.frameworks, chosen.device, _say)
     race.begin(chosen)
     _say(f"race {chosen.name}: {', '.join(chosen.frameworks)}; {chosen.passes} passes on {chosen.threads} threads")
     try:

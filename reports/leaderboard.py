@@ -189,8 +189,16 @@ def _row(workload: Workload, framework: str, implementation: str, passes: list[P
         "first": cold.get("first"),
         "issue": cold.get("issue"),
         "break_even": None,
-        "command": f"tox -e bench-{framework} -- --workload {workload.name} --implementation {implementation}",
+        "command": _command(passes[0].header, f"--workload {workload.name} --implementation {implementation}"),
     }
+
+
+def _command(header: Mapping[str, Any], choice: str) -> str:
+    """What times a row again."""
+    if header["device"] == "cpu":
+        return f"tox -e bench-{header['framework']} -- {choice}"
+    options = f"--framework {header['framework']} --device {header['device']} {choice}"
+    return f"python -m pytest tests/benchmarks {options}" + (" --tf32" if header["tf32"] else "")
 
 
 def _status(records: Iterable[Mapping[str, Any]], cut: Sequence[Pass]) -> tuple[str, str]:

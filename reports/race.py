@@ -30,7 +30,7 @@ from shared_spec.interchange import AnyCase, Case
 ROOT = Path(__file__).parents[1]
 FORMAT = "isogru-race/1"
 LAST_LINES = 5
-MARK = "isogru-python "
+MARK, REFUSED = "isogru-python ", "Exit: isogru: "
 Tell = Callable[[str], None]
 
 
@@ -130,8 +130,9 @@ def latest_board() -> Record | None:
     return None if race is None else board(race)
 
 
-def interpreters(names: Iterable[str], tell: Tell) -> dict[str, str]:
-    """A Python for each framework: this one where it has it, else that of its environment of tox, made if need be.
+def interpreters(names: Iterable[str], device: str, tell: Tell) -> dict[str, str]:
+    """A Python for each framework: this one where it has it, else that of its environment of tox for the device, made
+    if need be.
 
     Raises UserError where there is neither.
     """
@@ -142,12 +143,13 @@ def interpreters(names: Iterable[str], tell: Tell) -> dict[str, str]:
             continue
         if importlib.util.find_spec("tox") is None:
             raise UserError(f"framework {name} asked for but not importable here, and no tox either; run tox -e bench")
-        tell(f"{name}: looking for its environment")
-        command = [sys.executable, "-m", "tox", "exec", "-q", "-e", name, "--"]
+        of_tox = name if device == "cpu" else f"{name}-{device}"
+        command = [sys.executable, "-m", "tox", "exec", "-q", "-e", of_tox, "--"]
         command += ["python", "-c", f"import sys; print({MARK!r} + sys.executable)"]
+        tell(f"{name}: looking for the environment {of_tox} of tox")
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise UserError(f"framework {name}: tox -e {name} cannot make its environment; run it to see why")
+            raise UserError(f"framework {name}: tox -e {of_tox} cannot make its environment; run it to see why")
         # tox has words of its own around it.
         found[name] = next(line[len(MARK) :] for line in done.stdout.splitlines() if line.startswith(MARK))
     return found
@@ -243,8 +245,8 @@ def _process(race: Race, name: str, number: int, python: str, environment: dict[
         command += [word for value in values for word in (option, value)]
     status, printed = _ended(command, environment)
     how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
-    refused = next((line for line in printed if line.startswith("ERROR: isogru: ")), None)
-    return refused.removeprefix("ERROR: isogru: ") if refused else f"{how}: {' | '.join(printed[-LAST_LINES:])}"
+    refused = next((line for line in printed if line.startswith(REFUSED)), None)
+    return refused.removeprefix(REFUSED) if refused else f"{how}: {' | '.join(printed[-LAST_LINES:])}"
 
 
 def _ended(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:

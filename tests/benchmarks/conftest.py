@@ -15,6 +15,7 @@ from frameworks.protocol import Implementation
 from reports import rows
 from shared_spec import machine, workloads
 from shared_spec.__main__ import find_corpus
+from shared_spec.command import WRONG
 from shared_spec.errors import UserError
 from shared_spec.workloads import Workload
 
@@ -53,6 +54,8 @@ class Session:
         self.threads, self.seconds = option("--threads") or machine.cores(), option("--seconds")
         self.tf32 = option("--tf32")
         _pin(self.threads)
+        # MXNet and OpenMP read it while they are imported.
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)
         chosen = workloads.choose(option("--workload") or ["chapter"])
         began = time.perf_counter()
         self.framework = frameworks.load(option("--framework"))
@@ -117,19 +120,20 @@ def _pin(threads: int) -> None:
         os.sched_setaffinity(0, there[:threads])
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A request that is wrong is one line, before anything is collected."""
+    config = session.config
+    try:
+        if not config.getoption("--framework"):
+            raise UserError("these benchmarks need --framework; run tox -e bench-torch or another")
+        config.stash[SESSION] = Session(config)
+    except UserError as error:
+        pytest.exit(f"isogru: {error}", returncode=WRONG)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "row" not in metafunc.fixturenames:
-        return
-    config = metafunc.config
-    if not config.getoption("--framework"):
-        raise pytest.UsageError("these benchmarks need --framework; run tox -e bench-torch or another")
-    if SESSION not in config.stash:
-        try:
-            config.stash[SESSION] = Session(config)
-        except UserError as error:
-            raise pytest.UsageError(f"isogru: {error}") from None
-    session = config.stash[SESSION]
-    those = session.rows[session.first :]
+    ours = metafunc.config.stash[SESSION]
+    those = ours.rows[ours.first :]
     metafunc.parametrize("row", those, ids=[row.id for row in those])
 
 

@@ -33,8 +33,8 @@ if "memory" in arguments:
         print(json.dumps({{"workload": workload, "implementation": implementation, "bytes": 1000}}), flush=True)
     sys.exit(0)
 if "refused" in told:
-    print("ERROR: isogru: " + told["refused"])
-    sys.exit(4)
+    print("Exit: isogru: " + told["refused"])
+    sys.exit(2)
 first, number = int(option("--from-row")), int(option("--pass"))
 plan = [{workload!r} + "-" + name for name in told["plan"]]
 with open(option("--rows"), "a") as stream:
@@ -198,7 +198,7 @@ def test_races_that_are_none(one, content):
 def test_a_framework_that_is_nowhere(monkeypatch):
     monkeypatch.setattr(race.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="framework jax asked for but not importable here, and no tox either"):
-        race.interpreters(["jax"], print)
+        race.interpreters(["jax"], "cpu", print)
 
 
 def test_ctrl_c(one, stand_in, tmp_path):
@@ -208,7 +208,7 @@ def test_ctrl_c(one, stand_in, tmp_path):
 import sys
 sys.path.insert(0, ".")
 from reports import race
-race.interpreters = lambda names, tell: dict.fromkeys(names, {str(stand_in.path)!r})
+race.interpreters = lambda names, device, tell: dict.fromkeys(names, {str(stand_in.path)!r})
 from reports.__main__ import app, main
 main(lambda: app(["race", "--resume", {one.name!r}]))
 """
