@@ -69,11 +69,11 @@ def _rests_on(result_file: Path, case: AnyCase, dtype: str) -> str:
         state = result_file.stat()
     except OSError:
         raise InterchangeError(f"{result_file}: no such file") from None
-    return f"{state.st_size} {state.st_mtime_ns} {reference.key(case, dtype)} {_judges()}"
+    return f"{state.st_size} {state.st_mtime_ns} {reference.key(case, dtype)} {verdict_code()}"
 
 
 @functools.cache
-def _judges() -> str:
+def verdict_code() -> str:
     """Identifies the code that a verdict rests on, beside what its reference does."""
     folder, bound = Path(reports.__file__).parent, Path(shared_spec.__file__).parent / "readings" / "bound.py"
     names = ("divergence", "finding", "kept", "profile", "verdict")

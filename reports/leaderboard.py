@@ -167,7 +167,6 @@ def _row(workload: Workload, framework: str, implementation: str, passes: list[P
     cut = [p for p in passes if p.begun == name]
     status, why = _status(there.values(), cut)
     seconds = {number: statistics.median(r["seconds"]) for number, r in there.items() if r.get("seconds")}
-    of_all = [r for r in there.values() if r.get("ratio") is not None]
     cold = there.get(1, {})
     return {
         "id": name,
@@ -184,13 +183,19 @@ def _row(workload: Workload, framework: str, implementation: str, passes: list[P
         "high": None,
         "percent": None,
         "held_back_by": None,
-        "error": max((r["error"] for r in of_all), default=None),
-        "error_ratio": max((r["ratio"] for r in of_all), default=None),
+        "error": _largest(there.values(), "error"),
+        "error_ratio": _largest(there.values(), "ratio"),
         "first": cold.get("first"),
         "issue": cold.get("issue"),
         "break_even": None,
         "command": _command(passes[0].header, f"--workload {workload.name} --implementation {implementation}"),
     }
+
+
+def _largest(records: Iterable[Mapping[str, Any]], key: str) -> float | None:
+    """None where it is not known, or infinite: JSON has no infinity."""
+    values = [float(r[key]) for r in records if r.get(key) is not None]
+    return max(values) if values and math.isfinite(max(values)) else None
 
 
 def _command(header: Mapping[str, Any], choice: str) -> str:

@@ -149,6 +149,7 @@ def choose(chosen: Iterable[str]) -> list[Workload]:
     return found
 
 
+@functools.lru_cache(maxsize=4)
 def case(workload: Workload, seed: int) -> Case:
     """The problem of a workload of a cell, the same on every machine. The seed draws its inputs; weights stay."""
     start = zlib.crc32(f"{workload.size}".encode())
@@ -181,6 +182,7 @@ def recipe(workload: Workload, *, epochs: int) -> Recipe:
     return language_model.recipe(workload.cell, start="uniform", epochs=epochs, **changes)
 
 
+@functools.lru_cache(maxsize=4)
 def training_case(workload: Workload, text: Corpus, *, epochs: int) -> TrainingCase:
     """So many epochs of ten steps each."""
     return TrainingCase(f"{workload.name}-{epochs}", language_model.problem(recipe(workload, epochs=epochs), text))

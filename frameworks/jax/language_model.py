@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -59,8 +60,11 @@ def sgd(
 
 def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bool) -> Callable[..., tuple]:
     """A function (parameters, inputs, targets) -> (parameters, loss, norm). In the compiled lane the whole step is one
-    program.
+    program, unless the forward knows better.
     """
+    if side_by_side := getattr(forward, "side_by_side", None):
+        update = functools.partial(sgd, lr=lr, clip_norm=clip_norm)
+        return side_by_side(functools.partial(loss_and_gradients, forward), update)
 
     def step(parameters: Parameters, inputs: Array, targets: Array) -> tuple[dict[str, Array], Array, Array]:
         value, gradients = loss_and_gradients(forward, parameters, inputs, targets)

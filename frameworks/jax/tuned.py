@@ -8,6 +8,7 @@ It is the parts that bring most, see _by_parts; the rest by itself only makes up
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,6 +62,7 @@ def _forward(loop: Callable[..., Array], gates: str, recurrent: Callable[..., tu
 
     forward.of_tokens = of_tokens
     forward.by_parts = _by_parts
+    forward.side_by_side = _side_by_side
     return forward
 
 
@@ -78,6 +80,29 @@ def _by_parts(one: Callable[[Array, Array], tuple[Array, Any]], inputs: Array, t
     nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
     total, _ = jax.lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, one(*part)), None), nothing, split)
     return jax.tree.map(lambda a: a / parts, total)
+
+
+def _side_by_side(gradients: Callable[..., tuple], update: Callable[..., tuple]) -> Callable[..., tuple]:
+    """A training step as one program for each share of the batch and one for the update. Within a program XLA's loops
+    run on one core; programs that do not wait for one another run at once, each on its own.
+    """
+    of_share = jax.jit(gradients)
+
+    @jax.jit
+    def updated(parameters, found, shares):
+        total = jax.tree.map(lambda *arrays: sum(s * a for s, a in zip(shares, arrays, strict=True)), *found)
+        value, gradients = total
+        parameters, norm = update(parameters, gradients)
+        return parameters, value, norm
+
+    def step(parameters, inputs, targets):
+        n, cores = len(inputs), min(2, len(inputs))
+        ends = [n * i // cores for i in range(cores + 1)]
+        pieces = [slice(*pair) for pair in itertools.pairwise(ends)]
+        found = [of_share(parameters, inputs[piece], targets[piece]) for piece in pieces]
+        return updated(parameters, found, [(piece.stop - piece.start) / n for piece in pieces])
+
+    return step
 
 
 # Each loop takes A (T, n, gates h), what the input and the biases add to the gates, H0 (n, h) and the recurrent

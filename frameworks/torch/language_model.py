@@ -17,18 +17,25 @@ OUTPUT = ("W_hq", "b_q")
 def logits(forward: Forward, parameters: Parameters, inputs: Tensor, H0: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens (n, T) and H0 (n, h) -> O (T, n, v) and the final state (n, h)."""
     W_hq, b_q = (parameters[name] for name in OUTPUT)
-    of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
-    tokens = inputs.T
-    if of_tokens := getattr(forward, "of_tokens", None):
-        H, final = of_tokens(tokens, H0, of_cell)
-    else:
-        H, final = forward(functional.one_hot(tokens, len(b_q)).to(W_hq.dtype), H0, of_cell)
+    H, final = _states(forward, parameters, inputs, H0)
     return H @ W_hq + b_q, final
+
+
+def _states(forward: Forward, parameters: Parameters, inputs: Tensor, H0: Tensor) -> tuple[Tensor, Tensor]:
+    of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
+    tokens, b_q = inputs.T, parameters["b_q"]
+    if of_tokens := getattr(forward, "of_tokens", None):
+        return of_tokens(tokens, H0, of_cell)
+    return forward(functional.one_hot(tokens, len(b_q)).to(b_q.dtype), H0, of_cell)
 
 
 def loss(forward: Forward, parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy over all tokens of inputs and targets (n, T), from a zero state."""
-    O, _ = logits(forward, parameters, inputs, zero_state(parameters, len(inputs)))
+    H0 = zero_state(parameters, len(inputs))
+    if cross_entropy := getattr(forward, "cross_entropy", None):
+        H, _ = _states(forward, parameters, inputs, H0)
+        return cross_entropy(H, *(parameters[name] for name in OUTPUT), targets.T)
+    O, _ = logits(forward, parameters, inputs, H0)
     return functional.cross_entropy(O.flatten(0, 1), targets.T.flatten())
 
 

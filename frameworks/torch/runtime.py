@@ -20,6 +20,8 @@ def setup(*, device: str = "cpu", threads: int | None = None, tf32: bool = False
     if threads is not None:
         torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    # Changes no number: otherwise every array that is about to be written is first filled with NaN.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     # Past the limit torch.compile would go on uncompiled, with a warning: more recompiling, or an error, instead.
     torch._dynamo.config.recompile_limit = 64
     torch._dynamo.config.fail_on_recompile_limit_hit = True
