@@ -14,7 +14,7 @@ import markupsafe
 from latex2mathml.converter import convert as mathml
 
 PARTS = Path(__file__).with_name("site")
-SCRIPTS = ("report", "charts", "matrix", "field", "pairs", "training")
+SCRIPTS = ("report", "charts", "matrix", "field", "pairs", "training", "standings", "leaderboard")
 VEGA_LITE = "6.4"
 
 

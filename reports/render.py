@@ -19,7 +19,15 @@ from shared_spec.files import write_whole
 
 SITE = Path(__file__).with_name("site")
 # A verdict is never told by colour alone.
-MARKS = {"equal": "✓", "suspect": "?", "different": "✗", "failed": "!", "missing": "–", "stale": "~"}
+MARKS = {
+    "equal": "✓",
+    "suspect": "?",
+    "different": "✗",
+    "failed": "!",
+    "missing": "–",
+    "unfinished": "–",
+    "stale": "~",
+}
 MEANINGS = {
     "equal": "within what rounding allows",
     "suspect": "rounding could explain it, but further out than the oracle's twins",
@@ -87,6 +95,7 @@ def template(name: str, *, autoescape: bool) -> jinja2.Template:
 def _context(report: Record) -> Record:
     ran = {field["cell"] for row in report["implementations"] for field in row["fields"]}
     return {
+        **standings.context(report["leaderboard"]),
         "report": report,
         "format": FORMAT,
         "marks": MARKS,

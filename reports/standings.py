@@ -19,6 +19,26 @@ HELD_BACK = {
     "latency": "products that wait for one another, step after step",
     "host": "issuing operations, one by one",
 }
+BOUNDS = {
+    "compute": "products and functions at the machine's best",
+    "memory": "what inputs and outputs take longer to move",
+    "latency": "what products that wait for one another take longer",
+}
+COLUMNS = {
+    "rank": "rank",
+    "label": "implementation",
+    "seconds": "time",
+    "ratio": "× the best (95%)",
+    "percent": "of the bound",
+    "held_back_by": "held back by",
+    "error": "error",
+    "memory": "memory",
+    "first": "first call",
+    "break_even": "pays after",
+}
+"""Of the page's table, by what each is sorted by."""
+WORDY = ("label", "held_back_by")
+"""Those of them that are no numbers."""
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 NOTHING = "–"
 
@@ -85,10 +105,18 @@ FILTERS: dict[str, Callable[..., str]] = {
 }
 
 
-def context(board: Record) -> Record:
+def context(board: Record | None) -> Record:
     """What the templates are given."""
-    lines = list(side_by_side(board))
-    return {"board": board, "held_back": HELD_BACK, "ranked": ranked, "unranked": unranked, "lines": lines}
+    return {
+        "board": board,
+        "lines": list(side_by_side(board)) if board else [],
+        "held_back": HELD_BACK,
+        "bounds": BOUNDS,
+        "columns": COLUMNS,
+        "wordy": WORDY,
+        "ranked": ranked,
+        "unranked": unranked,
+    }
 
 
 def ranked(table: Record) -> list[Record]:

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from shared_spec.corpus import Corpus
+from tests import raced as made_up
 from tests.browser import sites
 from tests.browser.sites import Site
 
@@ -49,6 +50,13 @@ def chromium() -> Iterator[Browser]:
 def site(tmp_path_factory: pytest.TempPathFactory, text: Corpus) -> Site:
     """What a user has after a run in which some things went wrong."""
     return sites.everyday(tmp_path_factory.mktemp("everyday"), text)
+
+
+@pytest.fixture(scope="session")
+def raced(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Site:
+    """The same after a race."""
+    folder = tmp_path_factory.mktemp("raced")
+    return sites.raced(folder, site, made_up.side_by_side(folder))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from shared_spec.corpus import Corpus, Vocabulary
 from shared_spec.interchange import TrainingCase
 from shared_spec.store import Job, Manifest
 from tests import made
+from tests import raced as made_up
 
 TRAINING = "short-training-gru_reset_after"
 SMALL = {"num_hiddens": 5, "num_steps": 6, "num_train": 24, "num_val": 6, "batch_size": 4, "epochs": 3}
@@ -73,8 +74,11 @@ def _results(folder: Path) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def _written(folder: Path) -> Site:
-    report = build.build(collect.collect())
+def _written(folder: Path, board: dict[str, Any] | None = None) -> Site:
+    return _rendered(folder, build.build(collect.collect(), board))
+
+
+def _rendered(folder: Path, report: dict[str, Any]) -> Site:
     render.write(report, folder / "site")
     return Site(folder / "site", msgspec.json.decode((folder / "site/report.json").read_bytes()))
 
@@ -113,6 +117,11 @@ def everyday(folder: Path, text: Corpus) -> Site:
         _save(wrong, lambda t, name, value: _shifted(value, row=1) if name == "H" and t == 3 else value)
         _in_part()
         return _written(folder)
+
+
+def raced(folder: Path, of: Site, board: dict[str, Any]) -> Site:
+    """The same with a leaderboard."""
+    return _rendered(folder, {**of.report, "leaderboard": board})
 
 
 def _in_part() -> None:
@@ -176,7 +185,7 @@ def nasty(folder: Path, text: Corpus) -> Site:
         store.save_failure(elsewhere, NASTY)
         store.save_manifest(Manifest("jax", failure=NASTY))
         patch.setattr(build.machine, "describe", lambda: dict.fromkeys(_MACHINE, NASTY))
-        return _written(folder)
+        return _written(folder, made_up.hostile(made_up.side_by_side(folder), NASTY))
 
 
 _MACHINE = ("system", "processor", "cores", "memory", "python")

@@ -38,8 +38,8 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_text_can_be_read(visit, site, scheme):
-    page = visit(site.url, PLANTED, **SCHEMES[scheme])
+def test_every_text_can_be_read(visit, raced, scheme):
+    page = visit(raced.url, PLANTED, **SCHEMES[scheme])
     found = page.evaluate(CONTRAST)
     assert len([1 for _, kind, _ in found if kind == "svg"]) > 50
     assert len([1 for _, kind, _ in found if kind == "html"]) > 300
@@ -55,8 +55,8 @@ def test_contrast_is_measured(page):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_axe_finds_nothing_serious(visit, site, scheme):
-    page = visit(site.url, PLANTED, **SCHEMES[scheme])
+def test_axe_finds_nothing_serious(visit, raced, scheme):
+    page = visit(raced.url, PLANTED, **SCHEMES[scheme])
     found = Axe().run(page).response
     assert len(found["passes"]) > 20
     bad = [
@@ -68,7 +68,8 @@ def test_axe_finds_nothing_serious(visit, site, scheme):
     assert bad == []
 
 
-def test_every_control_has_a_name(page):
+def test_every_control_has_a_name(visit, raced):
+    page = visit(raced.url)
     unnamed = page.evaluate("""() => {
       const labelled = (one) => [...(one.labels ?? [])].some((label) => label.textContent.trim());
       const named = (one) => one.getAttribute("aria-label") || labelled(one) ||
@@ -79,7 +80,8 @@ def test_every_control_has_a_name(page):
     assert unnamed == []
 
 
-def test_structure(page):
+def test_structure(visit, raced):
+    page = visit(raced.url)
     assert page.locator("html").get_attribute("lang") == "en"
     assert page.locator("h1").count() == 1
     levels = page.eval_on_selector_all("h1, h2, h3", "(all) => all.map((h) => Number(h.tagName[1]))")

@@ -1,0 +1,108 @@
+"""A report with a leaderboard: what it may hold, and that all that is written of it holds the same."""
+
+from __future__ import annotations
+
+import json
+
+import fastjsonschema
+import pytest
+
+from reports import build, collect, render, schema, standings
+from shared_spec import store
+from tests import made, raced
+
+
+@pytest.fixture
+def board(tmp_path):
+    return raced.side_by_side(tmp_path)
+
+
+def written(board):
+    job = made.job("torch", "gru-one_unit")
+    made.manifest("torch", [job])
+    made.save(job)
+    page = render.write(build.build(collect.collect(), board), store.folder() / "site")
+    return page.read_text(encoding="utf-8"), page.parent
+
+
+def test_it_is_what_the_schema_says_with_every_null_that_it_allows(board):
+    definitions = json.loads(schema.FILE.read_text())["definitions"]
+    fastjsonschema.compile({"definitions": definitions, **definitions["leaderboard"]})(board)
+    nullable = {name for name, of in definitions["raced"]["properties"].items() if None in of.get("enum", [])}
+    nullable |= {name for name, of in definitions["raced"]["properties"].items() if "null" in of.get("type", [])}
+    rows = [row for table in board["tables"] for row in table["rows"]]
+    ranked = [row for row in rows if row["status"] == "equal"]
+    assert {name for row in rows for name, value in row.items() if value is None} == nullable
+    # Of what is ranked a rank, a time and a ratio are always there.
+    absent = {name for row in ranked for name, value in row.items() if value is None}
+    assert absent == nullable - {"rank", "seconds", "ratio"}
+    assert {row["status"] for row in rows} == {"equal", "different", "failed", "unfinished"}
+    assert {table["bound"] is None for table in board["tables"]} == {True, False}
+    assert board["tables"][0]["workload"] == raced.FIRST
+    first = standings.ranked(board["tables"][0])
+    assert [row["rank"] for row in first][:2] == [1, 1]
+    assert first[-1]["rank"] == len(first)
+
+
+def test_the_page_and_the_summary_hold_every_row(board):
+    page, folder = written(board)
+    summary = (folder / "leaderboard.md").read_text()
+    for row in board["tables"][0]["rows"]:
+        name = f"{row['framework']}/{row['implementation']}"
+        assert f"{name}: <code>{row['command']}</code>" in page
+        if row["status"] == "equal":
+            assert f'<th scope="row">{name}</th>' in page
+            assert f"| {row['rank']} | {name} | {standings.duration(row['seconds'])} |" in summary
+        else:
+            assert f"- not ranked: {name}: {row['status']}: {render.markdown_cell(row['why'])}" in summary
+    for text in (page, summary):
+        assert raced.IMAGE not in text
+        assert "&lt;img src=x onerror=alert(1)&gt;" in text
+
+
+def test_side_by_side_with_an_earlier_one(board):
+    page, folder = written(board)
+    summary = (folder / "leaderboard.md").read_text()
+    first, *others = standings.side_by_side(board)
+    assert f"<p>{first}.</p>" in page
+    assert f"- {render.markdown_cell(first)}" in summary
+    assert len(others) > 3
+    for line in others:
+        assert f"<li>{line.strip()}</li>" in page
+    assert "Side by side" not in written({**board, "against": None})[0]
+
+
+def test_it_is_read_back(board):
+    _, folder = written(board)
+    assert schema.read_leaderboard(folder / "leaderboard.json") == board
+    assert schema.read(folder / "report.json")["leaderboard"] == board
+
+
+def test_without_a_race_the_page_says_how_to_get_one():
+    page, folder = written(None)
+    assert "<code>tox -e bench</code>" in page
+    assert not (folder / "leaderboard.json").exists()
+
+
+def test_a_race_without_rows_or_limits(board):
+    page, _ = written({**board, "tables": [], "limits": []})
+    assert "This race had no rows." in page
+    page, _ = written({**board, "limits": []})
+    assert "That was not measured in this race." in page
+
+
+def test_one_pass_has_no_spread(tmp_path):
+    page, _ = written(raced.board(tmp_path / "one", passes=1))
+    assert "One pass has no spread: all share rank 1." in page
+    assert "share that rank" not in page
+
+
+def test_text_of_others_stays_text(board):
+    hostile = raced.hostile(board, f"{raced.IMAGE} `|`")
+    page, folder = written(hostile)
+    assert raced.IMAGE not in page
+    summary = (folder / "leaderboard.md").read_text()
+    tables = [line for line in summary.splitlines() if line.startswith("| 1 |")]
+    assert len(tables) > 10
+    for line in tables:
+        assert line.replace("\\|", "").count("|") == 12
