@@ -204,7 +204,8 @@ def _site(output: Path) -> tuple[schema.Record, Path]:
     """The report of everything present, and the path of its page."""
     # Two runs at once: whoever comes second sees the results of both.
     with store.lock(".lock"):
-        report = build.build(collect.collect(), race.latest_board())
+        board = race.latest_board()
+        report = build.build(collect.collect(or_none=board is not None), board)
         return report, render.write(report, output)
 
 

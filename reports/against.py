@@ -70,6 +70,8 @@ def reversed_ranks(board: Record, other: Record) -> Iterator[str]:
     for table in board["tables"]:
         earlier, now = before.get(table["workload"], {}), _by_label(table)
         for one, two in itertools.combinations([label for label in now if label in earlier], 2):
+            if not all(rows[one].keys() & rows[two].keys() for rows in (now, earlier)):
+                continue
             first, second = (paired.ratio(rows[one], rows[two]) for rows in (now, earlier))
             if (first.is_slower and second.is_faster) or (first.is_faster and second.is_slower):
                 words = "slower" if first.is_slower else "faster"

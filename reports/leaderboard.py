@@ -13,7 +13,7 @@ from typing import Any
 from reports import limit, paired
 from reports.finding import EQUAL, significant
 from reports.limit import Bound, Limits
-from reports.rows import Pass
+from reports.rows import OtherVersionError, Pass
 from reports.schema import LEADERBOARD, Record
 from shared_spec import workloads
 from shared_spec.errors import UserError
@@ -61,10 +61,10 @@ def build(passes: Sequence[Pass], memory: Iterable[Mapping[str, Any]], *, name: 
 
 
 def of_name(name: str) -> Workload:
-    """The workload of that name. Raises UserError where this version has none."""
+    """The workload of that name. Raises OtherVersionError where this one has none."""
     found = next((w for w in workloads.catalogue() if w.name == name), None)
     if found is None:
-        raise UserError(f"no workload {name!r} here: these benchmarks are of another version; race again")
+        raise OtherVersionError(f"no workload {name!r} here: these benchmarks are of another version; race again")
     return found
 
 
@@ -72,7 +72,9 @@ def split(row: str) -> tuple[Workload, str]:
     """A row's workload and implementation, such as "gradient-wide-gru-float32-compiled-xla"."""
     found = next((w for w in workloads.catalogue() if row.startswith(f"{w.name}-")), None)
     if found is None:
-        raise UserError(f"no workload of a row {row!r} here: these benchmarks are of another version; race again")
+        raise OtherVersionError(
+            f"no workload of a row {row!r} here: these benchmarks are of another version; race again"
+        )
     return found, row.removeprefix(f"{found.name}-")
 
 
@@ -230,6 +232,10 @@ def _rank(rows: list[Record]) -> None:
         return
     best = min(range(len(rows)), key=lambda i: rows[i]["seconds"])
     for row, rank, own in zip(rows, paired.ranks(times), times, strict=True):
+        if not own.keys() & times[best].keys():
+            # Never in one pass with the fastest, where passes were cut off: nothing is known of the two.
+            row["rank"] = rank
+            continue
         found = paired.ratio(own, times[best])
         row |= {"rank": rank, "ratio": found.value, "low": found.low, "high": found.high}
         if row is rows[best]:

@@ -4,6 +4,7 @@ meanwhile falls on all alike; then how much memory each row takes; then the lead
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -13,13 +14,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reports import against, leaderboard, reference, rows, schema
-from reports.rows import Pass
+from reports.rows import OtherVersionError, Pass
 from reports.schema import Record
 from shared_spec import machine, workloads
 from shared_spec.corpus import Corpus
@@ -79,13 +80,13 @@ def begin(race: Race) -> None:
     write_whole(race.folder / "race.json", json.dumps(record, indent=1).encode())
 
 
-def latest() -> Race | None:
-    """The race that was begun last and has got anywhere; None where there was none."""
+def _races() -> Iterator[Race]:
+    """All that have got anywhere, the last one first."""
     for file in sorted(rows.folder(".").glob("*/race.json"), reverse=True):
-        race = read(file)
-        if passes(race):
-            return race
-    return None
+        with contextlib.suppress(OtherVersionError):
+            race = read(file)
+            if passes(race):
+                yield race
 
 
 def read(file: Path) -> Race:
@@ -93,7 +94,7 @@ def read(file: Path) -> Race:
     try:
         record = json.loads(file.read_text())
         if record.pop("format") != FORMAT:
-            raise UserError(f"{file}: of another version of isogru; race again")
+            raise OtherVersionError(f"{file}: of another version of isogru; race again")
         return Race(**record)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise UserError(f"{file}: damaged; race again with python -m reports race") from None
@@ -125,9 +126,11 @@ def board(race: Race) -> Record:
 
 
 def latest_board() -> Record | None:
-    """That of the race that was begun last; None where there is none, or no pass of it."""
-    race = latest()
-    return None if race is None else board(race)
+    """That of the race that was begun last and is of this version; None where there is none."""
+    for race in _races():
+        with contextlib.suppress(OtherVersionError):
+            return board(race)
+    return None
 
 
 def interpreters(names: Iterable[str], device: str, tell: Tell) -> dict[str, str]:

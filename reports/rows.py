@@ -35,6 +35,10 @@ HEADER = {
 Record = dict[str, Any]
 
 
+class OtherVersionError(UserError):
+    """A race of an isogru that times other things, or writes of them in another way."""
+
+
 def folder(name: str) -> Path:
     """Where the passes of one race lie."""
     return store.folder() / "benchmarks" / name
@@ -119,7 +123,7 @@ def read(path: Path) -> Pass:
         raise UserError(f"{path}: not a pass of benchmarks; race again with python -m reports race")
     header = records[0]
     if header["format"] != FORMAT:
-        raise UserError(f"{path}: format {header['format']}, this isogru reads {FORMAT}; race again")
+        raise OtherVersionError(f"{path}: format {header['format']}, this isogru reads {FORMAT}; race again")
     if missing := HEADER - header.keys():
         raise UserError(f"{path}: damaged: its first line does not say {', '.join(sorted(missing))}; race again")
     found = Pass(path, header)

@@ -319,3 +319,13 @@ def test_side_by_side(tmp_path):
 )
 def test_durations(seconds, words):
     assert standings.duration(seconds) == words
+
+
+def test_rows_that_were_never_in_one_pass(tmp_path):
+    """Passes that were cut off: nothing is known of the two, and nothing is said."""
+    first = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
+    second = write(tmp_path, "jax", 2, {"scratch": record(2.0)})
+    (table,) = build([first, second])["tables"]
+    found = [(row["framework"], row["rank"], row["ratio"]) for row in table["rows"]]
+    assert found == [("torch", 1, 1.0), ("jax", 2, None)]
+    assert list(against.reversed_ranks(*[{"tables": [table]}] * 2)) == []

@@ -145,7 +145,6 @@ def test_a_request_that_is_refused(one, stand_in, text):
     stand_in.tell(refused="torch has no implementation or lane 'fast'; it has scratch")
     with pytest.raises(UserError, match="has no implementation or lane 'fast'; it has scratch"):
         run(one, stand_in, text)
-    assert race.latest() is None
     assert race.latest_board() is None
 
 
@@ -233,3 +232,28 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
     (table,) = leaderboard.build([found], [], name="x")["tables"]
     statuses = {row["implementation"]: row["status"] for row in table["rows"]}
     assert statuses == {"scratch": "equal", "compiled": "equal", "tuned": "unfinished"}
+
+
+def test_a_race_of_another_version_is_left_out(one, stand_in, text):
+    """The page then has the one before it, and is not held up."""
+    run(one, stand_in, text)
+    later = Race("2026-01-02T00-00-00", ["torch"], ["prediction"], passes=1, threads=2)
+    race.begin(later)
+    file = later.file("torch", 1)
+    file.write_text(one.file("torch", 1).read_text().replace("training-step-chapter", "training-step-gone"))
+    with pytest.raises(UserError, match="these benchmarks are of another version; race again"):
+        race.board(later)
+    found = race.latest_board()
+    assert found is not None
+    assert found["name"] == one.name
+    file.write_text('{"format": "isogru-rows/9"}\n')
+    assert race.latest_board()["name"] == one.name
+
+
+def test_a_page_of_a_race_alone(one, stand_in, text, command, tmp_path):
+    """Where nothing has been proven yet but what was raced."""
+    run(one, stand_in, text)
+    done = command("reports", "site", "-o", str(tmp_path / "site"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "site" / "leaderboard.json").read_text())["name"] == one.name
+    assert "no framework: there is no result yet" in (tmp_path / "site" / "report.md").read_text()
