@@ -18,6 +18,7 @@ from shared_spec.__main__ import find_corpus
 from shared_spec.command import WRONG
 from shared_spec.errors import UserError
 from shared_spec.workloads import Workload
+from tests.benchmarks import heat
 
 SESSION = pytest.StashKey["Session"]()
 
@@ -105,6 +106,7 @@ class Session:
 
     def limits(self) -> None:
         """Measure what the machine can do, in the shapes of these rows."""
+        heat.settle()
         for dtype in dict.fromkeys(row.workload.dtype for row in self.rows):
             shapes = {shape: None for r in self.rows if r.workload.dtype == dtype for shape in r.workload.products()}
             found = limit.measure(self.framework, shapes, dtype=dtype, device=self.device)

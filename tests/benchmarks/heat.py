@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
 from frameworks import timed
 from reports import gate
 from reports.finding import EQUAL
 
-LEAST, MOST = 3, 15
-"""Rounds."""
+LEAST, MOST, WARM = 3, 15, 2
+"""Rounds that are timed, and calls before them that are not."""
+SETTLE = 0.3
+"""Seconds of rest after a verdict: the threads of NumPy's products spin for a tenth of a second when there is no more to
+do, and what was timed meanwhile took twice as long.
+"""
+
+
+def settle():
+    """Wait until nothing but what is timed runs."""
+    time.sleep(SETTLE)
 
 
 def run(framework, implementation, workload, *, device, text, seconds, clock, tf32=False):
@@ -35,5 +46,11 @@ def _time(framework, work, rounds, clock):
         nonlocal outputs
         outputs = call(given)
 
-    seconds = clock(timed_call, work.fresh(rounds), lambda given: undone.append(timed.left_undone(framework, outputs)))
+    inputs = work.fresh(rounds + WARM)
+    settle()
+    # An epoch is one input, and was warmed up by the one before.
+    warm = min(WARM, len(inputs) - 1)
+    for given in inputs[:warm]:
+        call(given)
+    seconds = clock(timed_call, inputs[warm:], lambda given: undone.append(timed.left_undone(framework, outputs)))
     return seconds, undone, outputs

@@ -34,6 +34,7 @@ def test_workload(row, session, benchmark):
             tf32=tf32,
         )
         if session.number == 1 and record["verdict"] == EQUAL:
+            heat.settle()
             record["issue"] = timed.issue(session.framework, implementation, workload, **given)
     except Exception as error:  # A failure is a record, and the next row goes on.
         session.writer.line(end=row.id, failed=" ".join(f"{type(error).__name__}: {error}".split())[:1000])
