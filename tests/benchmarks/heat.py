@@ -10,9 +10,9 @@ from reports.finding import EQUAL
 
 LEAST, MOST, WARM = 3, 15, 2
 """Rounds that are timed, and calls before them that are not."""
-SETTLE = 0.3
-"""Seconds of rest after a verdict: the threads of NumPy's products spin for a tenth of a second when there is no more to
-do, and what was timed meanwhile took twice as long.
+SETTLE, BRIEF = 0.3, 0.05
+"""Seconds of rest after a verdict, unless it was a brief one: the threads of NumPy's products spin for a tenth of a
+second when there is no more to do, and what was timed meanwhile took twice as long.
 """
 
 
@@ -27,7 +27,10 @@ def run(framework, implementation, workload, *, device, text, seconds, clock, tf
     """
     work = timed.make(framework, implementation, workload, device=device, text=text)
     case, arrays = work.rehearse()
-    found = gate.judge(case, work.subject.origin(case), arrays, whole=work.is_over, tf32=tf32)
+    origin, began = work.subject.origin(case), time.perf_counter()
+    found = gate.judge(case, origin, arrays, whole=work.is_over, tf32=tf32)
+    if time.perf_counter() - began > BRIEF:
+        settle()
     record = {"seconds": [], "first": work.times.first}
     if found.verdict == EQUAL:
         rounds = int(min(max(seconds / max(work.times.later, 1e-9), LEAST), MOST))
@@ -47,7 +50,6 @@ def _time(framework, work, rounds, clock):
         outputs = call(given)
 
     inputs = work.fresh(rounds + WARM)
-    settle()
     # An epoch is one input, and was warmed up by the one before.
     warm = min(WARM, len(inputs) - 1)
     for given in inputs[:warm]:
