@@ -6,6 +6,7 @@ that were first met while it ran. A result that was computed for other inputs, o
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ from shared_spec.workloads import OF_CELL, Workload
 AT_MOST_BYTES = 2**29
 """As much memory as inputs drawn beforehand may take."""
 ISSUES = 5
-READ_BYTES_PER_SECOND, READ_SECONDS = 5e8, 1e-3
-"""How slowly results that are there may come to NumPy: a copy, over the slowest bus."""
+FINGERPRINT = 2**14
+"""Values of each array that a fingerprint is made of."""
+NOISE = 1e-4
+"""Seconds by which two readings may differ."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Cell:
 
     is_over = True
     """Whether the rehearsal gives all that there is to judge."""
+    any_order = True
+    """Whether the fresh inputs may be taken in any order."""
 
     def __init__(self, subject: Subject, workload: Workload, text: Corpus) -> None:
         self.subject, self.kind = subject, workload.kind
@@ -56,7 +61,7 @@ class Cell:
         return self.first, self._numpy(outputs)
 
     def fresh(self, count: int) -> list[Any]:
-        """Inputs for so many calls, as many as fit in memory, no two the same; the last are judged afterwards."""
+        """Inputs for as many calls as fit in memory, no two the same; the last of them are judged afterwards."""
         of_case = [name for name in self.first.arrays if name not in self.first.parameters]
         bytes_each = sum(self.first.arrays[name].size for name in of_case) * 8
         random = np.random.default_rng(2)
@@ -81,7 +86,7 @@ class Cell:
         return {"H": states, "final": final}
 
     def outcome(self, outputs: dict[str, Any]) -> tuple[AnyCase, Arrays]:
-        """What the last call, on the last inputs of `fresh`, gave."""
+        """What the call on the last inputs of `fresh` gave."""
         return self.last, self._numpy(outputs)
 
     def _given(self, case: Case) -> dict[str, Any]:
@@ -101,12 +106,12 @@ class Cell:
 class TrainingStep:
     """Training steps in a row: the first epoch is the rehearsal, steps of the second are timed, and all are judged."""
 
-    is_over = False
+    is_over = any_order = False
 
     def __init__(self, subject: Subject, workload: Workload, text: Corpus) -> None:
         self.case = workloads.training_case(workload, text, epochs=2)
         self.subject, self.training = subject, Training(subject, self.case)
-        self.times = Times()
+        self.times, self.seconds_of_epoch = Times(), 0.0
 
     def rehearse(self) -> tuple[AnyCase, Arrays]:
         began = time.perf_counter()
@@ -114,6 +119,7 @@ class TrainingStep:
         first, all_steps = self.training.seconds_of_first_step, time.perf_counter() - began
         self.times = Times(first, (all_steps - first) / (self.case.problem.recipe.steps_per_epoch - 1))
         self.training.validate()
+        self.seconds_of_epoch = time.perf_counter() - began
         self.training.first_gradients()
         return self.case, self.training.so_far()
 
@@ -139,9 +145,8 @@ class Epoch(TrainingStep):
     """One epoch and its validation, batches made on the way."""
 
     def rehearse(self) -> tuple[AnyCase, Arrays]:
-        began = time.perf_counter()
         found = super().rehearse()
-        self.times = Times(time.perf_counter() - began, time.perf_counter() - began)
+        self.times = Times(self.seconds_of_epoch, self.seconds_of_epoch)
         return found
 
     def fresh(self, count: int) -> list[Any]:
@@ -159,7 +164,7 @@ class Epoch(TrainingStep):
 class Prediction:
     """Characters one after another, each time after another piece of the text."""
 
-    is_over = True
+    is_over = any_order = True
 
     def __init__(self, subject: Subject, workload: Workload, text: Corpus) -> None:
         self.subject = subject
@@ -245,13 +250,27 @@ def issue(
     return float(np.median(times))
 
 
-def left_undone(framework: Framework, outputs: Any) -> float:
-    """Seconds that reading the outputs takes beyond what a copy of them may: work that was not done when the clock
-    stopped.
+def read(framework: Framework, outputs: Any, *, device: str) -> tuple[float, str]:
+    """Seconds that reading the outputs takes beyond what it takes to read as much that is there: work that was not done
+    when the clock stopped. And a fingerprint of what was read.
     """
     began = time.perf_counter()
-    size = sum(int(framework.runtime.to_numpy(array).nbytes) for array in _leaves(outputs))
-    return max(0.0, time.perf_counter() - began - READ_SECONDS - size / READ_BYTES_PER_SECOND)
+    found = [np.asarray(framework.runtime.to_numpy(array)) for array in _leaves(outputs)]
+    first = time.perf_counter() - began
+    # Arrays of the same sizes that nobody has read yet.
+    like = [
+        framework.runtime.tensor(array, dtype=str(array.dtype) if array.dtype.kind == "f" else "int32", device=device)
+        for array in found
+    ]
+    framework.runtime.wait(like)
+    began = time.perf_counter()
+    for array in like:
+        framework.runtime.to_numpy(array)
+    again = time.perf_counter() - began
+    sha = hashlib.sha1()
+    for array in found:
+        sha.update(np.ascontiguousarray(array).ravel()[:FINGERPRINT].tobytes())
+    return max(0.0, first - again - NOISE), sha.hexdigest()
 
 
 def _leaves(nested: Any) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from reports import (
     compare,
     finding,
     race,
+    racing,
     reference,
     render,
     rows,
@@ -33,6 +35,9 @@ from shared_spec.files import write_whole
 from shared_spec.interchange import Case, check_result, read_case, read_result
 
 Site = Annotated[Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")]
+
+PASSES, SECONDS = 5, 0.4
+"""Of a race, unless told."""
 
 app = application("What is read by people. Exit status: 0 all equal, 1 something is not, 2 the request was wrong.")
 
@@ -142,8 +147,8 @@ def run_race(
     implementation: Annotated[
         Optional[list[str]], typer.Option(help="Only this implementation or lane; may be repeated.")
     ] = None,
-    passes: Annotated[int, typer.Option(min=1, help="How often all are timed, in shuffled order.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = 0.4,
+    passes: Annotated[int, typer.Option(min=1, help="How often all are timed, in shuffled order.")] = PASSES,
+    seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = SECONDS,
     device: Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")] = "cpu",
     threads: Annotated[Optional[int], typer.Option(min=1, help="As many as there are cores, unless told.")] = None,
     tf32: Annotated[bool, typer.Option("--tf32", help="Let a GPU cut factors to TF32; not mixed with others.")] = False,
@@ -160,12 +165,14 @@ def run_race(
 ) -> None:
     """Time frameworks in turns, each proven equal on the very work, and rank them: the leaderboard of the page."""
     other = schema.read_leaderboard(against) if against else None
-    text = find_corpus(corpus, corpus_sha1)
     if resume is not None:
-        if names or workload or cell or implementation:
-            raise UserError("--resume goes on with what was chosen then; leave out what to race")
-        chosen = race.read(rows.folder(resume) / "race.json")
+        own = (names, workload, cell, implementation, threads, tf32, passes != PASSES, seconds != SECONDS)
+        if any(own) or device != "cpu":
+            raise UserError("--resume goes on with what was chosen then; leave out what to race, and how")
+        chosen = race.read(rows.folder(Path(resume).name) / "race.json")
+        text = race.text(chosen) or find_corpus(corpus, corpus_sha1)
     else:
+        text = find_corpus(corpus, corpus_sha1)
         chosen = race.Race(
             name=time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime()),
             frameworks=list(dict.fromkeys(names or collect.FRAMEWORKS)),
@@ -180,31 +187,34 @@ def run_race(
         )
     collect.check_names(chosen.frameworks)
     workloads.choose(chosen.workloads)
-    pythons = race.interpreters(chosen.frameworks, chosen.device, _say)
+    pythons = racing.interpreters(chosen.frameworks, chosen.device, _say)
     race.begin(chosen)
     _say(f"race {chosen.name}: {', '.join(chosen.frameworks)}; {chosen.passes} passes on {chosen.threads} threads")
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # As Ctrl-C: what was started is ended too.
+        signal.signal(ending, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        race.run(chosen, pythons, text, _say)
+        racing.run(chosen, pythons, text, _say)
     except KeyboardInterrupt:
         _say(f"broken off; what is complete is kept: python -m reports race --resume {chosen.name}")
         raise typer.Exit(INTERRUPTED) from None
     if other is not None:
         write_whole(chosen.against_file, json.dumps(other).encode())
     board = race.board(chosen)
-    _, page = _site(output)
+    _, page = _site(output, board)
     if as_json:
-        typer.echo(json.dumps(board))
+        typer.echo(json.dumps(build.finite(board)))
     else:
         standings.show(board, Console())
         typer.echo(f"leaderboard: {page.resolve()}")
     raise typer.Exit(NOT_EQUAL if any(standings.wrong(board)) else EQUAL)
 
 
-def _site(output: Path) -> tuple[schema.Record, Path]:
-    """The report of everything present, and the path of its page."""
+def _site(output: Path, board: schema.Record | None = None) -> tuple[schema.Record, Path]:
+    """The report of everything present, with this leaderboard or else the last race's, and the path of its page."""
     # Two runs at once: whoever comes second sees the results of both.
     with store.lock(".lock"):
-        board = race.latest_board()
+        board = board or race.latest_board()
         report = build.build(collect.collect(or_none=board is not None), board)
         return report, render.write(report, output)
 

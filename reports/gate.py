@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -58,7 +58,10 @@ def judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array], *, whole: 
     if "prefix" in arrays:
         return _prediction(case, arrays)
     return _kept(
-        tensors.digest(arrays, reference.key(case, origin.dtype), origin.label, str(origin.unit_roundoff), _judges()),
+        tensors.digest(
+            arrays,
+            *(reference.key(case, origin.dtype), origin.label, str(origin.unit_roundoff), str(whole), _judges()),
+        ),
         lambda: _judge(case, origin, arrays, whole),
     )
 
@@ -67,6 +70,9 @@ def _judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array], whole: bo
     part = _part(reference.get(case, origin.dtype), arrays, whole)
     if missing := part.oracle.keys() - arrays.keys():
         return Gate(DIFFERENT, f"{min(missing)} was not computed", np.inf, np.inf)
+    # Of a coarser format that was asked for, errors grow as its roundings do.
+    coarser = max(1.0, origin.unit_roundoff / UNIT_ROUNDOFF[origin.dtype])
+    part = replace(part, stray={name: coarser * stray for name, stray in part.stray.items()})
     found = verdict.judge(case, Result(origin, arrays), part)
     errors = [
         float(np.max(np.abs(arrays[name] - truth)) / np.max(np.abs(truth)))
@@ -110,7 +116,9 @@ def _part(everything: Reference, arrays: Mapping[str, Array], whole: bool) -> Re
 def _prediction(case: AnyCase, arrays: Mapping[str, Array]) -> Gate:
     """Characters, against those of the oracle in either precision: no two are near a tie, see tests/spec."""
     assert isinstance(case, TrainingCase)
-    count, text = len(arrays["text"]), [int(token) for token in arrays["text"]]
+    count, text = workloads.PREDICTED, [int(token) for token in arrays["text"]]
+    if len(text) != count:
+        return Gate(DIFFERENT, f"{len(text)} characters, should be {count}", np.inf, np.inf)
     right = []
     for dtype in ("float64", "float32"):
         parameters = {name: array.astype(dtype) for name, array in workloads.weights(case.problem).items()}
@@ -119,6 +127,14 @@ def _prediction(case: AnyCase, arrays: Mapping[str, Array]) -> Gate:
         return Gate(EQUAL, "every character is the oracle's", 0.0, 0.0)
     at = next(i for i, (a, b) in enumerate(zip(text, right[0], strict=True)) if a != b)
     return Gate(DIFFERENT, f"text[{at}] = {text[at]}, should be {right[0][at]}", np.inf, np.inf)
+
+
+def fresh(fingerprints: Sequence[str]) -> Gate:
+    """Whether calls on inputs that differ gave what differs."""
+    again = len(fingerprints) - len(set(fingerprints))
+    if not again:
+        return Gate(EQUAL, "", 0.0, 0.0)
+    return Gate(DIFFERENT, f"gave the same result again, {again} times, for other inputs", np.inf, np.inf)
 
 
 def finished(seconds: Sequence[float], undone: Sequence[float]) -> Gate:

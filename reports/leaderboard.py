@@ -83,8 +83,19 @@ def _place(name: str) -> int:
 
 
 def check_alike(passes: Sequence[Pass]) -> None:
-    """Raises UserError where passes ran on different machines, devices, texts or numbers of threads."""
+    """Raises UserError where passes ran on different machines, devices, texts or numbers of threads, or those of one
+    framework with different versions or switches.
+    """
     first = passes[0]
+    of: dict[str, Pass] = {}
+    for one in passes:
+        before = of.setdefault(one.framework, one)
+        for key in ("versions", "switches"):
+            if one.header[key] != before.header[key]:
+                raise UserError(
+                    f"{before.path.name} and {one.path.name} are no one ranking: their {key} differ "
+                    f"({_differing(before.header[key], one.header[key])}); race again"
+                )
     for other in passes[1:]:
         for key in SAME:
             if other.header[key] != first.header[key]:
@@ -132,13 +143,13 @@ def _table(
     memory: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> Record:
     found = limits.get(workload.dtype)
-    bound = limit.bound(workload, found) if found else None
+    bound = limit.bound(workload, found) if found and set(workload.products()) <= found.steps.keys() else None
     rows = [
         _row(workload, framework, implementation, passes) | _memory(memory.get((framework, passes_row)))
         for (framework, implementation), passes in contenders.items()
         for passes_row in [f"{workload.name}-{implementation}"]
     ]
-    ranked = [row for row in rows if row["status"] == EQUAL]
+    ranked = _in_common([row for row in rows if row["status"] == EQUAL])
     _rank(ranked)
     _break_even(ranked)
     for row in ranked:
@@ -178,7 +189,7 @@ def _row(workload: Workload, framework: str, implementation: str, passes: list[P
         "status": status,
         "why": why,
         "rank": None,
-        "seconds": math.exp(statistics.fmean(map(math.log, seconds.values()))) if seconds else None,
+        "seconds": _mean(seconds.values()) if seconds else None,
         "passes": {str(number): value for number, value in seconds.items()},
         "ratio": None,
         "low": None,
@@ -226,16 +237,34 @@ def _memory(found: Mapping[str, Any] | None) -> Record:
     return {"memory": None if found is None else found["bytes"]}
 
 
+def _in_common(rows: list[Record]) -> list[Record]:
+    """The rows with those passes alone that all of them have: ratios are taken within a pass. One that the first pass
+    has not, since it was cut off, is unfinished.
+    """
+    there = [row for row in rows if "1" in row["passes"]]
+    for row in rows:
+        if row not in there:
+            row |= {"status": UNFINISHED, "why": "the first pass was cut off before it ran"}
+    for number in {n for row in there for n in row["passes"]}:
+        if not all(number in row["passes"] for row in there):
+            for row in there:
+                row["passes"].pop(number, None)
+    for row in there:
+        row["seconds"] = _mean(row["passes"].values())
+    return there
+
+
+def _mean(seconds: Iterable[float]) -> float:
+    """The geometric mean."""
+    return math.exp(statistics.fmean(map(math.log, seconds)))
+
+
 def _rank(rows: list[Record]) -> None:
     times = [{int(number): value for number, value in row["passes"].items()} for row in rows]
     if not rows:
         return
     best = min(range(len(rows)), key=lambda i: rows[i]["seconds"])
     for row, rank, own in zip(rows, paired.ranks(times), times, strict=True):
-        if not own.keys() & times[best].keys():
-            # Never in one pass with the fastest, where passes were cut off: nothing is known of the two.
-            row["rank"] = rank
-            continue
         found = paired.ratio(own, times[best])
         row |= {"rank": rank, "ratio": found.value, "low": found.low, "high": found.high}
         if row is rows[best]:

@@ -77,8 +77,7 @@ def ranks(times: Sequence[Mapping[int, float]]) -> list[int]:
     found = [0] * len(times)
     leader = order[0] if order else 0
     for place, i in enumerate(order, start=1):
-        apart = not times[i].keys() & times[leader].keys()
-        if place == 1 or apart or ratio(times[i], times[leader]).is_slower:
+        if place == 1 or ratio(times[i], times[leader]).is_slower:
             leader, rank = i, place
         found[i] = rank
     return found

@@ -17,6 +17,7 @@ import numpy as np
 
 from shared_spec import store
 from shared_spec.errors import UserError
+from shared_spec.files import write_whole
 
 FORMAT = "isogru-rows/1"
 HEADER = {
@@ -59,18 +60,24 @@ class Writer:
     def __init__(self, path: Path, *, goes_on: bool) -> None:
         self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not goes_on:
-                path.write_text("")
+            if goes_on:
+                # Of a line that was cut off while it was written nothing is to be had.
+                whole = path.read_bytes()
+                path.write_bytes(whole[: whole.rfind(b"\n") + 1])
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 
     def line(self, **record: Any) -> None:
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record, default=_plain) + "\n")
+        """Raises UserError where it cannot be written."""
+        try:
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record, default=_plain) + "\n")
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written: {error.strerror or error}") from None
 
     def header(self, **record: Any) -> None:
-        self.line(format=FORMAT, **record)
+        """The first line, in place of whatever was there."""
+        write_whole(self._path, (json.dumps({"format": FORMAT, **record}, default=_plain) + "\n").encode())
 
 
 def _plain(value: Any) -> Any:

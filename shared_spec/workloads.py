@@ -12,7 +12,6 @@ import functools
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -199,18 +198,3 @@ def tiny(workload: Workload) -> Workload:
     """The same work with next to nothing to compute: what it takes is what the host takes to issue it."""
     size = workload.size
     return Workload(workload.kind, Size("tiny", size.T, n=2, d=2, h=2), workload.cell, workload.dtype)
-
-
-def describe() -> list[dict[str, Any]]:
-    """Rows for the listing."""
-    return [
-        {
-            "name": w.name,
-            "kind": w.kind,
-            "size": w.size.name,
-            "cell": w.cell,
-            "dtype": w.dtype,
-            **{symbol: getattr(w.size, symbol) for symbol in "Tndh"},
-        }
-        for w in catalogue()
-    ]

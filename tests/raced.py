@@ -103,7 +103,7 @@ def _row(w: Workload, framework: str, lane: str, number: int) -> dict[str, Any] 
     if of_first and (framework, lane) == ("jax", "compiled"):
         return {"failed": "ended by SIGSEGV: Segmentation fault"}
     if of_first and (framework, lane) == ("tensorflow", "native") and number != 2:
-        return None  # Nothing is known of its first call, nor of its spread.
+        return None  # Not in the first pass, which was cut off.
     seconds = _seconds(w, framework, lane, number)
     found = {"verdict": "equal", "why": "worst", "ratio": 0.07, "error": 3e-6 * SPEED[lane], "seconds": [seconds] * 3}
     if number == 1:

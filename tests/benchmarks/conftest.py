@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 import frameworks
@@ -54,6 +55,8 @@ class Session:
         self.device, self.number, self.first = option("--device"), option("--pass"), option("--from-row")
         self.threads, self.seconds = option("--threads") or machine.cores(), option("--seconds")
         self.tf32 = option("--tf32")
+        of_machine = machine.describe()
+        python = of_machine.pop("python")
         _pin(self.threads)
         # MXNet and OpenMP read it while they are imported.
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
@@ -62,6 +65,9 @@ class Session:
         self.framework = frameworks.load(option("--framework"))
         imported = time.perf_counter() - began
         self.framework.runtime.setup(device=self.device, threads=self.threads, tf32=self.tf32)
+        # What a framework does when it computes for the first time is no row's.
+        one = self.framework.runtime.tensor(np.ones((2, 2)), dtype="float32", device=self.device)
+        self.framework.runtime.wait(one @ one)
         self.rows = self._chosen(chosen, option("--cell") or [], option("--implementation") or [])
         path = os.environ.get("ISOGRU_CORPUS")
         self.text = find_corpus(Path(path) if path else None, os.environ.get("ISOGRU_CORPUS_SHA1"))
@@ -74,9 +80,9 @@ class Session:
                 threads=self.threads,
                 tf32=self.tf32,
                 plan=[row.id for row in self.rows],
-                versions=dict(self.framework.runtime.versions()),
+                versions={"python": python, **self.framework.runtime.versions()},
                 switches=dict(self.framework.runtime.switches()),
-                machine=machine.describe(),
+                machine=of_machine,
                 corpus=f"{self.text.source} {self.text.sha1}",
                 **{"pass": self.number, "import": imported},
             )

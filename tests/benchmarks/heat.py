@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 from frameworks import timed
@@ -34,25 +35,37 @@ def run(framework, implementation, workload, *, device, text, seconds, clock, tf
     record = {"seconds": [], "first": work.times.first}
     if found.verdict == EQUAL:
         rounds = int(min(max(seconds / max(work.times.later, 1e-9), LEAST), MOST))
-        record["seconds"], undone, outputs = _time(framework, work, rounds, clock)
+        record["seconds"], read, outputs = _time(framework, work, rounds, clock, device)
         case, arrays = work.outcome(outputs)
         found |= gate.judge(case, work.subject.origin(case), arrays, whole=True, tf32=tf32)
-        found |= gate.finished(record["seconds"], undone)
+        found |= gate.finished(record["seconds"], [undone for undone, _ in read])
+        if workload.kind != "prediction":
+            # Characters may well be the same.
+            found |= gate.fresh([fingerprint for _, fingerprint in read])
     return record | {"verdict": found.verdict, "why": found.sentence, "ratio": found.ratio, "error": found.error}
 
 
-def _time(framework, work, rounds, clock):
-    """Seconds of each call, seconds of work left undone after each, and what the last one gave."""
-    call, outputs, undone = timed.waits(framework, work), None, []
+def _time(framework, work, rounds, clock, device):
+    """Seconds of each call; what was left undone after each, and its fingerprint; and what the judged one gave."""
+    call, outputs, read = timed.waits(framework, work), None, []
 
     def timed_call(given):
         nonlocal outputs
         outputs = call(given)
 
+    def after(given):
+        nonlocal kept
+        read.append(timed.read(framework, outputs, device=device))
+        kept = outputs if given is judged else kept
+
     inputs = work.fresh(rounds + WARM)
     # An epoch is one input, and was warmed up by the one before.
     warm = min(WARM, len(inputs) - 1)
+    judged, kept = inputs[-1], None
+    if work.any_order:
+        # Nobody knows beforehand which one is judged.
+        place = random.randrange(warm, len(inputs))
+        inputs[place], inputs[-1] = inputs[-1], inputs[place]
     for given in inputs[:warm]:
         call(given)
-    seconds = clock(timed_call, inputs[warm:], lambda given: undone.append(timed.left_undone(framework, outputs)))
-    return seconds, undone, outputs
+    return clock(timed_call, inputs[warm:], after), read, kept

@@ -62,14 +62,14 @@ def test_honest_training_is_ranked(kind, text):
 class Later:
     """An array that is computed in the background, and that looks like one at once."""
 
-    def __init__(self, compute, shape):
-        self.shape, self._found = shape, None
+    def __init__(self, compute, shape, late):
+        self.shape, self._found, self._late = shape, None, late
         self._thread = threading.Thread(target=self._run, args=[compute])
         self._thread.start()
 
     def _run(self, compute):
         # As if it were hard work.
-        time.sleep(0.05)
+        time.sleep(self._late)
         self._found = compute()
 
     def __array__(self, dtype=None, copy=None):
@@ -77,12 +77,13 @@ class Later:
         return self._found
 
 
-def test_returning_before_the_work_is_done(monkeypatch):
+@pytest.mark.parametrize("late", [0.05, 0.003])
+def test_returning_before_the_work_is_done(late):
     """An asynchronous framework that nobody waits for."""
 
     def later(the_cell, X, H0, parameters):
-        H = Later(lambda: numpys.forward(the_cell, X, H0, parameters)[0], (*X.shape[:2], H0.shape[1]))
-        return H, Later(lambda: np.asarray(H)[-1], H0.shape)
+        H = Later(lambda: numpys.forward(the_cell, X, H0, parameters)[0], (*X.shape[:2], H0.shape[1]), late)
+        return H, Later(lambda: np.asarray(H)[-1], H0.shape, late)
 
     record = run(numpys.framework(), numpys.implementation(of_forward=later), workload("forward"))
     assert record["verdict"] == DIFFERENT
@@ -101,7 +102,22 @@ def test_a_cached_result(kind):
     of_forward = functools.partial(cached, kept={})
     record = run(numpys.framework(), numpys.implementation(of_forward=of_forward), workload(kind))
     assert record["verdict"] == DIFFERENT
-    assert record["why"].startswith(("H[", "final["))
+    assert record["why"].startswith(("H[", "final[", "gave the same result again"))
+
+
+def test_mostly_cached():
+    """Honest whenever it may be judged before the clock runs, and for one call in four while it does."""
+    calls, last = [], {}
+
+    def mostly(the_cell, X, H0, parameters):
+        calls.append(None)
+        if len(calls) < 4 or len(calls) % 4 == 0:
+            last[X.shape] = numpys.forward(the_cell, X, H0, parameters)
+        return last[X.shape] if X.shape in last else numpys.forward(the_cell, X, H0, parameters)
+
+    record = run(numpys.framework(), numpys.implementation(of_forward=mostly), workload("forward"))
+    assert record["verdict"] == DIFFERENT
+    assert record["seconds"]
 
 
 def test_a_cached_training_step(text):
@@ -228,6 +244,39 @@ def test_a_text_of_its_own(text):
     record = run(numpys.framework(predict=predict), numpys.implementation(), workload("prediction"), text)
     assert record["verdict"] == DIFFERENT
     assert record["why"].startswith("text[")
+
+
+@pytest.mark.parametrize("count", [0, 1, 49])
+def test_a_text_that_ends_early(text, count):
+    def predict(of_forward, parameters, prefix, wanted):
+        return numpys.predict(of_forward, parameters, prefix, wanted)[:count]
+
+    record = run(numpys.framework(predict=predict), numpys.implementation(), workload("prediction"), text)
+    assert record["verdict"] == DIFFERENT
+    assert record["why"] == f"{count} characters, should be 50"
+
+
+@pytest.mark.parametrize(("asked", "verdict"), [(True, EQUAL), (False, DIFFERENT)])
+def test_tf32_is_ranked_where_it_is_asked_for(asked, verdict):
+    """Factors cut to eleven bits, as a GPU does."""
+
+    def cut(array):
+        return (array.view(np.uint32) + np.uint32(2**12) & np.uint32(0xFFFFE000)).view(np.float32)
+
+    def tf32(the_cell, X, H0, parameters):
+        return numpys.forward(the_cell, cut(X), H0, {name: cut(array) for name, array in parameters.items()})
+
+    record = heat.run(
+        numpys.framework(),
+        numpys.implementation(of_forward=tf32),
+        workload("gradient"),
+        device="cpu",
+        text=None,
+        seconds=0.01,
+        clock=clock,
+        tf32=asked,
+    )
+    assert record["verdict"] == verdict, record["why"]
 
 
 def test_what_is_not_equal_is_not_ranked(tmp_path):

@@ -234,7 +234,7 @@ def test_a_row_of_another_version(tmp_path):
 
 
 def test_the_bound_by_hand():
-    """The chapter's training step: the arithmetic of the issue's own description, written out."""
+    """The chapter's training step, written out."""
     limits = limit.best([("torch", LIMITS)])
     n, T, h, v = 1024, 32, 32, 28
     recurrent, output = 2 * n * h * 3 * h, 2 * n * h * v
@@ -327,5 +327,42 @@ def test_rows_that_were_never_in_one_pass(tmp_path):
     second = write(tmp_path, "jax", 2, {"scratch": record(2.0)})
     (table,) = build([first, second])["tables"]
     found = [(row["framework"], row["rank"], row["ratio"]) for row in table["rows"]]
-    assert found == [("torch", 1, 1.0), ("jax", 2, None)]
+    assert found == [("torch", 1, 1.0), ("jax", None, None)]
+    assert table["rows"][1]["status"] == "unfinished"
     assert list(against.reversed_ranks(*[{"tables": [table]}] * 2)) == []
+
+
+def test_ranks_are_of_passes_that_all_have(tmp_path):
+    """The machine was slower in the passes that only one of two has: that is not its fault."""
+    passes = race(tmp_path, {"torch": [1.0, 1.0], "jax": [0.9, 0.9, 9.0, 9.0]})
+    (table,) = build(passes)["tables"]
+    assert [(row["framework"], row["rank"], set(row["passes"])) for row in table["rows"]] == [
+        ("jax", 1, {"1", "2"}),
+        ("torch", 2, {"1", "2"}),
+    ]
+
+
+def test_a_bound_needs_the_shapes_of_its_steps(tmp_path):
+    found = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
+    lines = found.path.read_text().replace("[1024, 32, 64, 2e-05], ", "")
+    found.path.write_text(lines)
+    (table,) = build([rows.read(found.path)])["tables"]
+    assert table["bound"] is None
+    assert table["rows"][0]["percent"] is None
+
+
+def test_a_full_disk(tmp_path):
+    writer = rows.Writer(tmp_path / "torch.cpu.1.jsonl", goes_on=False)
+    writer.header(framework="torch")
+    (tmp_path / "torch.cpu.1.jsonl").unlink()
+    (tmp_path / "torch.cpu.1.jsonl").mkdir()
+    with pytest.raises(UserError, match="cannot be written: Is a directory"):
+        writer.line(done=True)
+
+
+def test_a_line_that_was_cut_off_is_written_again(tmp_path):
+    found = write(tmp_path, "torch", 1, {"scratch": record(1.0), "tuned": None}, done=False)
+    with found.path.open("a") as stream:
+        stream.write('{"begin": "' + WORKLOAD)
+    rows.Writer(found.path, goes_on=True).line(done=True)
+    assert rows.read(found.path).is_done

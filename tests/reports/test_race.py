@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from reports import leaderboard, race, rows
+from reports import leaderboard, race, racing, rows
 from reports.race import Race
-from shared_spec import corpus, language_model
+from shared_spec import corpus, language_model, store
 from shared_spec.errors import UserError
 
 WORKLOAD = "training-step-chapter-gru-float32"
@@ -105,7 +105,7 @@ def one():
 
 def run(one, stand_in, text):
     said = []
-    race.run(one, dict.fromkeys(one.frameworks, str(stand_in.path)), text, said.append)
+    racing.run(one, dict.fromkeys(one.frameworks, str(stand_in.path)), text, said.append)
     return said
 
 
@@ -194,10 +194,32 @@ def test_races_that_are_none(one, content):
         race.read(file)
 
 
+def test_races_that_are_not_there(one, command):
+    done = command("reports", "race", "--resume", "yesterday")
+    assert done.returncode == 2
+    assert done.stderr == f"isogru: no race 'yesterday'; there are {one.name}\n"
+    done = command("reports", "race", "--resume", one.name, "--passes", "7")
+    assert done.returncode == 2
+    assert done.stderr.endswith("leave out what to race, and how\n")
+    done = command("reports", "race", "torhc")
+    assert done.returncode == 2
+    assert (
+        done.stderr.splitlines()[-1] == "isogru: no framework 'torhc'; the frameworks are torch, tensorflow, jax, mxnet"
+    )
+    done = command("reports", "race", "torch", "--against", str(one.folder / "race.json"))
+    assert done.returncode == 2
+    assert "not a leaderboard: its format is isogru-race/1" in done.stderr
+
+
+def test_one_race_at_a_time(one, stand_in, text):
+    with store.lock(".race.lock"), pytest.raises(UserError, match="another race is under way here"):
+        run(one, stand_in, text)
+
+
 def test_a_framework_that_is_nowhere(monkeypatch):
-    monkeypatch.setattr(race.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(racing.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="framework jax asked for but not importable here, and no tox either"):
-        race.interpreters(["jax"], "cpu", print)
+        racing.interpreters(["jax"], "cpu", print)
 
 
 def test_ctrl_c(one, stand_in, tmp_path):
@@ -206,8 +228,8 @@ def test_ctrl_c(one, stand_in, tmp_path):
     script = f"""
 import sys
 sys.path.insert(0, ".")
-from reports import race
-race.interpreters = lambda names, device, tell: dict.fromkeys(names, {str(stand_in.path)!r})
+from reports import racing
+racing.interpreters = lambda names, device, tell: dict.fromkeys(names, {str(stand_in.path)!r})
 from reports.__main__ import app, main
 main(lambda: app(["race", "--resume", {one.name!r}]))
 """
@@ -215,7 +237,7 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
     (tmp_path / "text.txt").write_text("a text " * 100)
     environment["ISOGRU_CORPUS_SHA1"] = __import__("hashlib").sha1((tmp_path / "text.txt").read_bytes()).hexdigest()
     with subprocess.Popen(
-        [sys.executable, "-c", script], cwd=race.ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script], cwd=racing.ROOT, env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
         file = one.file(one.order(1)[0], 1)
         for _ in range(200):

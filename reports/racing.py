@@ -1,0 +1,203 @@
+"""Running a race: short passes of the benchmarks over several frameworks, in shuffled order, so that what the machine
+does meanwhile falls on all alike; then how much memory each row takes. Imports no framework.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import filelock
+
+from reports import leaderboard, reference, rows
+from reports.race import Race
+from shared_spec import machine, store, workloads
+from shared_spec.corpus import Corpus
+from shared_spec.errors import UserError
+from shared_spec.files import write_whole
+from shared_spec.interchange import AnyCase, Case
+
+ROOT = Path(__file__).parents[1]
+LAST_LINES = 5
+MARK, REFUSED = "isogru-python ", "Exit: isogru: "
+Tell = Callable[[str], None]
+
+
+def interpreters(names: Iterable[str], device: str, tell: Tell) -> dict[str, str]:
+    """A Python for each framework: this one where it has it, else that of its environment of tox for the device, made
+    if need be.
+
+    Raises UserError where there is neither.
+    """
+    found = {}
+    for name in names:
+        if importlib.util.find_spec(name) is not None:
+            found[name] = sys.executable
+            continue
+        if importlib.util.find_spec("tox") is None:
+            raise UserError(f"framework {name} asked for but not importable here, and no tox either; run tox -e bench")
+        of_tox = name if device == "cpu" else f"{name}-{device}"
+        command = [sys.executable, "-m", "tox", "exec", "-q", "-e", of_tox, "--"]
+        command += ["python", "-c", f"import sys; print({MARK!r} + sys.executable)"]
+        tell(f"{name}: looking for the environment {of_tox} of tox")
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise UserError(f"framework {name}: tox -e {of_tox} cannot make its environment; run it to see why")
+        # tox has words of its own around it.
+        found[name] = next(line[len(MARK) :] for line in done.stdout.splitlines() if line.startswith(MARK))
+    return found
+
+
+def _judged(race: Race, text: Corpus) -> list[tuple[AnyCase, str]]:
+    """The cases whose references the gates need."""
+    wanted: list[tuple[AnyCase, str]] = []
+    for workload in workloads.choose(race.workloads):
+        if race.cells and workload.cell not in race.cells:
+            continue
+        if workload.kind in workloads.OF_CELL:
+            wanted += [(workloads.case(workload, seed), workload.dtype) for seed in (0, 1)]
+        elif workload.kind != "prediction":
+            wanted.append((workloads.training_case(workload, text, epochs=2), workload.dtype))
+    return list({reference.key(case, dtype): (case, dtype) for case, dtype in wanted}.values())
+
+
+def run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
+    """All passes that are not complete yet, then memory. Raises UserError where another race is under way: they would
+    time each other.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(store.lock(".race.lock").acquire(timeout=0))
+        except filelock.Timeout:
+            raise UserError("another race is under way here; wait for its end") from None
+        _run(race, pythons, text, tell)
+
+
+def _run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
+    judged, began = _judged(race, text), time.perf_counter()
+    # On all cores: within a pass one framework would wait for them alone.
+    reference.prepare(judged, processes=machine.cores())
+    tell(f"references: {len(judged)} in {time.perf_counter() - began:.0f} s")
+    write_whole(race.corpus_file, text.text.encode())
+    cache = race.folder / "compile-cache"
+    environment = {
+        **os.environ,
+        "ISOGRU_CORPUS": str(race.corpus_file),
+        "ISOGRU_CORPUS_SHA1": text.sha1,
+        "OMP_NUM_THREADS": str(race.threads),
+        # A GPU's memory is to be measured, not taken beforehand.
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    for number in range(1, race.passes + 1):
+        for name in race.order(number):
+            # Empty before the first pass, whose first calls compile; later ones find what that one has compiled.
+            own = {"ISOGRU_COMPILE_CACHE": str(cache / name), "TORCHINDUCTOR_CACHE_DIR": str(cache / name / "inductor")}
+            _whole_pass(race, name, number, pythons[name], {**environment, **own}, tell)
+    if not race.memory_file.exists():
+        _memory(race, pythons, environment, cache, tell)
+    shutil.rmtree(cache, ignore_errors=True)
+    for case, dtype in judged:
+        if isinstance(case, Case):
+            # Quickly made, and some of 100 MB: those of all workloads are 3 GB.
+            reference.forget(case, dtype)
+
+
+def _whole_pass(race: Race, name: str, number: int, python: str, environment: dict[str, str], tell: Tell) -> None:
+    """One pass over one framework, or what is left of it. A row that its process dies in is a failure, and the pass
+    goes on behind it.
+    """
+    file, began, first = race.file(name, number), time.perf_counter(), 0
+    if file.exists():
+        before = rows.read(file)
+        if before.is_done:
+            return
+        first = len(before.rows)
+    while True:
+        words = _process(race, name, number, python, environment, first)
+        if not file.exists():
+            raise UserError(f"{name}: {words}")
+        found = rows.read(file)
+        if found.is_done:
+            break
+        if not found.begun:
+            raise UserError(f"{name}: pass {number} was cut off: {words}; go on with --resume {race.name}")
+        rows.Writer(file, goes_on=True).line(end=found.begun, failed=words)
+        first = found.header["plan"].index(found.begun) + 1
+    wrong = sum("failed" in row or row["verdict"] != "equal" for row in found.rows.values())
+    tell(
+        f"pass {number} of {race.passes}: {name}, {len(found.rows)} rows in {time.perf_counter() - began:.0f} s"
+        + (f", {wrong} of them not equal or failed" if wrong else "")
+    )
+
+
+def _process(race: Race, name: str, number: int, python: str, environment: dict[str, str], first: int) -> str:
+    """Run pytest until it ends; its last words."""
+    report = race.file(name, number).with_suffix(".json")
+    command = [python, "-m", "pytest", "tests/benchmarks/test_workloads.py", "-q", "--no-header", "--tb=short"]
+    command += ["--framework", name, "--device", race.device, "--threads", str(race.threads)]
+    command += ["--pass", str(number), "--seconds", str(race.seconds), "--from-row", str(first)]
+    command += ["--rows", str(race.file(name, number)), "--benchmark-json", str(report)]
+    command += ["--tf32"] if race.tf32 else []
+    for option, values in (
+        ("--workload", race.workloads),
+        ("--cell", race.cells),
+        ("--implementation", race.implementations),
+    ):
+        command += [word for value in values for word in (option, value)]
+    status, printed = _ended(command, environment)
+    how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+    refused = next((line for line in printed if line.startswith(REFUSED)), None)
+    return refused.removeprefix(REFUSED) if refused else f"{how}: {' | '.join(printed[-LAST_LINES:])}"
+
+
+def _ended(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:
+    """Run a command to its end, and end it where this process is ended; its exit status and the lines it printed."""
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, _ = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, [line.rstrip() for line in printed.splitlines() if line.strip()]
+
+
+def _memory(race: Race, pythons: dict[str, str], environment: dict[str, str], cache: Path, tell: Tell) -> None:
+    """The peak of every row that was equal, in a process of its own."""
+    found = []
+    for name in race.frameworks:
+        began = time.perf_counter()
+        equal = [row for row, record in rows.read(race.file(name, 1)).rows.items() if record.get("verdict") == "equal"]
+        pairs = [(workload.name, implementation) for workload, implementation in map(leaderboard.split, equal)]
+        command = [pythons[name], "-m", "frameworks", name, "memory", "--threads", str(race.threads)]
+        command += ["--device", race.device, *(word for pair in pairs for word in ("--row", "/".join(pair)))]
+        own = {"ISOGRU_COMPILE_CACHE": str(cache / name), "TORCHINDUCTOR_CACHE_DIR": str(cache / name / "inductor")}
+        status, printed = _ended(command, {**environment, **own})
+        records = [json.loads(line) for line in printed if line.startswith('{"workload"')]
+        if status:
+            tell(f"memory: {name}: ended with status {status}: {' | '.join(printed[-LAST_LINES:])}")
+        for record in records:
+            if record.get("failed"):
+                tell(f"memory: {name}: {record['workload']}-{record['implementation']}: {record['failed']}")
+        found += [{"framework": name, **record} for record in records]
+        tell(f"memory: {name}, {len(records)} rows in {time.perf_counter() - began:.0f} s")
+    write_whole(race.memory_file, "".join(json.dumps(record) + "\n" for record in found).encode())
