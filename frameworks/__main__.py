@@ -16,7 +16,7 @@ from frameworks.protocol import find, implementations
 from frameworks.run import run
 from shared_spec import cases, machine, store
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus, keep
-from shared_spec.command import application, main
+from shared_spec.command import application, main, repeated
 from shared_spec.errors import UserError
 from shared_spec.files import write_whole
 from shared_spec.interchange import DTYPES, read_case, write_result
@@ -161,18 +161,14 @@ def _supervise(
     file = store.folder() / "cases" / f"corpus-{text.sha1}.txt"
     write_whole(file, text.text.encode())
     threads = prove.threads_of_environment() or max(1, machine.cores() // len(streams))
-    arguments = [*_repeat("--case", chosen), *_repeat("--implementation", implementation)]
+    arguments = [*repeated("--case", chosen), *repeated("--implementation", implementation)]
     arguments += ["--device", device, "--threads", str(threads)]
     arguments += ["--corpus", str(file), "--corpus-sha1", text.sha1, "--corpus-source", text.source]
-    tally = prove.supervise(framework, arguments, [_repeat("--dtype", dtypes) for dtypes in streams])
+    tally = prove.supervise(framework, arguments, [repeated("--dtype", dtypes) for dtypes in streams])
     lanes = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in tally.seconds.items())
     typer.echo(f"{framework}: {tally.done} results ({lanes})")
     for failure in tally.failed:
         typer.echo(f"{framework}: FAILED {failure}", err=True)
-
-
-def _repeat(option: str, values: list[str] | None) -> list[str]:
-    return [word for value in values or [] for word in (option, value)]
 
 
 def _framework_first(arguments: list[str]) -> list[str]:

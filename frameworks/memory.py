@@ -1,7 +1,8 @@
 """How much memory a call takes at its peak, above what the process had before: each in a fresh process.
 
 Importing a framework takes seconds, so that one process imports it and, before it has set anything up, forks one for
-each row. Lines of JSON on standard output: {"row": ..., "bytes": ... or null, "failed": words or ""}.
+each row. Lines of JSON on standard output: {"workload": ..., "implementation": ..., "bytes": ... or null}, and, where
+there are no bytes, last words as "failed".
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import IO
 
 import frameworks
 from frameworks import protocol, timed
-from shared_spec import workloads
+from shared_spec import store, workloads
 from shared_spec.corpus import Corpus
 
 STATUS = Path("/proc/self/status")
@@ -41,7 +42,7 @@ def measure(
             framework.runtime.setup(device=device, threads=threads)
             record["bytes"] = _peak(framework, workload, implementation, device, text)
         except Exception as error:  # A failure is a record, and the next row goes on.
-            record["failed"] = " ".join(f"{type(error).__name__}: {error}".split())[:1000]
+            record["failed"] = store.words_of(error)
         _say(tell, **record)
         # Not sys.exit: what the framework registered to be run at the end belongs to the parent.
         os._exit(0)

@@ -18,7 +18,7 @@ mean over the batch of a function's value and gradients, taken part by part; `cr
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,20 @@ def implementations(framework: Framework) -> list[Implementation]:
 
 def _with_gates(cells: Any, unroll: Callable[..., Forward], step: Callable[..., Any]) -> Forward:
     return unroll(cells.with_gates(step))
+
+
+def check(framework: str, available: Iterable[Implementation], names: Iterable[str], *, or_lanes: bool = False) -> None:
+    """Raises UserError for an implementation asked for, or a lane where those may be, that is not there or not here."""
+    by_name: dict[str, list[Implementation]] = {}
+    for each in available:
+        for name in {each.name, each.lane} if or_lanes else {each.name}:
+            by_name.setdefault(name, []).append(each)
+    for name in names:
+        if name not in by_name:
+            there = ", ".join(dict.fromkeys(each.name for those in by_name.values() for each in those))
+            raise UserError(f"{framework} has no implementation {'or lane ' * or_lanes}{name!r}; it has {there}")
+        if all(each.reason for each in by_name[name]):
+            raise UserError(f"{framework}/{name} is not available here: {by_name[name][0].reason}")
 
 
 def find(framework: Framework, name: str, cell: str, dtype: str) -> Implementation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,11 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from shared_spec import store
+from shared_spec.command import last_words
 from shared_spec.errors import UserError
 from shared_spec.store import Job
 
 ROOT = Path(__file__).parents[1]
-LAST_LINES = 5
 
 
 @dataclass
@@ -164,8 +163,7 @@ def _one_worker(
         return total, None, ""
     if status == 2 and total is None:
         raise UserError(printed[-1].removeprefix("isogru: ") if printed else f"{run.framework}: request refused")
-    how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
-    return total, current, f"{how}: {' | '.join(printed[-LAST_LINES:]) or 'it said nothing'}"
+    return total, current, last_words(status, printed)
 
 
 def _environment(arguments: list[str], number: int) -> dict[str, str]:

@@ -56,21 +56,20 @@ class Cell:
 
     def rehearse(self) -> tuple[AnyCase, Arrays]:
         """The first two calls, on inputs of their own: the case and what came out."""
-        given, call = self._given(self.first), waits(self.subject.framework, self)
+        given, call = self._given(_inputs(self.first)), waits(self.subject.framework, self)
         self.times, outputs = _first_and_second(call, given)
         return self.first, self._numpy(outputs)
 
     def fresh(self, count: int) -> list[Any]:
         """Inputs for as many calls as fit in memory, no two the same; the last of them are judged afterwards."""
-        of_case = [name for name in self.first.arrays if name not in self.first.parameters]
-        bytes_each = sum(self.first.arrays[name].size for name in of_case) * 8
+        of_case = _inputs(self.first)
+        bytes_each = sum(array.nbytes for array in of_case.values())
         random = np.random.default_rng(2)
         drawn = []
         for _ in range(min(count, max(2, AT_MOST_BYTES // bytes_each)) - 1):
             # As random as needs be: values of the judged cases, begun elsewhere, some with the other sign.
-            arrays = {name: _stirred(self.first.arrays[name], random) for name in of_case}
-            drawn.append(self._given(Case("", self.first.cell, {**self.first.parameters, **arrays})))
-        return [*drawn, self._given(self.last)]
+            drawn.append(self._given({name: _stirred(array, random) for name, array in of_case.items()}))
+        return [*drawn, self._given(_inputs(self.last))]
 
     def __call__(self, given: dict[str, Any]) -> dict[str, Any]:
         if self.kind == "gradient":
@@ -89,12 +88,11 @@ class Cell:
         """What the call on the last inputs of `fresh` gave."""
         return self.last, self._numpy(outputs)
 
-    def _given(self, case: Case) -> dict[str, Any]:
-        arrays = {name: array for name, array in case.arrays.items() if name not in case.parameters}
+    def _given(self, inputs: Arrays) -> dict[str, Any]:
         if self.kind == "step":
-            X = arrays.pop("X")
-            return {**self.subject.tensors(arrays), "steps": [self.subject.tensor(X_t[None]) for X_t in X]}
-        return self.subject.tensors(arrays)
+            X, rest = inputs["X"], {name: array for name, array in inputs.items() if name != "X"}
+            return {**self.subject.tensors(rest), "steps": [self.subject.tensor(X_t[None]) for X_t in X]}
+        return self.subject.tensors(inputs)
 
     def _numpy(self, outputs: dict[str, Any]) -> Arrays:
         if self.kind == "step":
@@ -279,6 +277,11 @@ def _leaves(nested: Any) -> Iterator[Any]:
             yield from _leaves(inner)
     else:
         yield nested
+
+
+def _inputs(case: Case) -> Arrays:
+    """What changes from call to call: all but the parameters."""
+    return {name: array for name, array in case.arrays.items() if name not in case.cell.parameters}
 
 
 def _stirred(array: np.ndarray, random: np.random.Generator) -> np.ndarray:

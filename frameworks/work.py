@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO
 
 import frameworks
-from frameworks.protocol import Implementation, implementations
+from frameworks.protocol import Implementation, check, implementations
 from frameworks.run import run
 from shared_spec import cases, machine, store
 from shared_spec.corpus import Corpus
@@ -35,13 +35,7 @@ class Choice:
 
 def plan(framework: str, available: list[Implementation], choice: Choice) -> Iterator[tuple[Job, Implementation]]:
     """The jobs, in a fixed order. Raises UserError for an implementation or a dtype that is not there."""
-    known = list(dict.fromkeys(i.name for i in available))
-    if unknown := [name for name in choice.implementations if name not in known]:
-        raise UserError(f"{framework} has no implementation {unknown[0]!r}; it has {', '.join(known)}")
-    for name in choice.implementations:
-        if all(i.reason for i in available if i.name == name):
-            reason = next(i.reason for i in available if i.name == name)
-            raise UserError(f"{framework}/{name} is not available here: {reason}")
+    check(framework, available, choice.implementations)
     if unknown := [name for name in choice.dtypes if name not in DTYPES]:
         raise UserError(f"no dtype {unknown[0]!r}; the dtypes are {', '.join(DTYPES)}")
     for implementation in available:
@@ -77,7 +71,7 @@ def work(name: str, choice: Choice, corpus: Corpus, *, first: int, tell: IO[str]
             check_result(job.result_file, result, case)
             store.save_result(job, result)
         except Exception as error:  # A failure is a record, and the next job goes on.
-            failed = " ".join(f"{type(error).__name__}: {error}".split())[:1000]
+            failed = store.words_of(error)
             store.save_failure(job, failed)
         _say(tell, end=i, failed=failed)
 

@@ -36,9 +36,6 @@ from shared_spec.interchange import Case, check_result, read_case, read_result
 
 Site = Annotated[Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")]
 
-PASSES, SECONDS = 5, 0.4
-"""Of a race, unless told."""
-
 app = application("What is read by people. Exit status: 0 all equal, 1 something is not, 2 the request was wrong.")
 
 
@@ -147,8 +144,8 @@ def run_race(
     implementation: Annotated[
         Optional[list[str]], typer.Option(help="Only this implementation or lane; may be repeated.")
     ] = None,
-    passes: Annotated[int, typer.Option(min=1, help="How often all are timed, in shuffled order.")] = PASSES,
-    seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = SECONDS,
+    passes: Annotated[int, typer.Option(min=1, help="How often all are timed, in shuffled order.")] = race.PASSES,
+    seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = race.SECONDS,
     device: Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")] = "cpu",
     threads: Annotated[Optional[int], typer.Option(min=1, help="As many as there are cores, unless told.")] = None,
     tf32: Annotated[bool, typer.Option("--tf32", help="Let a GPU cut factors to TF32; not mixed with others.")] = False,
@@ -166,7 +163,7 @@ def run_race(
     """Time frameworks in turns, each proven equal on the very work, and rank them: the leaderboard of the page."""
     other = schema.read_leaderboard(against) if against else None
     if resume is not None:
-        own = (names, workload, cell, implementation, threads, tf32, passes != PASSES, seconds != SECONDS)
+        own = (names, workload, cell, implementation, threads, tf32, passes != race.PASSES, seconds != race.SECONDS)
         if any(own) or device != "cpu":
             raise UserError("--resume goes on with what was chosen then; leave out what to race, and how")
         chosen = race.read(rows.folder(Path(resume).name) / "race.json")
@@ -205,7 +202,7 @@ def run_race(
     if as_json:
         typer.echo(json.dumps(build.finite(board)))
     else:
-        standings.show(board, Console())
+        terminal.show_leaderboard(board, Console())
         typer.echo(f"leaderboard: {page.resolve()}")
     raise typer.Exit(NOT_EQUAL if any(standings.wrong(board)) else EQUAL)
 

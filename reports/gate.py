@@ -46,6 +46,14 @@ class Gate:
         return Gate(worse.verdict, worse.sentence, worse.ratio, max(self.error, other.error))
 
 
+RIGHT = Gate(EQUAL, "", 0.0, 0.0)
+
+
+def _different(words: str) -> Gate:
+    """What no number says how far off it is."""
+    return Gate(DIFFERENT, words, np.inf, np.inf)
+
+
 def judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array], *, whole: bool, tf32: bool = False) -> Gate:
     """The verdict on what has been computed of a case: the whole of it, or the epochs of a training that are over.
 
@@ -54,14 +62,12 @@ def judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array], *, whole: 
     coarsest = max(UNIT_ROUNDOFF[origin.dtype], TF32 if tf32 and origin.dtype == "float32" else 0.0)
     if origin.unit_roundoff > coarsest:
         words = f"asked for {origin.dtype}, computed with unit roundoff {origin.unit_roundoff:.1e}: the label lies"
-        return Gate(DIFFERENT, words, np.inf, np.inf)
+        return _different(words)
     if "prefix" in arrays:
         return _prediction(case, arrays)
+    rests_on = (origin.unit_roundoff, whole)
     return _kept(
-        tensors.digest(
-            arrays,
-            *(reference.key(case, origin.dtype), origin.label, str(origin.unit_roundoff), str(whole), _judges()),
-        ),
+        tensors.digest(arrays, reference.key(case, origin.dtype), origin.label, *map(str, rests_on), _judges()),
         lambda: _judge(case, origin, arrays, whole),
     )
 
@@ -69,7 +75,7 @@ def judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array], *, whole: 
 def _judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array], whole: bool) -> Gate:
     part = _part(reference.get(case, origin.dtype), arrays, whole)
     if missing := part.oracle.keys() - arrays.keys():
-        return Gate(DIFFERENT, f"{min(missing)} was not computed", np.inf, np.inf)
+        return _different(f"{min(missing)} was not computed")
     # Of a coarser format that was asked for, errors grow as its roundings do.
     coarser = max(1.0, origin.unit_roundoff / UNIT_ROUNDOFF[origin.dtype])
     part = replace(part, stray={name: coarser * stray for name, stray in part.stray.items()})
@@ -118,7 +124,7 @@ def _prediction(case: AnyCase, arrays: Mapping[str, Array]) -> Gate:
     assert isinstance(case, TrainingCase)
     count, text = workloads.PREDICTED, [int(token) for token in arrays["text"]]
     if len(text) != count:
-        return Gate(DIFFERENT, f"{len(text)} characters, should be {count}", np.inf, np.inf)
+        return _different(f"{len(text)} characters, should be {count}")
     right = []
     for dtype in ("float64", "float32"):
         parameters = {name: array.astype(dtype) for name, array in workloads.weights(case.problem).items()}
@@ -126,21 +132,21 @@ def _prediction(case: AnyCase, arrays: Mapping[str, Array]) -> Gate:
     if text in right:
         return Gate(EQUAL, "every character is the oracle's", 0.0, 0.0)
     at = next(i for i, (a, b) in enumerate(zip(text, right[0], strict=True)) if a != b)
-    return Gate(DIFFERENT, f"text[{at}] = {text[at]}, should be {right[0][at]}", np.inf, np.inf)
+    return _different(f"text[{at}] = {text[at]}, should be {right[0][at]}")
 
 
 def fresh(fingerprints: Sequence[str]) -> Gate:
     """Whether calls on inputs that differ gave what differs."""
     again = len(fingerprints) - len(set(fingerprints))
     if not again:
-        return Gate(EQUAL, "", 0.0, 0.0)
-    return Gate(DIFFERENT, f"gave the same result again, {again} times, for other inputs", np.inf, np.inf)
+        return RIGHT
+    return _different(f"gave the same result again, {again} times, for other inputs")
 
 
 def finished(seconds: Sequence[float], undone: Sequence[float]) -> Gate:
     """Whether timed calls had done their work when the clock stopped, from how long each took and what was left."""
     left, taken = float(np.median(undone)), float(np.median(seconds))
     if left <= LEFT_UNDONE * taken:
-        return Gate(EQUAL, "", 0.0, 0.0)
+        return RIGHT
     words = f"returned after {taken:.1e} s with {left:.1e} s of work undone: results were not there"
     return Gate(DIFFERENT, words, np.inf, 0.0)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from reports import limit, paired
 from reports.finding import EQUAL, significant
-from reports.limit import Bound, Limits
+from reports.limit import Limits
 from reports.rows import OtherVersionError, Pass
 from reports.schema import LEADERBOARD, Record
 from shared_spec import workloads
@@ -29,16 +30,16 @@ def build(passes: Sequence[Pass], memory: Iterable[Mapping[str, Any]], *, name: 
     if not passes:
         raise UserError(f"{name}: no pass of benchmarks is there; run tox -e bench")
     check_alike(passes)
-    bytes_of = {(m["framework"], f"{m['workload']}-{m['implementation']}"): m for m in memory}
+    bytes_of = {(m["framework"], m["workload"], m["implementation"]): m["bytes"] for m in memory}
     limits = {
         dtype: limit.best((p.framework, p.limits[dtype]) for p in passes if dtype in p.limits)
         for dtype in dict.fromkeys(dtype for p in passes for dtype in p.limits)
     }
-    planned: dict[str, dict[tuple[str, str], list[Pass]]] = {}
+    planned: dict[Workload, dict[tuple[str, str], list[Pass]]] = {}
     for one in passes:
         for row in one.header["plan"]:
             workload, implementation = split(row)
-            planned.setdefault(workload.name, {}).setdefault((one.framework, implementation), []).append(one)
+            planned.setdefault(workload, {}).setdefault((one.framework, implementation), []).append(one)
     first = passes[0].header
     return {
         "format": LEADERBOARD,
@@ -48,8 +49,9 @@ def build(passes: Sequence[Pass], memory: Iterable[Mapping[str, Any]], *, name: 
         "frameworks": [_framework(name, passes) for name in dict.fromkeys(p.framework for p in passes)],
         "limits": [_limits(dtype, found) for dtype, found in limits.items()],
         "tables": [
-            _table(of_name(workload), contenders, limits, bytes_of)
-            for workload, contenders in sorted(planned.items(), key=lambda item: _place(item[0]))
+            _table(workload, planned[workload], limits, bytes_of)
+            for workload in workloads.catalogue()
+            if workload in planned
         ],
         "trouble": [
             f"{p.path.name}: cut off after {p.done} of {len(p.header['plan'])} rows; race again"
@@ -60,14 +62,6 @@ def build(passes: Sequence[Pass], memory: Iterable[Mapping[str, Any]], *, name: 
     }
 
 
-def of_name(name: str) -> Workload:
-    """The workload of that name. Raises OtherVersionError where this one has none."""
-    found = next((w for w in workloads.catalogue() if w.name == name), None)
-    if found is None:
-        raise OtherVersionError(f"no workload {name!r} here: these benchmarks are of another version; race again")
-    return found
-
-
 def split(row: str) -> tuple[Workload, str]:
     """A row's workload and implementation, such as "gradient-wide-gru-float32-compiled-xla"."""
     found = next((w for w in workloads.catalogue() if row.startswith(f"{w.name}-")), None)
@@ -76,10 +70,6 @@ def split(row: str) -> tuple[Workload, str]:
             f"no workload of a row {row!r} here: these benchmarks are of another version; race again"
         )
     return found, row.removeprefix(f"{found.name}-")
-
-
-def _place(name: str) -> int:
-    return [w.name for w in workloads.catalogue()].index(name)
 
 
 def check_alike(passes: Sequence[Pass]) -> None:
@@ -140,14 +130,14 @@ def _table(
     workload: Workload,
     contenders: Mapping[tuple[str, str], list[Pass]],
     limits: Mapping[str, Limits],
-    memory: Mapping[tuple[str, str], Mapping[str, Any]],
+    memory: Mapping[tuple[str, str, str], int | None],
 ) -> Record:
     found = limits.get(workload.dtype)
     bound = limit.bound(workload, found) if found and set(workload.products()) <= found.steps.keys() else None
     rows = [
-        _row(workload, framework, implementation, passes) | _memory(memory.get((framework, passes_row)))
+        _row(workload, framework, implementation, passes)
+        | {"memory": memory.get((framework, workload.name, implementation))}
         for (framework, implementation), passes in contenders.items()
-        for passes_row in [f"{workload.name}-{implementation}"]
     ]
     ranked = _in_common([row for row in rows if row["status"] == EQUAL])
     _rank(ranked)
@@ -164,14 +154,10 @@ def _table(
         "cell": workload.cell,
         "dtype": workload.dtype,
         "series": list(workload.in_series),
-        "bound": None if bound is None else _bound(bound),
+        "bound": None if bound is None else {"seconds": bound.seconds, **asdict(bound)},
         "rows": sorted(ranked, key=lambda row: (row["rank"], row["seconds"]))
         + sorted((row for row in rows if row["status"] != EQUAL), key=lambda row: (row["framework"], row["id"])),
     }
-
-
-def _bound(bound: Bound) -> Record:
-    return {"seconds": bound.seconds, "compute": bound.compute, "memory": bound.memory, "latency": bound.latency}
 
 
 def _row(workload: Workload, framework: str, implementation: str, passes: list[Pass]) -> Record:
@@ -233,17 +219,13 @@ def _status(records: Iterable[Mapping[str, Any]], cut: Sequence[Pass]) -> tuple[
     return UNFINISHED, "the pass was cut off while it ran" if cut else "the pass was cut off before it ran"
 
 
-def _memory(found: Mapping[str, Any] | None) -> Record:
-    return {"memory": None if found is None else found["bytes"]}
-
-
 def _in_common(rows: list[Record]) -> list[Record]:
     """The rows with those passes alone that all of them have: ratios are taken within a pass. One that the first pass
     has not, since it was cut off, is unfinished.
     """
     there = [row for row in rows if "1" in row["passes"]]
     for row in rows:
-        if row not in there:
+        if "1" not in row["passes"]:
             row |= {"status": UNFINISHED, "why": "the first pass was cut off before it ran"}
     for number in {n for row in there for n in row["passes"]}:
         if not all(number in row["passes"] for row in there):

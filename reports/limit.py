@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shared_spec.cells import cell
 from shared_spec.readings import cost
@@ -54,7 +55,7 @@ class Bound:
         return Bound(self.compute * count, self.memory * count, self.latency * count)
 
 
-def best(measured: Iterable[tuple[str, Mapping[str, object]]]) -> Limits:
+def best(measured: Iterable[tuple[str, Mapping[str, Any]]]) -> Limits:
     """The best of what several frameworks, perhaps several times, reached."""
     rates: dict[str, float] = {}
     by: dict[str, str] = {}
@@ -62,12 +63,11 @@ def best(measured: Iterable[tuple[str, Mapping[str, object]]]) -> Limits:
     issue: dict[str, float] = {}
     for framework, found in measured:
         for name in RATES:
-            if float(found[name]) > rates.get(name, 0.0):  # type: ignore[arg-type]
-                rates[name], by[name] = float(found[name]), framework  # type: ignore[arg-type]
-        for n, h, k, seconds in found["step"]:  # type: ignore[attr-defined]
+            if found[name] > rates.get(name, 0.0):
+                rates[name], by[name] = found[name], framework
+        for n, h, k, seconds in found["step"]:
             steps[n, h, k] = min(seconds, steps.get((n, h, k), seconds))
-        own = float(found["issue"])  # type: ignore[arg-type]
-        issue[framework] = min(own, issue.get(framework, own))
+        issue[framework] = min(found["issue"], issue.get(framework, found["issue"]))
     return Limits(rates, by, steps, issue)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from shared_spec.errors import UserError
 from shared_spec.files import write_whole
 
 FORMAT = "isogru-race/1"
+PASSES, SECONDS = 5, 0.4
+"""Of a race, and for how long each row is timed in a pass, unless told."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Race:
     """Its folder: the time at which it began."""
     frameworks: list[str]
     workloads: list[str]
-    passes: int = 5
+    passes: int = PASSES
     device: str = "cpu"
     threads: int = field(default_factory=machine.cores)
-    seconds: float = 0.4
+    seconds: float = SECONDS
     tf32: bool = False
     cells: list[str] = field(default_factory=list)
     implementations: list[str] = field(default_factory=list)
@@ -74,15 +75,6 @@ def begin(race: Race) -> None:
     write_whole(race.folder / "race.json", json.dumps(record, indent=1).encode())
 
 
-def _races() -> Iterator[Race]:
-    """All that have got anywhere, the last one first."""
-    for file in sorted(rows.folder(".").glob("*/race.json"), reverse=True):
-        with contextlib.suppress(OtherVersionError):
-            race = read(file)
-            if passes(race):
-                yield race
-
-
 def read(file: Path) -> Race:
     """A race from its file. Raises UserError for one that is damaged or of another version."""
     if not file.exists():
@@ -119,17 +111,23 @@ def memory(race: Race) -> list[dict[str, Any]]:
 
 def board(race: Race) -> Record:
     """The leaderboard of what is there of a race, beside the one that it was held against."""
-    found = leaderboard.build(passes(race), memory(race), name=race.name)
+    return _board(race, passes(race))
+
+
+def _board(race: Race, those: list[Pass]) -> Record:
+    found = leaderboard.build(those, memory(race), name=race.name)
     if race.against_file.exists():
         found["against"] = against.compare(found, schema.read_leaderboard(race.against_file))
     return found
 
 
 def latest_board() -> Record | None:
-    """That of the race that was begun last and is of this version; None where there is none."""
-    for race in _races():
+    """That of the race that was begun last, has got anywhere and is of this version; None where there is none."""
+    for file in sorted(rows.folder(".").glob("*/race.json"), reverse=True):
         with contextlib.suppress(OtherVersionError):
-            return board(race)
+            race = read(file)
+            if those := passes(race):
+                return _board(race, those)
     return None
 
 

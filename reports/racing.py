@@ -19,15 +19,16 @@ from pathlib import Path
 import filelock
 
 from reports import leaderboard, reference, rows
-from reports.race import Race
+from reports.finding import EQUAL
+from reports.race import Race, passes
 from shared_spec import machine, store, workloads
+from shared_spec.command import last_words, repeated
 from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
 from shared_spec.files import write_whole
 from shared_spec.interchange import AnyCase, Case
 
 ROOT = Path(__file__).parents[1]
-LAST_LINES = 5
 MARK, REFUSED = "isogru-python ", "Exit: isogru: "
 Tell = Callable[[str], None]
 
@@ -57,8 +58,11 @@ def interpreters(names: Iterable[str], device: str, tell: Tell) -> dict[str, str
     return found
 
 
-def _judged(race: Race, text: Corpus) -> list[tuple[AnyCase, str]]:
-    """The cases whose references the gates need."""
+def _prepare(race: Race, text: Corpus, tell: Tell) -> list[str]:
+    """Make the references that the gates need, on all cores: within a pass one framework would wait for them alone.
+    Gives the keys of those that are not worth keeping.
+    """
+    began = time.perf_counter()
     wanted: list[tuple[AnyCase, str]] = []
     for workload in workloads.choose(race.workloads):
         if race.cells and workload.cell not in race.cells:
@@ -67,7 +71,11 @@ def _judged(race: Race, text: Corpus) -> list[tuple[AnyCase, str]]:
             wanted += [(workloads.case(workload, seed), workload.dtype) for seed in (0, 1)]
         elif workload.kind != "prediction":
             wanted.append((workloads.training_case(workload, text, epochs=2), workload.dtype))
-    return list({reference.key(case, dtype): (case, dtype) for case, dtype in wanted}.values())
+    unique = {reference.key(case, dtype): (case, dtype) for case, dtype in wanted}
+    reference.prepare(unique.values(), processes=machine.cores())
+    tell(f"references: {len(unique)} in {time.perf_counter() - began:.0f} s")
+    # Of a cell they are quickly made, and some of 100 MB: those of all workloads are 3 GB.
+    return [key for key, (case, _) in unique.items() if isinstance(case, Case)]
 
 
 def run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
@@ -83,34 +91,39 @@ def run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
 
 
 def _run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
-    judged, began = _judged(race, text), time.perf_counter()
-    # On all cores: within a pass one framework would wait for them alone.
-    reference.prepare(judged, processes=machine.cores())
-    tell(f"references: {len(judged)} in {time.perf_counter() - began:.0f} s")
     write_whole(race.corpus_file, text.text.encode())
-    cache = race.folder / "compile-cache"
-    environment = {
+    done = {found.path for found in passes(race) if found.is_done}
+    turns = [(number, name) for number in range(1, race.passes + 1) for name in race.order(number)]
+    if left := [(number, name) for number, name in turns if race.file(name, number) not in done]:
+        forgotten = _prepare(race, text, tell)
+        for number, name in left:
+            _whole_pass(race, name, number, pythons[name], _environment(race, name, text), tell)
+        for key in forgotten:
+            reference.forget(key)
+    if not race.memory_file.exists():
+        _memory(race, pythons, text, tell)
+    shutil.rmtree(_cache(race), ignore_errors=True)
+
+
+def _cache(race: Race) -> Path:
+    """What frameworks have compiled: nothing before the first pass, whose first calls compile."""
+    return race.folder / "compile-cache"
+
+
+def _environment(race: Race, name: str, text: Corpus) -> dict[str, str]:
+    """Of the processes of a framework."""
+    return {
         **os.environ,
         "ISOGRU_CORPUS": str(race.corpus_file),
         "ISOGRU_CORPUS_SHA1": text.sha1,
+        "ISOGRU_COMPILE_CACHE": str(_cache(race) / name),
+        "TORCHINDUCTOR_CACHE_DIR": str(_cache(race) / name / "inductor"),
         "OMP_NUM_THREADS": str(race.threads),
         # A GPU's memory is to be measured, not taken beforehand.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    for number in range(1, race.passes + 1):
-        for name in race.order(number):
-            # Empty before the first pass, whose first calls compile; later ones find what that one has compiled.
-            own = {"ISOGRU_COMPILE_CACHE": str(cache / name), "TORCHINDUCTOR_CACHE_DIR": str(cache / name / "inductor")}
-            _whole_pass(race, name, number, pythons[name], {**environment, **own}, tell)
-    if not race.memory_file.exists():
-        _memory(race, pythons, environment, cache, tell)
-    shutil.rmtree(cache, ignore_errors=True)
-    for case, dtype in judged:
-        if isinstance(case, Case):
-            # Quickly made, and some of 100 MB: those of all workloads are 3 GB.
-            reference.forget(case, dtype)
 
 
 def _whole_pass(race: Race, name: str, number: int, python: str, environment: dict[str, str], tell: Tell) -> None:
@@ -119,10 +132,7 @@ def _whole_pass(race: Race, name: str, number: int, python: str, environment: di
     """
     file, began, first = race.file(name, number), time.perf_counter(), 0
     if file.exists():
-        before = rows.read(file)
-        if before.is_done:
-            return
-        first = len(before.rows)
+        first = len(rows.read(file).rows)
     while True:
         words = _process(race, name, number, python, environment, first)
         if not file.exists():
@@ -134,7 +144,7 @@ def _whole_pass(race: Race, name: str, number: int, python: str, environment: di
             raise UserError(f"{name}: pass {number} was cut off: {words}; go on with --resume {race.name}")
         rows.Writer(file, goes_on=True).line(end=found.begun, failed=words)
         first = found.header["plan"].index(found.begun) + 1
-    wrong = sum("failed" in row or row["verdict"] != "equal" for row in found.rows.values())
+    wrong = sum(row.get("verdict") != EQUAL for row in found.rows.values())
     tell(
         f"pass {number} of {race.passes}: {name}, {len(found.rows)} rows in {time.perf_counter() - began:.0f} s"
         + (f", {wrong} of them not equal or failed" if wrong else "")
@@ -149,16 +159,11 @@ def _process(race: Race, name: str, number: int, python: str, environment: dict[
     command += ["--pass", str(number), "--seconds", str(race.seconds), "--from-row", str(first)]
     command += ["--rows", str(race.file(name, number)), "--benchmark-json", str(report)]
     command += ["--tf32"] if race.tf32 else []
-    for option, values in (
-        ("--workload", race.workloads),
-        ("--cell", race.cells),
-        ("--implementation", race.implementations),
-    ):
-        command += [word for value in values for word in (option, value)]
+    command += [*repeated("--workload", race.workloads), *repeated("--cell", race.cells)]
+    command += repeated("--implementation", race.implementations)
     status, printed = _ended(command, environment)
-    how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
     refused = next((line for line in printed if line.startswith(REFUSED)), None)
-    return refused.removeprefix(REFUSED) if refused else f"{how}: {' | '.join(printed[-LAST_LINES:])}"
+    return refused.removeprefix(REFUSED) if refused else last_words(status, printed)
 
 
 def _ended(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:
@@ -181,20 +186,19 @@ def _ended(command: list[str], environment: dict[str, str]) -> tuple[int, list[s
     return process.returncode, [line.rstrip() for line in printed.splitlines() if line.strip()]
 
 
-def _memory(race: Race, pythons: dict[str, str], environment: dict[str, str], cache: Path, tell: Tell) -> None:
+def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
     """The peak of every row that was equal, in a process of its own."""
     found = []
     for name in race.frameworks:
         began = time.perf_counter()
-        equal = [row for row, record in rows.read(race.file(name, 1)).rows.items() if record.get("verdict") == "equal"]
-        pairs = [(workload.name, implementation) for workload, implementation in map(leaderboard.split, equal)]
+        equal = [row for row, record in rows.read(race.file(name, 1)).rows.items() if record.get("verdict") == EQUAL]
+        pairs = [f"{workload.name}/{implementation}" for workload, implementation in map(leaderboard.split, equal)]
         command = [pythons[name], "-m", "frameworks", name, "memory", "--threads", str(race.threads)]
-        command += ["--device", race.device, *(word for pair in pairs for word in ("--row", "/".join(pair)))]
-        own = {"ISOGRU_COMPILE_CACHE": str(cache / name), "TORCHINDUCTOR_CACHE_DIR": str(cache / name / "inductor")}
-        status, printed = _ended(command, {**environment, **own})
+        command += ["--device", race.device, *repeated("--row", pairs)]
+        status, printed = _ended(command, _environment(race, name, text))
         records = [json.loads(line) for line in printed if line.startswith('{"workload"')]
         if status:
-            tell(f"memory: {name}: ended with status {status}: {' | '.join(printed[-LAST_LINES:])}")
+            tell(f"memory: {name}: {last_words(status, printed)}")
         for record in records:
             if record.get("failed"):
                 tell(f"memory: {name}: {record['workload']}-{record['implementation']}: {record['failed']}")

@@ -124,9 +124,9 @@ def pooled_stray(name: str, truth: Array, twins: list[Array], u: float) -> Array
     return np.asarray(np.maximum(distances.max(axis=axes, keepdims=True), floor.max(axis=axes, keepdims=True)))
 
 
-def forget(case: AnyCase, dtype: str) -> None:
-    """Remove a reference: it is made again where it is needed."""
-    _file(case, dtype).unlink(missing_ok=True)
+def forget(of: str) -> None:
+    """Remove the reference of that key: it is made again where it is needed."""
+    _kept(of).unlink(missing_ok=True)
 
 
 def _load(file: Path) -> Reference:
@@ -145,7 +145,11 @@ def key(case: AnyCase, dtype: str) -> str:
 
 
 def _file(case: AnyCase, dtype: str) -> Path:
-    return store.reference_folder() / f"{key(case, dtype)}.safetensors"
+    return _kept(key(case, dtype))
+
+
+def _kept(of: str) -> Path:
+    return store.reference_folder() / f"{of}.safetensors"
 
 
 def _source_digest() -> str:

@@ -21,17 +21,8 @@ from shared_spec.files import write_whole
 
 FORMAT = "isogru-rows/1"
 HEADER = {
-    "framework",
-    "device",
-    "threads",
-    "tf32",
-    "pass",
-    "plan",
-    "import",
-    "versions",
-    "switches",
-    "machine",
-    "corpus",
+    *("framework", "device", "threads", "tf32", "pass", "plan"),
+    *("import", "versions", "switches", "machine", "corpus"),
 }
 Record = dict[str, Any]
 
@@ -111,10 +102,6 @@ class Pass:
     def done(self) -> int:
         """How many rows of the plan are over."""
         return len(self.rows) + bool(self.begun)
-
-    def missing(self) -> list[str]:
-        """Rows of the plan that were not run."""
-        return [name for name in self.header["plan"] if name not in self.rows]
 
 
 def read(path: Path) -> Pass:

@@ -1,13 +1,8 @@
-"""A leaderboard as people read it, in a terminal and as Markdown: the same words and digits as on the page."""
+"""A leaderboard as people read it: the words and digits of the terminal, of Markdown and of the page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from reports import against
 from reports.finding import EQUAL, significant
@@ -135,26 +130,6 @@ def wrong(board: Record) -> Iterator[Record]:
         yield from unranked(table)
 
 
-def show(board: Record, console: Console) -> None:
-    """A table for each workload, in 80 columns; below each, what is not ranked and why."""
-    for table in board["tables"]:
-        bound = table["bound"] and f", bound {duration(table['bound']['seconds'])}"
-        _line(console, f"{table['title']} · {table['cell']} · {table['dtype']}{bound or ''}", "bold")
-        console.print(_table(table))
-        for row in unranked(table):
-            _line(
-                console,
-                f"  not ranked: {row['framework']}/{row['implementation']}: {row['status']}: {row['why']}",
-                "red",
-            )
-    for sentence in board["trouble"]:
-        _line(console, sentence, "yellow")
-    for line in side_by_side(board):
-        _line(console, line, "")
-    if board["passes"] == 1:
-        _line(console, "one pass has no spread: all share rank 1", "yellow")
-
-
 def side_by_side(board: Record) -> Iterator[str]:
     """What the leaderboard that this one is held against says of the same rows."""
     found = board["against"]
@@ -172,19 +147,3 @@ def side_by_side(board: Record) -> Iterator[str]:
         )
     for sentence in found["reversed"]:
         yield f"  reversed: {sentence}"
-
-
-def _table(table: Record) -> Table:
-    found = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in ("rank", "", "time", "× best (95%)", "bound", "held by", "pays"):
-        found.add_column(name, no_wrap=True, justify="left" if name in ("", "held by") else "right")
-    for row in ranked(table):
-        cells: list[Any] = [str(row["rank"]), f"{row['framework']}/{row['implementation']}", duration(row["seconds"])]
-        cells += [interval(row), percent(row["percent"]), row["held_back_by"] or NOTHING]
-        cells += [break_even(row)]
-        found.add_row(*map(Text, cells))
-    return found
-
-
-def _line(console: Console, text: str, style: str) -> None:
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The report in brief, for a terminal of 80 columns."""
+"""The report in brief, and a leaderboard, for a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reports import standings
 from reports.quantities import NOT_COMPARED, group_of
 from reports.render import MARKS, fields_of, perplexity, ratio
 from reports.schema import Record, size
@@ -36,8 +37,25 @@ def show(report: Record, console: Console, frameworks: list[str]) -> None:
         *_rosetta(report),
         *_troubles(report, frameworks),
     ):
-        console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
-    console.print(plain(report["summary"]["sentence"]), style="bold", markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
+    say(console, report["summary"]["sentence"], style="bold")
+
+
+def show_leaderboard(board: Record, console: Console) -> None:
+    """A table for each workload, in 80 columns; below each, what is not ranked and why."""
+    for table in board["tables"]:
+        bound = table["bound"] and f", bound {standings.duration(table['bound']['seconds'])}"
+        say(console, f"{table['title']} · {table['cell']} · {table['dtype']}{bound or ''}", style="bold")
+        console.print(_ranking(table))
+        for row in standings.unranked(table):
+            who = f"{row['framework']}/{row['implementation']}"
+            say(console, f"  not ranked: {who}: {row['status']}: {row['why']}", style="red")
+    for sentence in board["trouble"]:
+        say(console, sentence, style="yellow")
+    for line in standings.side_by_side(board):
+        say(console, line)
+    if board["passes"] == 1:
+        say(console, "one pass has no spread: all share rank 1", style="yellow")
 
 
 def _table(report: Record, frameworks: list[str]) -> Table:
@@ -54,6 +72,19 @@ def _table(report: Record, frameworks: list[str]) -> Table:
     return table
 
 
+def _ranking(table: Record) -> Table:
+    found = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for name in ("rank", "", "time", "× best (95%)", "bound", "held by", "pays"):
+        found.add_column(name, no_wrap=True, justify="left" if name in ("", "held by") else "right")
+    for row in standings.ranked(table):
+        who = f"{row['framework']}/{row['implementation']}"
+        cells = [str(row["rank"]), who, standings.duration(row["seconds"]), standings.interval(row)]
+        cells += [standings.percent(row["percent"]), row["held_back_by"] or standings.NOTHING]
+        cells += [standings.break_even(row)]
+        found.add_row(*(Text(plain(cell)) for cell in cells))
+    return found
+
+
 def _field(fields: dict[tuple[str, str], Record], cell: str) -> Text:
     own = [field for (name, _), field in fields.items() if name == cell]
     if not own:
@@ -64,6 +95,11 @@ def _field(fields: dict[tuple[str, str], Record], cell: str) -> Text:
     large = worst["ratio"] is not None and worst["ratio"] >= 1000
     said = f"{worst['ratio']:.0e}" if large else ratio(worst["ratio"]) if worst["quantity"] else ""
     return Text(f"{MARKS[worst['status']]} {said}", style=COLOURS[worst["status"]])
+
+
+def say(console: Console, line: str, *, style: str = "") -> None:
+    """A line as it is, but for what a terminal would obey."""
+    console.print(plain(line), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def plain(text: str) -> str:

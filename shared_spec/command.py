@@ -1,9 +1,10 @@
-"""How every command line of the project ends: a user's mistake is one line and exit status 2, never a traceback."""
+"""How command lines end, a user's mistake with one line and exit status 2, never a traceback; how they start others."""
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import typer
@@ -11,6 +12,20 @@ import typer
 from shared_spec.errors import UserError
 
 EQUAL, NOT_EQUAL, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+
+LAST_LINES = 5
+
+
+def repeated(option: str, values: Iterable[str] | None) -> list[str]:
+    """An option of a command, once for each value."""
+    return [word for value in values or () for word in (option, value)]
+
+
+def last_words(status: int, printed: Sequence[str]) -> str:
+    """How a process ended, from its exit status, and the last lines that it printed."""
+    how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+    return f"{how}: {' | '.join(printed[-LAST_LINES:]) or 'it said nothing'}"
 
 
 def application(about: str) -> typer.Typer:

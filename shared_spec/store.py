@@ -162,6 +162,11 @@ def read_failure(job: Job) -> str | None:
     return last_words(job.failure_file)
 
 
+def words_of(error: Exception) -> str:
+    """An exception as the last words of what failed with it: one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:1000]
+
+
 def last_words(file: Path) -> str | None:
     """Those of a record of a failure; None where there is no such record."""
     try:

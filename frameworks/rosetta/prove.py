@@ -12,7 +12,7 @@ import numpy as np
 from frameworks import probe
 from reports import reference, verdict
 from reports.verdict import Verdict
-from shared_spec import rosetta
+from shared_spec import rosetta, store
 from shared_spec.interchange import Case, Origin, Result, write_result
 from shared_spec.layouts import Layout
 from shared_spec.packing import pack
@@ -41,7 +41,7 @@ def prove(package: str, module: Any, layout: Layout, name: str, dtype: str, roun
         rosetta.failure_file(layout.name, name, dtype).unlink(missing_ok=True)
         found = judge(case, result)
     except Exception as error:  # A failure is a record, and the next case goes on.
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:1000]
+        words = store.words_of(error)
         rosetta.save_failure(layout.name, name, dtype, words)
         return Row(layout.name, name, dtype, "failed", np.inf, words)
     worst = found.worst_finding

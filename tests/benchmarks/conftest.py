@@ -14,6 +14,7 @@ import frameworks
 from frameworks import limit, protocol
 from frameworks.protocol import Implementation
 from reports import rows
+from reports.race import SECONDS
 from shared_spec import machine, workloads
 from shared_spec.__main__ import find_corpus
 from shared_spec.command import WRONG
@@ -30,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--implementation", action="append", help="only this one; or a lane")
     parser.addoption("--threads", type=int, help="how many threads: as many as there are cores, unless told")
     parser.addoption("--pass", type=int, default=1, help="the number of this pass; the first measures more")
-    parser.addoption("--seconds", type=float, default=0.4, help="for how long each row is timed")
+    parser.addoption("--seconds", type=float, default=SECONDS, help="for how long each row is timed")
     parser.addoption("--tf32", action="store_true", help="let a GPU cut factors to TF32, and measure that")
     parser.addoption("--from-row", type=int, default=0, help="go on with this row of the plan")
     parser.addoption("--rows", type=Path, help="the file of rows")
@@ -91,13 +92,7 @@ class Session:
         there = protocol.implementations(self.framework)
         if unknown := [name for name in cells if name not in workloads.CELLS]:
             raise UserError(f"no benchmark of a cell {unknown[0]!r}; the cells are {', '.join(workloads.CELLS)}")
-        by_name = {name: [i for i in there if name in (i.name, i.lane)] for name in names}
-        for name, those in by_name.items():
-            known = ", ".join(dict.fromkeys(i.name for i in there))
-            if not those:
-                raise UserError(f"{self.framework.name} has no implementation or lane {name!r}; it has {known}")
-            if all(i.reason for i in those):
-                raise UserError(f"{self.framework.name}/{name} is not available here: {those[0].reason}")
+        protocol.check(self.framework.name, there, names, or_lanes=True)
         found = [
             Row(workload, implementation)
             for workload in chosen

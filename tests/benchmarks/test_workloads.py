@@ -9,6 +9,7 @@ import pytest
 
 from frameworks import timed
 from reports.finding import EQUAL
+from shared_spec import store
 from tests.benchmarks import heat
 
 
@@ -37,7 +38,7 @@ def test_workload(row, session, benchmark):
             heat.settle()
             record["issue"] = timed.issue(session.framework, implementation, workload, **given)
     except Exception as error:  # A failure is a record, and the next row goes on.
-        session.writer.line(end=row.id, failed=" ".join(f"{type(error).__name__}: {error}".split())[:1000])
+        session.writer.line(end=row.id, failed=store.words_of(error))
         raise
     session.writer.line(end=row.id, **record)
     benchmark.extra_info |= {key: value for key, value in record.items() if key != "seconds"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 
@@ -94,13 +93,14 @@ def test_returning_before_the_work_is_done(late):
 def test_a_cached_result(kind):
     """What was computed once is given again, whatever comes in."""
 
-    def cached(the_cell, X, H0, parameters, kept={}):  # noqa: B006
+    kept = {}
+
+    def cached(the_cell, X, H0, parameters):
         if X.shape not in kept:
             kept[X.shape] = numpys.forward(the_cell, X, H0, parameters)
         return kept[X.shape]
 
-    of_forward = functools.partial(cached, kept={})
-    record = run(numpys.framework(), numpys.implementation(of_forward=of_forward), workload(kind))
+    record = run(numpys.framework(), numpys.implementation(of_forward=cached), workload(kind))
     assert record["verdict"] == DIFFERENT
     assert record["why"].startswith(("H[", "final[", "gave the same result again"))
 

@@ -23,7 +23,7 @@ NEUTRAL = [
     *("frameworks", "frameworks.__main__", "frameworks.prove", "frameworks.run", "frameworks.probe", "frameworks.work"),
     *("frameworks.rosetta", "frameworks.rosetta.__main__", "frameworks.rosetta.prove"),
 ]
-FILES = ("runtime", "cells", "layers", "tuned", "language_model")
+FILES = ("runtime", "cells", "layers", "tuned", "language_model", "limit")
 
 
 def imported(*modules, path=()):
