@@ -27,6 +27,7 @@ from reports import (
     terminal,
     verdict,
 )
+from reports.exercises import build as exercises
 from shared_spec import cells, machine, store, workloads
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, find_corpus
 from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL, application, main
@@ -113,6 +114,18 @@ def make_site(
     wrong = [row for row in report["results"] if row["framework"] in shown and row["status"] != finding.EQUAL]
     layouts = [row for row in report["rosetta"] if row["status"] in terminal.WRONG and not framework]
     raise typer.Exit(NOT_EQUAL if failed or wrong or layouts else EQUAL)
+
+
+@app.command("exercises")
+def make_exercises(output: Site = render.SITE, as_json: Json = False) -> None:
+    """The chapter's exercises, answered by what has been run: exercises.html and exercises.json."""
+    with store.lock(".lock"):
+        report = exercises.build()
+        page = render.write_exercises(report, output)
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        typer.echo(f"exercises: {page.resolve()}")
 
 
 @app.command("compare")

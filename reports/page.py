@@ -6,6 +6,7 @@ import base64
 import functools
 import gzip
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ import markupsafe
 from latex2mathml.converter import convert as mathml
 
 PARTS = Path(__file__).with_name("site")
-SCRIPTS = ("report", "charts", "matrix", "field", "pairs", "training", "standings", "leaderboard")
+REPORT = ("report", "charts", "matrix", "field", "pairs", "training", "standings", "leaderboard")
+EXERCISES = ("report", "charts")
+"""The scripts of each page."""
 VEGA_LITE = "6.4"
 
 
-def render(template: jinja2.Template, context: dict[str, Any], data: bytes) -> str:
+def render(template: jinja2.Template, context: dict[str, Any], data: bytes, parts: Sequence[str]) -> str:
     """The page on a report, whose JSON is `data`: compressed it goes along, so that every chart and every field is
-    drawn from it and from nothing else.
+    drawn from it and from nothing else, by the scripts named in `parts`.
     """
-    scripts = [_library(), "".join(_part(f"{name}.js") for name in SCRIPTS)]
+    scripts = [_library(), "".join(_part(f"{name}.js") for name in parts)]
     return template.render(
         context,
         style=markupsafe.Markup(_part("page.css")),

@@ -49,7 +49,7 @@ def write(report: Record, folder: Path) -> Path:
     contents = {
         "report.json": data,
         "report.md": template("report.md.jinja", autoescape=False).render(context).encode(),
-        "index.html": page.render(template("index.html.jinja", autoescape=True), context, data).encode(),
+        "index.html": page.render(template("index.html.jinja", autoescape=True), context, data, page.REPORT).encode(),
     }
     if board := report["leaderboard"]:
         contents["leaderboard.json"] = msgspec.json.encode(board)
@@ -59,6 +59,15 @@ def write(report: Record, folder: Path) -> Path:
     for name, content in contents.items():
         write_whole(folder / name, content)
     return folder / "index.html"
+
+
+def write_exercises(report: Record, folder: Path) -> Path:
+    """Write exercises.html and exercises.json, each whole or not at all; returns the page's path."""
+    data, context = msgspec.json.encode(report), {"report": report, "marks": MARKS, "meanings": MEANINGS}
+    html = page.render(template("exercises.html.jinja", autoescape=True), context, data, page.EXERCISES)
+    write_whole(folder / "exercises.json", data)
+    write_whole(folder / "exercises.html", html.encode())
+    return folder / "exercises.html"
 
 
 def _refuse_newer(file: Path) -> None:
