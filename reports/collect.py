@@ -18,6 +18,7 @@ from shared_spec.readings.arithmetic import Array
 from shared_spec.store import Job, Manifest
 
 FRAMEWORKS = ("torch", "tensorflow", "jax", "mxnet")
+LANES = ("scratch", "compiled", "native", "tuned")
 WORTH_PROCESSES = 50
 """As many results as take longer to judge than another process takes to start."""
 TRACED_LANES = ("scratch", "compiled")
@@ -27,6 +28,11 @@ def check_names(names: Iterable[str]) -> None:
     """Raises UserError, with the names there are, for an unknown framework."""
     if unknown := [name for name in names if name not in FRAMEWORKS]:
         raise UserError(f"no framework {unknown[0]!r}; the frameworks are {', '.join(FRAMEWORKS)}")
+
+
+def rank_of_lane(lane: str) -> int:
+    """Where a lane stands among the others; one that is not known comes last."""
+    return LANES.index(lane) if lane in LANES else len(LANES)
 
 
 @dataclass(frozen=True)
@@ -84,11 +90,10 @@ def collect(*, or_none: bool = False) -> Collection:
         any_of = ", ".join(FRAMEWORKS)
         raise UserError(f"no results in {store.folder()}, which is empty; run tox -e torch,jax, or any of {any_of}")
 
-    lane_order = ("scratch", "compiled", "native", "tuned")
     jobs.sort(
         key=lambda item: (
             FRAMEWORKS.index(item[0].framework),
-            lane_order.index(item[1]) if item[1] in lane_order else len(lane_order),
+            rank_of_lane(item[1]),
             item[0].implementation,
             item[0].dtype,
             order[item[0].case],

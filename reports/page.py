@@ -16,7 +16,7 @@ from latex2mathml.converter import convert as mathml
 
 PARTS = Path(__file__).with_name("site")
 REPORT = ("report", "charts", "matrix", "field", "pairs", "training", "standings", "leaderboard")
-EXERCISES = ("report", "charts")
+EXERCISES = ("report", "charts", "gates")
 """The scripts of each page."""
 VEGA_LITE = "6.4"
 
@@ -44,12 +44,17 @@ def render(template: jinja2.Template, context: dict[str, Any], data: bytes, part
         data=base64.b64encode(gzip.compress(data, 6, mtime=0)).decode(),
         formulas={
             cell["name"]: [
-                (equation["target"], markupsafe.Markup(mathml(formula, display="block")))
-                for equation, formula in zip(cell["equations"], cell["latex"], strict=False)
+                (equation["target"], formula(text))
+                for equation, text in zip(cell["equations"], cell["latex"], strict=False)
             ]
             for cell in context["report"]["cells"]
         },
     )
+
+
+def formula(latex: str) -> markupsafe.Markup:
+    """A formula of the latex reading as MathML."""
+    return markupsafe.Markup(mathml(latex, display="block"))
 
 
 def _part(name: str) -> str:

@@ -96,6 +96,7 @@ def template(name: str, *, autoescape: bool) -> jinja2.Template:
         "place": place,
         "power": power,
         "furthest": furthest,
+        "formula": page.formula,
         **standings.FILTERS,
     }
     return environment.get_template(name)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reports.build import finite
+from reports.exercises import gates
 from reports.schema import Record
 from shared_spec import cells, machine
 from shared_spec.readings import latex
 
 FORMAT = "isogru-exercises/1"
-PARTS: dict[str, Callable[[], Record]] = {}
+PARTS: dict[str, Callable[[], Record]] = {"gates": gates.build}
 """By the name that a part has in exercises.json: a function that builds it from what is there."""
 
 
