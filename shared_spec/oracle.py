@@ -43,6 +43,12 @@ def states(cell: Cell, X: Array, H0: Array, parameters: Mapping[str, Array], *, 
     return H
 
 
+def quantities(cell: Cell, X: Array, H0: Array, parameters: Mapping[str, Array]) -> dict[str, Array]:
+    """What every equation gives at every step, (T, n, h) each by its target, from X (T, n, d) and H_0 (n, h)."""
+    H = states(cell, X, H0, parameters)
+    return value.step(cell, X, np.concatenate([H0[None], H[:-1]]), parameters)
+
+
 class Unrolled:
     """A cell run over a sequence, ready to go back: `H` (T, n, h) and `backward`."""
 

@@ -7,14 +7,13 @@ sigmoid is 0 or 1 to the last bit, and its derivative 0; all other weights, inpu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 
 from shared_spec.cells import Cell
 from shared_spec.influence import influence
-from shared_spec.readings import value
 from shared_spec.readings.arithmetic import Array
 
 STEPS, AT = 12, 4
@@ -130,28 +129,6 @@ def shortest(corners: Collection[Answer]) -> list[Answer]:
         found = merged
     prime.sort(key=lambda ends: [-1 if end is None else end for end in ends])
     return [Answer(*map(Gates._make, zip(ends[::2], ends[1::2], strict=True))) for ends in prime]
-
-
-def gates_of(cell: Cell, given: Problem) -> dict[str, Array]:
-    """Both gates as they were, (T, n, h) each."""
-    kept: dict[str, list[Array]] = {gate: [] for gate in Gates._fields}
-    for values in _steps(cell, given):
-        for gate, there in kept.items():
-            there.append(values[gate])
-    return {gate: np.stack(there) for gate, there in kept.items()}
-
-
-def states(cell: Cell, given: Problem) -> Array:
-    """All states (T, n, h)."""
-    return np.stack([values["H"] for values in _steps(cell, given)])
-
-
-def _steps(cell: Cell, given: Problem) -> Iterator[dict[str, Array]]:
-    H = given.H0
-    for X_t in given.X:
-        values = value.step(cell, X_t, H, given.parameters)
-        H = values["H"]
-        yield values
 
 
 def another_past_and_future(cell: Cell, answer: Answer, *, seed: int) -> Problem:

@@ -13,7 +13,7 @@ from reports.exercises.corners import AT, SHUT, STEPS, Answer, Gates, Seen
 from reports.exercises.memory import CELL, remembered, rounded
 from reports.finding import four
 from reports.schema import Record
-from shared_spec import layouts
+from shared_spec import layouts, oracle
 from shared_spec.cells import Cell, cell
 from shared_spec.expression import Place, parse
 from shared_spec.readings import latex, value
@@ -72,14 +72,14 @@ def independence(one: Cell, answer: Answer) -> Record:
     bit; in how many they are another with another X_t'; and whether they are what the forced cell gives of X_t' alone.
     """
     given = corners.problem(one, answer)
-    states = corners.states(one, given)
+    states = oracle.states(one, *given)
     same = changed = 0
     for seed in range(2, 2 + DRAWS):
         other = corners.another_past_and_future(one, answer, seed=seed)
-        same += bool((corners.states(one, other)[AT:] == states[AT:]).all())
+        same += bool((oracle.states(one, *other)[AT:] == states[AT:]).all())
         X = given.X.copy()
         X[AT, :, corners.FLAGS :] = np.random.RandomState(seed).standard_normal(X[AT, :, corners.FLAGS :].shape)
-        changed += bool((corners.states(one, given._replace(X=X))[AT:] != states[AT:]).any(axis=(1, 2)).all())
+        changed += bool((oracle.states(one, *given._replace(X=X))[AT:] != states[AT:]).any(axis=(1, 2)).all())
     alone = value.step(forced(one, _ends(answer.at)), given.X[AT], given.H0, given.parameters)["H"]
     return {"draws": DRAWS, "same": same, "changed": changed, "alone": bool((states[AT:] == alone).all())}
 
@@ -156,10 +156,11 @@ def _polarity(cells: Sequence[Cell]) -> Record:
 
 def _gates_as_they_were(one: Cell, answer: Answer) -> list[Record]:
     """The least and the largest value of each gate before t', at it and after it."""
-    values = corners.gates_of(one, corners.problem(one, answer))
+    values = oracle.quantities(one, *corners.problem(one, answer))
+    gates = {name: values[name] for name in Gates._fields}
     spans = {"before": slice(AT), "at": slice(AT, AT + 1), "after": slice(AT + 1, None)}
     return [
-        {"when": when} | {gate: [float(of[span].min()), float(of[span].max())] for gate, of in values.items()}
+        {"when": when} | {gate: [float(of[span].min()), float(of[span].max())] for gate, of in gates.items()}
         for when, span in spans.items()
     ]
 

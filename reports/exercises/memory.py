@@ -16,7 +16,6 @@ from shared_spec.cells import Cell
 from shared_spec.corpus import Tokens
 from shared_spec.influence import influence
 from shared_spec.interchange import Origin, TrainingCase, read_origin, read_result
-from shared_spec.readings import value
 from shared_spec.readings.arithmetic import Array
 from shared_spec.store import Job
 from shared_spec.training import one_hot
@@ -187,8 +186,7 @@ def rounded(matrix: Array) -> list[list[float]]:
 
 def _gates(cell: Cell, X: Array, H0: Array, parameters: Mapping[str, Array]) -> Record:
     """Of each gate, which share of all its values lies near an end."""
-    states = np.concatenate([H0[None], oracle.states(cell, X, H0, parameters)[:-1]])
-    values = value.step(cell, X, states, parameters)
+    values = oracle.quantities(cell, X, H0, parameters)
     return {
         gate: {"shut": float(np.mean(values[gate] < 0.1)), "open": float(np.mean(values[gate] > 0.9))} for gate in "ZR"
     }
