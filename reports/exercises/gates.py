@@ -20,7 +20,7 @@ from shared_spec.readings import latex, value
 from shared_spec.readings.forced import forced
 
 TURNED = "H = (1 - Z) * H + Z * C"
-"""The update gate the other way round: Chung et al. 2014, arXiv:1412.3555, equation 4."""
+"""The update gate the other way round: Chung et al. 2014, arXiv:1412.3555, section 3.2."""
 RENEWS = "Z renews the state"
 """What layouts.facts says of a layer whose update gate is turned round."""
 DRAWS = 100
