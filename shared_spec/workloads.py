@@ -37,7 +37,7 @@ DEPENDENT = {"gru": (2, 1), "gru_reset_after": (3,), "rnn": (1,)}
 PREDICTED = 50
 PREFIX = 10
 """Characters that one call of a prediction predicts, and those that it begins with."""
-SERIES = {"T": (8, 32, 128), "n": (64, 256, 1024, 4096), "h": (32, 64, 128, 256)}
+SERIES = {"T": (8, 32, 128), "n": (64, 1024, 4096), "h": (32, 64, 128)}
 """Sizes that are varied, one at a time, around the chapter's."""
 SETS = ("everything", "chapter")
 
@@ -51,6 +51,14 @@ class Size:
     n: int
     d: int
     h: int
+
+
+NAMED = {
+    Size("one-sequence", T=35, n=1, d=256, h=256): ("step", "forward", "gradient"),
+    Size("small-batch", T=35, n=32, d=256, h=256): ("gradient",),
+    Size("wide", T=50, n=64, d=1024, h=1024): ("step", "gradient"),
+}
+"""Sizes of other people's models, bound by latency or by products, and the work that is timed at each."""
 
 
 @dataclass(frozen=True)
@@ -99,21 +107,12 @@ def chapter() -> Size:
 @functools.cache
 def catalogue() -> tuple[Workload, ...]:
     """Every workload, the chapter's training step first."""
-    named = (
-        chapter(),
-        Size("one-sequence", T=35, n=1, d=256, h=256),
-        Size("small-batch", T=35, n=32, d=256, h=256),
-        Size("wide", T=50, n=64, d=1024, h=1024),
-    )
-    found = [Workload(kind, chapter(), name) for kind in OF_MODEL for name in CELLS]
-    found += [Workload("training-step", chapter(), name, "float64") for name in CELLS]
-    found += [
-        Workload(kind, size, name)
-        for kind in OF_CELL
-        for size in named
-        for name in (CELLS if size == chapter() else GATED)
-    ]
-    found += [Workload(kind, chapter(), name, "float64") for kind in OF_CELL for name in CELLS]
+    found = [Workload("training-step", chapter(), name) for name in CELLS]
+    found += [Workload(kind, chapter(), name) for kind in ("epoch", "prediction") for name in GATED]
+    found += [Workload(kind, chapter(), name) for kind in OF_CELL for name in GATED]
+    found.append(Workload("gradient", chapter(), "rnn"))
+    found += [Workload(kind, chapter(), name, "float64") for kind in ("training-step", "gradient") for name in GATED]
+    found += [Workload(kind, size, name) for size, kinds in NAMED.items() for kind in kinds for name in GATED]
     for symbol, values in SERIES.items():
         sizes = [_varied(symbol, value) for value in values if value != getattr(chapter(), symbol)]
         found += [Workload("gradient", size, name) for size in sizes for name in GATED]

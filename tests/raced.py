@@ -26,7 +26,7 @@ LANES = {
 }
 SPEED = {"scratch": 9.0, "compiled": 2.5, "compiled-xla": 2.2, "native": 1.8, "tuned": 1.0}
 # What there is to time: the chapter's step in both precisions, and the series of both cells.
-TIMED = ("training-step-chapter-gru-float32", "training-step-chapter-gru-float64", "forward-wide-gru-float32")
+TIMED = ("training-step-chapter-gru-float32", "training-step-chapter-gru-float64", "forward-one-sequence-gru-float32")
 TIMED += ("training-step-chapter-gru_reset_after-float32", "prediction-chapter-gru-float32")
 SERIES = ("gru", "gru_reset_after")
 FIRST = TIMED[0]

@@ -100,12 +100,14 @@ COMPILERS = {"compiled": compiled}
 @functools.cache
 def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Array, Array, dict[str, Array]]]:
     """A function (X, H0, parameters, dH) -> (H, final, gradients): those of "X", "H0" and every parameter, for
-    dH (T, n, h), the cotangent of H. In the compiled lane all of it is one program.
+    dH (T, n, h), the cotangent of H. One program in every lane: outside jit, JAX compiles the gradient of a scan anew
+    at every call, for a second.
     """
 
+    @jax.jit
     def pulled_back(X: Array, H0: Array, parameters: Mapping[str, Array], dH: Array):
         H, pull, final = jax.vjp(forward, X, H0, parameters, has_aux=True)
         dX, dH0, found = pull(dH)
         return H, final, {"X": dX, "H0": dH0, **found}
 
-    return jax.jit(pulled_back) if compiled else pulled_back
+    return pulled_back

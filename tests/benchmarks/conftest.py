@@ -69,6 +69,7 @@ class Session:
         # What a framework does when it computes for the first time is no row's.
         one = self.framework.runtime.tensor(np.ones((2, 2)), dtype="float32", device=self.device)
         self.framework.runtime.wait(one @ one)
+        self.issues: dict[tuple[str, Workload], float] = {}
         self.rows = self._chosen(chosen, option("--cell") or [], option("--implementation") or [])
         path = os.environ.get("ISOGRU_CORPUS")
         self.text = find_corpus(Path(path) if path else None, os.environ.get("ISOGRU_CORPUS_SHA1"))

@@ -11,6 +11,8 @@ from reports.finding import EQUAL
 
 LEAST, MOST, WARM = 3, 15, 2
 """Rounds that are timed, and calls before them that are not."""
+SLOW = 0.2
+"""Seconds of a call that needs no more warming up than its rehearsal was."""
 SETTLE, BRIEF = 0.3, 0.05
 """Seconds of rest after a verdict, unless it was a brief one: the threads of NumPy's products spin for a tenth of a
 second when there is no more to do, and what was timed meanwhile took twice as long.
@@ -35,7 +37,8 @@ def run(framework, implementation, workload, *, device, text, seconds, clock, tf
     record = {"seconds": [], "first": work.times.first}
     if found.verdict == EQUAL:
         rounds = int(min(max(seconds / max(work.times.later, 1e-9), LEAST), MOST))
-        record["seconds"], read, outputs = _time(framework, work, rounds, clock, device)
+        warm = WARM if work.times.later < SLOW else 0
+        record["seconds"], read, outputs = _time(framework, work, rounds, warm, clock, device)
         case, arrays = work.outcome(outputs)
         found |= gate.judge(case, work.subject.origin(case), arrays, whole=True, tf32=tf32)
         found |= gate.finished(record["seconds"], [undone for undone, _ in read])
@@ -45,7 +48,7 @@ def run(framework, implementation, workload, *, device, text, seconds, clock, tf
     return record | {"verdict": found.verdict, "why": found.sentence, "ratio": found.ratio, "error": found.error}
 
 
-def _time(framework, work, rounds, clock, device):
+def _time(framework, work, rounds, warm, clock, device):
     """Seconds of each call; what was left undone after each, and its fingerprint; and what the judged one gave."""
     call, outputs, read = timed.waits(framework, work), None, []
 
@@ -58,9 +61,9 @@ def _time(framework, work, rounds, clock, device):
         read.append(timed.read(framework, outputs, device=device))
         kept = outputs if given is judged else kept
 
-    inputs = work.fresh(rounds + WARM)
+    inputs = work.fresh(rounds + warm)
     # An epoch is one input, and was warmed up by the one before.
-    warm = min(WARM, len(inputs) - 1)
+    warm = min(warm, len(inputs) - 1)
     judged, kept = inputs[-1], None
     if work.any_order:
         # Nobody knows beforehand which one is judged.

@@ -148,10 +148,10 @@ def test_a_choice_stands_in_the_address_and_is_shared(visit, raced):
     other = visit(raced.url, "#" + page.url.partition("#")[2])
     expect(other.locator("#race-title")).to_have_text("gradient, n=64 · gru_reset_after · float32")
     # What there is of another workload is shown, and the choice is kept for the next.
-    other.select_option("#race", "forward, wide")
+    other.select_option("#race", "forward, one-sequence")
     settle(other)
-    expect(other.locator("#race-title")).to_have_text("forward, wide · gru · float32")
-    assert lines(other) == lines(visit(raced.url, "#race=forward, wide"))
+    expect(other.locator("#race-title")).to_have_text("forward, one-sequence · gru · float32")
+    assert lines(other) == lines(visit(raced.url, "#race=forward, one-sequence"))
     assert lines(other)
 
 

@@ -15,6 +15,7 @@ from reports import leaderboard, race, racing, rows
 from reports.race import Race
 from shared_spec import corpus, language_model, store
 from shared_spec.errors import UserError
+from tests.conftest import heed_ctrl_c
 
 WORKLOAD = "training-step-chapter-gru-float32"
 STAND_IN = """\
@@ -237,10 +238,15 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
     (tmp_path / "text.txt").write_text("a text " * 100)
     environment["ISOGRU_CORPUS_SHA1"] = __import__("hashlib").sha1((tmp_path / "text.txt").read_bytes()).hexdigest()
     with subprocess.Popen(
-        [sys.executable, "-c", script], cwd=racing.ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script],
+        cwd=racing.ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,
     ) as process:
         file = one.file(one.order(1)[0], 1)
-        for _ in range(200):
+        for _ in range(1200):
             if file.exists() and rows.read(file).begun.endswith("tuned"):
                 break
             time.sleep(0.05)
