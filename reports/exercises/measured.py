@@ -1,0 +1,149 @@
+"""What the errata measured beside their verdicts, in sentences: each number in them is a record's or a result's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from reports.collect import FRAMEWORKS, current_case
+from reports.exercises.erratum import (
+    Clipping,
+    Perplexity,
+    Record,
+    ResetPlacement,
+    TimeAxis,
+    UpdateOnly,
+)
+from reports.finding import EQUAL, significant
+from shared_spec import cases, layouts
+from shared_spec.interchange import DTYPES, Result, TrainingCase, read_result
+from shared_spec.store import Job
+
+Sentences = list[str]
+
+
+def sentences(name: str, records: Sequence[Record]) -> Sentences:
+    """Those of one erratum; none where none of its records is there."""
+    return SENTENCES[name](records) if records else []
+
+
+def listed(words: Sequence[str]) -> str:
+    """Such as "torch, jax and mxnet"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _reset_placement(records: Sequence[Record]) -> Sentences:
+    after = [record.measured.layer for record in records if _is(record, "concise-after", EQUAL)]
+    said = [f"The concise GRU is gru_reset_after in {len(after)} of {len(records)}: {'; '.join(after) or 'none'}."]
+    for record in records:
+        found: ResetPlacement = record.measured
+        if found.reset_after:
+            also = "; with False it is the one from scratch" if _is(record, "reset-before", EQUAL) else ""
+            said.append(f"In Keras that is a default, reset_after={found.reset_after}{also}.")
+    return said
+
+
+def _time_axis(records: Sequence[Record]) -> Sentences:
+    found: TimeAxis = records[0].measured
+    right, wrong = significant(found.seconds_right, 2), significant(found.seconds_wrong, 2)
+    times = significant(found.seconds_wrong / found.seconds_right, 2)
+    return [
+        f"At the chapter's sizes, T = {found.T} and n = {found.n}, the layer takes {found.steps_wrong} steps instead "
+        f"of {found.steps_right}. Forward and backward, eager as in the book, took {wrong:g} s instead of {right:g} s, "
+        f"{times:g} times as long (medians of {found.rounds}; {records[0].machine['processor']}).",
+        f"Trained at these sizes for {found.epochs} epochs from one start, the training perplexity was "
+        f"{found.perplexity_wrong:.2f} instead of {found.perplexity_right:.2f}. Whoever sees the current character "
+        f"alone cannot come below {found.perplexity_of_character:.2f} on these windows. Text: {found.corpus}.",
+    ]
+
+
+def _reset_only(records: Sequence[Record]) -> Sentences:
+    refused = [found.refused for record in records for found in [record.measured] if found.refused]
+    return [f"As it is written the specification refuses it: {words}." for words in refused]
+
+
+def _update_only(records: Sequence[Record]) -> Sentences:
+    found: list[UpdateOnly] = [record.measured for record in records]
+    wrong, right = max(each.gradient_wrong for each in found), min(each.gradient_right for each in found)
+    return [
+        f"The largest gradient of W_xz, W_hz and b_z is {wrong:g} where the candidate takes the blend's place, and "
+        f"should be {significant(right, 3):g}."
+    ]
+
+
+def _turned_gate(records: Sequence[Record]) -> Sentences:
+    every = list(layouts.layouts().values())
+    turned = [
+        layout.layer
+        for layout in every
+        if any(part.negated for tensor in layout.tensors.values() for row in tensor.rows for part in row)
+    ]
+    return [f"Of the {len(every)} layouts that isogru knows, Z renews in {len(turned)}: {listed(turned) or 'none'}."]
+
+
+def _clipping(records: Sequence[Record]) -> Sentences:
+    found: Clipping = records[0].measured
+
+    def acts(norms: Sequence[float]) -> str:
+        count = sum(norm > found.clip_norm for norm in norms)
+        return f"in {count} of {len(norms)} steps (largest {max(norms):.2f})"
+
+    said = [
+        f"The verdicts are on the book's RNN, at its rate, T and h, from a uniform start: its norm exceeds "
+        f"{found.clip_norm:g} {acts(found.norms_of_rnn)}. With the GRU of 10.2 in its place it does "
+        f"{acts(found.norms_of_gru)}. Text: {found.corpus}."
+    ]
+    if (trained := fifty_epochs()) is not None:
+        _, result = trained
+        norms = [float(norm) for norm in result.arrays["norm"]]
+        none = " There it makes no difference." if max(norms) <= found.clip_norm else ""
+        said.append(f"In the chapter's own training of its GRU ({result.origin.label}) it does {acts(norms)}.{none}")
+    return said
+
+
+def _perplexity(records: Sequence[Record]) -> Sentences:
+    found: Perplexity = records[0].measured
+    pairs = zip(found.exact, found.plotted, strict=True)
+    told = listed([f"{plotted:.3f} instead of {exact:.3f}" for exact, plotted in pairs])
+    said = [f"In the first epochs of a short training ({records[0].framework}): {told}. Text: {found.corpus}."]
+    if (trained := fifty_epochs()) is not None:
+        case, result = trained
+        recipe = case.problem.recipe
+        last = result.arrays["loss"][-recipe.steps_per_epoch :].astype(np.float64)
+        said.append(
+            f"In the last of the chapter's {recipe.epochs} epochs ({result.origin.label}): "
+            f"{float(np.exp(last).mean()):.3f} instead of {float(result.arrays['perplexity.train'][-1]):.3f}."
+        )
+    return said
+
+
+SENTENCES: Mapping[str, Callable[[Sequence[Record]], Sentences]] = {
+    "reset-placement": _reset_placement,
+    "time-axis": _time_axis,
+    "reset-only": _reset_only,
+    "update-only": _update_only,
+    "turned-gate": _turned_gate,
+    "clipping": _clipping,
+    "perplexity": _perplexity,
+}
+
+
+def fifty_epochs() -> tuple[TrainingCase, Result] | None:
+    """The chapter's training of its GRU from scratch, where one is there that is not stale. Raises InterchangeError for
+    a damaged one.
+    """
+    name = f"{cases.FULL_TRAINING}-gru"
+    case = current_case(name)
+    if not isinstance(case, TrainingCase):
+        return None
+    for framework in FRAMEWORKS:
+        for dtype in reversed(DTYPES):
+            file = Job(framework, name, "scratch", dtype, "cpu").result_file
+            if file.exists() and (result := read_result(file, case)).origin.case_digest == case.digest:
+                return case, result
+    return None
+
+
+def _is(record: Record, what: str, verdict: str) -> bool:
+    return any(held.what == what and held.verdict == verdict for held in record.held)
