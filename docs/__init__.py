@@ -1,0 +1,1 @@
+"""The chapter's walk: one text, gru.md, and the notebooks made from it by running it in each framework."""
