@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -14,12 +14,14 @@ import frameworks
 from frameworks import memory, prove, work
 from frameworks.protocol import find, implementations
 from frameworks.run import run
-from shared_spec import cases, machine, store
+from frameworks.sweep import command, studies
+from shared_spec import cases, machine, store, tasks, trials
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus, keep
-from shared_spec.command import application, main, repeated
+from shared_spec.command import EQUAL, application, main, repeated
 from shared_spec.errors import UserError
 from shared_spec.files import write_whole
 from shared_spec.interchange import DTYPES, read_case, write_result
+from shared_spec.trial_store import TrialStore, default_file
 
 Device = Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")]
 Cases = Annotated[Optional[list[str]], typer.Option("--case", help="Only this case; may be repeated.")]
@@ -27,6 +29,11 @@ Implementations = Annotated[
     Optional[list[str]], typer.Option("--implementation", help="Only this one; may be repeated.")
 ]
 Dtypes = Annotated[Optional[list[str]], typer.Option("--dtype", help="float32 or float64; may be repeated.")]
+Workers = Annotated[Optional[int], typer.Option(min=1, help="Trials at once on this machine; a core each unless told.")]
+Address = Annotated[Optional[str], typer.Option(help="A Ray cluster, HOST:PORT, instead of workers started here.")]
+Store = Annotated[
+    Optional[Path], typer.Option("--store", help="The file of trials, instead of reports/results/trials.sqlite.")
+]
 Name = Annotated[str, typer.Argument(metavar="FRAMEWORK", help=", ".join(frameworks.NAMES))]
 
 app = application("The implementations under test. Each command runs where its framework is installed: tox -e NAME.")
@@ -103,6 +110,76 @@ def train(
     _supervise(framework, chosen, implementation or ["scratch"], streams, device, corpus, corpus_sha1)
 
 
+@app.command("sweep")
+def sweep(
+    framework: Name,
+    grid: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="SETTING=VALUE,...", help=f"What to vary: {', '.join(trials.GRID)}; may be repeated."),
+    ] = None,
+    cell: Annotated[Optional[list[str]], typer.Option(help="gru unless told; may be repeated.")] = None,
+    lane: Annotated[Optional[str], typer.Option(help="A lane or an implementation; the fastest unless told.")] = None,
+    task: Annotated[str, typer.Option(help="text, or copy-N: to copy after N steps.")] = tasks.TEXT,
+    epochs: Annotated[Optional[int], typer.Option(min=1, help="The chapter's 50 unless told.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from other starts.")] = 1,
+    random: Annotated[Optional[int], typer.Option(min=1, help="So many of the grid, drawn at random.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    device: Device = "cpu",
+    workers: Workers = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of each worker.")] = 1,
+    address: Address = None,
+    name: Annotated[Optional[str], typer.Option(help="What the sweep is called; made up unless told.")] = None,
+    kept: Store = None,
+    corpus: CorpusPath = None,
+    corpus_sha1: CorpusSha1 = None,
+) -> None:
+    """Trainings over a grid, on Ray, each kept as soon as it is over; the same command goes on where one broke off."""
+    frameworks.check_installed(framework)
+    varied, cells = trials.axes(grid or []), list(dict.fromkeys(cell or ["gru"]))
+    changes = {} if epochs is None else {"epochs": epochs}
+    recipes = trials.grid(varied, cells, seeds=seeds, random=random, task=task, **changes)
+    text = find_corpus(corpus, corpus_sha1)
+    asked = {"grid": varied, "cells": cells, "seeds": seeds, "random": random, "epochs": recipes[0].epochs}
+    planned = command.plan(
+        framework, recipes, asked, name=name, lane=lane, task=task, dtype=dtype, device=device, text=text
+    )
+    where = TrialStore(kept or default_file())
+    count = workers or max(1, machine.cores() // threads)
+    raise typer.Exit(command.carry_out([planned], where, text, address=address, workers=count, threads=threads))
+
+
+@app.command("compare")
+def compare(
+    framework: Name,
+    study: Annotated[str, typer.Option(help=", ".join(studies.STUDIES))] = "compare",
+    epochs: Annotated[Optional[int], typer.Option(min=1, help="Fewer, to try it.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell, from other starts.")] = 3,
+    device: Device = "cpu",
+    workers: Workers = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of each worker.")] = 1,
+    address: Address = None,
+    kept: Store = None,
+    corpus: CorpusPath = None,
+    corpus_sha1: CorpusSha1 = None,
+) -> None:
+    """Cells against each other, each at the rate that suits it: the native RNN and GRU or, with --study halves, GRUs
+    with one gate.
+    """
+    frameworks.check_installed(framework)
+    if study not in studies.STUDIES:
+        raise UserError(f"no study {study!r}; the studies are {', '.join(studies.STUDIES)}")
+    chosen, text = studies.STUDIES[study], find_corpus(corpus, corpus_sha1)
+    options: dict[str, Any] = {"dtype": "float32", "device": device, "epochs": epochs}
+    where = TrialStore(kept or default_file())
+    count = workers or max(1, machine.cores() // threads)
+    on: dict[str, Any] = {"address": address, "workers": count, "threads": threads}
+    status = command.carry_out(studies.rates(chosen, framework, text, **options), where, text, **on)
+    if status == EQUAL:
+        planned = studies.trainings(chosen, framework, text, where, seeds=seeds, **options)
+        status = command.carry_out(planned, where, text, **on)
+    raise typer.Exit(status)
+
+
 @app.command("work", hidden=True)
 def work_on(
     framework: Name,
@@ -158,7 +235,7 @@ def _supervise(
             # A text that is too short is the user's to mend, before anything is run.
             cases.build(name, text)
             break
-    file = store.folder() / "cases" / f"corpus-{text.sha1}.txt"
+    file = store.text_file(text.sha1)
     write_whole(file, text.text.encode())
     threads = prove.threads_of_environment() or max(1, machine.cores() // len(streams))
     arguments = [*repeated("--case", chosen), *repeated("--implementation", implementation)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from frameworks.subject import Arrays, Subject
 from shared_spec.interchange import TrainingCase
-from shared_spec.training import Meter
+from shared_spec.training import perplexity
 
 
 class Training:
@@ -58,11 +58,16 @@ class Training:
         to_numpy, tokens = self.subject.framework.runtime.to_numpy, self.subject.tokens
         self._losses += [to_numpy(value).reshape(()) for value, _ in self._of_epoch]
         self._norms += [to_numpy(norm).reshape(()) for _, norm in self._of_epoch]
-        self._perplexity["train"].append(_perplexity(self._losses[-len(self._sizes) :], self._sizes))
+        self._perplexity["train"].append(perplexity(self._losses[-len(self._sizes) :], self._sizes))
         self._of_epoch, self._sizes = [], []
         rows = list(self.problem.validation_batches())
         values = [self._validate(self.parameters, tokens(inputs), tokens(targets)) for inputs, targets in rows]
-        self._perplexity["val"].append(_perplexity([to_numpy(v) for v in values], [t.size for _, t in rows]))
+        self._perplexity["val"].append(perplexity([to_numpy(v) for v in values], [t.size for _, t in rows]))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all losses so far are numbers."""
+        return bool(np.isfinite(self._losses).all())
 
     def so_far(self) -> Arrays:
         """What a result holds of the epochs that are over, without weights and text at the end."""
@@ -78,10 +83,3 @@ class Training:
         text = model.predict(self.subject.forward, self.parameters, prefix, recipe.num_predictions)
         found["text"] = self.subject.framework.runtime.to_numpy(text).astype(np.int32)
         return self.so_far() | found
-
-
-def _perplexity(losses: list[np.ndarray], sizes: list[int]) -> float:
-    meter = Meter()
-    for value, size in zip(losses, sizes, strict=True):
-        meter.add(float(value), size)
-    return meter.perplexity

@@ -28,7 +28,8 @@ from reports import (
     verdict,
 )
 from reports.exercises import build as exercises
-from shared_spec import cells, machine, store, workloads
+from reports.exercises import export
+from shared_spec import cells, machine, store, trial_store, workloads
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, find_corpus
 from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL, application, main
 from shared_spec.errors import InterchangeError, UserError
@@ -126,6 +127,19 @@ def make_exercises(output: Site = render.SITE, as_json: Json = False) -> None:
         typer.echo(json.dumps(report))
     else:
         typer.echo(f"exercises: {page.resolve()}")
+
+
+@app.command("trials")
+def export_trials(
+    file: Annotated[Path, typer.Option("--export", metavar="FILE", help="A table to write, .csv or .parquet.")],
+    kept: Annotated[Optional[Path], typer.Option("--store", help="The file of trials, if not the usual one.")] = None,
+) -> None:
+    """The trials of all sweeps as a table, a row for each epoch."""
+    where = kept or trial_store.default_file()
+    if not where.is_file():
+        raise UserError(f"{where}: there are no trials; run tox -e sweep-torch or the like")
+    count = export.export(trial_store.TrialStore(where), file)
+    typer.echo(f"wrote {count} trials to {file}")
 
 
 @app.command("compare")

@@ -16,7 +16,7 @@ from latex2mathml.converter import convert as mathml
 
 PARTS = Path(__file__).with_name("site")
 REPORT = ("report", "charts", "matrix", "field", "pairs", "training", "standings", "leaderboard")
-EXERCISES = ("report", "charts", "gates")
+EXERCISES = ("report", "charts", "gates", "sweeps", "compared")
 """The scripts of each page."""
 VEGA_LITE = "6.4"
 

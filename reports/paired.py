@@ -65,6 +65,15 @@ def unpaired(seconds: Sequence[float], other: Sequence[float]) -> Ratio:
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
 
 
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """The mean of a sample and the ends of its 95% confidence interval; infinities where there is one value only."""
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return mean, -math.inf, math.inf
+    half = _t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
 def _t(freedom: float) -> float:
     return T_95[min(max(int(freedom + 1e-9), 1), len(T_95)) - 1]
 

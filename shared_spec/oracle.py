@@ -92,6 +92,15 @@ class Unrolled:
             total["X"] = np.stack(dX[::-1])
         return {**total, "H0": carried}
 
+    def cotangents(self, dH: Array) -> Array:
+        """The gradient (T, n, h) of every state by itself, from dH (T, n, h), the cotangent of what is made of them."""
+        found = np.empty_like(dH)
+        carried = np.zeros_like(dH[0])
+        for t in reversed(range(len(dH))):
+            found[t] = carried + dH[t]
+            carried = self._pullbacks[t](found[t])["H"]
+        return found
+
 
 def run(
     cell: Cell, case: Mapping[str, Array], *, dtype: str = "float64", arithmetic: Plain = PLAIN

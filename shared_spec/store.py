@@ -82,6 +82,11 @@ def case_file(case: str) -> Path:
     return folder() / "cases" / f"{case}.safetensors"
 
 
+def text_file(sha1: str) -> Path:
+    """Where the text of that digest is kept that a run was given."""
+    return folder() / "cases" / f"corpus-{sha1}.txt"
+
+
 def save_result(job: Job, result: Result) -> None:
     """Keep a result; a failure of the same job is over."""
     with _lock(job.framework):

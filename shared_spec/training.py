@@ -6,7 +6,7 @@ arXiv:1211.5063, over the joint L2 norm of all gradients.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,6 +129,14 @@ def train(
     result |= {"perplexity.train": np.array(train_perplexity), "perplexity.val": np.array(val_perplexity)}
     result["text"] = predict(the_cell, parameters, problem.prefix(), recipe.num_predictions)
     return result
+
+
+def perplexity(losses: Iterable[Any], sizes: Iterable[int]) -> float:
+    """exp(mean loss over all tokens), from the mean losses of batches and their numbers of tokens."""
+    meter = Meter()
+    for value, size in zip(losses, sizes, strict=True):
+        meter.add(float(value), size)
+    return meter.perplexity
 
 
 @dataclass

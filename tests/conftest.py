@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--framework", help="the framework under test in tests/equivalence")
+    parser.addoption("--framework", help="the framework under test in tests/equivalence, errata, notebooks and sweep")
     parser.addoption("--package", help="the package whose layouts are under test in tests/rosetta")
     parser.addoption("--device", default="cpu", help="the device to run it on")
 
@@ -26,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def framework_name(request: pytest.FixtureRequest) -> str:
     name = request.config.getoption("--framework")
     if name is None:
-        raise pytest.UsageError("tests/equivalence needs --framework; run tox -e test-torch or another")
+        raise pytest.UsageError("no --framework given; run tox -e test-torch or another")
     return str(name)
 
 
@@ -47,6 +48,11 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setenv("ISOGRU_RESULTS", str(tmp_path / "results"))
     return tmp_path / "results"
+
+
+def heed_ctrl_c() -> None:
+    """For a process about to be started: a shell that runs the tests in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

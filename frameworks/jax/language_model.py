@@ -83,6 +83,30 @@ def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Array]
     return jax.jit(evaluate) if compiled else evaluate
 
 
+@functools.cache
+def training_step_of_many(forward: Forward, *, clip_norm: float) -> Callable[..., tuple]:
+    """A function (parameters, inputs, targets, rates) -> (parameters, losses, norms) of models of one shape, with a
+    first axis (m,) in all of them: one program, compiled once, whatever the rates.
+    """
+
+    def step(parameters: Parameters, inputs: Array, targets: Array, lr: Array) -> tuple[dict[str, Array], Array, Array]:
+        value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
+        parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
+        return parameters, value, norm
+
+    return jax.jit(jax.vmap(step))
+
+
+@functools.cache
+def validation_loss_of_many(forward: Forward) -> Callable[..., Array]:
+    """A function (parameters, inputs, targets) -> losses, all with a first axis (m,)."""
+
+    def evaluate(parameters: Parameters, inputs: Array, targets: Array) -> Array:
+        return loss(forward, parameters, inputs, targets)
+
+    return jax.jit(jax.vmap(evaluate))
+
+
 def predict(forward: Forward, parameters: Parameters, prefix: Array, count: int) -> Array:
     """The `count` tokens after the prefix (tokens,): greedy, the lowest index where two are equal."""
     O, H = logits(forward, parameters, prefix[None], zero_state(parameters, 1))

@@ -84,6 +84,14 @@ def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., ndarra
     return evaluate
 
 
+def training_step_of_many(forward: Forward, *, clip_norm: float) -> None:
+    """Nothing: operations run as they are called, and there is no program that several models could share."""
+
+
+def validation_loss_of_many(forward: Forward) -> None:
+    """Nothing, as above."""
+
+
 def predict(forward: Forward, parameters: Parameters, prefix: ndarray, count: int) -> ndarray:
     """The `count` tokens after the prefix (tokens,): greedy, the lowest index where two are equal."""
     O, H = logits(forward, parameters, prefix[None], zero_state(parameters, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
@@ -73,6 +74,39 @@ def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor
         return loss(forward, parameters, inputs, targets)
 
     return tf.function(evaluate, jit_compile=_through_xla(forward)) if compiled else evaluate
+
+
+@functools.cache
+def training_step_of_many(forward: Forward, *, clip_norm: float) -> Callable[..., tuple]:
+    """A function (parameters, inputs, targets, rates) -> (parameters, losses, norms) of models of one shape, with a
+    first axis (m,) in all of them: one after the other, by one function, traced once for each shape, whatever the
+    rates.
+    """
+
+    @functools.partial(tf.function, jit_compile=_through_xla(forward))
+    def one(parameters: Parameters, inputs: Tensor, targets: Tensor, lr: Tensor) -> tuple:
+        value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
+        parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
+        return parameters, value, norm
+
+    def step(parameters: Parameters, inputs: Tensor, targets: Tensor, rates: Tensor) -> tuple:
+        each = [one(_of(parameters, i), inputs[i], targets[i], rates[i]) for i in range(len(rates))]
+        return tf.nest.map_structure(lambda *of: tf.stack(of), *each)
+
+    return step
+
+
+@functools.cache
+def validation_loss_of_many(forward: Forward) -> Callable[..., Tensor]:
+    """A function (parameters, inputs, targets) -> losses, all with a first axis (m,)."""
+    one = validation_loss(forward, compiled=True)
+    return lambda parameters, inputs, targets: tf.stack(
+        [one(_of(parameters, i), inputs[i], targets[i]) for i in range(len(inputs))]
+    )
+
+
+def _of(parameters: Parameters, i: int) -> dict[str, Tensor]:
+    return {name: value[i] for name, value in parameters.items()}
 
 
 def predict(forward: Forward, parameters: Parameters, prefix: Tensor, count: int) -> Tensor:

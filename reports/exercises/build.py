@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reports.build import finite
-from reports.exercises import gates
+from reports.exercises import compared, errata, gates, sweeps
 from reports.schema import Record
 from shared_spec import cells, machine
 from shared_spec.readings import latex
 
 FORMAT = "isogru-exercises/1"
-PARTS: dict[str, Callable[[], Record]] = {"gates": gates.build}
+PARTS: dict[str, Callable[[], Record]] = {
+    "gates": gates.build,
+    "sweeps": sweeps.build,
+    "compare": compared.compare,
+    "halves": compared.halves,
+    "errata": errata.build,
+}
 """By the name that a part has in exercises.json: a function that builds it from what is there."""
 
 

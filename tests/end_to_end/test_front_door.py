@@ -110,6 +110,23 @@ def test_a_race(tmp_path):
     assert compared.stdout.count("prediction-chapter-gru-float32-tuned") >= 8
 
 
+def test_a_sweep_and_its_page(tmp_path):
+    """From the command of the README to the page, which shows what has just been run."""
+    places = {"ISOGRU_RESULTS": str(tmp_path / "results"), "ISOGRU_SITE": str(tmp_path / "site")}
+    command = [sys.executable, "-m", "tox", "run", "-e", "sweep-jax", "--"]
+    command += ["--grid", "num_hiddens=4,5", "--grid", "lr=1,2", "--epochs", "2"]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **places}, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"exercises: {tmp_path / 'site' / 'exercises.html'}" in done.stdout
+    found = json.loads((tmp_path / "site" / "exercises.json").read_text())
+    (sweep,) = found["sweeps"]["sweeps"]
+    assert {(t["num_hiddens"], t["lr"]) for t in sweep["trials"]} == {(h, lr) for h in (4, 5) for lr in (1.0, 2.0)}
+    assert {t["status"] for t in sweep["trials"]} == {"finished"}
+    assert sweep["command"].startswith("tox -e sweep-jax -- --grid num_hiddens=4,5 --grid lr=1,2")
+
+
 def test_the_readme_and_continuous_integration_say_the_same():
     readme = (ROOT / "README.md").read_text()
     commands = re.findall(r"^    (python3\.11 .*tox.*)$", readme, re.M)

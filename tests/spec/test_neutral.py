@@ -17,10 +17,12 @@ FRAMEWORK_PACKAGES = ("torch", "tensorflow", "keras", "jax", "flax", "mxnet")
 ROSETTA_PACKAGES = ("onnx", "onnxruntime", "equinox", "haiku", "mlx")
 NEUTRAL = [
     ".".join(file.relative_to(ROOT).with_suffix("").parts)
-    for folder in ("shared_spec", "reports")
+    for folder in ("shared_spec", "reports", "docs")
     for file in sorted((ROOT / folder).rglob("*.py"))
 ] + [
     *("frameworks", "frameworks.__main__", "frameworks.prove", "frameworks.run", "frameworks.probe", "frameworks.work"),
+    *("frameworks.sweep.cluster", "frameworks.sweep.command", "frameworks.sweep.run", "frameworks.sweep.studies"),
+    *("frameworks.sweep.worker", "frameworks.subject", "frameworks.training", "frameworks.timed", "frameworks.memory"),
     *("frameworks.rosetta", "frameworks.rosetta.__main__", "frameworks.rosetta.prove"),
 ]
 FILES = ("runtime", "cells", "layers", "tuned", "language_model", "limit")
@@ -104,7 +106,7 @@ def test_a_framework_folder_imports_no_other(framework):
 
 
 @pytest.mark.parametrize(
-    "file", sorted(p for f in ("shared_spec", "frameworks", "reports") for p in (ROOT / f).rglob("*.py"))
+    "file", sorted(p for f in ("shared_spec", "frameworks", "reports", "docs") for p in (ROOT / f).rglob("*.py"))
 )
 def test_modules_are_short(file):
     assert len(file.read_text().splitlines()) <= 300

@@ -1,0 +1,136 @@
+"""Ray, started here for as long as a sweep takes, or joined where a cluster is: batches of trials go out, outcomes come
+back. No other file knows of Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from frameworks.sweep import worker
+from shared_spec import store
+from shared_spec.corpus import Corpus
+from shared_spec.errors import UserError
+from shared_spec.trial_store import Outcome
+from shared_spec.trials import Trial
+
+ROOT = Path(__file__).parents[2]
+SENT = ("frameworks", "shared_spec")
+CONNECT_SECONDS = 5.0
+TOKEN = Path.home() / ".ray" / "auth_token"
+OBJECTS = 80_000_000
+"""Bytes of memory that the nodes share: the text, and outcomes on their way."""
+
+Batch = tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class Died:
+    """What ran a batch is gone, without a word about the batch: it may be run again."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Broke:
+    """A batch raised an exception."""
+
+    words: str
+
+
+class Cluster:
+    """Workers, each a process that runs one batch at a time."""
+
+    def __init__(self, *, address: str | None, workers: int, threads: int, text: Corpus) -> None:
+        """Raises UserError for a cluster that cannot be reached or is not fit."""
+        self._address, self._workers, self._threads, self._text = address, workers, threads, text
+        self._flying: dict[Any, Batch] = {}
+
+    def __enter__(self) -> Self:
+        if self._address is not None:
+            # Before the import, which reads how to show the token.
+            _reachable(self._address)
+        import ray
+
+        self._ray = ray
+        options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "namespace": "isogru"}
+        try:
+            if self._address is None:
+                cores = self._workers * self._threads
+                os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+                ray.init("local", num_cpus=cores, object_store_memory=OBJECTS, include_dashboard=False, **options)
+            else:
+                # The nodes need what the environment of the framework has, and get the project's own code from here.
+                modules = [str(ROOT / name) for name in SENT]
+                ray.init(self._address, runtime_env={"py_modules": modules}, **options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            where = f"the cluster at {self._address}" if self._address else "Ray"
+            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            raise UserError(f"{where} cannot be used: {store.words_of(cause)}") from None
+        self._given = ray.put(self._text)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        for reference in self._flying:
+            # On a cluster that goes on without us nothing of ours must.
+            with contextlib.suppress(Exception):
+                self._ray.cancel(reference, force=True)
+        self._ray.shutdown()
+
+    def slots(self) -> int:
+        """How many batches the nodes that are alive can run at once."""
+        cores = self._ray.cluster_resources().get("CPU", 0.0)
+        found = max(1, int(cores) // self._threads)
+        return found if self._address is None else min(found, self._workers)
+
+    @property
+    def busy(self) -> int:
+        """How many batches are under way."""
+        return len(self._flying)
+
+    def submit(self, batch: Batch) -> None:
+        run = self._ray.remote(worker.run).options(
+            num_cpus=self._threads,
+            num_gpus=1 if batch[0].device == "cuda" else 0,
+            # Whether a batch is run again is decided, and counted, by who keeps its outcomes.
+            max_retries=0,
+            scheduling_strategy="SPREAD",
+        )
+        self._flying[run.remote(batch, self._given, self._threads)] = batch
+
+    def wait(self, seconds: float) -> Iterator[tuple[Batch, Sequence[Outcome] | Died | Broke]]:
+        """The batches that end within these seconds, and how."""
+        from ray.exceptions import RayError, RayTaskError
+
+        if not self._flying:
+            return
+        ended, _ = self._ray.wait(list(self._flying), num_returns=1, timeout=seconds)
+        for reference in ended:
+            batch = self._flying.pop(reference)
+            try:
+                yield batch, self._ray.get(reference)
+            except RayTaskError as error:
+                yield batch, Broke(store.words_of(error.cause if isinstance(error.cause, Exception) else error))
+            except RayError as error:
+                yield batch, Died(store.words_of(error).partition(". ")[0])
+
+
+def _reachable(address: str) -> None:
+    """Raises UserError where nobody listens: Ray itself would try for a minute. Where there is a token, it is used:
+    `ray start` asks for one, and `ray.init` by itself sends none.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"address {address!r}: should be a host and a port, such as 10.0.0.1:6379")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(f"the cluster at {address} cannot be reached: {error.strerror or error}") from None
+    if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() or TOKEN.exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")

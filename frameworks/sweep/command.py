@@ -1,0 +1,175 @@
+"""What the command `sweep` does: from options to trials, from outcomes to lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+import frameworks
+from frameworks.protocol import Implementation, implementations
+from frameworks.sweep.cluster import Cluster
+from frameworks.sweep.run import Progress, Sweep, Tell, run
+from shared_spec import store, tasks
+from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL
+from shared_spec.corpus import Corpus
+from shared_spec.errors import UserError
+from shared_spec.files import write_whole
+from shared_spec.interchange import DTYPES
+from shared_spec.language_model import Recipe
+from shared_spec.trial_store import Outcome, TrialStore
+from shared_spec.trials import DIVERGED, FAILED, FINISHED, Trial
+
+BEST = 10
+TOGETHER = {"jax": 8}
+"""How many trials one program runs at once, where a framework can do more than one."""
+QUICK = {
+    # torch.compile takes longer for a new shape than most trials do.
+    "torch": ("tuned", "scratch"),
+    "tensorflow": ("tuned", "compiled"),
+    "jax": ("tuned", "compiled"),
+    "mxnet": ("tuned", "compiled"),
+}
+"""Which implementation of a cell runs trials where none is asked for: the first that there is."""
+
+
+def plan(
+    framework: str,
+    recipes: Sequence[Recipe],
+    asked: Mapping[str, Any],
+    *,
+    name: str | None,
+    lane: str | None,
+    task: str,
+    dtype: str,
+    device: str,
+    text: Corpus,
+) -> Sweep:
+    """The trials of recipes in one framework; `asked` is what the sweep is known by beside what is given here.
+
+    Raises UserError for a lane, a dtype or a device that is not there, and for a text that is too short.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join(DTYPES)}")
+    loaded = frameworks.load(framework)
+    if device not in loaded.runtime.devices():
+        raise UserError(f"{framework} has no device {device!r} here; it has {', '.join(loaded.runtime.devices())}")
+    available = implementations(loaded)
+    chosen = {cell: choose(framework, available, cell, dtype, lane) for cell in dict.fromkeys(r.cell for r in recipes)}
+    # A text that is too short is the user's to mend, before anything is run.
+    tasks.problem(task, max(recipes, key=lambda r: r.num_steps + r.num_train + r.num_val), text)
+    found = tuple(Trial(framework, chosen[r.cell], dtype, device, task, r) for r in recipes)
+    definition = {**asked, "framework": framework, "implementations": chosen, "task": task, "dtype": dtype}
+    definition |= {"device": device, "corpus": text.sha1}
+    digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:8]
+    return Sweep(name or f"{framework}-{digest}", definition, found, text.sha1, TOGETHER.get(framework, 1))
+
+
+def choose(framework: str, available: Sequence[Implementation], cell: str, dtype: str, lane: str | None) -> str:
+    """The name of the implementation of a cell that runs its trials. Raises UserError where there is none."""
+    of_cell = [i for i in available if i.cell == cell and dtype in i.dtypes]
+    for wanted in [lane] if lane else QUICK[framework]:
+        found = [i for i in of_cell if wanted in (i.name, i.lane)]
+        if found and found[0].reason and lane:
+            raise UserError(f"{framework}/{found[0].name} is not available here: {found[0].reason}")
+        if found and not found[0].reason:
+            return found[0].name
+    there = ", ".join(dict.fromkeys(i.lane for i in of_cell if not i.reason))
+    wanted = lane or " or ".join(QUICK[framework])
+    raise UserError(f"{framework} has no lane {wanted!r} of {cell} in {dtype}; it has {there}")
+
+
+def carry_out(
+    planned: Sequence[Sweep], kept: TrialStore, text: Corpus, *, address: str | None, workers: int, threads: int
+) -> int:
+    """Run sweeps one after the other, telling how far they are on standard error; returns the exit status."""
+    # Pages look up what was learned.
+    write_whole(store.text_file(text.sha1), text.text.encode())
+    for each in planned:
+        kept.define(each.name, each.definition, each.keys)
+    keys = list(dict.fromkeys(key for each in planned for key in each.keys))
+    try:
+        if len(kept.done(keys)) < len(keys):
+            with Cluster(address=address, workers=workers, threads=threads, text=text) as cluster:
+                # A kill that can be caught ends it as Ctrl-C does; Ray, when it starts, sees to that otherwise.
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
+                for each in planned:
+                    with _telling(each.name, Console(stderr=True)) as tell:
+                        run(each, kept, cluster, tell)
+    except KeyboardInterrupt:
+        done = len(kept.done(keys))
+        typer.echo(
+            f"broken off; {done} of {len(keys)} trials are kept in {kept.file}: the same command goes on", err=True
+        )
+        return INTERRUPTED
+    for each in planned:
+        show(each, kept)
+    return NOT_EQUAL if any(o.status == FAILED for o in kept.outcomes(keys).values()) else EQUAL
+
+
+def show(sweep: Sweep, kept: TrialStore) -> None:
+    """The best trials of a sweep, what diverged and what failed, on standard output."""
+    found = list(kept.outcomes(sweep.keys).values())
+    count = {status: sum(o.status == status for o in found) for status in (FINISHED, DIVERGED, FAILED)}
+    typer.echo(f"{sweep.name}: " + ", ".join(f"{number} {status}" for status, number in count.items() if number))
+    best = sorted((o for o in found if o.status == FINISHED), key=lambda o: float(o.arrays["perplexity.val"][-1]))
+    for outcome in best[:BEST]:
+        typer.echo(f"  {line(outcome)}")
+    for outcome in found:
+        if outcome.status == FAILED:
+            typer.echo(f"  FAILED {_called(outcome.trial)}: {outcome.why}", err=True)
+
+
+def line(outcome: Outcome) -> str:
+    """A trial and what became of it."""
+    if outcome.status != FINISHED:
+        return f"{_called(outcome.trial)}: {outcome.why}"
+    val = float(outcome.arrays["perplexity.val"][-1])
+    return f"{_called(outcome.trial)}: validation perplexity {val:.3f}, {outcome.seconds:.1f} s: {outcome.text!r}"
+
+
+def _called(trial: Trial) -> str:
+    r = trial.recipe
+    seed = f"seed={r.start_seed}"
+    return f"{r.cell} {trial.task} num_steps={r.num_steps} num_hiddens={r.num_hiddens} lr={r.lr:g} {seed}"
+
+
+@contextmanager
+def _telling(name: str, console: Console) -> Iterator[Tell]:
+    """A bar on a terminal, plain lines on a pipe."""
+    if not console.is_terminal:
+        yield _plainly(name)
+        return
+    columns = (TextColumn("{task.fields[name]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=None, name=name)
+
+        def tell(progress: Progress, outcome: Outcome | None) -> None:
+            bar.update(task, completed=progress.done, total=progress.total, description=_left(progress))
+            if outcome is not None:
+                bar.console.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
+
+        yield tell
+
+
+def _plainly(name: str) -> Callable[[Progress, Outcome | None], None]:
+    def tell(progress: Progress, outcome: Outcome | None) -> None:
+        said = "" if outcome is None else f": {line(outcome)}"
+        typer.echo(f"{name}: {progress.done}/{progress.total}, {_left(progress)}{said}", err=True)
+
+    return tell
+
+
+def _left(progress: Progress) -> str:
+    seconds = progress.seconds_left
+    if seconds is None:
+        return "starting"
+    return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"

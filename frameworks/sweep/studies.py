@@ -1,0 +1,109 @@
+"""Comparisons of cells, each in two sweeps: which learning rate suits a cell, from one start; then, from other starts,
+trainings at that rate and, on the text, at the chapter's. At one rate for all a comparison would measure the rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from frameworks.sweep import command
+from frameworks.sweep.run import Sweep
+from shared_spec import tasks, trials
+from shared_spec.corpus import Corpus
+from shared_spec.errors import UserError
+from shared_spec.language_model import Recipe, specification
+from shared_spec.trial_store import Outcome, TrialStore
+from shared_spec.trials import FINISHED
+
+# Small weights of either sign, biases too, as torch.nn.GRU starts: from the chapter's own a copying task takes long.
+START = "uniform"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Which cells are compared, on what."""
+
+    name: str
+    cells: tuple[str, ...]
+    lane: str | None
+    tasks: tuple[str, ...]
+    rates: tuple[float, ...]
+    epochs: dict[str, int]
+    """Of a training on the text, and on copying."""
+
+
+STUDIES = {
+    "compare": Study("compare", ("rnn", "gru_reset_after"), "native", (tasks.TEXT,), (0.5, 1, 2, 4, 8), {"text": 50}),
+    "halves": Study(
+        "halves",
+        ("gru", "gru_reset_only", "gru_update_only", "rnn"),
+        None,
+        (tasks.TEXT, "copy-2", "copy-5", "copy-10", "copy-20"),
+        (0.5, 1, 2, 4, 8),
+        {"text": 50, "copy": 100},
+    ),
+}
+
+
+def rates(study: Study, framework: str, text: Corpus, *, epochs: int | None, **options: Any) -> list[Sweep]:
+    """The sweeps that find the rates, one for each task."""
+    return [
+        _sweep(study, framework, task, "rates", _recipes(study, task, study.rates, (0,), epochs), text, **options)
+        for task in study.tasks
+    ]
+
+
+def trainings(
+    study: Study, framework: str, text: Corpus, found: TrialStore, *, epochs: int | None, seeds: int, **options: Any
+) -> list[Sweep]:
+    """The sweeps that compare, one for each task, at the rates that those of `rates` have found."""
+    planned = []
+    for task, searched in zip(study.tasks, rates(study, framework, text, epochs=epochs, **options), strict=True):
+        best = best_rates(study.cells, found.outcomes(searched.keys).values())
+        chapter = {specification().defaults["lr"]} if task == tasks.TEXT else set()
+        recipes = [
+            recipe
+            for cell in study.cells
+            for recipe in _recipes(
+                replace(study, cells=(cell,)), task, sorted({best[cell]} | chapter), range(1, seeds + 1), epochs
+            )
+        ]
+        planned.append(_sweep(study, framework, task, "trainings", recipes, text, best=best, **options))
+    return planned
+
+
+def best_rates(cells: Sequence[str], outcomes: Any) -> dict[str, float]:
+    """By cell: the rate of the training that ends with the least validation perplexity.
+
+    Raises UserError where none of a cell has finished.
+    """
+    ended: dict[str, list[Outcome]] = {cell: [] for cell in cells}
+    for outcome in outcomes:
+        if outcome.status == FINISHED:
+            ended[outcome.trial.recipe.cell].append(outcome)
+    if lost := [cell for cell, some in ended.items() if not some]:
+        raise UserError(f"no training of {lost[0]} has finished at any rate; there is nothing to compare")
+    return {
+        cell: min(some, key=lambda o: float(o.arrays["perplexity.val"][-1])).trial.recipe.lr
+        for cell, some in ended.items()
+    }
+
+
+def _recipes(
+    study: Study, task: str, rates: Sequence[float], seeds: Sequence[int], epochs: int | None
+) -> Iterator[Recipe]:
+    count = epochs or study.epochs[task.partition("-")[0]]
+    for recipe in trials.grid({"lr": rates}, study.cells, task=task, start=START, epochs=count):
+        for seed in seeds:
+            yield replace(recipe, start_seed=recipe.start_seed + seed, order_seed=recipe.order_seed + seed)
+
+
+def _sweep(
+    study: Study, framework: str, task: str, stage: str, recipes: Any, text: Corpus, *, best: Any = None, **options: Any
+) -> Sweep:
+    some = list(recipes)
+    asked = {"study": study.name, "stage": stage, "best": best, "epochs": some[0].epochs, "rates": list(study.rates)}
+    asked["seeds"] = sorted({r.start_seed for r in some})
+    return command.plan(framework, some, asked, name=None, lane=study.lane, task=task, text=text, **options)

@@ -1,0 +1,135 @@
+"""Trials run in one process, one after the other or, where the framework can, as one program."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import frameworks
+from frameworks import Framework, protocol
+from frameworks.subject import Arrays, Subject
+from frameworks.training import Training
+from shared_spec import tasks, trials
+from shared_spec.corpus import Corpus
+from shared_spec.interchange import TrainingCase
+from shared_spec.language_model import Problem
+from shared_spec.training import perplexity
+from shared_spec.trial_store import Outcome
+from shared_spec.trials import Trial
+
+
+def run(chosen: Sequence[Trial], text: Corpus, threads: int) -> list[Outcome]:
+    """What becomes of trials that one program could run; exceptions of a framework pass through."""
+    first = chosen[0]
+    framework = _framework(first.framework, first.device, threads)
+    implementation = protocol.find(framework, first.implementation, first.recipe.cell, first.dtype)
+    subject = Subject(framework, implementation, dtype=first.dtype, device=first.device)
+    problems = [tasks.problem(trial.task, trial.recipe, text) for trial in chosen]
+    wall, cpu = time.perf_counter(), time.process_time()
+    step = framework.language_model.training_step_of_many(subject.forward, clip_norm=first.recipe.clip_norm)
+    together = step is not None
+    results = _together(subject, problems, step) if together else [_one(subject, problem) for problem in problems]
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    made_with = {"versions": dict(framework.runtime.versions()), "switches": dict(framework.runtime.switches())}
+    found = []
+    for trial, problem, arrays in zip(chosen, problems, results, strict=True):
+        status, why = trials.status(arrays, trial.recipe.epochs, len(problem.vocabulary))
+        predicted = arrays.pop("text", None)
+        found.append(
+            Outcome(
+                trial,
+                text.sha1,
+                status,
+                why,
+                seconds=wall / len(chosen),
+                cpu_seconds=cpu / len(chosen),
+                together=len(chosen) if together else 1,
+                node=platform.node(),
+                made_with=made_with,
+                text="" if predicted is None else problem.vocabulary.decode(predicted),
+                arrays=arrays,
+            )
+        )
+    return found
+
+
+@functools.cache
+def _framework(name: str, device: str, threads: int) -> Framework:
+    # JAX's cache of compiled programs is no place for two processes at once.
+    os.environ.pop("ISOGRU_COMPILE_CACHE", None)
+    framework = frameworks.load(name)
+    framework.runtime.setup(device=device, threads=threads)
+    return framework
+
+
+def _one(subject: Subject, problem: Problem) -> Arrays:
+    training = Training(subject, TrainingCase("", problem))
+    for epoch in range(problem.recipe.epochs):
+        training.epoch(epoch)
+        training.validate()
+        if not training.is_finite:
+            # Not a number never becomes one again.
+            return training.so_far()
+    return training.result()
+
+
+def _together(subject: Subject, problems: Sequence[Problem], step: Any) -> list[Arrays]:
+    """The same, all trainings a step ahead at each call."""
+    framework, recipe, count = subject.framework, problems[0].recipe, len(problems)
+    validate = framework.language_model.validation_loss_of_many(subject.forward)
+    stacked = {name: np.stack([p.parameters[name] for p in problems]) for name in problems[0].parameters}
+    parameters = subject.tensors(stacked)
+    rates = subject.tensor(np.array([p.recipe.lr for p in problems]))
+    losses, norms = [], []
+    perplexities: dict[str, list[list[float]]] = {"train": [], "val": []}
+    for epoch in range(recipe.epochs):
+        of_epoch = []
+        for batches in zip(*(p.training_batches(epoch) for p in problems), strict=True):
+            parameters, value, norm = step(parameters, *_tokens(subject, batches), rates)
+            of_epoch.append((value, norm, batches[0][1].size))
+        # (steps, count): fetched once an epoch, so that the next step need not wait.
+        values, lengths = (np.stack([framework.runtime.to_numpy(each[i]) for each in of_epoch]) for i in (0, 1))
+        losses.append(values)
+        norms.append(lengths)
+        held = [
+            (framework.runtime.to_numpy(validate(parameters, *_tokens(subject, batches))), batches[0][1].size)
+            for batches in zip(*(p.validation_batches() for p in problems), strict=True)
+        ]
+        sizes = [size for _, _, size in of_epoch]
+        perplexities["train"].append([perplexity(values[:, i], sizes) for i in range(count)])
+        perplexities["val"].append([perplexity([v[i] for v, _ in held], [s for _, s in held]) for i in range(count)])
+        if not np.isfinite(values[-1]).any():
+            break
+    found = []
+    end = subject.numpy(parameters)
+    for i, problem in enumerate(problems):
+        done = _epochs_until_nan(np.stack([values[:, i] for values in losses]))
+        arrays = {"loss": np.concatenate([v[:, i] for v in losses[:done]])}
+        arrays["norm"] = np.concatenate([v[:, i] for v in norms[:done]])
+        arrays |= {f"perplexity.{part}": np.array(perplexities[part])[:done, i] for part in perplexities}
+        if np.isfinite(arrays["loss"]).all():
+            arrays |= {f"end.{name}": array[i] for name, array in end.items()}
+            own = subject.tensors({name: array[i] for name, array in end.items()})
+            prefix = subject.tokens(problem.prefix())
+            predicted = framework.language_model.predict(subject.forward, own, prefix, recipe.num_predictions)
+            arrays["text"] = framework.runtime.to_numpy(predicted).astype(np.int32)
+        found.append(arrays)
+    return found
+
+
+def _tokens(subject: Subject, batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Any, Any]:
+    """Inputs and targets of every problem, (count, n, T) each, on the device."""
+    inputs, targets = zip(*batches, strict=True)
+    return subject.tokens(np.stack(inputs)), subject.tokens(np.stack(targets))
+
+
+def _epochs_until_nan(losses: np.ndarray) -> int:
+    """Of losses (epochs, steps): how many epochs up to the first in which one is not a number."""
+    bad = np.flatnonzero(~np.isfinite(losses).all(1))
+    return int(bad[0]) + 1 if len(bad) else len(losses)

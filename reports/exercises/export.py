@@ -1,0 +1,65 @@
+"""Trials as a table for other tools, in CSV or Parquet, through DuckDB: one row for each epoch of each trial."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from reports.exercises.sweeps import row
+from shared_spec.errors import UserError
+from shared_spec.trial_store import TrialStore
+
+FORMATS = {".csv": "(format csv, header)", ".parquet": "(format parquet)"}
+COLUMNS = {
+    **dict.fromkeys(("sweep", "framework", "implementation", "cell", "task"), "varchar"),
+    **dict.fromkeys(("num_steps", "num_hiddens"), "integer"),
+    "lr": "double",
+    **dict.fromkeys(("seed", "epochs"), "integer"),
+    **dict.fromkeys(("status", "why"), "varchar"),
+    **dict.fromkeys(("seconds", "cpu_seconds"), "double"),
+    "text": "varchar",
+    "epoch": "integer",
+    **dict.fromkeys(("perplexity_train", "perplexity_val"), "double"),
+}
+
+
+def export(kept: TrialStore, file: Path) -> int:
+    """Write all trials of all sweeps, whole or not at all; returns the number of trials. One without an epoch has a row
+    without one.
+
+    Raises UserError for a file that is neither CSV nor Parquet by its name, and where it cannot be written.
+    """
+    if file.suffix not in FORMATS:
+        raise UserError(f"{file}: should end in {' or '.join(FORMATS)}")
+    rows: list[list[Any]] = []
+    trials = 0
+    for name, (_, keys) in kept.sweeps().items():
+        for outcome in kept.outcomes(keys).values():
+            trials += 1
+            told: dict[str, Any] = {"sweep": name, **row(outcome)}
+            curves = told["curves"]
+            for epoch, (train, val) in enumerate(zip(curves["train"], curves["val"], strict=True), start=1):
+                epochs = {"epoch": epoch, "perplexity_train": train, "perplexity_val": val}
+                rows.append([(told | epochs)[column] for column in COLUMNS])
+            if not curves["train"]:
+                rows.append([told.get(column) for column in COLUMNS])
+    beside = file.parent / f".{uuid.uuid4().hex[:8]}.{file.name}"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with duckdb.connect() as database:
+            columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+            database.execute(f"create table trials ({columns})")
+            if rows:
+                database.executemany(f"insert into trials values ({', '.join('?' * len(COLUMNS))})", rows)
+            database.execute(f"copy trials to '{str(beside).replace(chr(39), 2 * chr(39))}' {FORMATS[file.suffix]}")
+        beside.replace(file)
+    except (OSError, duckdb.Error) as error:
+        raise UserError(f"{file}: cannot be written: {' '.join(str(error).split())}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+    return trials

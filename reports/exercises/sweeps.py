@@ -1,0 +1,171 @@
+"""Exercise 2: what hyperparameters do to running time, perplexity and text, from the trials that are kept."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from reports.schema import Record
+from shared_spec.readings.arithmetic import Array
+from shared_spec.trial_store import Outcome, TrialStore, default_file
+from shared_spec.trials import FINISHED, Trial
+
+BEST = 10
+TERMS = ("1", "n T h", "n T h²")
+"""Of the cost law of a training step: what it costs in any case, the elementwise part, the products."""
+
+
+def build() -> Record:
+    """All sweeps of the store: their trials, the best of them, what a step costs, and frameworks side by side."""
+    if not default_file().is_file():
+        return {"sweeps": [], "laws": [], "side_by_side": []}
+    kept = TrialStore(default_file())
+    sweeps = {name: (told, keys) for name, (told, keys) in kept.sweeps().items() if "study" not in told}
+    found = kept.outcomes({key for _, keys in sweeps.values() for key in keys})
+    outcomes = [outcome for outcome in found.values() if outcome.status == FINISHED]
+    return {
+        "sweeps": [_sweep(name, told, keys, found) for name, (told, keys) in sweeps.items()],
+        "laws": list(_laws(outcomes)),
+        "side_by_side": list(_side_by_side(outcomes)),
+    }
+
+
+def _sweep(name: str, told: Mapping[str, Any], keys: Sequence[str], found: Mapping[str, Outcome]) -> Record:
+    there = [found[key] for key in keys if key in found]
+    rows = [row(outcome) for outcome in there]
+    finished = sorted((r for r in rows if r["status"] == FINISHED), key=lambda r: float(r["val"]))
+    return {
+        "name": name,
+        "framework": told["framework"],
+        "command": command(told),
+        "asked": len(keys),
+        "trials": rows,
+        "best": finished[:BEST],
+        "cpu_seconds": sum(outcome.cpu_seconds for outcome in there),
+    }
+
+
+def command(told: Mapping[str, Any]) -> str:
+    """What a sweep was asked for by."""
+    words = [f"tox -e sweep-{told['framework']} --"]
+    words += [f"--grid {name}={','.join(f'{v:g}' for v in values)}" for name, values in told["grid"].items()]
+    words += [f"--cell {cell}" for cell in told["cells"]]
+    words += [
+        f"--{name} {told[name]}" for name in ("task", "epochs", "seeds", "random", "dtype") if told[name] is not None
+    ]
+    return " ".join(words)
+
+
+def row(outcome: Outcome) -> Record:
+    """A trial as the page shows it."""
+    trial, recipe = outcome.trial, outcome.trial.recipe
+    curves = {part: [float(v) for v in outcome.arrays.get(f"perplexity.{part}", ())] for part in ("train", "val")}
+    return {
+        "framework": trial.framework,
+        "implementation": trial.implementation,
+        "cell": recipe.cell,
+        "task": trial.task,
+        "num_steps": recipe.num_steps,
+        "num_hiddens": recipe.num_hiddens,
+        "lr": recipe.lr,
+        "seed": recipe.start_seed,
+        "epochs": recipe.epochs,
+        "status": outcome.status,
+        "why": outcome.why,
+        "seconds": outcome.seconds,
+        "cpu_seconds": outcome.cpu_seconds,
+        "text": outcome.text,
+        "train": curves["train"][-1] if curves["train"] else None,
+        "val": curves["val"][-1] if curves["val"] else None,
+        "curves": curves,
+    }
+
+
+def _laws(outcomes: Iterable[Outcome]) -> Iterable[Record]:
+    """By implementation: the cost of a training step fitted to its trials, and how well it fits."""
+
+    def of(outcome: Outcome) -> tuple[str, str, str, str]:
+        trial = outcome.trial
+        return trial.framework, trial.implementation, trial.recipe.cell, trial.dtype
+
+    for (framework, implementation, cell, dtype), some in itertools.groupby(sorted(outcomes, key=of), key=of):
+        there = list(some)
+        sizes = np.array([_terms(outcome.trial) for outcome in there])
+        measured = np.array([outcome.cpu_seconds / _steps(outcome.trial) for outcome in there])
+        if len(np.unique(sizes, axis=0)) <= len(TERMS):
+            continue
+        coefficients = fit(sizes, measured)
+        fitted = sizes @ coefficients
+        yield {
+            "framework": framework,
+            "implementation": implementation,
+            "cell": cell,
+            "dtype": dtype,
+            "coefficients": dict(zip(TERMS, coefficients.tolist(), strict=True)),
+            # By what factor a trial is off, the middle one and the worst.
+            "off": [float(np.exp(f(np.abs(np.log(fitted / measured))))) for f in (np.median, np.max)],
+            "points": [
+                {
+                    "num_steps": outcome.trial.recipe.num_steps,
+                    "num_hiddens": outcome.trial.recipe.num_hiddens,
+                    "measured": float(m),
+                    "fitted": float(f),
+                }
+                for outcome, m, f in zip(there, measured, fitted, strict=True)
+            ],
+        }
+
+
+def _terms(trial: Trial) -> list[float]:
+    r = trial.recipe
+    rows = r.batch_size * r.num_steps
+    return [1.0, float(rows * r.num_hiddens), float(rows * r.num_hiddens**2)]
+
+
+def _steps(trial: Trial) -> float:
+    """Training steps, and validation counted as a third of one for each batch of rows: a forward without gradients."""
+    r = trial.recipe
+    return r.epochs * (r.num_train + r.num_val / 3) / r.batch_size
+
+
+def fit(sizes: Array, measured: Array) -> Array:
+    """Coefficients (terms,), none negative, of measured (points,) in sizes (points, terms): by least squares of
+    relative errors, the best of every set of terms in which none is negative.
+    """
+    scaled = sizes / measured[:, None]
+    best, found = math.inf, np.zeros(sizes.shape[1])
+    for count in range(1, sizes.shape[1] + 1):
+        for chosen in map(list, itertools.combinations(range(sizes.shape[1]), count)):
+            # Columns of one size: they lie many powers of ten apart.
+            unit = np.abs(scaled[:, chosen]).max(0)
+            solved = np.linalg.lstsq(scaled[:, chosen] / unit, np.ones(len(measured)))[0] / unit
+            error = float(np.sum((scaled[:, chosen] @ solved - 1) ** 2))
+            if (solved >= 0).all() and error < best:
+                best, found = error, np.zeros(sizes.shape[1])
+                found[chosen] = solved
+    return found
+
+
+def _side_by_side(outcomes: Iterable[Outcome]) -> Iterable[Record]:
+    """Pairs of frameworks that have run the same trainings: how far apart their perplexities end, and their times."""
+    by_recipe: dict[Any, dict[str, Outcome]] = {}
+    for outcome in outcomes:
+        trial = outcome.trial
+        by_recipe.setdefault((trial.recipe, trial.task, trial.dtype), {})[trial.framework] = outcome
+    names = sorted({name for each in by_recipe.values() for name in each})
+    for one, other in itertools.combinations(names, 2):
+        both = [(each[one], each[other]) for each in by_recipe.values() if one in each and other in each]
+        if not both:
+            continue
+        ends = [tuple(float(o.arrays["perplexity.val"][-1]) for o in pair) for pair in both]
+        times = [math.log(a.cpu_seconds / b.cpu_seconds) for a, b in both]
+        yield {
+            "frameworks": [one, other],
+            "trainings": len(both),
+            "apart": [float(f([abs(a / b - 1) for a, b in ends])) for f in (np.median, np.max)],
+            "times": math.exp(float(np.median(times))),
+        }

@@ -1,0 +1,79 @@
+"""A trial of a sweep is a training like any other: equal to the oracle's, and to what it gives by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from frameworks.protocol import find, implementations
+from frameworks.run import run
+from frameworks.sweep import worker
+from frameworks.sweep.command import choose
+from reports import reference, verdict
+from reports.finding import EQUAL
+from shared_spec import language_model
+from shared_spec.interchange import Result, TrainingCase
+from shared_spec.trials import DIVERGED, FINISHED, Trial
+
+SMALL = {"num_hiddens": 5, "num_steps": 6, "num_train": 24, "num_val": 6, "batch_size": 4, "epochs": 3}
+
+
+@pytest.fixture(autouse=True)
+def _own_results(results):
+    """References go where those of other tests are."""
+
+
+def trial(framework, name, dtype, device, **changes):
+    recipe = language_model.recipe("gru", start="uniform", **{**SMALL, **changes})
+    return Trial(framework.name, name, dtype, device, "text", recipe)
+
+
+@pytest.fixture
+def in_this_process(framework, monkeypatch):
+    """The framework is set up already, and some can be only once."""
+    monkeypatch.setattr(worker, "_framework", lambda name, device, threads: framework)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["scratch", "tuned"])
+def test_trials_are_equal_to_the_oracle_and_to_a_training_by_itself(
+    framework, device, text, name, dtype, in_this_process
+):
+    rates = (0.5, 4.0)
+    chosen = [trial(framework, name, dtype, device, lr=lr, start_seed=seed) for lr in rates for seed in (3, 4)]
+    for outcome in worker.run(chosen, text, 1):
+        assert outcome.status == FINISHED
+        problem = language_model.problem(outcome.trial.recipe, text)
+        case = TrainingCase("a trial", problem)
+        by_itself = run(framework, find(framework, name, "gru", dtype), case, dtype=dtype, device=device)
+        together = {**by_itself.arrays, **outcome.arrays, "text": problem.vocabulary.encode(outcome.text)}
+        for arrays in (by_itself.arrays, together):
+            found = verdict.judge(case, Result(by_itself.origin, arrays), reference.get(case, dtype))
+            assert found.verdict == EQUAL, found.worst_finding
+
+
+def test_a_trial_that_is_wrong_would_be_seen(framework, device, text, in_this_process):
+    (outcome,) = worker.run([trial(framework, "scratch", "float64", device)], text, 1)
+    # Its neighbour in the same program, had they been mixed up.
+    case = TrainingCase("a trial", language_model.problem(replace(outcome.trial.recipe, lr=3.9), text))
+    other = run(framework, find(framework, "scratch", "gru", "float64"), case, dtype="float64", device=device)
+    mixed = {**other.arrays, "loss": outcome.arrays["loss"]}
+    assert verdict.judge(case, Result(other.origin, mixed), reference.get(case, "float64")).verdict != EQUAL
+
+
+def test_one_that_diverges_is_a_result_and_leaves_the_others_alone(framework, device, text, in_this_process):
+    name = choose(framework.name, implementations(framework), "rnn", "float32", None)
+    recipes = [language_model.recipe("rnn", start="uniform", **SMALL, lr=lr, clip_norm=1e30) for lr in (1.0, 1e30)]
+    tame, wild = (Trial(framework.name, name, "float32", device, "text", recipe) for recipe in recipes)
+    good, bad = worker.run([tame, wild], text, 1)
+    assert (good.status, bad.status, bad.why) == (FINISHED, DIVERGED, "diverged at epoch 1")
+    (alone,) = worker.run([tame], text, 1)
+    np.testing.assert_allclose(good.arrays["loss"], alone.arrays["loss"], rtol=1e-5)
+    assert len(good.arrays["perplexity.val"]) == SMALL["epochs"]
+
+
+@pytest.mark.parametrize("cell", ["gru", "gru_reset_only", "gru_update_only", "rnn"])
+def test_every_cell_has_an_implementation_for_sweeps(framework, cell):
+    assert choose(framework.name, implementations(framework), cell, "float32", None)

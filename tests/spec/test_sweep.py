@@ -1,0 +1,183 @@
+"""How a sweep is run, on workers that do as they are told: what dies is run again, what breaks is told, once each."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from frameworks.sweep import run as sweeping
+from frameworks.sweep.cluster import Broke, Died
+from frameworks.sweep.run import ATTEMPTS, Sweep, batches, run
+from shared_spec import language_model
+from shared_spec.trial_store import Outcome, TrialStore
+from shared_spec.trials import FAILED, FINISHED, Trial
+
+TOGETHER = 5
+
+
+def trial(lr=1.0, h=8, seed=3):
+    recipe = language_model.recipe("gru", lr=lr, num_hiddens=h, start_seed=seed)
+    return Trial("torch", "scratch", "float32", "cpu", "text", recipe)
+
+
+class Workers:
+    """Two of them; `fates` says how the n-th attempt at a batch ends, by the rates of its trials."""
+
+    def __init__(self, fates=None):
+        self.fates, self.ran, self.flying = fates or {}, [], []
+
+    busy = property(lambda self: len(self.flying))
+
+    def slots(self):
+        return 2
+
+    def submit(self, batch):
+        assert self.busy < self.slots()
+        self.flying.append(batch)
+
+    def wait(self, seconds):
+        if self.flying:
+            batch = self.flying.pop(0)
+            rates = tuple(t.recipe.lr for t in batch)
+            fate = self.fates.get((rates, self.ran.count(rates)), self.fates.get(rates))
+            self.ran.append(rates)
+            yield batch, fate or [Outcome(t, "sha", FINISHED, arrays={"loss": np.zeros(1)}) for t in batch]
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return TrialStore(tmp_path / "trials.sqlite")
+
+
+def sweep(*trials):
+    return Sweep("some", {}, trials, "sha", TOGETHER)
+
+
+def told(sweep, kept, workers):
+    said = []
+    run(sweep, kept, workers, lambda progress, outcome: said.append((progress.done, progress.total, outcome)))
+    return said
+
+
+def test_trials_of_one_shape_go_together_and_the_longest_first():
+    small, wide = [trial(lr=i) for i in range(1, TOGETHER + 3)], [trial(h=64), trial(h=64, lr=2.0)]
+    found = batches([*small, *wide], TOGETHER)
+    assert [len(batch) for batch in found] == [TOGETHER, 2, 2] or [len(batch) for batch in found] == [2, TOGETHER, 2]
+    assert sorted(t.key("") for batch in found for t in batch) == sorted(t.key("") for t in [*small, *wide])
+    assert all(len({t.program for t in batch}) == 1 for batch in found)
+    works = [sum(t.work for t in batch) for batch in found]
+    assert works == sorted(works, reverse=True)
+
+
+def test_all_are_run_once_and_told(kept):
+    asked = sweep(trial(1.0), trial(2.0), trial(h=16), trial(h=32))
+    workers = Workers()
+    said = told(asked, kept, workers)
+    assert [done for done, _, _ in said] == [0, 1, 2, 3, 4]
+    assert kept.done(asked.keys) == set(asked.keys)
+    assert sorted(workers.ran) == [(1.0,), (1.0,), (1.0, 2.0)]
+    again = Workers()
+    assert [done for done, _, _ in told(asked, kept, again)] == [4]
+    assert again.ran == []
+
+
+def test_what_was_broken_off_goes_on_where_it_was(kept, monkeypatch):
+    # Nobody's claim is waited for.
+    monkeypatch.setattr(sweeping.time, "sleep", lambda seconds: pytest.fail("waited"))
+    asked = sweep(*[trial(h=h) for h in (8, 16, 24, 32)])
+
+    class Broken(Workers):
+        def wait(self, seconds):
+            if len(self.ran) == 2:
+                raise KeyboardInterrupt
+            yield from super().wait(seconds)
+
+    with pytest.raises(KeyboardInterrupt):
+        told(asked, kept, Broken())
+    assert len(kept.done(asked.keys)) == 2
+    workers = Workers()
+    told(asked, kept, workers)
+    assert len(workers.ran) == 2
+    assert kept.done(asked.keys) == set(asked.keys)
+
+
+def test_who_dies_is_run_again(kept):
+    asked = sweep(trial(1.0), trial(2.0))
+    workers = Workers({((1.0, 2.0), 0): Died("node gone")})
+    told(asked, kept, workers)
+    assert workers.ran == [(1.0, 2.0), (1.0, 2.0)]
+    assert {o.attempts for o in kept.outcomes(asked.keys).values()} == {2}
+
+
+def test_who_dies_always_is_a_result_and_takes_no_other_along(kept):
+    asked = sweep(trial(1.0), trial(2.0), trial(3.0))
+    workers = Workers({(1.0, 2.0, 3.0): Died("gone"), (2.0,): Died("out of memory")})
+    told(asked, kept, workers)
+    found = {o.trial.recipe.lr: o for o in kept.outcomes(asked.keys).values()}
+    assert {lr: o.status for lr, o in found.items()} == {1.0: FINISHED, 2.0: FAILED, 3.0: FINISHED}
+    assert found[2.0].why == f"its worker died {ATTEMPTS} times: out of memory"
+    assert workers.ran.count((2.0,)) == ATTEMPTS
+
+
+def test_what_breaks_is_told_and_not_tried_again(kept):
+    asked = sweep(trial(1.0), trial(2.0))
+    workers = Workers({(1.0, 2.0): Broke("ValueError: no"), (2.0,): Broke("ValueError: no")})
+    told(asked, kept, workers)
+    found = {o.trial.recipe.lr: (o.status, o.why) for o in kept.outcomes(asked.keys).values()}
+    assert found == {1.0: (FINISHED, ""), 2.0: (FAILED, "ValueError: no")}
+    assert workers.ran.count((2.0,)) == 1
+
+
+def test_what_another_sweep_runs_is_waited_for_and_not_run(kept, monkeypatch):
+    mine, others = trial(h=8), trial(h=16)
+    asked = sweep(mine, others)
+    assert kept.claim([others.key("sha")], "another") == {others.key("sha")}
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            kept.save([Outcome(others, "sha", FINISHED, node="elsewhere")])
+
+    monkeypatch.setattr(sweeping.time, "sleep", sleep)
+    workers = Workers()
+    said = told(asked, kept, workers)
+    assert len(workers.ran) == 1
+    assert said[-1][0] == 2
+    assert kept.outcomes(asked.keys)[others.key("sha")].node == "elsewhere"
+
+
+def test_claims_are_kept_alive_while_a_trial_runs(kept, monkeypatch):
+    asked, hours = sweep(trial()), itertools.count(0, 3600)
+
+    class Slow(Workers):
+        def wait(self, seconds):
+            if next(hours) > 3 * 3600:
+                yield from super().wait(seconds)
+
+    monkeypatch.setattr(sweeping.time, "monotonic", lambda: float(next(hours)))
+    owners = []
+    monkeypatch.setattr(kept, "keep_alive", owners.append)
+    told(asked, kept, Slow())
+    assert owners
+    assert len(set(owners)) == 1
+
+
+def test_what_a_dead_sweep_left_is_taken_over(kept, monkeypatch):
+    asked = sweep(trial())
+    kept.claim(asked.keys, "another")
+    monkeypatch.setattr(sweeping.time, "sleep", lambda seconds: kept.release("another"))
+    workers = Workers()
+    told(asked, kept, workers)
+    assert workers.ran == [(1.0,)]
+
+
+def test_the_time_left_follows_the_work():
+    progress = sweeping.Progress(total=4, done=0, work=100.0)
+    assert progress.seconds_left is None
+    progress.began -= 10.0
+    progress = replace(progress, worked=20.0)
+    assert progress.seconds_left == pytest.approx(40.0, rel=0.1)
