@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from frameworks import limit, timed
+from frameworks import limit, memory, timed
 from frameworks.protocol import find
 from reports import rows
 from reports.finding import EQUAL
@@ -127,3 +127,11 @@ def test_a_pass_leaves_what_the_plugin_compares(framework_name, command, tmp_pat
     assert benchmark["group"] == "prediction, chapter gru float32"
     assert benchmark["stats"]["data"] == found.rows[name]["seconds"]
     assert benchmark["extra_info"]["verdict"] == EQUAL
+
+
+@pytest.mark.parametrize("kind", [*OF_CELL, *OF_MODEL])
+def test_every_kind_of_work_can_be_called_for_its_memory(framework, device, text, kind, monkeypatch):
+    workload = Workload(kind, SMALL, "gru")
+    monkeypatch.setattr(memory.workloads, "choose", lambda names: [workload])
+    found = memory._peak(framework, workload.name, "scratch", device, text)
+    assert isinstance(found, int)
