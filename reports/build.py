@@ -32,7 +32,7 @@ def build(found: Collection, board: Record | None = None) -> Record:
         "format": FORMAT,
         "rule": {"twin_multiple": TWIN_MULTIPLE, "worst_case": WORST_CASE},
         "machine": machine.describe(),
-        "cells": [_cell_record(c) for c in cells.cells().values()],
+        "cells": [cell_record(c) for c in cells.cells().values()],
         "frameworks": [_framework_record(name, found) for name in FRAMEWORKS],
         "results": [_row_record(row, setups) for row in found.rows],
         "implementations": list(_implementations(found)),
@@ -73,7 +73,8 @@ class _Setups:
         return found
 
 
-def _cell_record(cell: cells.Cell) -> Record:
+def cell_record(cell: cells.Cell) -> Record:
+    """A cell as pages show it."""
     return {
         "name": cell.name,
         "title": cell.title,

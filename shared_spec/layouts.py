@@ -105,8 +105,8 @@ def facts(layout: Layout) -> dict[str, Any]:
     the_cell = cell(layout.cell)
     kernels = [tensor for tensor in layout.tensors.values() if any(p.name.startswith("W_x") for p in tensor.parts)]
     order = [part.name[-1] for tensor in kernels for part in tensor.parts]
-    renews = any(part.name == "W_xz" and part.negated for tensor in kernels for part in tensor.parts)
     reset = reset_of(the_cell)
+    update = f"Z {'renews' if renews(layout) else 'keeps'} the state" if "W_xz" in the_cell.parameters else "none"
     return {
         "name": layout.name,
         "layer": layout.layer,
@@ -119,12 +119,17 @@ def facts(layout: Layout) -> dict[str, Any]:
         "folded": [f"{second} into {first}" for second, first in layout.second.items()],
         "inner_bias": "b_hh" in the_cell.parameters and "b_hh" not in layout.without,
         "reset": reset,
-        "update": "none" if "W_xz" not in the_cell.parameters else f"Z {'renews' if renews else 'keeps'} the state",
+        "update": update,
         "time": TIMES[layout.time],
         "proven": layout.proven,
         "unproven": layout.unproven,
         "source": layout.source,
     }
+
+
+def renews(layout: Layout) -> bool:
+    """Whether the layer's update gate is turned round: where it is 1, the state is new."""
+    return any(part.name == "W_xz" and part.negated for tensor in layout.tensors.values() for part in tensor.parts)
 
 
 def reset_of(the_cell: Cell) -> str:

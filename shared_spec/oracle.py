@@ -7,7 +7,7 @@ they stray is the scale for everything that has no bound of its own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
@@ -79,8 +79,7 @@ class Unrolled:
         dX = []
         parts: dict[str, list[Array]] = {name: [] for name in self._wanted - {"X", "H"}}
         carried = np.zeros_like(dH[0])
-        for d, pull in zip(dH[::-1], self._pullbacks[::-1], strict=True):
-            gradients = pull(carried + d)
+        for _, gradients in self._steps_back(dH):
             carried = gradients.pop("H")
             if "X" in gradients:
                 dX.append(gradients.pop("X"))
@@ -94,12 +93,16 @@ class Unrolled:
 
     def cotangents(self, dH: Array) -> Array:
         """The gradient (T, n, h) of every state by itself, from dH (T, n, h), the cotangent of what is made of them."""
-        found = np.empty_like(dH)
+        return np.stack([of_state for of_state, _ in self._steps_back(dH)][::-1])
+
+    def _steps_back(self, dH: Array) -> Iterator[tuple[Array, dict[str, Array]]]:
+        """From the last step to the first: the gradient of its state (n, h), and those of what its step takes."""
         carried = np.zeros_like(dH[0])
-        for t in reversed(range(len(dH))):
-            found[t] = carried + dH[t]
-            carried = self._pullbacks[t](found[t])["H"]
-        return found
+        for d, pull in zip(dH[::-1], self._pullbacks[::-1], strict=True):
+            of_state = carried + d
+            gradients = pull(of_state)
+            carried = gradients["H"]
+            yield of_state, gradients
 
 
 def run(

@@ -33,7 +33,7 @@ def loss(cell: Cell, parameters: Parameters, inputs: Tokens, targets: Tokens, *,
     X, H0 = _inputs(parameters, inputs)
     H = oracle.states(cell, X, H0, parameters, arithmetic=arithmetic)
     logits = evaluate(specification().output.expression, {**parameters, "H": H}, H.dtype, arithmetic)
-    return _cross_entropy(logits, targets, arithmetic)[0]
+    return cross_entropy(logits, targets, arithmetic)[0]
 
 
 def loss_and_gradients(
@@ -47,7 +47,7 @@ def loss_and_gradients(
     values = {**parameters, "H": unrolled.H.reshape(T * n, h)}
     tracer = Tracer({"H", "W_hq", "b_q"}, dtype, arithmetic)
     logits, pull = tracer.trace(specification().output.expression, values)
-    value, dlogits = _cross_entropy(logits.reshape(T, n, -1), targets, arithmetic)
+    value, dlogits = cross_entropy(logits.reshape(T, n, -1), targets, arithmetic)
     gradients: dict[str, Array] = {}
     assert pull is not None
     pull(dlogits.reshape(T * n, -1), gradients)
@@ -187,8 +187,8 @@ def _inputs(parameters: Parameters, inputs: Tokens) -> tuple[Array, Array]:
     return one_hot(inputs, v, dtype), np.zeros((len(inputs), h), dtype)
 
 
-def _cross_entropy(logits: Array, targets: Tokens, arithmetic: Plain) -> tuple[Array, Array]:
-    """Mean of -log softmax at the target over logits (T, n, v), and its derivative with respect to the logits."""
+def cross_entropy(logits: Array, targets: Tokens, arithmetic: Plain = PLAIN) -> tuple[Array, Array]:
+    """Mean of -log softmax at the targets (n, T) over logits (T, n, v), and its derivative by the logits."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     e = np.exp(shifted)
     total = e.sum(axis=-1, keepdims=True)

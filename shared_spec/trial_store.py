@@ -106,6 +106,11 @@ class Outcome:
     arrays: Mapping[str, Array] = field(default_factory=dict)
     """As in the result of a training: "loss", "norm", "perplexity.train", "perplexity.val", "end.…"."""
 
+    @property
+    def val(self) -> float:
+        """The validation perplexity that a finished trial ends with."""
+        return float(self.arrays["perplexity.val"][-1])
+
 
 def default_file() -> Path:
     """Where trials are kept unless told otherwise."""
@@ -136,10 +141,10 @@ class TrialStore:
 
     def define(self, sweep: str, definition: Mapping[str, Any], keys: Sequence[str]) -> None:
         """Remember what a sweep consists of. Raises UserError where that name stands for another."""
-        told = json.dumps(definition, sort_keys=True)
+        told = json.dumps(definition)
         with self._writing() as connection:
             found = connection.scalar(select(_SWEEPS.c.definition).where(_SWEEPS.c.name == sweep))
-            if found is not None and found != told:
+            if found is not None and json.loads(found) != json.loads(told):
                 raise UserError(f"{self.file}: has another sweep of the name {sweep!r}; choose another --name")
             if found is None:
                 connection.execute(insert(_SWEEPS).values(name=sweep, definition=told))

@@ -120,7 +120,7 @@ def show(sweep: Sweep, kept: TrialStore) -> None:
     found = list(kept.outcomes(sweep.keys).values())
     count = {status: sum(o.status == status for o in found) for status in (FINISHED, DIVERGED, FAILED)}
     typer.echo(f"{sweep.name}: " + ", ".join(f"{number} {status}" for status, number in count.items() if number))
-    best = sorted((o for o in found if o.status == FINISHED), key=lambda o: float(o.arrays["perplexity.val"][-1]))
+    best = sorted((o for o in found if o.status == FINISHED), key=lambda o: o.val)
     for outcome in best[:BEST]:
         typer.echo(f"  {line(outcome)}")
     for outcome in found:
@@ -132,8 +132,8 @@ def line(outcome: Outcome) -> str:
     """A trial and what became of it."""
     if outcome.status != FINISHED:
         return f"{_called(outcome.trial)}: {outcome.why}"
-    val = float(outcome.arrays["perplexity.val"][-1])
-    return f"{_called(outcome.trial)}: validation perplexity {val:.3f}, {outcome.seconds:.1f} s: {outcome.text!r}"
+    found = f"validation perplexity {outcome.val:.3f}, {outcome.seconds:.1f} s: {outcome.text!r}"
+    return f"{_called(outcome.trial)}: {found}"
 
 
 def _called(trial: Trial) -> str:

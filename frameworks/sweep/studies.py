@@ -85,10 +85,7 @@ def best_rates(cells: Sequence[str], outcomes: Any) -> dict[str, float]:
             ended[outcome.trial.recipe.cell].append(outcome)
     if lost := [cell for cell, some in ended.items() if not some]:
         raise UserError(f"no training of {lost[0]} has finished at any rate; there is nothing to compare")
-    return {
-        cell: min(some, key=lambda o: float(o.arrays["perplexity.val"][-1])).trial.recipe.lr
-        for cell, some in ended.items()
-    }
+    return {cell: min(some, key=lambda o: o.val).trial.recipe.lr for cell, some in ended.items()}
 
 
 def _recipes(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports.build import finite
+from reports.build import cell_record, finite
 from reports.exercises import compared, errata, gates, sweeps
 from reports.schema import Record
 from shared_spec import cells, machine
-from shared_spec.readings import latex
 
 FORMAT = "isogru-exercises/1"
 PARTS: dict[str, Callable[[], Record]] = {
@@ -23,11 +22,7 @@ PARTS: dict[str, Callable[[], Record]] = {
 
 def build() -> Record:
     """All parts, and what they rest on; infinities as null."""
-    of_cells = [
-        {"name": c.name, "title": c.title, "equations": [{"text": e.text, "target": e.target} for e in c.equations]}
-        | {"latex": latex.formulas(c)}
-        for c in cells.cells().values()
-    ]
+    of_cells = [cell_record(cell) for cell in cells.cells().values()]
     report = {"format": FORMAT, "machine": machine.describe(), "cells": of_cells}
     plain: Record = finite(report | {name: part() for name, part in PARTS.items()})
     return plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from shared_spec.cells import cell
 from shared_spec.corpus import Corpus
 from shared_spec.language_model import Problem, specification
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.value import evaluate
 from shared_spec.trial_store import Outcome, TrialStore, default_file
 from shared_spec.trials import FINISHED
 
@@ -41,10 +43,11 @@ def _study(name: str) -> Record:
     if not default_file().is_file():
         return record
     kept = TrialStore(default_file())
-    for told, keys in kept.sweeps().values():
+    sweeps = list(kept.sweeps().values())
+    for told, keys in sweeps:
         if told.get("study") == name and told["stage"] == "trainings":
             found = kept.outcomes(keys)
-            searched = kept.outcomes(_searched(kept, told))
+            searched = kept.outcomes(_searched(sweeps, told))
             record["tasks"].append(_task(told, list(found.values()), list(searched.values()), len(keys)))
             if name == "compare":
                 record["waning"] += list(_waning(told["framework"], found.values()))
@@ -52,12 +55,12 @@ def _study(name: str) -> Record:
     return record
 
 
-def _searched(kept: TrialStore, told: Mapping[str, Any]) -> list[str]:
+def _searched(sweeps: Iterable[tuple[Mapping[str, Any], list[str]]], told: Mapping[str, Any]) -> list[str]:
     """The trials in which the rates of a study were found."""
     same = ("study", "framework", "task", "epochs", "corpus", "implementations", "dtype", "device", "rates")
     return [
         key
-        for other, keys in kept.sweeps().values()
+        for other, keys in sweeps
         if other.get("stage") == "rates" and all(other.get(name) == told.get(name) for name in same)
         for key in keys
     ]
@@ -77,7 +80,8 @@ def _task(told: Mapping[str, Any], found: list[Outcome], searched: list[Outcome]
         "asked": asked,
         "rows": rows,
         "rates": [
-            {"cell": o.trial.recipe.cell, "lr": o.trial.recipe.lr, "val": _end(o), "why": o.why}
+            {"cell": o.trial.recipe.cell, "lr": o.trial.recipe.lr, "why": o.why}
+            | {"val": o.val if o.status == FINISHED else None}
             for o in sorted(searched, key=lambda o: (o.trial.recipe.cell, o.trial.recipe.lr))
         ],
         "differences": list(_differences(told["best"], groups)),
@@ -87,7 +91,7 @@ def _task(told: Mapping[str, Any], found: list[Outcome], searched: list[Outcome]
 def _row(task: str, of: str, lr: float, some: Sequence[Outcome], best: bool) -> Record:
     """Trainings of one cell at one rate, from several starts."""
     finished = [outcome for outcome in some if outcome.status == FINISHED]
-    ends = [_end(outcome) for outcome in finished]
+    ends = [outcome.val for outcome in finished]
     record: Record = {
         "cell": of,
         "implementation": some[0].trial.implementation,
@@ -96,23 +100,16 @@ def _row(task: str, of: str, lr: float, some: Sequence[Outcome], best: bool) -> 
         "starts": len(some),
         "unfinished": [o.why for o in some if o.status != FINISHED],
         "seconds": statistics.median(o.seconds for o in some),
-        "val": interval([float(v) for v in ends if v is not None]) if ends else None,
+        "val": interval(ends) if ends else None,
         "recalled": None,
         "clipped": statistics.median(int(np.sum(o.arrays["norm"] > o.trial.recipe.clip_norm)) for o in some),
         "steps": statistics.median(len(o.arrays["norm"]) for o in some),
         "largest": max(float(np.nanmax(o.arrays["norm"])) for o in some),
         "text": finished[0].text if finished else "",
-        "curves": [[float(v) for v in o.arrays["perplexity.val"]] for o in some],
     }
-    if tasks.delay_of(task) is not None and finished:
-        shares = [tasks.recalled(float(np.log(v)), some[0].trial.recipe) for v in ends if v is not None]
-        record["recalled"] = interval(shares)
+    if tasks.delay_of(task) is not None and ends:
+        record["recalled"] = interval([tasks.recalled(math.log(val), some[0].trial.recipe) for val in ends])
     return record
-
-
-def _end(outcome: Outcome) -> float | None:
-    """The last validation perplexity of a training that has finished."""
-    return float(outcome.arrays["perplexity.val"][-1]) if outcome.status == FINISHED else None
 
 
 def _differences(best: Mapping[str, float], groups: Mapping[tuple[str, float], list[Outcome]]) -> Iterator[Record]:
@@ -120,7 +117,7 @@ def _differences(best: Mapping[str, float], groups: Mapping[tuple[str, float], l
 
     def ends(of: str) -> dict[int, float]:
         some = groups.get((of, best[of]), [])
-        return {o.trial.recipe.start_seed: float(o.arrays["perplexity.val"][-1]) for o in some if o.status == FINISHED}
+        return {o.trial.recipe.start_seed: o.val for o in some if o.status == FINISHED}
 
     names = list(best)
     for other in names[1:]:
@@ -165,11 +162,10 @@ def waning(problem: Problem, parameters: Mapping[str, Array]) -> Array:
     X = training.one_hot(inputs[:WINDOWS], v, np.dtype(np.float64))
     H0 = np.zeros((X.shape[1], problem.recipe.num_hiddens))
     unrolled = oracle.Unrolled(the_cell, X, H0, parameters, ())
-    O = unrolled.H[-1] @ parameters["W_hq"] + parameters["b_q"]
-    e = np.exp(O - O.max(1, keepdims=True))
-    dO = e / e.sum(1, keepdims=True) - np.eye(v)[targets[:WINDOWS, -1]]
+    O = evaluate(specification().output.expression, {**parameters, "H": unrolled.H[-1:]}, np.dtype(np.float64))
+    _, dO = training.cross_entropy(O, targets[:WINDOWS, -1:])
     dH = np.zeros_like(unrolled.H)
-    dH[-1] = dO @ parameters["W_hq"].T
+    dH[-1] = dO[0] @ parameters["W_hq"].T
     norms = np.linalg.norm(unrolled.cotangents(dH), axis=2)
     mean: Array = np.mean(norms / norms[-1], axis=1)
     return mean

@@ -18,7 +18,6 @@ from shared_spec import cases, cells
 FILE = Path(__file__).with_name("errata.toml")
 FORMAT = "isogru-errata/1"
 PROVEN, NOT_PROVEN, STALE, NOT_RUN = "proven", "not proven", "stale", "not run"
-Sentences = list[str]
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,14 +53,15 @@ def build() -> Plain:
 
 def _entry(name: str, entry: Entry) -> Plain:
     records = {framework: erratum.read(name, framework) for framework in entry.frameworks}
-    current = [record for record in records.values() if record is not None and not _is_stale(record)]
+    statuses = {framework: _status(record) for framework, record in records.items()}
+    current = [r for framework, r in records.items() if r and statuses[framework] in (PROVEN, NOT_PROVEN)]
     return {
         "name": name,
         "title": entry.title,
         "claim": entry.claim,
         "right": entry.right,
         "wrong": entry.wrong,
-        "runs": [_run(framework, record) for framework, record in records.items()],
+        "runs": [_run(framework, statuses[framework], record) for framework, record in records.items()],
         "wirings": {side: _wirings(side, current) for side in ("wrong", "right")},
         "frameworks": [record.framework for record in current],
         "rows": [row for what, label in entry.held.items() if (row := _row(what, label, current))],
@@ -84,13 +84,15 @@ def _is_stale(record: Record) -> bool:
     )
 
 
-def _run(framework: str, record: Record | None) -> Plain:
+def _status(record: Record | None) -> str:
     if record is None:
-        status = NOT_RUN
-    elif _is_stale(record):
-        status = STALE
-    else:
-        status = PROVEN if record.is_proven else NOT_PROVEN
+        return NOT_RUN
+    if _is_stale(record):
+        return STALE
+    return PROVEN if record.is_proven else NOT_PROVEN
+
+
+def _run(framework: str, status: str, record: Record | None) -> Plain:
     return {
         "framework": framework,
         "status": status,

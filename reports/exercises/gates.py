@@ -21,8 +21,6 @@ from shared_spec.readings.forced import forced
 
 TURNED = "H = (1 - Z) * H + Z * C"
 """The update gate the other way round: Chung et al. 2014, arXiv:1412.3555, section 3.2."""
-RENEWS = "Z renews the state"
-"""What layouts.facts says of a layer whose update gate is turned round."""
 DRAWS = 100
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, SHUT)
 
@@ -44,7 +42,7 @@ def build() -> Record:
     cells = (book, turned_round(book))
     every = {one.name: corners.every_corner(one) for one in cells}
     right = right_answers(every[CELL])[0]
-    facts = [layouts.facts(layout) for layout in layouts.layouts().values()]
+    every_layout = list(layouts.layouts().values())
     return {
         "norm": "Frobenius",
         "steps": STEPS,
@@ -57,7 +55,7 @@ def build() -> Record:
         "corners": [_answer_record(book, Answer(at=at, after=after)) for at in _kinds(book) for after in _kinds(book)],
         "polarity": _polarity(cells),
         "degrees": [_degree(book, right, size) for size in SIZES],
-        "layers": {"all": len(facts), "turned": [one["layer"] for one in facts if one["update"] == RENEWS]},
+        "layers": {"all": len(every_layout), "turned": [one.layer for one in every_layout if layouts.renews(one)]},
         "memory": remembered(),
     }
 

@@ -74,11 +74,7 @@ def _update_only(records: Sequence[Record]) -> Sentences:
 
 def _turned_gate(records: Sequence[Record]) -> Sentences:
     every = list(layouts.layouts().values())
-    turned = [
-        layout.layer
-        for layout in every
-        if any(part.negated for tensor in layout.tensors.values() for row in tensor.rows for part in row)
-    ]
+    turned = [layout.layer for layout in every if layouts.renews(layout)]
     return [f"Of the {len(every)} layouts that isogru knows, Z renews in {len(turned)}: {listed(turned) or 'none'}."]
 
 

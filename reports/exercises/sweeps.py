@@ -161,7 +161,7 @@ def _side_by_side(outcomes: Iterable[Outcome]) -> Iterable[Record]:
         both = [(each[one], each[other]) for each in by_recipe.values() if one in each and other in each]
         if not both:
             continue
-        ends = [tuple(float(o.arrays["perplexity.val"][-1]) for o in pair) for pair in both]
+        ends = [(a.val, b.val) for a, b in both]
         times = [math.log(a.cpu_seconds / b.cpu_seconds) for a, b in both]
         yield {
             "frameworks": [one, other],

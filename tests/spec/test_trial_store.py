@@ -77,9 +77,14 @@ def test_a_claim_dies_unless_it_is_kept_alive(kept, monkeypatch):
     assert kept.claim(KEYS, "me") == set(KEYS[:2])
 
 
+def test_the_settings_of_a_sweep_keep_the_order_in_which_they_were_given(kept):
+    kept.define("one", {"grid": {"num_hiddens": [4, 5], "lr": [1, 2]}}, KEYS)
+    assert list(kept.sweeps()["one"][0]["grid"]) == ["num_hiddens", "lr"]
+
+
 def test_a_sweep_is_what_its_name_stood_for_first(kept):
     kept.define("one", {"grid": {"lr": [1, 2]}}, KEYS[:2])
-    kept.define("one", {"grid": {"lr": [1, 2]}}, KEYS[:2])
+    kept.define("one", {"grid": {"lr": (1, 2)}}, KEYS[:2])
     kept.define("two", {"grid": {}}, KEYS[1:])
     with pytest.raises(UserError, match="has another sweep of the name 'one'; choose another --name"):
         kept.define("one", {"grid": {"lr": [1, 3]}}, KEYS[:2])
