@@ -11,8 +11,9 @@ A *forward* is a pure function ``(X, H0, parameters) -> (H, final)`` of the fram
 H0 (n, h), parameters by their spec names; H (T, n, h), final (n, h). Every lane is one, so that gradients, training
 and prediction are written once for all lanes of a framework. A tuned one may bring more, for the language model:
 `of_tokens(tokens (T, n), H0, parameters)`, the same without one-hot inputs; `by_parts(function, inputs, targets)`, the
-mean over the batch of a function's value and gradients, taken part by part; `cross_entropy(H, W_hq, b_q, labels)`;
-`whole_step(step)`, a training step in one piece; `side_by_side(gradients, update)`, one of several at once.
+mean over the batch of a function, such as a loss and its gradients, taken part by part;
+`cross_entropy(H, W_hq, b_q, labels)`; `whole_step(step)`, a training step in one piece; `side_by_side(gradients,
+update)`, one of several at once.
 """
 
 from __future__ import annotations

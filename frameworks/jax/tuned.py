@@ -22,7 +22,8 @@ from frameworks.jax.runtime import _threads
 
 # Everything here is compiled for each shape.
 COMPILED = True
-ROWS = 128
+TOKENS, ROWS = 4096, (64, 512)
+"""How many tokens a part of the batch has, and from how few to how many rows."""
 
 
 @functools.cache
@@ -68,14 +69,16 @@ def _forward(loop: Callable[..., Array], gates: str, recurrent: Callable[..., tu
     return forward
 
 
-def _by_parts(one: Callable[[Array, Array], tuple[Array, Any]], inputs: Array, targets: Array) -> tuple[Array, Any]:
-    """The mean over the batch of a function (inputs, targets) -> (value, gradients), some hundred rows after the
-    other: what is kept for the gradient then stays in the cache, and is not new memory, page by page, at every step.
-    46 -> 21 ms; with two shares at once 9.7 ms in parts of 128 rows, 10.5 of 256, 11.7 of 512; two loops over parts
-    in one program 23 ms.
+def _by_parts(one: Callable[[Array, Array], Any], inputs: Array, targets: Array) -> Any:
+    """The mean over the batch of a function (inputs, targets), some hundred rows after the other: what is kept for the
+    gradient then stays in the cache, and is not new memory, page by page, at every step. 46 -> 21 ms; with two shares
+    at once 9.7 ms in parts of 128 rows, 10.5 of 256, 11.7 of 512; two loops over parts in one program 23 ms. At 128
+    steps 64 rows are best, at 8 some 500.
     """
-    n = len(inputs)
-    parts = next(count for count in range(max(1, n // ROWS), 0, -1) if n % count == 0)
+    n, steps = inputs.shape
+    fewest, most = ROWS
+    rows = min(max(TOKENS // steps, fewest), most)
+    parts = next(count for count in range(max(1, n // rows), 0, -1) if n % count == 0)
     if parts == 1:
         return one(inputs, targets)
     split = tuple(tokens.reshape(parts, n // parts, -1) for tokens in (inputs, targets))
