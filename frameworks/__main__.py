@@ -19,7 +19,6 @@ from shared_spec import cases, machine, store, tasks, trials
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus, keep
 from shared_spec.command import EQUAL, application, main, repeated
 from shared_spec.errors import UserError
-from shared_spec.files import write_whole
 from shared_spec.interchange import DTYPES, read_case, write_result
 from shared_spec.trial_store import TrialStore, default_file
 
@@ -137,15 +136,14 @@ def sweep(
     frameworks.check_installed(framework)
     varied, cells = trials.axes(grid or []), list(dict.fromkeys(cell or ["gru"]))
     changes = {} if epochs is None else {"epochs": epochs}
-    recipes = trials.grid(varied, cells, seeds=seeds, random=random, task=task, **changes)
+    recipes = trials.grid(varied, cells, seeds=range(seeds), random=random, task=task, **changes)
     text = find_corpus(corpus, corpus_sha1)
     asked = {"grid": varied, "cells": cells, "seeds": seeds, "random": random, "epochs": recipes[0].epochs}
     planned = command.plan(
         framework, recipes, asked, name=name, lane=lane, task=task, dtype=dtype, device=device, text=text
     )
     where = TrialStore(kept or default_file())
-    count = workers or max(1, machine.cores() // threads)
-    raise typer.Exit(command.carry_out([planned], where, text, address=address, workers=count, threads=threads))
+    raise typer.Exit(command.carry_out([planned], where, text, address=address, workers=workers, threads=threads))
 
 
 @app.command("compare")
@@ -171,11 +169,11 @@ def compare(
     chosen, text = studies.STUDIES[study], find_corpus(corpus, corpus_sha1)
     options: dict[str, Any] = {"dtype": "float32", "device": device, "epochs": epochs}
     where = TrialStore(kept or default_file())
-    count = workers or max(1, machine.cores() // threads)
-    on: dict[str, Any] = {"address": address, "workers": count, "threads": threads}
-    status = command.carry_out(studies.rates(chosen, framework, text, **options), where, text, **on)
+    on: dict[str, Any] = {"address": address, "workers": workers, "threads": threads}
+    searches = studies.rates(chosen, framework, text, **options)
+    status = command.carry_out(searches, where, text, **on)
     if status == EQUAL:
-        planned = studies.trainings(chosen, framework, text, where, seeds=seeds, **options)
+        planned = studies.trainings(chosen, framework, text, searches, where, seeds=seeds, **options)
         status = command.carry_out(planned, where, text, **on)
     raise typer.Exit(status)
 
@@ -235,8 +233,7 @@ def _supervise(
             # A text that is too short is the user's to mend, before anything is run.
             cases.build(name, text)
             break
-    file = store.text_file(text.sha1)
-    write_whole(file, text.text.encode())
+    file = store.keep_text(text)
     threads = prove.threads_of_environment() or max(1, machine.cores() // len(streams))
     arguments = [*repeated("--case", chosen), *repeated("--implementation", implementation)]
     arguments += ["--device", device, "--threads", str(threads)]

@@ -20,6 +20,7 @@ from typing import Any
 
 import filelock
 
+from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
 from shared_spec.files import write_whole
 from shared_spec.interchange import Result, write_result
@@ -85,6 +86,13 @@ def case_file(case: str) -> Path:
 def text_file(sha1: str) -> Path:
     """Where the text of that digest is kept that a run was given."""
     return folder() / "cases" / f"corpus-{sha1}.txt"
+
+
+def keep_text(text: Corpus) -> Path:
+    """Keep the text that a run was given: its workers read it, and so do pages, later. Returns its file."""
+    file = text_file(text.sha1)
+    write_whole(file, text.text.encode())
+    return file
 
 
 def save_result(job: Job, result: Result) -> None:

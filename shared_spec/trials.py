@@ -114,14 +114,14 @@ def grid(
     varied: Mapping[str, Sequence[Value]],
     cells: Sequence[str],
     *,
-    seeds: int = 1,
+    seeds: Sequence[int] = (0,),
     random: int | None = None,
     task: str = tasks.TEXT,
     **changes: Any,
 ) -> list[Recipe]:
     """Every combination of the values for every cell and seed, or `random` of them, drawn without repeats.
 
-    A seed is a start and an order of the windows: seed i adds i to the recipe's own of both. Raises UserError for a
+    A seed is a start and an order of the windows: i adds i to the recipe's own of both. Raises UserError for a
     cell or a setting that is not there, and where more are to be drawn than there are.
     """
     combined = [
@@ -137,9 +137,7 @@ def grid(
     found = []
     for name, values in combined:
         base = recipe(name, **{**tasks.settings(task), **changes, **values})
-        found += [
-            replace(base, start_seed=base.start_seed + seed, order_seed=base.order_seed + seed) for seed in range(seeds)
-        ]
+        found += [replace(base, start_seed=base.start_seed + i, order_seed=base.order_seed + i) for i in seeds]
     return found
 
 

@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--framework", help="the framework under test in tests/equivalence, errata, notebooks and sweep")
+    parser.addoption(
+        "--framework",
+        help="the framework under test, wherever a test needs one",
+    )
     parser.addoption("--package", help="the package whose layouts are under test in tests/rosetta")
     parser.addoption("--device", default="cpu", help="the device to run it on")
 

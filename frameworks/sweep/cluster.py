@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,8 @@ class Cluster:
             _reachable(self._address)
         import ray
 
+        # Ray starts programs of its own, which takes a fork; what JAX warns of, that the copy goes on, does not happen.
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         self._ray = ray
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "namespace": "isogru"}
         try:
@@ -73,6 +76,7 @@ class Cluster:
             where = f"the cluster at {self._address}" if self._address else "Ray"
             cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
             raise UserError(f"{where} cannot be used: {store.words_of(cause)}") from None
+        self._run = ray.remote(worker.run)
         self._given = ray.put(self._text)
         return self
 
@@ -95,7 +99,7 @@ class Cluster:
         return len(self._flying)
 
     def submit(self, batch: Batch) -> None:
-        run = self._ray.remote(worker.run).options(
+        run = self._run.options(
             num_cpus=self._threads,
             num_gpus=1 if batch[0].device == "cuda" else 0,
             # Whether a batch is run again is decided, and counted, by who keeps its outcomes.

@@ -18,11 +18,10 @@ import frameworks
 from frameworks.protocol import Implementation, implementations
 from frameworks.sweep.cluster import Cluster
 from frameworks.sweep.run import Progress, Sweep, Tell, run
-from shared_spec import store, tasks
+from shared_spec import machine, store, tasks
 from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL
 from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
-from shared_spec.files import write_whole
 from shared_spec.interchange import DTYPES
 from shared_spec.language_model import Recipe
 from shared_spec.trial_store import Outcome, TrialStore
@@ -88,17 +87,20 @@ def choose(framework: str, available: Sequence[Implementation], cell: str, dtype
 
 
 def carry_out(
-    planned: Sequence[Sweep], kept: TrialStore, text: Corpus, *, address: str | None, workers: int, threads: int
+    planned: Sequence[Sweep], kept: TrialStore, text: Corpus, *, address: str | None, workers: int | None, threads: int
 ) -> int:
-    """Run sweeps one after the other, telling how far they are on standard error; returns the exit status."""
+    """Run sweeps one after the other, telling how far they are on standard error; returns the exit status. With None
+    there are as many workers as this machine has cores for.
+    """
     # Pages look up what was learned.
-    write_whole(store.text_file(text.sha1), text.text.encode())
+    store.keep_text(text)
+    count = workers or max(1, machine.cores() // threads)
     for each in planned:
         kept.define(each.name, each.definition, each.keys)
     keys = list(dict.fromkeys(key for each in planned for key in each.keys))
     try:
         if len(kept.done(keys)) < len(keys):
-            with Cluster(address=address, workers=workers, threads=threads, text=text) as cluster:
+            with Cluster(address=address, workers=count, threads=threads, text=text) as cluster:
                 # A kill that can be caught ends it as Ctrl-C does; Ray, when it starts, sees to that otherwise.
                 signal.signal(signal.SIGTERM, signal.default_int_handler)
                 for each in planned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -60,12 +61,18 @@ class Progress:
 Tell = Callable[[Progress, Outcome | None], None]
 
 
-def batches(left: Iterable[Trial], together: int) -> list[Batch]:
-    """Trials that one program can run together, the longest first, so that no worker is left with a long one alone."""
+def batches(left: Iterable[Trial], together: int, workers: int) -> list[Batch]:
+    """Trials that one program can run together, the longest first, so that no worker is left with a long one alone: at
+    most `together` of them, and fewer where there would not be two batches for each worker.
+    """
     programs: dict[Trial, list[Trial]] = {}
     for trial in left:
         programs.setdefault(trial.program, []).append(trial)
-    found = [tuple(some[i : i + together]) for some in programs.values() for i in range(0, len(some), together)]
+    shares = math.ceil(2 * workers / len(programs)) if programs else 1
+    found = []
+    for some in programs.values():
+        size = min(together, math.ceil(len(some) / shares))
+        found += [tuple(some[i : i + size]) for i in range(0, len(some), size)]
     return sorted(found, key=lambda batch: -sum(trial.work for trial in batch))
 
 
@@ -79,7 +86,7 @@ def run(sweep: Sweep, kept: TrialStore, cluster: Cluster, tell: Tell) -> None:
     left = [trial for key, trial in by_key.items() if key not in done]
     progress = Progress(len(by_key), len(done), sum(trial.work for trial in left))
     tell(progress, None)
-    queue = deque(batches(left, sweep.together))
+    queue = deque(batches(left, sweep.together, cluster.slots()))
     elsewhere: list[Batch] = []
     attempts: dict[Batch, int] = {}
     alive = time.monotonic()
@@ -95,15 +102,16 @@ def run(sweep: Sweep, kept: TrialStore, cluster: Cluster, tell: Tell) -> None:
                     attempts[ours] = attempts.pop(batch, 0) + 1
                     cluster.submit(ours)
             for batch, ended in cluster.wait(WAIT_SECONDS):
-                again, outcomes = _settle(batch, ended, attempts, sweep.corpus)
-                queue.extendleft(again)
+                anew, outcomes = _settle(batch, ended, attempts, sweep.corpus)
+                queue.extendleft(anew)
                 _keep(outcomes, kept, progress, tell)
             if time.monotonic() > alive + PATIENCE_SECONDS / 6:
                 alive = time.monotonic()
                 kept.keep_alive(owner)
             if elsewhere and not queue and not cluster.busy:
                 time.sleep(WAIT_SECONDS)
-                queue.extend(_still_to_do(elsewhere, sweep, kept, progress, tell))
+                again = _still_to_do(elsewhere, sweep, kept, progress, tell)
+                queue.extend(batches(again, sweep.together, cluster.slots()))
                 elsewhere = []
     finally:
         kept.release(owner)
@@ -136,7 +144,7 @@ def _keep(outcomes: Sequence[Outcome], kept: TrialStore, progress: Progress, tel
 
 def _still_to_do(
     elsewhere: Sequence[Batch], sweep: Sweep, kept: TrialStore, progress: Progress, tell: Tell
-) -> list[Batch]:
+) -> list[Trial]:
     """Of what somebody else was at: what is not done yet, perhaps to be taken over."""
     asked = {trial.key(sweep.corpus): trial for batch in elsewhere for trial in batch}
     found = kept.outcomes(kept.done(asked.keys()))
@@ -144,4 +152,4 @@ def _still_to_do(
         progress.done += 1
         progress.worked += asked[key].work
         tell(progress, outcome)
-    return batches((trial for key, trial in asked.items() if key not in found), sweep.together)
+    return [trial for key, trial in asked.items() if key not in found]

@@ -4,8 +4,8 @@ trainings at that rate and, on the text, at the chapter's. At one rate for all a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from frameworks.sweep import command
@@ -49,27 +49,32 @@ STUDIES = {
 
 def rates(study: Study, framework: str, text: Corpus, *, epochs: int | None, **options: Any) -> list[Sweep]:
     """The sweeps that find the rates, one for each task."""
-    return [
-        _sweep(study, framework, task, "rates", _recipes(study, task, study.rates, (0,), epochs), text, **options)
-        for task in study.tasks
-    ]
+    planned = []
+    for task in study.tasks:
+        recipes = _recipes(study, study.cells, task, study.rates, (0,), epochs)
+        planned.append(_sweep(study, framework, task, "rates", recipes, text, **options))
+    return planned
 
 
 def trainings(
-    study: Study, framework: str, text: Corpus, found: TrialStore, *, epochs: int | None, seeds: int, **options: Any
+    study: Study,
+    framework: str,
+    text: Corpus,
+    searches: Sequence[Sweep],
+    found: TrialStore,
+    *,
+    epochs: int | None,
+    seeds: int,
+    **options: Any,
 ) -> list[Sweep]:
-    """The sweeps that compare, one for each task, at the rates that those of `rates` have found."""
+    """The sweeps that compare, one for each task, at the rates that `searches`, those of `rates`, have found."""
     planned = []
-    for task, searched in zip(study.tasks, rates(study, framework, text, epochs=epochs, **options), strict=True):
+    for task, searched in zip(study.tasks, searches, strict=True):
         best = best_rates(study.cells, found.outcomes(searched.keys).values())
         chapter = {specification().defaults["lr"]} if task == tasks.TEXT else set()
-        recipes = [
-            recipe
-            for cell in study.cells
-            for recipe in _recipes(
-                replace(study, cells=(cell,)), task, sorted({best[cell]} | chapter), range(1, seeds + 1), epochs
-            )
-        ]
+        recipes = []
+        for cell in study.cells:
+            recipes += _recipes(study, [cell], task, sorted({best[cell]} | chapter), range(1, seeds + 1), epochs)
         planned.append(_sweep(study, framework, task, "trainings", recipes, text, best=best, **options))
     return planned
 
@@ -89,18 +94,23 @@ def best_rates(cells: Sequence[str], outcomes: Any) -> dict[str, float]:
 
 
 def _recipes(
-    study: Study, task: str, rates: Sequence[float], seeds: Sequence[int], epochs: int | None
-) -> Iterator[Recipe]:
+    study: Study, cells: Sequence[str], task: str, rates: Sequence[float], seeds: Sequence[int], epochs: int | None
+) -> list[Recipe]:
     count = epochs or study.epochs[task.partition("-")[0]]
-    for recipe in trials.grid({"lr": rates}, study.cells, task=task, start=START, epochs=count):
-        for seed in seeds:
-            yield replace(recipe, start_seed=recipe.start_seed + seed, order_seed=recipe.order_seed + seed)
+    return trials.grid({"lr": rates}, cells, seeds=seeds, task=task, start=START, epochs=count)
 
 
 def _sweep(
-    study: Study, framework: str, task: str, stage: str, recipes: Any, text: Corpus, *, best: Any = None, **options: Any
+    study: Study,
+    framework: str,
+    task: str,
+    stage: str,
+    recipes: Sequence[Recipe],
+    text: Corpus,
+    *,
+    best: Any = None,
+    **options: Any,
 ) -> Sweep:
-    some = list(recipes)
-    asked = {"study": study.name, "stage": stage, "best": best, "epochs": some[0].epochs, "rates": list(study.rates)}
-    asked["seeds"] = sorted({r.start_seed for r in some})
-    return command.plan(framework, some, asked, name=None, lane=study.lane, task=task, text=text, **options)
+    asked = {"study": study.name, "stage": stage, "best": best, "epochs": recipes[0].epochs, "rates": list(study.rates)}
+    asked["seeds"] = sorted({r.start_seed for r in recipes})
+    return command.plan(framework, recipes, asked, name=None, lane=study.lane, task=task, text=text, **options)

@@ -59,12 +59,16 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
     the forward.
     """
 
-    def step(parameters: Parameters, inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
-        parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
-        return parameters, value, norm
-
+    step = functools.partial(_step, forward, clip_norm, lr=lr)
     return tf.function(step, jit_compile=_through_xla(forward)) if compiled else step
+
+
+def _step(
+    forward: Forward, clip_norm: float, parameters: Parameters, inputs: Tensor, targets: Tensor, lr: float | Tensor
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
+    parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
+    return parameters, value, norm
 
 
 def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor]:
@@ -83,11 +87,7 @@ def training_step_of_many(forward: Forward, *, clip_norm: float) -> Callable[...
     rates.
     """
 
-    @functools.partial(tf.function, jit_compile=_through_xla(forward))
-    def one(parameters: Parameters, inputs: Tensor, targets: Tensor, lr: Tensor) -> tuple:
-        value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
-        parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
-        return parameters, value, norm
+    one = tf.function(functools.partial(_step, forward, clip_norm), jit_compile=_through_xla(forward))
 
     def step(parameters: Parameters, inputs: Tensor, targets: Tensor, rates: Tensor) -> tuple:
         each = [one(_of(parameters, i), inputs[i], targets[i], rates[i]) for i in range(len(rates))]

@@ -78,6 +78,7 @@ def _task(told: Mapping[str, Any], found: list[Outcome], searched: list[Outcome]
         "delay": tasks.delay_of(task),
         "epochs": told["epochs"],
         "asked": asked,
+        "there": len(found),
         "rows": rows,
         "rates": [
             {"cell": o.trial.recipe.cell, "lr": o.trial.recipe.lr, "why": o.why}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import uuid
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import duckdb
 
 from reports.exercises.sweeps import row
 from shared_spec.errors import UserError
+from shared_spec.files import write_whole
 from shared_spec.trial_store import TrialStore
 
 FORMATS = {".csv": "(format csv, header)", ".parquet": "(format parquet)"}
@@ -47,19 +47,15 @@ def export(kept: TrialStore, file: Path) -> int:
                 rows.append([(told | epochs)[column] for column in COLUMNS])
             if not curves["train"]:
                 rows.append([told.get(column) for column in COLUMNS])
-    beside = file.parent / f".{uuid.uuid4().hex[:8]}.{file.name}"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with duckdb.connect() as database:
+        with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:
             columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
             database.execute(f"create table trials ({columns})")
             if rows:
                 database.executemany(f"insert into trials values ({', '.join('?' * len(COLUMNS))})", rows)
-            database.execute(f"copy trials to '{str(beside).replace(chr(39), 2 * chr(39))}' {FORMATS[file.suffix]}")
-        beside.replace(file)
+            made = Path(folder) / "trials"
+            database.execute(f"copy trials to '{made}' {FORMATS[file.suffix]}")
+            write_whole(file, made.read_bytes())
     except (OSError, duckdb.Error) as error:
         raise UserError(f"{file}: cannot be written: {' '.join(str(error).split())}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
     return trials

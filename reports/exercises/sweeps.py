@@ -17,6 +17,8 @@ from shared_spec.trials import FINISHED, Trial
 BEST = 10
 TERMS = ("1", "n T h", "n T h²")
 """Of the cost law of a training step: what it costs in any case, the elementwise part, the products."""
+LANE = ("framework", "implementation", "cell", "dtype", "threads")
+"""What a cost law is of."""
 
 
 def build() -> Record:
@@ -27,14 +29,17 @@ def build() -> Record:
     sweeps = {name: (told, keys) for name, (told, keys) in kept.sweeps().items() if "study" not in told}
     found = kept.outcomes({key for _, keys in sweeps.values() for key in keys})
     outcomes = [outcome for outcome in found.values() if outcome.status == FINISHED]
+    laws = list(_laws(outcomes))
     return {
-        "sweeps": [_sweep(name, told, keys, found) for name, (told, keys) in sweeps.items()],
-        "laws": list(_laws(outcomes)),
+        "sweeps": [_sweep(name, told, keys, found, laws) for name, (told, keys) in sweeps.items()],
+        "laws": laws,
         "side_by_side": list(_side_by_side(outcomes)),
     }
 
 
-def _sweep(name: str, told: Mapping[str, Any], keys: Sequence[str], found: Mapping[str, Outcome]) -> Record:
+def _sweep(
+    name: str, told: Mapping[str, Any], keys: Sequence[str], found: Mapping[str, Outcome], laws: Sequence[Record]
+) -> Record:
     there = [found[key] for key in keys if key in found]
     rows = [row(outcome) for outcome in there]
     finished = sorted((r for r in rows if r["status"] == FINISHED), key=lambda r: float(r["val"]))
@@ -46,7 +51,24 @@ def _sweep(name: str, told: Mapping[str, Any], keys: Sequence[str], found: Mappi
         "trials": rows,
         "best": finished[:BEST],
         "cpu_seconds": sum(outcome.cpu_seconds for outcome in there),
+        "otherwise": list(_otherwise(there, laws)),
     }
+
+
+def _otherwise(there: Sequence[Outcome], laws: Sequence[Record]) -> Iterable[Record]:
+    """What a sweep would cost by the law of another implementation, or of another number of threads: processor time in
+    seconds, and how many times the sweep's own. Of the trials that were trained to their end.
+    """
+    whole = [o for o in there if len(o.arrays.get("perplexity.train", ())) == o.trial.recipe.epochs]
+    own = {_lane(outcome) for outcome in whole}
+    for law in laws:
+        lane = tuple(law[name] for name in LANE)
+        if lane in own or not whole or any(each[2:4] != lane[2:4] for each in own):
+            continue
+        coefficients = np.array(list(law["coefficients"].values()))
+        seconds = sum(float(_terms(o.trial) @ coefficients) * _steps(o.trial) for o in whole)
+        of_law = {name: law[name] for name in ("framework", "implementation", "threads", "off")}
+        yield of_law | {"cpu_seconds": seconds, "times": seconds / sum(o.cpu_seconds for o in whole)}
 
 
 def command(told: Mapping[str, Any]) -> str:
@@ -86,13 +108,9 @@ def row(outcome: Outcome) -> Record:
 
 
 def _laws(outcomes: Iterable[Outcome]) -> Iterable[Record]:
-    """By implementation: the cost of a training step fitted to its trials, and how well it fits."""
+    """By what a cost depends on beside sizes: that of a training step fitted to trials, and how well it fits."""
 
-    def of(outcome: Outcome) -> tuple[str, str, str, str]:
-        trial = outcome.trial
-        return trial.framework, trial.implementation, trial.recipe.cell, trial.dtype
-
-    for (framework, implementation, cell, dtype), some in itertools.groupby(sorted(outcomes, key=of), key=of):
+    for lane, some in itertools.groupby(sorted(outcomes, key=_lane), key=_lane):
         there = list(some)
         sizes = np.array([_terms(outcome.trial) for outcome in there])
         measured = np.array([outcome.cpu_seconds / _steps(outcome.trial) for outcome in there])
@@ -101,10 +119,7 @@ def _laws(outcomes: Iterable[Outcome]) -> Iterable[Record]:
         coefficients = fit(sizes, measured)
         fitted = sizes @ coefficients
         yield {
-            "framework": framework,
-            "implementation": implementation,
-            "cell": cell,
-            "dtype": dtype,
+            **dict(zip(LANE, lane, strict=True)),
             "coefficients": dict(zip(TERMS, coefficients.tolist(), strict=True)),
             # By what factor a trial is off, the middle one and the worst.
             "off": [float(np.exp(f(np.abs(np.log(fitted / measured))))) for f in (np.median, np.max)],
@@ -120,10 +135,16 @@ def _laws(outcomes: Iterable[Outcome]) -> Iterable[Record]:
         }
 
 
-def _terms(trial: Trial) -> list[float]:
+def _lane(outcome: Outcome) -> tuple[str, ...]:
+    trial = outcome.trial
+    threads = outcome.made_with.get("switches", {}).get("threads", "")
+    return trial.framework, trial.implementation, trial.recipe.cell, trial.dtype, threads
+
+
+def _terms(trial: Trial) -> Array:
     r = trial.recipe
     rows = r.batch_size * r.num_steps
-    return [1.0, float(rows * r.num_hiddens), float(rows * r.num_hiddens**2)]
+    return np.array([1.0, rows * r.num_hiddens, rows * r.num_hiddens**2])
 
 
 def _steps(trial: Trial) -> float:

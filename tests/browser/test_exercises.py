@@ -13,7 +13,6 @@ from axe_playwright_python.sync_playwright import Axe
 from reports import render
 from reports.exercises import build
 from shared_spec import store, tasks
-from shared_spec.files import write_whole
 from shared_spec.trials import DIVERGED, FAILED
 from tests.browser.conftest import settle
 from tests.browser.sites import NASTY
@@ -51,7 +50,7 @@ def exercises(tmp_path_factory, text):
         keep(NASTY, made)
         keep("other", [outcome(cell="rnn", lr=lr) for lr in RATES], cells=["rnn"])
         study(values={"gru": [0.4, 0.41, 0.42], "rnn": [0.9, 0.8, 0.85]})
-        write_whole(store.text_file(text.sha1), text.text.encode())
+        store.keep_text(text)
         end = {"rnn": 1.9, "gru_reset_after": 1.7}
         losses = {cell: [loss, loss + 0.01, loss + 0.03] for cell, loss in end.items()}
         study("compare", tasks.TEXT, losses, dict.fromkeys(end, 2.0), text)

@@ -66,6 +66,26 @@ def test_the_cost_law_is_found_again():
     np.testing.assert_allclose(law["off"], 1, rtol=1e-9)
 
 
+def test_what_a_sweep_would_cost_elsewhere_follows_from_the_law_there(tmp_path):
+    sizes = [(T, h) for T in (8, 32, 128) for h in (8, 32, 128)]
+    ours = [outcome("jax", num_steps=T, num_hiddens=h, lr=lr) for T, h in sizes for lr in (1.0, 4.0)]
+    cheap = [replace(o, cpu_seconds=o.cpu_seconds / 4, made_with={"switches": {"threads": "1"}}) for o in ours]
+    stopped = {"perplexity.train": np.array([9.0]), "perplexity.val": np.array([8.0])}
+    keep("here", [*cheap, replace(outcome("jax", lr=9.0, status=DIVERGED), arrays=stopped)])
+    keep("there", [outcome(num_steps=T, num_hiddens=h) for T, h in sizes])
+    keep("another cell", [outcome(cell="rnn", num_steps=T, num_hiddens=h) for T, h in sizes])
+    here, there = (next(s for s in sweeps.build()["sweeps"] if s["name"] == name) for name in ("here", "there"))
+    (other,) = here["otherwise"]
+    assert (other["framework"], other["threads"]) == ("torch", "")
+    assert other["times"] == pytest.approx(4)
+    assert other["cpu_seconds"] == pytest.approx(sum(o.cpu_seconds for o in ours))
+    assert [o["times"] for o in there["otherwise"]] == pytest.approx([1 / 4])
+    page = render.write_exercises(exercises.build(), tmp_path).read_text()
+    assert "By its cost law, torch/tuned would take" in page
+    assert "4.0 times as much" in page
+    assert "jax/tuned on 1 thread would take" in page
+
+
 def test_no_coefficient_of_a_cost_law_is_negative():
     sizes = np.array([[1.0, x, x * x] for x in (1.0, 2.0, 3.0, 4.0)])
     found = sweeps.fit(sizes, np.array([1.0, 1.9, 2.6, 3.1]))
@@ -148,6 +168,12 @@ def test_the_page_shows_a_study(tmp_path):
     page = render.write_exercises(exercises.build(), tmp_path).read_text()
     assert "<strong>worse</strong>" in page
     assert "copying after 5 steps" in page
+    assert "trainings are there" not in page
+    kept = TrialStore(default_file())
+    told, keys = kept.sweeps()["halves-trainings"]
+    kept.define("more", {**told, "seeds": 4}, [*keys, "not there yet"])
+    page = render.write_exercises(exercises.build(), tmp_path).read_text()
+    assert "6 of 7 trainings are there; the same command goes on" in page
 
 
 def test_gradients_of_states_are_those_of_the_oracle(text, monkeypatch):

@@ -23,6 +23,10 @@ def trial(lr=1.0, h=8, seed=3):
     return Trial("torch", "scratch", "float32", "cpu", "text", recipe)
 
 
+OTHERS = (trial(lr=9.0, h=16), trial(lr=9.0, h=32), trial(lr=9.0, h=64))
+"""Beside these the trials of one shape stay together: there is enough to do for two workers."""
+
+
 class Workers:
     """Two of them; `fates` says how the n-th attempt at a batch ends, by the rates of its trials."""
 
@@ -64,7 +68,7 @@ def told(sweep, kept, workers):
 
 def test_trials_of_one_shape_go_together_and_the_longest_first():
     small, wide = [trial(lr=i) for i in range(1, TOGETHER + 3)], [trial(h=64), trial(h=64, lr=2.0)]
-    found = batches([*small, *wide], TOGETHER)
+    found = batches([*small, *wide], TOGETHER, workers=1)
     assert [len(batch) for batch in found] == [TOGETHER, 2, 2] or [len(batch) for batch in found] == [2, TOGETHER, 2]
     assert sorted(t.key("") for batch in found for t in batch) == sorted(t.key("") for t in [*small, *wide])
     assert all(len({t.program for t in batch}) == 1 for batch in found)
@@ -72,15 +76,27 @@ def test_trials_of_one_shape_go_together_and_the_longest_first():
     assert works == sorted(works, reverse=True)
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(24, [8, 8, 8]), (12, [6, 6]), (2, [1, 1]), (1, [1])])
+def test_one_worker_has_two_batches_if_there_are_trials_for_them(count, sizes):
+    assert [len(batch) for batch in batches([trial(lr=i) for i in range(1, count + 1)], 8, workers=1)] == sizes
+
+
+def test_no_worker_is_idle_because_trials_go_together():
+    small, wide = ([trial(lr=i, h=h) for i in range(1, 9)] for h in (8, 64))
+    assert [len(batch) for batch in batches(small, 8, workers=2)] == [2, 2, 2, 2]
+    assert [len(batch) for batch in batches([*small, *wide], 8, workers=2)] == [4, 4, 4, 4]
+    assert batches([], 8, workers=2) == []
+
+
 def test_all_are_run_once_and_told(kept):
-    asked = sweep(trial(1.0), trial(2.0), trial(h=16), trial(h=32))
+    asked = sweep(trial(1.0), trial(2.0), *OTHERS)
     workers = Workers()
     said = told(asked, kept, workers)
-    assert [done for done, _, _ in said] == [0, 1, 2, 3, 4]
+    assert [done for done, _, _ in said] == [0, 1, 2, 3, 4, 5]
     assert kept.done(asked.keys) == set(asked.keys)
-    assert sorted(workers.ran) == [(1.0,), (1.0,), (1.0, 2.0)]
+    assert sorted(workers.ran) == [(1.0, 2.0), (9.0,), (9.0,), (9.0,)]
     again = Workers()
-    assert [done for done, _, _ in told(asked, kept, again)] == [4]
+    assert [done for done, _, _ in told(asked, kept, again)] == [5]
     assert again.ran == []
 
 
@@ -105,29 +121,29 @@ def test_what_was_broken_off_goes_on_where_it_was(kept, monkeypatch):
 
 
 def test_who_dies_is_run_again(kept):
-    asked = sweep(trial(1.0), trial(2.0))
+    asked = sweep(trial(1.0), trial(2.0), *OTHERS)
     workers = Workers({((1.0, 2.0), 0): Died("node gone")})
     told(asked, kept, workers)
-    assert workers.ran == [(1.0, 2.0), (1.0, 2.0)]
-    assert {o.attempts for o in kept.outcomes(asked.keys).values()} == {2}
+    assert workers.ran.count((1.0, 2.0)) == 2
+    assert [o.attempts for o in kept.outcomes(asked.keys).values()] == [2, 2, 1, 1, 1]
 
 
 def test_who_dies_always_is_a_result_and_takes_no_other_along(kept):
-    asked = sweep(trial(1.0), trial(2.0), trial(3.0))
+    asked = sweep(trial(1.0), trial(2.0), trial(3.0), *OTHERS)
     workers = Workers({(1.0, 2.0, 3.0): Died("gone"), (2.0,): Died("out of memory")})
     told(asked, kept, workers)
     found = {o.trial.recipe.lr: o for o in kept.outcomes(asked.keys).values()}
-    assert {lr: o.status for lr, o in found.items()} == {1.0: FINISHED, 2.0: FAILED, 3.0: FINISHED}
+    assert {lr: o.status for lr, o in found.items()} == {1.0: FINISHED, 2.0: FAILED, 3.0: FINISHED, 9.0: FINISHED}
     assert found[2.0].why == f"its worker died {ATTEMPTS} times: out of memory"
     assert workers.ran.count((2.0,)) == ATTEMPTS
 
 
 def test_what_breaks_is_told_and_not_tried_again(kept):
-    asked = sweep(trial(1.0), trial(2.0))
+    asked = sweep(trial(1.0), trial(2.0), *OTHERS)
     workers = Workers({(1.0, 2.0): Broke("ValueError: no"), (2.0,): Broke("ValueError: no")})
     told(asked, kept, workers)
     found = {o.trial.recipe.lr: (o.status, o.why) for o in kept.outcomes(asked.keys).values()}
-    assert found == {1.0: (FINISHED, ""), 2.0: (FAILED, "ValueError: no")}
+    assert found == {1.0: (FINISHED, ""), 2.0: (FAILED, "ValueError: no"), 9.0: (FINISHED, "")}
     assert workers.ran.count((2.0,)) == 1
 
 

@@ -18,7 +18,7 @@ TRIAL = Trial("torch", "scratch", "float32", "cpu", "text", language_model.recip
 def test_a_grid_has_every_combination_for_every_cell_and_seed():
     varied = trials.axes(["num_steps=8, 16", "lr=0.5,1"])
     assert varied == {"num_steps": [8, 16], "lr": [0.5, 1.0]}
-    found = trials.grid(varied, ["gru", "rnn"], seeds=3, epochs=7)
+    found = trials.grid(varied, ["gru", "rnn"], seeds=range(3), epochs=7)
     assert len(found) == len(set(found)) == 2 * 2 * 2 * 3
     assert {(r.cell, r.num_steps, r.lr) for r in found} == {
         (cell, steps, lr) for cell in ("gru", "rnn") for steps in (8, 16) for lr in (0.5, 1.0)
@@ -139,7 +139,7 @@ def test_rows_to_copy(text):
 
 
 def test_other_seeds_draw_other_rows(text):
-    one, two = (tasks.problem("copy-4", r, text).tokens for r in trials.grid({}, ["gru"], seeds=2, task="copy-4"))
+    one, two = (tasks.problem("copy-4", r, text).tokens for r in trials.grid({}, ["gru"], seeds=(0, 1), task="copy-4"))
     assert not np.array_equal(one, two)
 
 
