@@ -12,7 +12,7 @@ from shared_spec import language_model, tasks
 from shared_spec.trial_store import Outcome, TrialStore, default_file
 from shared_spec.trials import DIVERGED, FINISHED, Trial
 
-COEFFICIENTS = (2e-4, 3e-11, 5e-13)
+COEFFICIENTS = (2e-4, 7e-8, 3e-10, 5e-12)
 """Of the cost law that their times follow."""
 
 

@@ -20,6 +20,8 @@ from shared_spec.trials import Trial
 ATTEMPTS = 3
 """How often a trial is begun whose worker dies."""
 WAIT_SECONDS = 0.5
+MUCH_WORK = 2e12
+"""Of a batch: about a minute, against the seconds that a program takes to be compiled once more."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ Tell = Callable[[Progress, Outcome | None], None]
 
 def batches(left: Iterable[Trial], together: int, workers: int) -> list[Batch]:
     """Trials that one program can run together, the longest first, so that no worker is left with a long one alone: at
-    most `together` of them, and fewer where there would not be two batches for each worker.
+    most `together` of them, fewer where there would not be two batches for each worker, and fewer of those that take
+    long, since what is under way is lost with its worker.
     """
     programs: dict[Trial, list[Trial]] = {}
     for trial in left:
@@ -71,7 +74,7 @@ def batches(left: Iterable[Trial], together: int, workers: int) -> list[Batch]:
     shares = math.ceil(2 * workers / len(programs)) if programs else 1
     found = []
     for some in programs.values():
-        size = min(together, math.ceil(len(some) / shares))
+        size = min(together, math.ceil(len(some) / shares), max(1, int(MUCH_WORK / some[0].work)))
         found += [tuple(some[i : i + size]) for i in range(0, len(some), size)]
     return sorted(found, key=lambda batch: -sum(trial.work for trial in batch))
 

@@ -15,8 +15,9 @@ from shared_spec.trial_store import Outcome, TrialStore, default_file
 from shared_spec.trials import FINISHED, Trial
 
 BEST = 10
-TERMS = ("1", "n T h", "n T h²")
-"""Of the cost law of a training step: what it costs in any case, the elementwise part, the products."""
+TERMS = ("1", "n T", "n T h", "n T h²")
+"""Of the cost law of a training step: what it costs in any case, what each token does (its loss, and the operations of
+its time step), the elementwise part, the products."""
 LANE = ("framework", "implementation", "cell", "dtype", "threads")
 """What a cost law is of."""
 
@@ -143,8 +144,8 @@ def _lane(outcome: Outcome) -> tuple[str, ...]:
 
 def _terms(trial: Trial) -> Array:
     r = trial.recipe
-    rows = r.batch_size * r.num_steps
-    return np.array([1.0, rows * r.num_hiddens, rows * r.num_hiddens**2])
+    tokens = r.batch_size * r.num_steps
+    return np.array([1.0, tokens, tokens * r.num_hiddens, tokens * r.num_hiddens**2])
 
 
 def _steps(trial: Trial) -> float:

@@ -82,10 +82,18 @@ def test_one_worker_has_two_batches_if_there_are_trials_for_them(count, sizes):
 
 
 def test_no_worker_is_idle_because_trials_go_together():
-    small, wide = ([trial(lr=i, h=h) for i in range(1, 9)] for h in (8, 64))
+    small, wide = ([trial(lr=i, h=h) for i in range(1, 9)] for h in (8, 16))
     assert [len(batch) for batch in batches(small, 8, workers=2)] == [2, 2, 2, 2]
     assert [len(batch) for batch in batches([*small, *wide], 8, workers=2)] == [4, 4, 4, 4]
     assert batches([], 8, workers=2) == []
+
+
+def test_what_takes_long_goes_alone():
+    short, long = (
+        [replace(t, recipe=replace(t.recipe, num_hiddens=128, num_steps=T)) for t in (trial(lr=i) for i in range(1, 9))]
+        for T in (8, 128)
+    )
+    assert [len(batch) for batch in batches([*short, *long], 8, workers=1)] == [1] * 8 + [4, 4]
 
 
 def test_all_are_run_once_and_told(kept):
