@@ -139,6 +139,7 @@ def sweep(
     recipes = trials.grid(varied, cells, seeds=range(seeds), random=random, task=task, **changes)
     text = find_corpus(corpus, corpus_sha1)
     asked = {"grid": varied, "cells": cells, "seeds": seeds, "random": random, "epochs": recipes[0].epochs}
+    asked |= {"lane": lane} if lane else {}
     planned = command.plan(
         framework, recipes, asked, name=name, lane=lane, task=task, dtype=dtype, device=device, text=text
     )

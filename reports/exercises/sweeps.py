@@ -27,12 +27,14 @@ def build() -> Record:
     if not default_file().is_file():
         return {"sweeps": [], "laws": [], "side_by_side": []}
     kept = TrialStore(default_file())
-    sweeps = {name: (told, keys) for name, (told, keys) in kept.sweeps().items() if "study" not in told}
-    found = kept.outcomes({key for _, keys in sweeps.values() for key in keys})
+    sweeps = [(name, *one) for name, one in kept.sweeps().items() if "study" not in one[0]]
+    # What a page shows first is the largest.
+    sweeps.sort(key=lambda each: -len(each[2]))
+    found = kept.outcomes({key for _, _, keys in sweeps for key in keys})
     outcomes = [outcome for outcome in found.values() if outcome.status == FINISHED]
     laws = list(_laws(outcomes))
     return {
-        "sweeps": [_sweep(name, told, keys, found, laws) for name, (told, keys) in sweeps.items()],
+        "sweeps": [_sweep(name, told, keys, found, laws) for name, told, keys in sweeps],
         "laws": laws,
         "side_by_side": list(_side_by_side(outcomes)),
     }
@@ -78,7 +80,9 @@ def command(told: Mapping[str, Any]) -> str:
     words += [f"--grid {name}={','.join(f'{v:g}' for v in values)}" for name, values in told["grid"].items()]
     words += [f"--cell {cell}" for cell in told["cells"]]
     words += [
-        f"--{name} {told[name]}" for name in ("task", "epochs", "seeds", "random", "dtype") if told[name] is not None
+        f"--{name} {told[name]}"
+        for name in ("task", "epochs", "seeds", "random", "dtype", "lane")
+        if told.get(name) is not None
     ]
     return " ".join(words)
 

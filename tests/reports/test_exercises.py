@@ -72,9 +72,11 @@ def test_what_a_sweep_would_cost_elsewhere_follows_from_the_law_there(tmp_path):
     cheap = [replace(o, cpu_seconds=o.cpu_seconds / 4, made_with={"switches": {"threads": "1"}}) for o in ours]
     stopped = {"perplexity.train": np.array([9.0]), "perplexity.val": np.array([8.0])}
     keep("here", [*cheap, replace(outcome("jax", lr=9.0, status=DIVERGED), arrays=stopped)])
-    keep("there", [outcome(num_steps=T, num_hiddens=h) for T, h in sizes])
+    keep("there", [outcome(num_steps=T, num_hiddens=h) for T, h in sizes], lane="tuned")
     keep("another cell", [outcome(cell="rnn", num_steps=T, num_hiddens=h) for T, h in sizes])
-    here, there = (next(s for s in sweeps.build()["sweeps"] if s["name"] == name) for name in ("here", "there"))
+    here, _, there = sweeps.build()["sweeps"]
+    assert [here["name"], there["name"]] == ["here", "there"]
+    assert there["command"].endswith(" --dtype float32 --lane tuned")
     (other,) = here["otherwise"]
     assert (other["framework"], other["threads"]) == ("torch", "")
     assert other["times"] == pytest.approx(4)
