@@ -15,7 +15,7 @@ from shared_spec.trial_store import TrialStore
 
 FORMATS = {".csv": "(format csv, header)", ".parquet": "(format parquet)"}
 COLUMNS = {
-    **dict.fromkeys(("sweep", "framework", "implementation", "cell", "task"), "varchar"),
+    **dict.fromkeys(("sweep", "framework", "implementation", "threads", "cell", "task"), "varchar"),
     **dict.fromkeys(("num_steps", "num_hiddens"), "integer"),
     "lr": "double",
     **dict.fromkeys(("seed", "epochs"), "integer"),

@@ -94,6 +94,7 @@ def row(outcome: Outcome) -> Record:
     return {
         "framework": trial.framework,
         "implementation": trial.implementation,
+        "threads": _threads(outcome),
         "cell": recipe.cell,
         "task": trial.task,
         "num_steps": recipe.num_steps,
@@ -142,8 +143,11 @@ def _laws(outcomes: Iterable[Outcome]) -> Iterable[Record]:
 
 def _lane(outcome: Outcome) -> tuple[str, ...]:
     trial = outcome.trial
-    threads = outcome.made_with.get("switches", {}).get("threads", "")
-    return trial.framework, trial.implementation, trial.recipe.cell, trial.dtype, threads
+    return trial.framework, trial.implementation, trial.recipe.cell, trial.dtype, _threads(outcome)
+
+
+def _threads(outcome: Outcome) -> str:
+    return outcome.made_with.get("switches", {}).get("threads", "")
 
 
 def _terms(trial: Trial) -> Array:

@@ -12,7 +12,7 @@ function showSweeps() {
   const trials = sweep.trials.filter((t) => t.cell === cell);
   drawSweepHeat(trials);
   drawSweepCurves(sweep.best.filter((t) => t.cell === cell));
-  drawSweepCost(laws.find((l) => l.framework === sweep.framework && l.cell === cell));
+  drawSweepCost(laws.find((l) => trials.some((t) => ["framework", "implementation", "cell", "threads"].every((name) => t[name] === l[name]))));
 }
 
 function drawSweepHeat(trials) {
@@ -39,7 +39,7 @@ function drawSweepHeat(trials) {
 function drawSweepCurves(best) {
   const shades = ["one", "two", "three", "four", "grey"];
   const named = best.map((t) => `T ${t.num_steps}, h ${t.num_hiddens}, lr ${t.lr}${best.some((o) => o !== t && o.num_steps === t.num_steps && o.num_hiddens === t.num_hiddens && o.lr === t.lr) ? `, seed ${t.seed}` : ""}`);
-  const points = best.flatMap((t, i) => t.curves.val.map((value, e) => ({ series: named[i], x: e + 1, value })));
+  const points = best.flatMap((t, i) => t.curves.val.map((value, e) => ({ series: named[i], x: e + 1, value }))).filter((p) => p.value <= 30);
   const colours = Object.fromEntries(named.map((name, i) => [name, shades[i % shades.length]]));
   const dashes = Object.fromEntries(named.map((name, i) => [name, i < shades.length ? [1, 0] : [4, 3]]));
   draw("sweep-curves", document.getElementById("chart-sweep-curves"), "Validation perplexity by epoch of the best trials",
