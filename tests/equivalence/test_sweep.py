@@ -54,6 +54,20 @@ def test_trials_are_equal_to_the_oracle_and_to_a_training_by_itself(
             assert found.verdict == EQUAL, found.worst_finding
 
 
+def test_models_go_through_a_program_at_once_as_they_do_in_turn(framework, device, text, in_this_process, monkeypatch):
+    """JAX does the one on a GPU and the other on a CPU; elsewhere it is the same twice."""
+    chosen = [trial(framework, "scratch", "float64", device, lr=lr) for lr in (0.5, 4.0)]
+    in_turn = worker.run(chosen, text, 1)
+    monkeypatch.setattr(framework.runtime, "is_cpu", lambda: False, raising=False)
+    for name in ("training_step_of_many", "validation_loss_of_many"):
+        made = getattr(framework.language_model, name)
+        monkeypatch.setattr(framework.language_model, name, getattr(made, "__wrapped__", made))
+    for one, other in zip(worker.run(chosen, text, 1), in_turn, strict=True):
+        assert one.arrays.keys() == other.arrays.keys()
+        for name, array in one.arrays.items():
+            np.testing.assert_allclose(array, other.arrays[name], rtol=1e-9, atol=1e-12)
+
+
 def test_a_trial_that_is_wrong_would_be_seen(framework, device, text, in_this_process):
     (outcome,) = worker.run([trial(framework, "scratch", "float64", device)], text, 1)
     # Its neighbour in the same program, had they been mixed up.
