@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from frameworks.jax import runtime
 from frameworks.jax.cells import Forward
 
 Parameters = Mapping[str, Array]
@@ -110,10 +109,16 @@ def _of_many(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @jax.jit
     def of_many(*given: Any) -> Any:
-        together = None if runtime.is_cpu() else len(given[-1])
+        together = None if _on_cpu() else len(given[-1])
         return jax.lax.map(lambda one: function(*one), given, batch_size=together)
 
     return of_many
+
+
+def _on_cpu() -> bool:
+    """Where what is compiled now will run, as setup was told."""
+    device = jax.config.jax_default_device
+    return device is None or device.platform == "cpu"
 
 
 def _over_the_batch(forward: Forward, one: Callable[[Array, Array], Any], inputs: Array, targets: Array) -> Any:
