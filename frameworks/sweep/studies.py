@@ -1,9 +1,10 @@
-"""Comparisons of cells, each in two sweeps: which learning rate suits a cell, from one start; then, from other starts,
-trainings at that rate and, on the text, at the chapter's. At one rate for all a comparison would measure the rate.
+"""Comparisons of cells, each in two sweeps: which learning rate suits a cell; then, from other starts, trainings at
+that rate and, on the text, at the chapter's. At one rate for all a comparison would measure the rate.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,18 +31,29 @@ class Study:
     lane: str | None
     tasks: tuple[str, ...]
     rates: tuple[float, ...]
+    starts: int
+    """From how many each rate is tried: at one that is good but not safe, a training may be lucky."""
     epochs: dict[str, int]
     """Of a training on the text, and on copying."""
 
 
 STUDIES = {
-    "compare": Study("compare", ("rnn", "gru_reset_after"), "native", (tasks.TEXT,), (0.5, 1, 2, 4, 8), {"text": 50}),
+    "compare": Study(
+        "compare",
+        ("rnn", "gru_reset_after"),
+        "native",
+        (tasks.TEXT,),
+        (0.5, 1, 2, 4, 8),
+        3,
+        {"text": 50},
+    ),
     "halves": Study(
         "halves",
         ("gru", "gru_reset_only", "gru_update_only", "rnn"),
         None,
         (tasks.TEXT, "copy-2", "copy-5", "copy-10", "copy-20"),
         (0.5, 1, 2, 4, 8),
+        1,
         {"text": 50, "copy": 100},
     ),
 }
@@ -51,7 +63,7 @@ def rates(study: Study, framework: str, text: Corpus, *, epochs: int | None, **o
     """The sweeps that find the rates, one for each task."""
     planned = []
     for task in study.tasks:
-        recipes = _recipes(study, study.cells, task, study.rates, (0,), epochs)
+        recipes = _recipes(study, study.cells, task, study.rates, range(1 - study.starts, 1), epochs)
         planned.append(_sweep(study, framework, task, "rates", recipes, text, **options))
     return planned
 
@@ -80,17 +92,23 @@ def trainings(
 
 
 def best_rates(cells: Sequence[str], outcomes: Any) -> dict[str, float]:
-    """By cell: the rate of the training that ends with the least validation perplexity.
+    """By cell: the rate at which the most trainings finish and, of such rates, the one whose middle training ends with
+    the least validation perplexity.
 
     Raises UserError where none of a cell has finished.
     """
-    ended: dict[str, list[Outcome]] = {cell: [] for cell in cells}
+    tried: dict[str, dict[float, list[Outcome]]] = {cell: {} for cell in cells}
     for outcome in outcomes:
-        if outcome.status == FINISHED:
-            ended[outcome.trial.recipe.cell].append(outcome)
-    if lost := [cell for cell, some in ended.items() if not some]:
-        raise UserError(f"no training of {lost[0]} has finished at any rate; there is nothing to compare")
-    return {cell: min(some, key=lambda o: o.val).trial.recipe.lr for cell, some in ended.items()}
+        recipe = outcome.trial.recipe
+        tried[recipe.cell].setdefault(recipe.lr, []).append(outcome)
+    found = {}
+    for cell, by_rate in tried.items():
+        ends = {lr: [o.val for o in some if o.status == FINISHED] for lr, some in by_rate.items()}
+        finished = {lr: some for lr, some in ends.items() if some}
+        if not finished:
+            raise UserError(f"no training of {cell} has finished at any rate; there is nothing to compare")
+        found[cell] = min(finished, key=lambda lr: (-len(finished[lr]), statistics.median(finished[lr])))
+    return found
 
 
 def _recipes(

@@ -11,9 +11,11 @@ import pytest
 from frameworks.sweep import run as sweeping
 from frameworks.sweep.cluster import Broke, Died
 from frameworks.sweep.run import ATTEMPTS, Sweep, batches, run
+from frameworks.sweep.studies import best_rates
 from shared_spec import language_model
+from shared_spec.errors import UserError
 from shared_spec.trial_store import Outcome, TrialStore
-from shared_spec.trials import FAILED, FINISHED, Trial
+from shared_spec.trials import DIVERGED, FAILED, FINISHED, Trial
 
 TOGETHER = 5
 
@@ -205,3 +207,18 @@ def test_the_time_left_follows_the_work():
     progress.began -= 10.0
     progress = replace(progress, worked=20.0)
     assert progress.seconds_left == pytest.approx(40.0, rel=0.1)
+
+
+def ended(lr, *ends):
+    """Trainings at a rate, by what they end with; None has diverged."""
+    for seed, val in enumerate(ends):
+        status = DIVERGED if val is None else FINISHED
+        yield Outcome(trial(lr=lr, seed=seed), "sha", status, arrays={"perplexity.val": np.array([9.0, val or 99.0])})
+
+
+def test_the_best_rate_is_safe_before_it_is_good():
+    lucky, safe, slow = ended(4.0, 6.0, None, None), ended(2.0, 7.0, 9.0, 7.2), ended(1.0, 7.5, 7.5, 6.5)
+    assert best_rates(["gru"], [*lucky, *safe, *slow]) == {"gru": 2.0}
+    assert best_rates(["gru"], [*ended(4.0, 6.0), *ended(2.0, 7.0)]) == {"gru": 4.0}
+    with pytest.raises(UserError, match="no training of gru has finished at any rate"):
+        best_rates(["gru"], ended(4.0, None, None))
