@@ -15,7 +15,7 @@ from shared_spec import tasks, trials
 from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
 from shared_spec.language_model import Recipe, specification
-from shared_spec.trial_store import Outcome, TrialStore
+from shared_spec.trial_store import TrialStore
 from shared_spec.trials import FINISHED
 
 # Small weights of either sign, biases too, as torch.nn.GRU starts: from the chapter's own a copying task takes long.
@@ -97,18 +97,17 @@ def best_rates(cells: Sequence[str], outcomes: Any) -> dict[str, float]:
 
     Raises UserError where none of a cell has finished.
     """
-    tried: dict[str, dict[float, list[Outcome]]] = {cell: {} for cell in cells}
+    ends: dict[str, dict[float, list[float]]] = {cell: {} for cell in cells}
     for outcome in outcomes:
-        recipe = outcome.trial.recipe
-        tried[recipe.cell].setdefault(recipe.lr, []).append(outcome)
-    found = {}
-    for cell, by_rate in tried.items():
-        ends = {lr: [o.val for o in some if o.status == FINISHED] for lr, some in by_rate.items()}
-        finished = {lr: some for lr, some in ends.items() if some}
-        if not finished:
-            raise UserError(f"no training of {cell} has finished at any rate; there is nothing to compare")
-        found[cell] = min(finished, key=lambda lr: (-len(finished[lr]), statistics.median(finished[lr])))
-    return found
+        if outcome.status == FINISHED:
+            recipe = outcome.trial.recipe
+            ends[recipe.cell].setdefault(recipe.lr, []).append(outcome.val)
+    if lost := [cell for cell, by_rate in ends.items() if not by_rate]:
+        raise UserError(f"no training of {lost[0]} has finished at any rate; there is nothing to compare")
+    return {
+        cell: min(by_rate.items(), key=lambda tried: (-len(tried[1]), statistics.median(tried[1])))[0]
+        for cell, by_rate in ends.items()
+    }
 
 
 def _recipes(
