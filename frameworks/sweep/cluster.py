@@ -81,10 +81,10 @@ class Cluster:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        for reference in self._flying:
+        for news in self._flying:
             # On a cluster that goes on without us nothing of ours must.
             with contextlib.suppress(Exception):
-                self._ray.cancel(reference, force=True)
+                self._ray.cancel(news, force=True)
         self._ray.shutdown()
 
     def slots(self) -> int:
@@ -108,21 +108,24 @@ class Cluster:
         )
         self._flying[run.remote(batch, self._given, self._threads)] = batch
 
-    def wait(self, seconds: float) -> Iterator[tuple[Batch, Sequence[Outcome] | Died | Broke]]:
-        """The batches that end within these seconds, and how."""
+    def wait(self, seconds: float) -> Iterator[tuple[Batch, float | Sequence[Outcome] | Died | Broke]]:
+        """Of batches of which there is news within these seconds: the share that is done, or how they have ended."""
         from ray.exceptions import RayError, RayTaskError
 
         if not self._flying:
             return
-        ended, _ = self._ray.wait(list(self._flying), num_returns=1, timeout=seconds)
-        for reference in ended:
-            batch = self._flying.pop(reference)
+        ready, _ = self._ray.wait(list(self._flying), num_returns=1, timeout=seconds)
+        for news in ready:
+            batch = self._flying[news]
             try:
-                yield batch, self._ray.get(reference)
+                said = self._ray.get(next(news))
             except RayTaskError as error:
-                yield batch, Broke(store.words_of(error.cause if isinstance(error.cause, Exception) else error))
+                said = Broke(store.words_of(error.cause if isinstance(error.cause, Exception) else error))
             except RayError as error:
-                yield batch, Died(store.words_of(error).partition(". ")[0])
+                said = Died(store.words_of(error).partition(". ")[0])
+            if not isinstance(said, float):
+                del self._flying[news]
+            yield batch, said
 
 
 def _reachable(address: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +30,8 @@ from shared_spec.trial_store import Outcome, TrialStore
 from shared_spec.trials import DIVERGED, FAILED, FINISHED, Trial
 
 BEST = 10
+QUIET_SECONDS = 30.0
+"""After how long a pipe is told the time left where no trial has ended."""
 TOGETHER = {"jax": 8}
 """How many trials one program runs at once, where a framework can do more than one."""
 QUICK = {
@@ -162,10 +166,18 @@ def _telling(name: str, console: Console) -> Iterator[Tell]:
         yield tell
 
 
-def _plainly(name: str) -> Callable[[Progress, Outcome | None], None]:
+def _plainly(name: str) -> Tell:
+    said = -math.inf
+
     def tell(progress: Progress, outcome: Outcome | None) -> None:
-        said = "" if outcome is None else f": {line(outcome)}"
-        typer.echo(f"{name}: {progress.done}/{progress.total}, {_left(progress)}{said}", err=True)
+        nonlocal said
+        now = time.monotonic()
+        if outcome is None and now < said + QUIET_SECONDS:
+            return
+        # The first time left is told at once.
+        said = now if progress.seconds_left else -math.inf
+        found = "" if outcome is None else f": {line(outcome)}"
+        typer.echo(f"{name}: {progress.done}/{progress.total}, {_left(progress)}{found}", err=True)
 
     return tell
 

@@ -49,15 +49,19 @@ class Progress:
     done: int
     work: float
     """Of what is left at the start."""
-    worked: float = 0.0
+    over: float = 0.0
+    """The work of what has come out."""
+    under_way: dict[Batch, float] = field(default_factory=dict)
+    """The share that is done of each batch."""
     began: float = field(default_factory=time.monotonic)
 
     @property
     def seconds_left(self) -> float | None:
         """At the pace so far; None where there is none yet."""
-        if not self.worked:
+        worked = self.over + sum(share * trial.work for batch, share in self.under_way.items() for trial in batch)
+        if not worked:
             return None
-        return (time.monotonic() - self.began) * (self.work - self.worked) / self.worked
+        return (time.monotonic() - self.began) * (self.work - worked) / worked
 
 
 Tell = Callable[[Progress, Outcome | None], None]
@@ -104,8 +108,13 @@ def run(sweep: Sweep, kept: TrialStore, cluster: Cluster, tell: Tell) -> None:
                 if ours:
                     attempts[ours] = attempts.pop(batch, 0) + 1
                     cluster.submit(ours)
-            for batch, ended in cluster.wait(WAIT_SECONDS):
-                anew, outcomes = _settle(batch, ended, attempts, sweep.corpus)
+            for batch, said in cluster.wait(WAIT_SECONDS):
+                if isinstance(said, float):
+                    progress.under_way[batch] = said
+                    tell(progress, None)
+                    continue
+                progress.under_way.pop(batch, None)
+                anew, outcomes = _settle(batch, said, attempts, sweep.corpus)
                 queue.extendleft(anew)
                 _keep(outcomes, kept, progress, tell)
             if time.monotonic() > alive + PATIENCE_SECONDS / 6:
@@ -141,7 +150,7 @@ def _keep(outcomes: Sequence[Outcome], kept: TrialStore, progress: Progress, tel
     kept.save(outcomes)
     for outcome in outcomes:
         progress.done += 1
-        progress.worked += outcome.trial.work
+        progress.over += outcome.trial.work
         tell(progress, outcome)
 
 
@@ -153,6 +162,6 @@ def _still_to_do(
     found = kept.outcomes(kept.done(asked.keys()))
     for key, outcome in found.items():
         progress.done += 1
-        progress.worked += asked[key].work
+        progress.over += asked[key].work
         tell(progress, outcome)
     return [trial for key, trial in asked.items() if key not in found]

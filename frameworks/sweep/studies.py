@@ -20,6 +20,8 @@ from shared_spec.trials import FINISHED
 
 # Small weights of either sign, biases too, as torch.nn.GRU starts: from the chapter's own a copying task takes long.
 START = "uniform"
+STARTS = 3
+"""From how many each rate is tried: at one that is good but not safe, a training may be lucky."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,6 @@ class Study:
     lane: str | None
     tasks: tuple[str, ...]
     rates: tuple[float, ...]
-    starts: int
-    """From how many each rate is tried: at one that is good but not safe, a training may be lucky."""
     epochs: dict[str, int]
     """Of a training on the text, and on copying."""
 
@@ -44,7 +44,6 @@ STUDIES = {
         "native",
         (tasks.TEXT,),
         (0.5, 1, 2, 4, 8),
-        3,
         {"text": 50},
     ),
     "halves": Study(
@@ -53,7 +52,6 @@ STUDIES = {
         None,
         (tasks.TEXT, "copy-2", "copy-5", "copy-10", "copy-20"),
         (0.5, 1, 2, 4, 8),
-        1,
         {"text": 50, "copy": 100},
     ),
 }
@@ -63,7 +61,7 @@ def rates(study: Study, framework: str, text: Corpus, *, epochs: int | None, **o
     """The sweeps that find the rates, one for each task."""
     planned = []
     for task in study.tasks:
-        recipes = _recipes(study, study.cells, task, study.rates, range(1 - study.starts, 1), epochs)
+        recipes = _recipes(study, study.cells, task, study.rates, range(1 - STARTS, 1), epochs)
         planned.append(_sweep(study, framework, task, "rates", recipes, text, **options))
     return planned
 

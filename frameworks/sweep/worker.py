@@ -6,14 +6,14 @@ import functools
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 import frameworks
 from frameworks import Framework, protocol
-from frameworks.subject import Arrays, Subject
+from frameworks.subject import Subject
 from frameworks.training import Training
 from shared_spec import tasks, trials
 from shared_spec.corpus import Corpus
@@ -23,9 +23,17 @@ from shared_spec.training import perplexity
 from shared_spec.trial_store import Outcome
 from shared_spec.trials import Trial
 
+TELL_SECONDS = 1.0
+"""How often is told how much is done."""
 
-def run(chosen: Sequence[Trial], text: Corpus, threads: int) -> list[Outcome]:
-    """What becomes of trials that one program could run; exceptions of a framework pass through."""
+Epochs = Generator[None, None, Any]
+"""Trainings that stop after each epoch, and return what was found."""
+
+
+def run(chosen: Sequence[Trial], text: Corpus, threads: int) -> Iterator[float | list[Outcome]]:
+    """Now and then the share that is done of trials which one program could run, and at last what has become of them.
+    Exceptions of a framework pass through.
+    """
     first = chosen[0]
     framework = _framework(first.framework, first.device, threads)
     implementation = protocol.find(framework, first.implementation, first.recipe.cell, first.dtype)
@@ -34,7 +42,8 @@ def run(chosen: Sequence[Trial], text: Corpus, threads: int) -> list[Outcome]:
     wall, cpu = time.perf_counter(), time.process_time()
     step = framework.language_model.training_step_of_many(subject.forward, clip_norm=first.recipe.clip_norm)
     together = step is not None
-    results = _together(subject, problems, step) if together else [_one(subject, problem) for problem in problems]
+    epochs = _together(subject, problems, step) if together else _in_turn(subject, problems)
+    results = yield from _shares(epochs, first.recipe.epochs * (1 if together else len(chosen)))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     made_with = {"versions": dict(framework.runtime.versions()), "switches": dict(framework.runtime.switches())}
     found = []
@@ -56,7 +65,21 @@ def run(chosen: Sequence[Trial], text: Corpus, threads: int) -> list[Outcome]:
                 arrays=arrays,
             )
         )
-    return found
+    yield found
+
+
+def _shares(epochs: Epochs, count: int) -> Generator[float, None, Any]:
+    """Of so many epochs the share that is over, now and then; returns what they return."""
+    done, told = 0, time.monotonic()
+    while True:
+        try:
+            next(epochs)
+        except StopIteration as end:
+            return end.value
+        done += 1
+        if time.monotonic() > told + TELL_SECONDS:
+            told = time.monotonic()
+            yield done / count
 
 
 @functools.cache
@@ -68,7 +91,14 @@ def _framework(name: str, device: str, threads: int) -> Framework:
     return framework
 
 
-def _one(subject: Subject, problem: Problem) -> Arrays:
+def _in_turn(subject: Subject, problems: Sequence[Problem]) -> Epochs:
+    found = []
+    for problem in problems:
+        found.append((yield from _one(subject, problem)))
+    return found
+
+
+def _one(subject: Subject, problem: Problem) -> Epochs:
     training = Training(subject, TrainingCase("", problem))
     for epoch in range(problem.recipe.epochs):
         training.epoch(epoch)
@@ -76,10 +106,11 @@ def _one(subject: Subject, problem: Problem) -> Arrays:
         if not training.is_finite:
             # Not a number never becomes one again.
             return training.so_far()
+        yield
     return training.result()
 
 
-def _together(subject: Subject, problems: Sequence[Problem], step: Any) -> list[Arrays]:
+def _together(subject: Subject, problems: Sequence[Problem], step: Any) -> Epochs:
     """The same, all trainings a step ahead at each call."""
     framework, recipe, count = subject.framework, problems[0].recipe, len(problems)
     validate = framework.language_model.validation_loss_of_many(subject.forward)
@@ -106,6 +137,7 @@ def _together(subject: Subject, problems: Sequence[Problem], step: Any) -> list[
         perplexities["val"].append([perplexity([v[i] for v, _ in held], [s for _, s in held]) for i in range(count)])
         if not np.isfinite(values[-1]).any():
             break
+        yield
     found = []
     end = subject.numpy(parameters)
     for i, problem in enumerate(problems):

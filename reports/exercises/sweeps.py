@@ -64,13 +64,13 @@ def _otherwise(there: Sequence[Outcome], laws: Sequence[Record]) -> Iterable[Rec
     """
     whole = [o for o in there if len(o.arrays.get("perplexity.train", ())) == o.trial.recipe.epochs]
     own = {_lane(outcome) for outcome in whole}
+    trained = {(o.trial.recipe.cell, o.trial.dtype) for o in whole}
     for law in laws:
-        lane = tuple(law[name] for name in LANE)
-        if lane in own or not whole or any(each[2:4] != lane[2:4] for each in own):
+        if tuple(law[name] for name in LANE) in own or trained != {(law["cell"], law["dtype"])}:
             continue
         coefficients = np.array(list(law["coefficients"].values()))
         seconds = sum(float(_terms(o.trial) @ coefficients) * _steps(o.trial) for o in whole)
-        of_law = {name: law[name] for name in ("framework", "implementation", "threads", "off")}
+        of_law = {name: law[name] for name in ("framework", "implementation", "threads")}
         yield of_law | {"cpu_seconds": seconds, "times": seconds / sum(o.cpu_seconds for o in whole)}
 
 

@@ -36,6 +36,24 @@ def in_this_process(framework, monkeypatch):
     monkeypatch.setattr(worker, "_framework", lambda name, device, threads: framework)
 
 
+def outcomes(chosen, text):
+    *_, last = worker.run(chosen, text, 1)
+    return last
+
+
+def test_how_much_is_done_is_told_on_the_way(framework, device, text, in_this_process, monkeypatch):
+    monkeypatch.setattr(worker, "TELL_SECONDS", -1.0)
+    chosen = [trial(framework, "scratch", "float64", device, lr=lr) for lr in (0.5, 4.0)]
+    *shares, found = worker.run(chosen, text, 1)
+    assert len(found) == 2
+    assert shares == sorted(shares)
+    assert shares[0] == 1 / len(shares)
+    assert shares[-1] == 1.0
+    # No more than one a second is sent to whoever has asked for them.
+    monkeypatch.setattr(worker, "TELL_SECONDS", 3600.0)
+    assert len(list(worker.run(chosen, text, 1))) == 1
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["scratch", "tuned"])
 def test_trials_are_equal_to_the_oracle_and_to_a_training_by_itself(
@@ -43,7 +61,7 @@ def test_trials_are_equal_to_the_oracle_and_to_a_training_by_itself(
 ):
     rates = (0.5, 4.0)
     chosen = [trial(framework, name, dtype, device, lr=lr, start_seed=seed) for lr in rates for seed in (3, 4)]
-    for outcome in worker.run(chosen, text, 1):
+    for outcome in outcomes(chosen, text):
         assert outcome.status == FINISHED
         problem = language_model.problem(outcome.trial.recipe, text)
         case = TrainingCase("a trial", problem)
@@ -57,19 +75,19 @@ def test_trials_are_equal_to_the_oracle_and_to_a_training_by_itself(
 def test_models_go_through_a_program_at_once_as_they_do_in_turn(framework, device, text, in_this_process, monkeypatch):
     """JAX does the one on a GPU and the other on a CPU; elsewhere it is the same twice."""
     chosen = [trial(framework, "scratch", "float64", device, lr=lr) for lr in (0.5, 4.0)]
-    in_turn = worker.run(chosen, text, 1)
+    in_turn = outcomes(chosen, text)
     monkeypatch.setattr(framework.language_model, "_on_cpu", lambda: False, raising=framework.name == "jax")
     for name in ("training_step_of_many", "validation_loss_of_many"):
         made = getattr(framework.language_model, name)
         monkeypatch.setattr(framework.language_model, name, getattr(made, "__wrapped__", made))
-    for one, other in zip(worker.run(chosen, text, 1), in_turn, strict=True):
+    for one, other in zip(outcomes(chosen, text), in_turn, strict=True):
         assert one.arrays.keys() == other.arrays.keys()
         for name, array in one.arrays.items():
             np.testing.assert_allclose(array, other.arrays[name], rtol=1e-9, atol=1e-12)
 
 
 def test_a_trial_that_is_wrong_would_be_seen(framework, device, text, in_this_process):
-    (outcome,) = worker.run([trial(framework, "scratch", "float64", device)], text, 1)
+    (outcome,) = outcomes([trial(framework, "scratch", "float64", device)], text)
     # Its neighbour in the same program, had they been mixed up.
     case = TrainingCase("a trial", language_model.problem(replace(outcome.trial.recipe, lr=3.9), text))
     other = run(framework, find(framework, "scratch", "gru", "float64"), case, dtype="float64", device=device)
@@ -81,9 +99,9 @@ def test_one_that_diverges_is_a_result_and_leaves_the_others_alone(framework, de
     name = choose(framework.name, implementations(framework), "rnn", "float32", None)
     recipes = [language_model.recipe("rnn", start="uniform", **SMALL, lr=lr, clip_norm=1e30) for lr in (1.0, 1e30)]
     tame, wild = (Trial(framework.name, name, "float32", device, "text", recipe) for recipe in recipes)
-    good, bad = worker.run([tame, wild], text, 1)
+    good, bad = outcomes([tame, wild], text)
     assert (good.status, bad.status, bad.why) == (FINISHED, DIVERGED, "diverged at epoch 1")
-    (alone,) = worker.run([tame], text, 1)
+    (alone,) = outcomes([tame], text)
     np.testing.assert_allclose(good.arrays["loss"], alone.arrays["loss"], rtol=1e-5)
     assert len(good.arrays["perplexity.val"]) == SMALL["epochs"]
 

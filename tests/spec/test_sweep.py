@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from frameworks.sweep import command
 from frameworks.sweep import run as sweeping
 from frameworks.sweep.cluster import Broke, Died
 from frameworks.sweep.run import ATTEMPTS, Sweep, batches, run
@@ -205,8 +206,51 @@ def test_the_time_left_follows_the_work():
     progress = sweeping.Progress(total=4, done=0, work=100.0)
     assert progress.seconds_left is None
     progress.began -= 10.0
-    progress = replace(progress, worked=20.0)
-    assert progress.seconds_left == pytest.approx(40.0, rel=0.1)
+    assert replace(progress, over=20.0).seconds_left == pytest.approx(40.0, rel=0.1)
+    # Two halves of two: as much as one whole.
+    batch = (trial(lr=1.0), trial(lr=2.0))
+    work = batch[0].work
+    under_way = replace(progress, work=4 * work, under_way={batch: 0.5})
+    assert under_way.seconds_left == pytest.approx(30.0, rel=0.1)
+    assert replace(under_way, over=work).seconds_left == pytest.approx(10.0, rel=0.1)
+
+
+class Talking(Workers):
+    """Each batch is half done before it ends."""
+
+    def wait(self, seconds):
+        if self.flying:
+            yield self.flying[0], 0.5
+        yield from super().wait(seconds)
+
+
+def test_there_is_a_time_left_before_the_first_trial_is_over(kept):
+    asked, said = sweep(trial(1.0), *OTHERS), []
+    workers = Talking({((9.0,), 0): Died("node gone")})
+    run(asked, kept, workers, lambda progress, outcome: said.append((progress.done, progress.seconds_left)))
+    assert said[0] == (0, None)
+    assert said[1][0] == 0
+    assert said[1][1] > 0
+    # Of a batch that has died nothing is done.
+    assert said[-1] == (4, pytest.approx(0.0, abs=1e-6))
+    assert [len(o.arrays) for o in kept.outcomes(asked.keys).values()] == [1] * 4
+
+
+def test_a_pipe_is_told_the_time_left_now_and_then(monkeypatch, capsys):
+    clock = [100.0]
+    monkeypatch.setattr(command.time, "monotonic", lambda: clock[0])
+    progress, tell = sweeping.Progress(total=4, done=0, work=100.0, began=50.0), command._plainly("some")
+    tell(progress, None)
+    progress = replace(progress, over=50.0)
+    ended = Outcome(trial(), "sha", DIVERGED, "diverged at epoch 3")
+    for seconds, outcome in ((0.0, None), (1.0, None), (command.QUIET_SECONDS, None), (0.0, ended)):
+        clock[0] += seconds
+        tell(progress, outcome)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:3] == ["some: 0/4, starting", "some: 0/4, 50 s left", "some: 0/4, 81 s left"]
+    assert lines[3].startswith("some: 0/4, 81 s left: gru ")
+    assert lines[3].endswith("diverged at epoch 3")
+    assert len(lines) == 4
 
 
 def ended(lr, *ends):
