@@ -60,7 +60,7 @@ class Progress:
         """At the pace so far; None where there is none yet."""
         worked = self.over + sum(share * trial.work for batch, share in self.under_way.items() for trial in batch)
         if not worked:
-            return None
+            return None if self.work else 0.0
         return (time.monotonic() - self.began) * (self.work - worked) / worked
 
 

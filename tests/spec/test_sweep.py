@@ -203,6 +203,7 @@ def test_what_a_dead_sweep_left_is_taken_over(kept, monkeypatch):
 
 
 def test_the_time_left_follows_the_work():
+    assert sweeping.Progress(total=4, done=4, work=0.0).seconds_left == 0.0
     progress = sweeping.Progress(total=4, done=0, work=100.0)
     assert progress.seconds_left is None
     progress.began -= 10.0
