@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -33,14 +32,30 @@ Address = Annotated[Optional[str], typer.Option(help="A Ray cluster, HOST:PORT, 
 Store = Annotated[
     Optional[Path], typer.Option("--store", help="The file of trials, instead of reports/results/trials.sqlite.")
 ]
-Name = Annotated[str, typer.Argument(metavar="FRAMEWORK", help=", ".join(frameworks.NAMES))]
 
-app = application("The implementations under test. Each command runs where its framework is installed: tox -e NAME.")
+ABOUT = "The implementations under test. Each command runs where its framework is installed: tox -e FRAMEWORK."
+app = application(ABOUT)
+
+
+def _checked(name: str) -> str:
+    # A value that is missing is Typer's to tell.
+    if name:
+        frameworks.check_name(name)
+    return name
+
+
+@app.callback(help=ABOUT)
+def of_framework(
+    context: typer.Context,
+    framework: Annotated[str, typer.Argument(metavar="FRAMEWORK", help=", ".join(frameworks.NAMES), callback=_checked)],
+) -> None:
+    context.obj = framework
 
 
 @app.command("list")
-def list_implementations(framework: Name, as_json: Json = False) -> None:
+def list_implementations(context: typer.Context, as_json: Json = False) -> None:
     """The implementations of a framework: name, cell, lane, dtypes, and why one is not available."""
+    framework: str = context.obj
     loaded = frameworks.load(framework)
     rows = [i.listing() for i in implementations(loaded)]
     if as_json:
@@ -53,7 +68,7 @@ def list_implementations(framework: Name, as_json: Json = False) -> None:
 
 @app.command("run")
 def run_case(
-    framework: Name,
+    context: typer.Context,
     case_file: Annotated[Path, typer.Argument(metavar="CASE")],
     output: Output,
     implementation: Annotated[str, typer.Option(help="See list.")] = "scratch",
@@ -61,6 +76,7 @@ def run_case(
     device: Device = "cpu",
 ) -> None:
     """One implementation on one case file: a result file."""
+    framework: str = context.obj
     keep(case_file, output)
     case = read_case(case_file)
     if dtype not in DTYPES:
@@ -77,7 +93,7 @@ def run_case(
 
 @app.command("prove")
 def prove_all(
-    framework: Name,
+    context: typer.Context,
     case: Cases = None,
     implementation: Implementations = None,
     dtype: Dtypes = None,
@@ -86,6 +102,7 @@ def prove_all(
     corpus_sha1: CorpusSha1 = None,
 ) -> None:
     """Every implementation on every case, short trainings included: results for python -m reports site."""
+    framework: str = context.obj
     chosen = case or [*cases.cell_case_names(), *cases.training_case_names()]
     # The precisions side by side: small problems leave most of a machine idle.
     streams = [[each] for each in dtype or DTYPES]
@@ -94,7 +111,7 @@ def prove_all(
 
 @app.command("train")
 def train(
-    framework: Name,
+    context: typer.Context,
     case: Cases = None,
     implementation: Implementations = None,
     dtype: Dtypes = None,
@@ -103,6 +120,7 @@ def train(
     corpus_sha1: CorpusSha1 = None,
 ) -> None:
     """The chapter's fifty epochs, from scratch unless told otherwise; takes minutes."""
+    framework: str = context.obj
     chosen = case or [f"{cases.FULL_TRAINING}-gru"]
     # One after the other, on all cores: the report has the seconds that an epoch took.
     streams = [list(dtype or DTYPES)]
@@ -111,13 +129,15 @@ def train(
 
 @app.command("sweep")
 def sweep(
-    framework: Name,
+    context: typer.Context,
     grid: Annotated[
         Optional[list[str]],
         typer.Option(metavar="SETTING=VALUE,...", help=f"What to vary: {', '.join(trials.GRID)}; may be repeated."),
     ] = None,
     cell: Annotated[Optional[list[str]], typer.Option(help="gru unless told; may be repeated.")] = None,
-    lane: Annotated[Optional[str], typer.Option(help="A lane or an implementation; the fastest unless told.")] = None,
+    lane: Annotated[
+        Optional[str], typer.Option(help="A lane or an implementation; tuned, where a cell has it, unless told.")
+    ] = None,
     task: Annotated[str, typer.Option(help="text, or copy-N: to copy after N steps.")] = tasks.TEXT,
     epochs: Annotated[Optional[int], typer.Option(min=1, help="The chapter's 50 unless told.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from other starts.")] = 1,
@@ -133,6 +153,7 @@ def sweep(
     corpus_sha1: CorpusSha1 = None,
 ) -> None:
     """Trainings over a grid, on Ray, each kept as soon as it is over; the same command goes on where one broke off."""
+    framework: str = context.obj
     frameworks.check_installed(framework)
     varied, cells = trials.axes(grid or []), list(dict.fromkeys(cell or ["gru"]))
     changes = {} if epochs is None else {"epochs": epochs}
@@ -140,6 +161,8 @@ def sweep(
     text = find_corpus(corpus, corpus_sha1)
     asked = {"grid": varied, "cells": cells, "seeds": seeds, "random": random, "epochs": recipes[0].epochs}
     asked |= {"lane": lane} if lane else {}
+    # They change what a trial costs, not what comes of it.
+    asked |= {"threads": threads} if threads > 1 else {}
     planned = command.plan(
         framework, recipes, asked, name=name, lane=lane, task=task, dtype=dtype, device=device, text=text
     )
@@ -149,7 +172,7 @@ def sweep(
 
 @app.command("compare")
 def compare(
-    framework: Name,
+    context: typer.Context,
     study: Annotated[str, typer.Option(help=", ".join(studies.STUDIES))] = "compare",
     epochs: Annotated[Optional[int], typer.Option(min=1, help="Fewer, to try it.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell, from other starts.")] = 3,
@@ -164,6 +187,7 @@ def compare(
     """Cells against each other, each at the rate that suits it: the native RNN and GRU or, with --study halves, GRUs
     with one gate.
     """
+    framework: str = context.obj
     frameworks.check_installed(framework)
     if study not in studies.STUDIES:
         raise UserError(f"no study {study!r}; the studies are {', '.join(studies.STUDIES)}")
@@ -181,7 +205,7 @@ def compare(
 
 @app.command("work", hidden=True)
 def work_on(
-    framework: Name,
+    context: typer.Context,
     first: Annotated[int, typer.Option()],
     case: Annotated[list[str], typer.Option("--case")],
     implementation: Implementations = None,
@@ -193,6 +217,7 @@ def work_on(
     corpus_source: Annotated[str, typer.Option()] = "given",
 ) -> None:
     """The worker of prove and train."""
+    framework: str = context.obj
     tell = work.channel()
     choice = work.Choice(tuple(case), tuple(implementation or ()), tuple(dtype or ()), device, threads)
     text = replace(find_corpus(corpus, corpus_sha1), source=corpus_source)
@@ -201,7 +226,7 @@ def work_on(
 
 @app.command("memory", hidden=True)
 def measure_memory(
-    framework: Name,
+    context: typer.Context,
     row: Annotated[list[str], typer.Option(help="A workload and an implementation: NAME/NAME.")],
     device: Device = "cpu",
     threads: Annotated[int, typer.Option()] = 1,
@@ -209,6 +234,7 @@ def measure_memory(
     corpus_sha1: CorpusSha1 = None,
 ) -> None:
     """The worker of python -m reports race that measures memory."""
+    framework: str = context.obj
     tell = work.channel()
     chosen = [(name, implementation) for name, _, implementation in (each.partition("/") for each in row)]
     text = find_corpus(corpus, corpus_sha1)
@@ -246,13 +272,5 @@ def _supervise(
         typer.echo(f"{framework}: FAILED {failure}", err=True)
 
 
-def _framework_first(arguments: list[str]) -> list[str]:
-    """`NAME COMMAND ...`, as the command line reads, to `COMMAND NAME ...`, as Typer wants it."""
-    if len(arguments) >= 2 and not arguments[0].startswith("-"):
-        frameworks.check_name(arguments[0])
-        return [arguments[1], arguments[0], *arguments[2:]]
-    return arguments
-
-
 if __name__ == "__main__":
-    main(lambda: app(_framework_first(sys.argv[1:]), prog_name="python -m frameworks"))
+    main(lambda: app(prog_name="python -m frameworks"))

@@ -119,7 +119,7 @@ def make_site(
 
 @app.command("exercises")
 def make_exercises(output: Site = render.SITE, as_json: Json = False) -> None:
-    """The chapter's exercises, answered by what has been run: exercises.html and exercises.json."""
+    """The chapter's exercises, answered by what has been run: exercises.html, exercises.md and exercises.json."""
     with store.lock(".lock"):
         report = exercises.build()
         page = render.write_exercises(report, output)

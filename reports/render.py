@@ -16,6 +16,7 @@ from reports.quantities import group_of
 from reports.schema import FORMAT, Record, check_format, size
 from shared_spec.errors import UserError
 from shared_spec.files import write_whole
+from shared_spec.trials import worded
 
 SITE = Path(__file__).with_name("site")
 # A verdict is never told by colour alone.
@@ -62,10 +63,12 @@ def write(report: Record, folder: Path) -> Path:
 
 
 def write_exercises(report: Record, folder: Path) -> Path:
-    """Write exercises.html and exercises.json, each whole or not at all; returns the page's path."""
+    """Write exercises.html, exercises.md and exercises.json, each whole or not at all; returns the page's path."""
     data, context = msgspec.json.encode(report), {"report": report, "marks": MARKS, "meanings": MEANINGS}
     html = page.render(template("exercises.html.jinja", autoescape=True), context, data, page.EXERCISES)
+    brief = template("exercises.md.jinja", autoescape=False).render(context)
     write_whole(folder / "exercises.json", data)
+    write_whole(folder / "exercises.md", brief.encode())
     write_whole(folder / "exercises.html", html.encode())
     return folder / "exercises.html"
 
@@ -93,6 +96,7 @@ def template(name: str, *, autoescape: bool) -> jinja2.Template:
         "ratio": ratio,
         "cell": markdown_cell,
         "perplexity": perplexity,
+        "worded": worded,
         "place": place,
         "power": power,
         "furthest": furthest,

@@ -13,7 +13,7 @@ def describe() -> dict[str, str]:
         "system": platform.platform(),
         "processor": _processor(),
         "cores": str(cores()),
-        "memory": _memory(),
+        "memory": f"{there / 2**30:.0f} GiB" if (there := memory()) else "unknown",
         "python": platform.python_version(),
     }
 
@@ -34,8 +34,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _memory() -> str:
+def memory() -> int | None:
+    """Bytes of memory; None where the system does not say."""
     try:
-        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):
-        return "unknown"
+        return None

@@ -3,12 +3,11 @@
 The copying task: `COUNT` of `SYMBOLS`, each as likely; then `delay` blanks; a mark; the same symbols again. Source:
 Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9 (1997), experiment 2, and Arjovsky, Shah and
 Bengio, Unitary Evolution Recurrent Neural Networks (2016), section 5.1; smaller here, and as a language model: every
-next token is to be predicted, of which the symbols after the mark can be only by who remembers them.
+next token is to be predicted. When the mark comes, only who counts can say; the symbols after it, only who remembers.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +42,7 @@ def delay_of(task: str) -> int | None:
     if task == TEXT:
         return None
     number = task.removeprefix(COPY)
-    if not task.startswith(COPY) or not number.isdigit() or int(number) < 1:
+    if not task.startswith(COPY) or not (number.isascii() and number.isdigit()) or int(number) < 1:
         raise UserError(f"no task {task!r}; the tasks are {TEXT} and {COPY}N, such as {COPY}10")
     return int(number)
 
@@ -60,24 +59,24 @@ def settings(task: str) -> dict[str, Any]:
 
 def problem(task: str, recipe: Recipe, text: Corpus) -> Problem:
     """The recipe on a task. Raises UserError where the recipe's steps are not those of a copying task."""
+    check(task, recipe)
+    return language_model.problem(recipe, text) if task == TEXT else copying(recipe)
+
+
+def check(task: str, recipe: Recipe) -> None:
+    """Raises UserError where the recipe's steps are not those of a copying task."""
     delay = delay_of(task)
-    if delay is None:
-        return language_model.problem(recipe, text)
-    if recipe.num_steps != 2 * COUNT + delay:
+    if delay is not None and recipe.num_steps != 2 * COUNT + delay:
         raise UserError(f"{task} has rows of {2 * COUNT + delay} steps, the recipe of {recipe.num_steps}")
+
+
+def copying(recipe: Recipe) -> Problem:
+    """The recipe on the copying task of its steps."""
+    delay = recipe.num_steps - 2 * COUNT
     vocabulary = Vocabulary((BLANK, MARK, *SYMBOLS), BLANK)
     count = recipe.num_train + recipe.num_val
     symbols = np.random.RandomState(recipe.order_seed).randint(2, len(vocabulary), (count, COUNT))
     blanks, mark = np.zeros((count, delay)), np.ones((count, 1))
     rows = np.concatenate([symbols, blanks, mark, symbols], 1).astype(np.int32)
     parameters = language_model.start(recipe, num_tokens=len(vocabulary))
-    return Copying(recipe, vocabulary, rows, parameters, "", task)
-
-
-def recalled(loss: float, recipe: Recipe) -> float:
-    """The share of what is to be remembered that is, from the mean loss over all tokens of a copying task.
-
-    1 for a perfect memory, 0 for guessing evenly; COUNT - 1 symbols before the blanks can be guessed by nobody.
-    """
-    nats = math.log(len(SYMBOLS))
-    return 1 - (loss * recipe.num_steps - (COUNT - 1) * nats) / (COUNT * nats)
+    return Copying(recipe, vocabulary, rows, parameters, "", f"{COPY}{delay}")

@@ -123,9 +123,10 @@ class TrialStore:
     def __init__(self, file: Path) -> None:
         """Raises UserError for a file that is no store, or one of another version, and where none can be made."""
         self.file = file
-        with self._told():
+        with _told(f"{file}: cannot be a store of trials"):
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._engine = sqlalchemy.create_engine(f"sqlite:///{file}", connect_args={"timeout": PATIENCE_SECONDS})
+            url = sqlalchemy.URL.create("sqlite", database=str(file))
+            self._engine = sqlalchemy.create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
             # Python's sqlite3 would begin a transaction only at the first change, too late to look before it.
             sqlalchemy.event.listen(self._engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
             sqlalchemy.event.listen(self._engine, "begin", lambda found: found.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -133,23 +134,30 @@ class TrialStore:
             if there and "about" not in there:
                 raise UserError(f"{file}: a database, but not a store of trials; {ELSEWHERE}")
             with self._engine.begin() as connection:
+                version = select(_ABOUT.c.value).where(_ABOUT.c.name == "format")
+                found = connection.scalar(version) if there else FORMAT
+                if found != FORMAT:
+                    another = f"a store of another version, {found}; this isogru has {FORMAT}"
+                    raise UserError(f"{file}: {another}; {ELSEWHERE}")
                 _METADATA.create_all(connection)
                 connection.execute(insert(_ABOUT).prefix_with("OR IGNORE").values(name="format", value=FORMAT))
-                found = connection.scalar(select(_ABOUT.c.value))
-        if found != FORMAT:
-            raise UserError(f"{file}: a store of another version, {found}; this isogru has {FORMAT}; {ELSEWHERE}")
 
     def define(self, sweep: str, definition: Mapping[str, Any], keys: Sequence[str]) -> None:
-        """Remember what a sweep consists of. Raises UserError where that name stands for another."""
+        """Remember what a sweep consists of, as the one that was asked for last.
+
+        Raises UserError where that name stands for another.
+        """
         told = json.dumps(definition)
         with self._writing() as connection:
             found = connection.scalar(select(_SWEEPS.c.definition).where(_SWEEPS.c.name == sweep))
             if found is not None and json.loads(found) != json.loads(told):
                 raise UserError(f"{self.file}: has another sweep of the name {sweep!r}; choose another --name")
-            if found is None:
-                connection.execute(insert(_SWEEPS).values(name=sweep, definition=told))
-                rows = [{"sweep": sweep, "place": place, "trial": key} for place, key in enumerate(keys)]
-                connection.execute(insert(_MEMBERS), rows)
+            # Its trials may be others than they were: equations and defaults change.
+            connection.execute(delete(_MEMBERS).where(_MEMBERS.c.sweep == sweep))
+            connection.execute(delete(_SWEEPS).where(_SWEEPS.c.name == sweep))
+            connection.execute(insert(_SWEEPS).values(name=sweep, definition=told))
+            rows = [{"sweep": sweep, "place": place, "trial": key} for place, key in enumerate(keys)]
+            connection.execute(insert(_MEMBERS), rows)
 
     def done(self, keys: Collection[str]) -> set[str]:
         """Which of these trials are over and need not be run again: those that failed may be."""
@@ -191,10 +199,13 @@ class TrialStore:
                 connection.execute(delete(_CLAIMS).where(_CLAIMS.c.key == key))
 
     def sweeps(self) -> dict[str, tuple[dict[str, Any], list[str]]]:
-        """By name: the definition of each sweep, and the keys of its trials in order."""
+        """By name, in the order in which they were last asked for: the definition of each sweep, and the keys of its
+        trials in order.
+        """
         with self._writing() as connection:
             found: dict[str, tuple[dict[str, Any], list[str]]] = {
-                name: (json.loads(told), []) for name, told in connection.execute(select(_SWEEPS).order_by("name"))
+                name: (json.loads(told), [])
+                for name, told in connection.execute(select(_SWEEPS).order_by(sqlalchemy.text("rowid")))
             }
             for name, key in connection.execute(
                 select(_MEMBERS.c.sweep, _MEMBERS.c.trial).order_by(_MEMBERS.c.sweep, _MEMBERS.c.place)
@@ -215,17 +226,19 @@ class TrialStore:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self._told(), self._engine.begin() as connection:
+        with _told(f"{self.file}: what was kept before is there, but no more"), self._engine.begin() as connection:
             yield connection
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except DatabaseError as error:
-            raise UserError(f"{self.file}: {error.orig}; what was kept before is there; {ELSEWHERE}") from None
-        except OSError as error:
-            raise UserError(f"{self.file}: {error.strerror or error}; {ELSEWHERE}") from None
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What the system has against a file as a UserError."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise UserError(f"{what}: {error.orig}; {ELSEWHERE}") from None
+    except OSError as error:
+        raise UserError(f"{what}: {error.strerror or error}; {ELSEWHERE}") from None
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from shared_spec.readings.arithmetic import Array
 
 GRID = ("num_steps", "num_hiddens", "lr", "batch_size", "clip_norm", "num_train", "num_val")
 """The settings of a recipe that a grid may vary; epochs, seeds and cells have options of their own."""
+ALWAYS = ("num_steps", "num_hiddens", "lr")
+"""Of these settings what is told of every trial."""
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
 Value = int | float
 
@@ -56,6 +58,21 @@ class Trial:
         per_step = r.num_hiddens * (r.num_hiddens + 100)
         return float(r.epochs * (3 * r.num_train + r.num_val) * r.num_steps * per_step)
 
+    @property
+    def memory(self) -> float:
+        """Bytes that a training needs at the least: weights and gradients, the states of a batch, and its windows."""
+        r = self.recipe
+        windows = (r.num_train + r.num_val) * (r.num_steps + 1)
+        states = min(r.batch_size, r.num_train) * r.num_steps * r.num_hiddens
+        return 4.0 * (2 * r.num_hiddens**2 + states + windows)
+
+    @property
+    def settings(self) -> dict[str, Value]:
+        """By what it is told from others of a grid: steps, units, rate, and what else is not its task's own."""
+        own = {**specification().defaults, **tasks.settings(self.task)}
+        here = {name: getattr(self.recipe, name) for name in GRID}
+        return {name: value for name, value in here.items() if name in ALWAYS or value != own[name]}
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 
@@ -71,6 +88,14 @@ def from_json(text: str) -> Trial:
         if field.name != "recipe" and not isinstance(getattr(found, field.name), str):
             raise UserError(f"not a trial: {field.name} is {getattr(found, field.name)!r}, should be text")
     return found
+
+
+def worded(value: Value) -> str:
+    """A value as `axes` reads it, to the last digit."""
+    if isinstance(value, int):
+        return str(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def axes(given: Sequence[str]) -> dict[str, list[Value]]:
@@ -142,16 +167,15 @@ def grid(
 
 
 def status(arrays: Mapping[str, Array], epochs: int, num_tokens: int) -> tuple[str, str]:
-    """What became of a training, from its "perplexity.train" (epochs done,), and why.
+    """What became of a training, from its "perplexity.train" and "perplexity.val" (epochs done,), and why.
 
-    It has diverged where, from some epoch on to its end, the perplexity is not finite or above `num_tokens`, which
+    It has diverged where, from some epoch on to its end, one of them is not finite or above `num_tokens`, which
     guessing evenly has. Raises UserError where it ended early without having diverged.
     """
-    perplexity = arrays["perplexity.train"]
-    bad = ~(perplexity <= num_tokens)
+    bad = ~((arrays["perplexity.train"] <= num_tokens) & (arrays["perplexity.val"] <= num_tokens))
     if len(bad) and bad[-1]:
         good = np.flatnonzero(~bad)
         return DIVERGED, f"diverged at epoch {int(good[-1]) + 2 if len(good) else 1}"
-    if len(perplexity) < epochs:
-        raise UserError(f"a training of {epochs} epochs ended after {len(perplexity)}")
+    if len(bad) < epochs:
+        raise UserError(f"a training of {epochs} epochs ended after {len(bad)}")
     return FINISHED, ""

@@ -89,6 +89,7 @@ def unroll(step: Step) -> Forward:
     return forward
 
 
+@functools.cache
 def compiled(step: Step) -> Forward:
     """The loop over time through jax.jit, as one program."""
     return jax.jit(unroll(step))

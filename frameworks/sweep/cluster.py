@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from frameworks.sweep import worker
-from shared_spec import store
+from shared_spec import machine, store
 from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
 from shared_spec.trial_store import Outcome
@@ -48,12 +48,14 @@ class Broke:
 class Cluster:
     """Workers, each a process that runs one batch at a time."""
 
-    def __init__(self, *, address: str | None, workers: int, threads: int, text: Corpus) -> None:
-        """Raises UserError for a cluster that cannot be reached or is not fit."""
-        self._address, self._workers, self._threads, self._text = address, workers, threads, text
+    def __init__(self, *, address: str | None, workers: int | None, threads: int, device: str, text: Corpus) -> None:
+        """Without a number of workers there are as many as this machine, or the cluster, has room for."""
+        self._address, self._threads, self._device, self._text = address, threads, device, text
+        self._workers = workers or (None if address else max(1, machine.cores() // threads))
         self._flying: dict[Any, Batch] = {}
 
     def __enter__(self) -> Self:
+        """Raises UserError for a cluster that cannot be reached or is not fit."""
         if self._address is not None:
             # Before the import, which reads how to show the token.
             _reachable(self._address)
@@ -65,7 +67,7 @@ class Cluster:
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "namespace": "isogru"}
         try:
             if self._address is None:
-                cores = self._workers * self._threads
+                cores = (self._workers or 1) * self._threads
                 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
                 ray.init("local", num_cpus=cores, object_store_memory=OBJECTS, include_dashboard=False, **options)
             else:
@@ -88,10 +90,12 @@ class Cluster:
         self._ray.shutdown()
 
     def slots(self) -> int:
-        """How many batches the nodes that are alive can run at once."""
-        cores = self._ray.cluster_resources().get("CPU", 0.0)
-        found = max(1, int(cores) // self._threads)
-        return found if self._address is None else min(found, self._workers)
+        """How many batches the nodes that are alive can run at once, and may."""
+        there = self._ray.cluster_resources()
+        found = int(there.get("CPU", 0.0)) // self._threads
+        if self._device == "cuda":
+            found = min(found, int(there.get("GPU", 0.0)))
+        return max(1, found if self._workers is None else min(found, self._workers))
 
     @property
     def busy(self) -> int:
@@ -101,7 +105,7 @@ class Cluster:
     def submit(self, batch: Batch) -> None:
         run = self._run.options(
             num_cpus=self._threads,
-            num_gpus=1 if batch[0].device == "cuda" else 0,
+            num_gpus=1 if self._device == "cuda" else 0,
             # Whether a batch is run again is decided, and counted, by who keeps its outcomes.
             max_retries=0,
             scheduling_strategy="SPREAD",
@@ -137,7 +141,7 @@ def _reachable(address: str) -> None:
         raise UserError(f"address {address!r}: should be a host and a port, such as 10.0.0.1:6379")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise UserError(f"the cluster at {address} cannot be reached: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"the cluster at {address} cannot be reached: {getattr(error, 'strerror', error)}") from None
     if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() or TOKEN.exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -20,7 +20,7 @@ import frameworks
 from frameworks.protocol import Implementation, implementations
 from frameworks.sweep.cluster import Cluster
 from frameworks.sweep.run import Progress, Sweep, Tell, run
-from shared_spec import machine, store, tasks
+from shared_spec import machine, store, tasks, trials
 from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL
 from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
@@ -58,7 +58,8 @@ def plan(
 ) -> Sweep:
     """The trials of recipes in one framework; `asked` is what the sweep is known by beside what is given here.
 
-    Raises UserError for a lane, a dtype or a device that is not there, and for a text that is too short.
+    Raises UserError for a lane, a dtype or a device that is not there, for what would need more memory than there is,
+    and for a text that is too short.
     """
     if dtype not in DTYPES:
         raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join(DTYPES)}")
@@ -67,13 +68,24 @@ def plan(
         raise UserError(f"{framework} has no device {device!r} here; it has {', '.join(loaded.runtime.devices())}")
     available = implementations(loaded)
     chosen = {cell: choose(framework, available, cell, dtype, lane) for cell in dict.fromkeys(r.cell for r in recipes)}
-    # A text that is too short is the user's to mend, before anything is run.
-    tasks.problem(task, max(recipes, key=lambda r: r.num_steps + r.num_train + r.num_val), text)
     found = tuple(Trial(framework, chosen[r.cell], dtype, device, task, r) for r in recipes)
+    # What is too large and a text that is too short are the user's to mend, before anything is run.
+    _fits(max(found, key=lambda trial: trial.memory))
+    for each in recipes:
+        tasks.check(task, each)
+    tasks.problem(task, max(recipes, key=lambda r: r.num_steps + r.num_train + r.num_val), text)
     definition = {**asked, "framework": framework, "implementations": chosen, "task": task, "dtype": dtype}
     definition |= {"device": device, "corpus": text.sha1}
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:8]
     return Sweep(name or f"{framework}-{digest}", definition, found, text.sha1, TOGETHER.get(framework, 1))
+
+
+def _fits(trial: Trial) -> None:
+    """Raises UserError for a trial that has no room in this machine's memory."""
+    there = machine.memory()
+    if there and trial.memory > there:
+        needs = f"needs {trial.memory / 2**30:.0f} GiB at the least; this machine has {there / 2**30:.0f}"
+        raise UserError(f"a training {needs}: {_called(trial)}")
 
 
 def choose(framework: str, available: Sequence[Implementation], cell: str, dtype: str, lane: str | None) -> str:
@@ -93,23 +105,22 @@ def choose(framework: str, available: Sequence[Implementation], cell: str, dtype
 def carry_out(
     planned: Sequence[Sweep], kept: TrialStore, text: Corpus, *, address: str | None, workers: int | None, threads: int
 ) -> int:
-    """Run sweeps one after the other, telling how far they are on standard error; returns the exit status. With None
-    there are as many workers as this machine has cores for.
-    """
+    """Run sweeps one after the other, telling how far they are on standard error; returns the exit status."""
     # Pages look up what was learned.
     store.keep_text(text)
-    count = workers or max(1, machine.cores() // threads)
-    for each in planned:
-        kept.define(each.name, each.definition, each.keys)
     keys = list(dict.fromkeys(key for each in planned for key in each.keys))
     try:
         if len(kept.done(keys)) < len(keys):
-            with Cluster(address=address, workers=count, threads=threads, text=text) as cluster:
+            device = planned[0].trials[0].device
+            with Cluster(address=address, workers=workers, threads=threads, device=device, text=text) as cluster:
                 # A kill that can be caught ends it as Ctrl-C does; Ray, when it starts, sees to that otherwise.
                 signal.signal(signal.SIGTERM, signal.default_int_handler)
+                _define(planned, kept)
                 for each in planned:
                     with _telling(each.name, Console(stderr=True)) as tell:
                         run(each, kept, cluster, tell)
+        else:
+            _define(planned, kept)
     except KeyboardInterrupt:
         done = len(kept.done(keys))
         typer.echo(
@@ -119,6 +130,12 @@ def carry_out(
     for each in planned:
         show(each, kept)
     return NOT_EQUAL if any(o.status == FAILED for o in kept.outcomes(keys).values()) else EQUAL
+
+
+def _define(planned: Sequence[Sweep], kept: TrialStore) -> None:
+    """Where somebody can run them: what is refused before leaves no trace."""
+    for each in planned:
+        kept.define(each.name, each.definition, each.keys)
 
 
 def show(sweep: Sweep, kept: TrialStore) -> None:
@@ -143,9 +160,8 @@ def line(outcome: Outcome) -> str:
 
 
 def _called(trial: Trial) -> str:
-    r = trial.recipe
-    seed = f"seed={r.start_seed}"
-    return f"{r.cell} {trial.task} num_steps={r.num_steps} num_hiddens={r.num_hiddens} lr={r.lr:g} {seed}"
+    settings = " ".join(f"{name}={trials.worded(value)}" for name, value in trial.settings.items())
+    return f"{trial.recipe.cell} {trial.task} {settings} seed={trial.recipe.start_seed}"
 
 
 @contextmanager

@@ -120,8 +120,9 @@ def run(sweep: Sweep, kept: TrialStore, cluster: Cluster, tell: Tell) -> None:
             if time.monotonic() > alive + PATIENCE_SECONDS / 6:
                 alive = time.monotonic()
                 kept.keep_alive(owner)
-            if elsewhere and not queue and not cluster.busy:
-                time.sleep(WAIT_SECONDS)
+            if elsewhere and not queue and cluster.busy < cluster.slots():
+                if not cluster.busy:
+                    time.sleep(WAIT_SECONDS)
                 again = _still_to_do(elsewhere, sweep, kept, progress, tell)
                 queue.extend(batches(again, sweep.together, cluster.slots()))
                 elsewhere = []

@@ -5,7 +5,7 @@ that rate and, on the text, at the chapter's. At one rate for all a comparison w
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,13 +79,16 @@ def trainings(
 ) -> list[Sweep]:
     """The sweeps that compare, one for each task, at the rates that `searches`, those of `rates`, have found."""
     planned = []
+    device = options["device"]
+    asked = {"epochs": epochs, "seeds": seeds, "device": None if device == "cpu" else device}
     for task, searched in zip(study.tasks, searches, strict=True):
         best = best_rates(study.cells, found.outcomes(searched.keys).values())
         chapter = {specification().defaults["lr"]} if task == tasks.TEXT else set()
         recipes = []
         for cell in study.cells:
             recipes += _recipes(study, [cell], task, sorted({best[cell]} | chapter), range(1, seeds + 1), epochs)
-        planned.append(_sweep(study, framework, task, "trainings", recipes, text, best=best, **options))
+        found_by = {"best": best, "searched": searched.name, "options": asked}
+        planned.append(_sweep(study, framework, task, "trainings", recipes, text, found_by, **options))
     return planned
 
 
@@ -122,10 +125,9 @@ def _sweep(
     stage: str,
     recipes: Sequence[Recipe],
     text: Corpus,
-    *,
-    best: Any = None,
+    found_by: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Sweep:
-    asked = {"study": study.name, "stage": stage, "best": best, "epochs": recipes[0].epochs, "rates": list(study.rates)}
-    asked["seeds"] = sorted({r.start_seed for r in recipes})
+    asked = {"study": study.name, "stage": stage, **(found_by or {}), "epochs": recipes[0].epochs}
+    asked |= {"rates": list(study.rates), "seeds": sorted({r.start_seed for r in recipes})}
     return command.plan(framework, recipes, asked, name=None, lane=study.lane, task=task, text=text, **options)

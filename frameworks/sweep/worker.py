@@ -50,6 +50,8 @@ def run(chosen: Sequence[Trial], text: Corpus, threads: int) -> Iterator[float |
     for trial, problem, arrays in zip(chosen, problems, results, strict=True):
         status, why = trials.status(arrays, trial.recipe.epochs, len(problem.vocabulary))
         predicted = arrays.pop("text", None)
+        # Of a training by itself, the weights after its first step: for verdicts, not for sweeps.
+        arrays = {name: array for name, array in arrays.items() if not name.startswith("step1.")}
         found.append(
             Outcome(
                 trial,

@@ -70,6 +70,7 @@ def with_gates(step: Step) -> Step:
     return kept
 
 
+@functools.cache
 def unroll(step: Step) -> Forward:
     """The step over time: a forward (X (T, n, d), H0 (n, h), parameters) -> (H (T, n, h), final (n, h))."""
 

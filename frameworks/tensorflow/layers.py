@@ -31,14 +31,17 @@ def pack(layout: Layout, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return packed
 
 
+@functools.cache
 def gru() -> Forward:
     return _forward(functools.partial(keras.layers.GRU, reset_after=False), layout("keras-reset-before"))
 
 
+@functools.cache
 def gru_reset_after() -> Forward:
     return _forward(functools.partial(keras.layers.GRU, reset_after=True), layout("keras"))
 
 
+@functools.cache
 def rnn() -> Forward:
     return _forward(keras.layers.SimpleRNN, layout("keras-rnn"))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from reports.exercises import memory
 from reports.finding import four
 from reports.paired import interval, ratio
 from reports.schema import Record
@@ -20,11 +21,7 @@ from shared_spec.language_model import Problem, specification
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.value import evaluate
 from shared_spec.trial_store import Outcome, TrialStore, default_file
-from shared_spec.trials import FINISHED
-
-STUDIES = {"compare": "tox -e compare-torch", "halves": "tox -e halves-torch"}
-"""By its name, the command that runs a study in one framework."""
-WINDOWS = 64
+from shared_spec.trials import FAILED, FINISHED
 
 
 def compare() -> Record:
@@ -38,32 +35,29 @@ def halves() -> Record:
 
 
 def _study(name: str) -> Record:
-    """A study in every framework that has run it: by task and cell, the rates tried and the trainings."""
-    record: Record = {"command": STUDIES[name], "tasks": [], "waning": []}
+    """A study in every framework that has run it: by task and cell, the rates tried and the trainings. Where it was run
+    in several ways, the one that was asked for last.
+    """
+    record: Record = {"command": f"tox -e {name}-torch", "tasks": [], "waning": []}
     if not default_file().is_file():
         return record
     kept = TrialStore(default_file())
-    sweeps = list(kept.sweeps().values())
-    for told, keys in sweeps:
-        if told.get("study") == name and told["stage"] == "trainings":
-            found = kept.outcomes(keys)
-            searched = kept.outcomes(_searched(sweeps, told))
-            record["tasks"].append(_task(told, list(found.values()), list(searched.values()), len(keys)))
-            if name == "compare":
-                record["waning"] += list(_waning(told["framework"], found.values()))
+    sweeps = kept.sweeps()
+    of_study = [one for one in sweeps.values() if one[0].get("study") == name and one[0]["stage"] == "trainings"]
+    for told, keys in {(told["framework"], told["task"]): (told, keys) for told, keys in of_study}.values():
+        found = kept.outcomes(keys)
+        searched = kept.outcomes(sweeps[told["searched"]][1])
+        record["tasks"].append(_task(told, list(found.values()), list(searched.values()), len(keys)))
+        if name == "compare":
+            record["waning"] += list(_waning(told["framework"], found.values()))
     record["tasks"].sort(key=lambda t: (t["task"] != tasks.TEXT, t["delay"] or 0, t["framework"]))
     return record
 
 
-def _searched(sweeps: Iterable[tuple[Mapping[str, Any], list[str]]], told: Mapping[str, Any]) -> list[str]:
-    """The trials in which the rates of a study were found."""
-    same = ("study", "framework", "task", "epochs", "corpus", "implementations", "dtype", "device", "rates")
-    return [
-        key
-        for other, keys in sweeps
-        if other.get("stage") == "rates" and all(other.get(name) == told.get(name) for name in same)
-        for key in keys
-    ]
+def _command(told: Mapping[str, Any]) -> str:
+    """What a study was asked for by, in one framework."""
+    options = "".join(f" --{name} {value}" for name, value in told["options"].items() if value is not None)
+    return f"tox -e {told['study']}-{told['framework']}{' --' + options if options else ''}"
 
 
 def _task(told: Mapping[str, Any], found: list[Outcome], searched: list[Outcome], asked: int) -> Record:
@@ -74,64 +68,114 @@ def _task(told: Mapping[str, Any], found: list[Outcome], searched: list[Outcome]
     rows = [_row(task, of, lr, some, lr == told["best"][of]) for (of, lr), some in groups.items()]
     return {
         "framework": told["framework"],
+        "command": _command(told),
         "task": task,
         "delay": tasks.delay_of(task),
         "epochs": told["epochs"],
         "asked": asked,
         "there": len(found),
         "rows": rows,
+        # Times of different lanes say nothing of their cells.
+        "one_lane": len({row["implementation"] for row in rows}) == 1,
         "rates": [
             {"cell": o.trial.recipe.cell, "lr": o.trial.recipe.lr, "why": o.why}
             | {"val": o.val if o.status == FINISHED else None}
             for o in sorted(searched, key=lambda o: (o.trial.recipe.cell, o.trial.recipe.lr))
         ],
-        "differences": list(_differences(told["best"], groups)),
+        "differences": list(_differences(task, told["best"], groups)),
     }
 
 
 def _row(task: str, of: str, lr: float, some: Sequence[Outcome], best: bool) -> Record:
     """Trainings of one cell at one rate, from several starts."""
     finished = [outcome for outcome in some if outcome.status == FINISHED]
-    ends = [outcome.val for outcome in finished]
-    record: Record = {
+    trained = [outcome for outcome in some if outcome.status != FAILED]
+    norms = [outcome.arrays["norm"] for outcome in trained]
+    return {
         "cell": of,
         "implementation": some[0].trial.implementation,
         "lr": lr,
         "best": best,
         "starts": len(some),
         "unfinished": [o.why for o in some if o.status != FINISHED],
-        "seconds": statistics.median(o.seconds for o in some),
-        "val": interval(ends) if ends else None,
-        "recalled": None,
-        "clipped": statistics.median(int(np.sum(o.arrays["norm"] > o.trial.recipe.clip_norm)) for o in some),
-        "steps": statistics.median(len(o.arrays["norm"]) for o in some),
-        "largest": max(float(np.nanmax(o.arrays["norm"])) for o in some),
+        "seconds": statistics.median(outcome.seconds for outcome in trained) if trained else None,
+        "val": _middle([outcome.val for outcome in finished]),
+        "recalled": None if tasks.delay_of(task) is None else _share([recalled(outcome) for outcome in finished]),
+        "clipped": statistics.median(int(np.sum(n > some[0].trial.recipe.clip_norm)) for n in norms) if norms else 0,
+        "steps": statistics.median(len(n) for n in norms) if norms else 0,
+        "largest": max(float(np.nanmax(n)) for n in norms) if norms else None,
         "text": finished[0].text if finished else "",
     }
-    if tasks.delay_of(task) is not None and ends:
-        record["recalled"] = interval([tasks.recalled(math.log(val), some[0].trial.recipe) for val in ends])
-    return record
 
 
-def _differences(best: Mapping[str, float], groups: Mapping[tuple[str, float], list[Outcome]]) -> Iterator[Record]:
-    """Each cell against the first, at the best rate of each: the ratio of their perplexities over starts both have."""
+def _middle(perplexities: Sequence[float]) -> tuple[float, ...] | None:
+    """The geometric mean, and the ends of its 95% interval: that of the mean loss."""
+    if not perplexities:
+        return None
+    mean, low, high = interval([math.log(each) for each in perplexities])
+    return (math.exp(mean), math.exp(low), math.exp(high))
+
+
+def _share(shares: Sequence[float]) -> tuple[float, ...] | None:
+    """The mean, and the ends of its 95% interval as far as they can be."""
+    if not shares:
+        return None
+    mean, low, high = interval(shares)
+    return (mean, max(low, 0.0), min(high, 1.0))
+
+
+def _differences(
+    task: str, best: Mapping[str, float], groups: Mapping[tuple[str, float], list[Outcome]]
+) -> Iterator[Record]:
+    """Each cell against the first, at the best rate of each and over the starts that both have finished from: on the
+    text the ratio of their perplexities, of copying by how much more is recalled.
+    """
+    copying = tasks.delay_of(task) is not None
 
     def ends(of: str) -> dict[int, float]:
-        some = groups.get((of, best[of]), [])
-        return {o.trial.recipe.start_seed: o.val for o in some if o.status == FINISHED}
+        some = [o for o in groups.get((of, best[of]), []) if o.status == FINISHED]
+        return {o.trial.recipe.start_seed: recalled(o) if copying else o.val for o in some}
 
     names = list(best)
     for other in names[1:]:
         ours, theirs = ends(other), ends(names[0])
-        if both := ours.keys() & theirs.keys():
-            found = ratio({s: ours[s] for s in both}, {s: theirs[s] for s in both})
-            yield {
-                "cell": other,
-                "against": names[0],
-                "ratio": [found.value, found.low, found.high],
-                "starts": len(both),
-                "word": "worse" if found.is_slower else "better" if found.is_faster else "not to be told apart",
-            }
+        both = sorted(ours.keys() & theirs.keys())
+        if not both:
+            continue
+        if copying:
+            value, low, high = interval([ours[start] - theirs[start] for start in both])
+            is_better, is_worse = low > 0, high < 0
+        else:
+            found = ratio({start: ours[start] for start in both}, {start: theirs[start] for start in both})
+            value, low, high, is_better, is_worse = found.value, found.low, found.high, found.is_faster, found.is_slower
+        yield {
+            "cell": other,
+            "against": names[0],
+            "value": value,
+            "low": low,
+            "high": high,
+            "starts": len(both),
+            "word": "worse" if is_worse else "better" if is_better else "not to be told apart",
+        }
+
+
+def recalled(outcome: Outcome) -> float:
+    """Of the symbols after the mark, in rows that were not trained on, the share that the weights at a training's end
+    predict rightly: 1 for a perfect memory, 1 in 8 by guessing. By the oracle, whatever they were trained in.
+    """
+    problem, the_cell = tasks.copying(outcome.trial.recipe), cell(outcome.trial.recipe.cell)
+    parameters = {name: outcome.arrays[f"end.{name}"].astype(np.float64) for name in problem.parameters}
+    right = []
+    for inputs, targets in problem.validation_batches():
+        X = training.one_hot(inputs, len(problem.vocabulary), np.dtype(np.float64))
+        H = oracle.states(the_cell, X, np.zeros((len(inputs), problem.recipe.num_hiddens)), parameters)
+        O = _logits(H[-tasks.COUNT :], parameters)
+        right.append(O.argmax(2) == targets[:, -tasks.COUNT :].T)
+    return float(np.mean(np.concatenate(right, axis=1)))
+
+
+def _logits(H: Array, parameters: Mapping[str, Array]) -> Array:
+    return evaluate(specification().output.expression, {**parameters, "H": H}, np.dtype(np.float64))
 
 
 def _waning(framework: str, outcomes: Iterable[Outcome]) -> Iterator[Record]:
@@ -157,14 +201,13 @@ def _waning(framework: str, outcomes: Iterable[Outcome]) -> Iterator[Record]:
 
 
 def waning(problem: Problem, parameters: Mapping[str, Array]) -> Array:
-    """(T,): norms of dL_T/dH_t over that of dL_T/dH_T, L_T the loss of the last step, mean over WINDOWS rows."""
-    inputs, targets = next(problem.validation_batches())
+    """(T,): norms of dL_T/dH_t over that of dL_T/dH_T, L_T the loss of the last step; the mean over windows."""
+    inputs, targets = memory.windows(problem)
     the_cell, v = cell(problem.recipe.cell), len(problem.vocabulary)
-    X = training.one_hot(inputs[:WINDOWS], v, np.dtype(np.float64))
+    X = training.one_hot(inputs, v, np.dtype(np.float64))
     H0 = np.zeros((X.shape[1], problem.recipe.num_hiddens))
     unrolled = oracle.Unrolled(the_cell, X, H0, parameters, ())
-    O = evaluate(specification().output.expression, {**parameters, "H": unrolled.H[-1:]}, np.dtype(np.float64))
-    _, dO = training.cross_entropy(O, targets[:WINDOWS, -1:])
+    _, dO = training.cross_entropy(_logits(unrolled.H[-1:], parameters), targets[:, -1:])
     dH = np.zeros_like(unrolled.H)
     dH[-1] = dO[0] @ parameters["W_hq"].T
     norms = np.linalg.norm(unrolled.cotangents(dH), axis=2)

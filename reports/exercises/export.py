@@ -15,9 +15,12 @@ from shared_spec.trial_store import TrialStore
 
 FORMATS = {".csv": "(format csv, header)", ".parquet": "(format parquet)"}
 COLUMNS = {
-    **dict.fromkeys(("sweep", "framework", "implementation", "threads", "cell", "task"), "varchar"),
+    **dict.fromkeys(("sweep", "framework", "implementation", "dtype", "device", "threads", "cell", "task"), "varchar"),
     **dict.fromkeys(("num_steps", "num_hiddens"), "integer"),
     "lr": "double",
+    **dict.fromkeys(("batch_size", "num_train", "num_val"), "integer"),
+    "clip_norm": "double",
+    "start": "varchar",
     **dict.fromkeys(("seed", "epochs"), "integer"),
     **dict.fromkeys(("status", "why"), "varchar"),
     **dict.fromkeys(("seconds", "cpu_seconds"), "double"),
@@ -29,17 +32,17 @@ COLUMNS = {
 
 def export(kept: TrialStore, file: Path) -> int:
     """Write all trials of all sweeps, whole or not at all; returns the number of trials. One without an epoch has a row
-    without one.
+    without one, and one that several sweeps have has rows for each.
 
     Raises UserError for a file that is neither CSV nor Parquet by its name, and where it cannot be written.
     """
     if file.suffix not in FORMATS:
         raise UserError(f"{file}: should end in {' or '.join(FORMATS)}")
     rows: list[list[Any]] = []
-    trials = 0
+    trials: set[str] = set()
     for name, (_, keys) in kept.sweeps().items():
-        for outcome in kept.outcomes(keys).values():
-            trials += 1
+        for key, outcome in kept.outcomes(keys).items():
+            trials.add(key)
             told: dict[str, Any] = {"sweep": name, **row(outcome)}
             curves = told["curves"]
             for epoch, (train, val) in enumerate(zip(curves["train"], curves["val"], strict=True), start=1):
@@ -58,4 +61,4 @@ def export(kept: TrialStore, file: Path) -> int:
             write_whole(file, made.read_bytes())
     except (OSError, duckdb.Error) as error:
         raise UserError(f"{file}: cannot be written: {' '.join(str(error).split())}") from None
-    return trials
+    return len(trials)

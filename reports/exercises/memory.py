@@ -16,6 +16,7 @@ from shared_spec.cells import Cell
 from shared_spec.corpus import Tokens
 from shared_spec.influence import influence
 from shared_spec.interchange import Origin, TrainingCase, read_origin, read_result
+from shared_spec.language_model import Problem
 from shared_spec.readings.arithmetic import Array
 from shared_spec.store import Job
 from shared_spec.training import one_hot
@@ -49,7 +50,7 @@ def remembered() -> Record:
     if trained is None:
         return {"there": False, "command": COMMAND, "passed": passed}
     problem, the_cell = trained.case.problem, trained.case.cell
-    tokens = windows(trained.case)
+    tokens, _ = windows(problem)
     X = one_hot(tokens, len(problem.vocabulary), np.dtype(np.float64))
     H0 = np.zeros((len(tokens), problem.recipe.num_hiddens))
     of_ends = influence(the_cell, X, H0, trained.parameters)
@@ -135,13 +136,13 @@ def _jobs() -> Iterator[Job]:
     yield from (job for _, job in sorted(found, key=lambda item: item[0]))
 
 
-def windows(case: TrainingCase) -> Tokens:
-    """Some windows (n, T) of the validation part: evenly spread, and none with a character in it that was trained on,
-    as the first ones have, since windows overlap.
+def windows(problem: Problem) -> tuple[Tokens, Tokens]:
+    """Inputs and targets (n, T) of some windows of the validation part: evenly spread, and none with a character in it
+    that was trained on, as the first ones have, since windows overlap.
     """
-    every = np.concatenate([inputs for inputs, _ in case.problem.validation_batches()])
-    places = np.unique(np.linspace(case.problem.recipe.num_steps, len(every) - 1, WINDOWS).astype(np.int32))
-    return every[places]
+    inputs, targets = (np.concatenate(part) for part in zip(*problem.validation_batches(), strict=True))
+    places = np.unique(np.linspace(problem.recipe.num_steps, len(inputs) - 1, WINDOWS).astype(np.int32))
+    return inputs[places], targets[places]
 
 
 def moved(cell: Cell, tokens: Tokens, X: Array, H0: Array, parameters: Mapping[str, Array]) -> Array:

@@ -12,25 +12,28 @@ import numpy as np
 from reports.schema import Record
 from shared_spec.readings.arithmetic import Array
 from shared_spec.trial_store import Outcome, TrialStore, default_file
-from shared_spec.trials import FINISHED, Trial
+from shared_spec.trials import FINISHED, GRID, Trial, worded
 
 BEST = 10
 TERMS = ("1", "n T", "n T h", "n T h²")
 """Of the cost law of a training step: what it costs in any case, what each token does (its loss, and the operations of
 its time step), the elementwise part, the products."""
-LANE = ("framework", "implementation", "cell", "dtype", "threads")
+LANE = ("framework", "implementation", "cell", "dtype", "device", "threads")
 """What a cost law is of."""
 
 
 def build() -> Record:
-    """All sweeps of the store: their trials, the best of them, what a step costs, and frameworks side by side."""
+    """All sweeps of the store that have a trial: their trials, the best of them, what a step costs, and frameworks side
+    by side.
+    """
     if not default_file().is_file():
         return {"sweeps": [], "laws": [], "side_by_side": []}
     kept = TrialStore(default_file())
-    sweeps = [(name, *one) for name, one in kept.sweeps().items() if "study" not in one[0]]
-    # What a page shows first is the largest.
+    sweeps = [(name, *one) for name, one in reversed(kept.sweeps().items()) if "study" not in one[0]]
+    # What a page shows first is the largest and, of such, the one that was asked for last.
     sweeps.sort(key=lambda each: -len(each[2]))
-    found = kept.outcomes({key for _, _, keys in sweeps for key in keys})
+    found = kept.outcomes(list(dict.fromkeys(key for _, _, keys in sweeps for key in keys)))
+    sweeps = [one for one in sweeps if any(key in found for key in one[2])]
     outcomes = [outcome for outcome in found.values() if outcome.status == FINISHED]
     laws = list(_laws(outcomes))
     return {
@@ -53,6 +56,7 @@ def _sweep(
         "asked": len(keys),
         "trials": rows,
         "best": finished[:BEST],
+        "settings": list(dict.fromkeys(name for outcome in there for name in outcome.trial.settings)),
         "cpu_seconds": sum(outcome.cpu_seconds for outcome in there),
         "otherwise": list(_otherwise(there, laws)),
     }
@@ -77,13 +81,10 @@ def _otherwise(there: Sequence[Outcome], laws: Sequence[Record]) -> Iterable[Rec
 def command(told: Mapping[str, Any]) -> str:
     """What a sweep was asked for by."""
     words = [f"tox -e sweep-{told['framework']} --"]
-    words += [f"--grid {name}={','.join(f'{v:g}' for v in values)}" for name, values in told["grid"].items()]
+    words += [f"--grid {name}={','.join(map(worded, values))}" for name, values in told["grid"].items()]
     words += [f"--cell {cell}" for cell in told["cells"]]
-    words += [
-        f"--{name} {told[name]}"
-        for name in ("task", "epochs", "seeds", "random", "dtype", "lane")
-        if told.get(name) is not None
-    ]
+    named = ("task", "epochs", "seeds", "random", "dtype", "device", "lane", "threads")
+    words += [f"--{name} {told[name]}" for name in named if told.get(name) is not None]
     return " ".join(words)
 
 
@@ -95,11 +96,12 @@ def row(outcome: Outcome) -> Record:
         "framework": trial.framework,
         "implementation": trial.implementation,
         "threads": _threads(outcome),
+        "dtype": trial.dtype,
+        "device": trial.device,
         "cell": recipe.cell,
         "task": trial.task,
-        "num_steps": recipe.num_steps,
-        "num_hiddens": recipe.num_hiddens,
-        "lr": recipe.lr,
+        **{name: getattr(recipe, name) for name in GRID},
+        "start": recipe.start,
         "seed": recipe.start_seed,
         "epochs": recipe.epochs,
         "status": outcome.status,
@@ -120,7 +122,7 @@ def _laws(outcomes: Iterable[Outcome]) -> Iterable[Record]:
         there = list(some)
         sizes = np.array([_terms(outcome.trial) for outcome in there])
         measured = np.array([outcome.cpu_seconds / _steps(outcome.trial) for outcome in there])
-        if len(np.unique(sizes, axis=0)) <= len(TERMS):
+        if not _determined(sizes, measured):
             continue
         coefficients = fit(sizes, measured)
         fitted = sizes @ coefficients
@@ -141,9 +143,16 @@ def _laws(outcomes: Iterable[Outcome]) -> Iterable[Record]:
         }
 
 
+def _determined(sizes: Array, measured: Array) -> bool:
+    """Whether the terms can be told from each other, and there is a size more than there are terms."""
+    scaled = sizes / measured[:, None]
+    distinct = len(np.unique(sizes, axis=0)) > len(TERMS)
+    return distinct and int(np.linalg.matrix_rank(scaled / np.abs(scaled).max(0))) == len(TERMS)
+
+
 def _lane(outcome: Outcome) -> tuple[str, ...]:
     trial = outcome.trial
-    return trial.framework, trial.implementation, trial.recipe.cell, trial.dtype, _threads(outcome)
+    return trial.framework, trial.implementation, trial.recipe.cell, trial.dtype, trial.device, _threads(outcome)
 
 
 def _threads(outcome: Outcome) -> str:
@@ -172,7 +181,7 @@ def fit(sizes: Array, measured: Array) -> Array:
         for chosen in map(list, itertools.combinations(range(sizes.shape[1]), count)):
             # Columns of one size: they lie many powers of ten apart.
             unit = np.abs(scaled[:, chosen]).max(0)
-            solved = np.linalg.lstsq(scaled[:, chosen] / unit, np.ones(len(measured)))[0] / unit
+            solved = np.linalg.lstsq(scaled[:, chosen] / unit, np.ones(len(measured)), rcond=None)[0] / unit
             error = float(np.sum((scaled[:, chosen] @ solved - 1) ** 2))
             if (solved >= 0).all() and error < best:
                 best, found = error, np.zeros(sizes.shape[1])
@@ -181,20 +190,23 @@ def fit(sizes: Array, measured: Array) -> Array:
 
 
 def _side_by_side(outcomes: Iterable[Outcome]) -> Iterable[Record]:
-    """Pairs of frameworks that have run the same trainings: how far apart their perplexities end, and their times."""
-    by_recipe: dict[Any, dict[str, Outcome]] = {}
+    """Implementations of two frameworks that have run the same trainings: how far apart their perplexities end, and
+    their times.
+    """
+    by_training: dict[Any, dict[tuple[str, str], Outcome]] = {}
     for outcome in outcomes:
         trial = outcome.trial
-        by_recipe.setdefault((trial.recipe, trial.task, trial.dtype), {})[trial.framework] = outcome
-    names = sorted({name for each in by_recipe.values() for name in each})
+        training = (trial.recipe, trial.task, outcome.corpus, trial.dtype, trial.device, _threads(outcome))
+        by_training.setdefault(training, {})[trial.framework, trial.implementation] = outcome
+    names = sorted({name for each in by_training.values() for name in each})
     for one, other in itertools.combinations(names, 2):
-        both = [(each[one], each[other]) for each in by_recipe.values() if one in each and other in each]
-        if not both:
+        both = [(each[one], each[other]) for each in by_training.values() if one in each and other in each]
+        if not both or one[0] == other[0]:
             continue
         ends = [(a.val, b.val) for a, b in both]
         times = [math.log(a.cpu_seconds / b.cpu_seconds) for a, b in both]
         yield {
-            "frameworks": [one, other],
+            "lanes": ["/".join(one), "/".join(other)],
             "trainings": len(both),
             "apart": [float(f([abs(a / b - 1) for a, b in ends])) for f in (np.median, np.max)],
             "times": math.exp(float(np.median(times))),

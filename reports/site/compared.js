@@ -38,8 +38,9 @@ function drawRecall(tasks) {
   draw("recall", place, "Share recalled against delay", {
     height: 260, data: { values },
     layer: [
-      { mark: { type: "line", point: true, clip: true }, encoding: { x, y: { field: "mean", type: "quantitative", title: "recalled", scale: { domain: [-0.5, 1.1] } }, color, detail, tooltip } },
-      { transform: [{ filter: "isValid(datum.low)" }], mark: { type: "errorbar", clip: true }, encoding: { x, y: { field: "low", type: "quantitative", title: "recalled", scale: { domain: [-0.5, 1.1] } }, y2: { field: "high" }, color, detail } },
+      { mark: { type: "line", point: true, clip: true }, encoding: { x, y: { field: "mean", type: "quantitative", title: "recalled", scale: { domain: [0, 1] } }, color, detail, tooltip } },
+      { mark: { type: "rule", strokeDash: [4, 3], color: colour("soft"), aria: false }, data: { values: [{ guessed: 1 / 8 }] }, encoding: { y: { field: "guessed", type: "quantitative" } } },
+      { transform: [{ filter: "isValid(datum.low)" }], mark: { type: "errorbar", clip: true }, encoding: { x, y: { field: "low", type: "quantitative", title: "recalled", scale: { domain: [0, 1] } }, y2: { field: "high" }, color, detail } },
     ],
   });
 }

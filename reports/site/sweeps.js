@@ -12,19 +12,34 @@ function showSweeps() {
   const trials = sweep.trials.filter((t) => t.cell === cell);
   drawSweepHeat(trials);
   drawSweepCurves(sweep.best.filter((t) => t.cell === cell));
-  drawSweepCost(laws.find((l) => trials.some((t) => ["framework", "implementation", "cell", "threads"].every((name) => t[name] === l[name]))));
+  drawSweepCost(laws.find((l) => trials.some((t) => ["framework", "implementation", "cell", "dtype", "device", "threads"].every((name) => t[name] === l[name]))));
 }
 
 function drawSweepHeat(trials) {
-  const finished = trials.filter((t) => t.status === "finished");
-  const values = trials.map((t) => ({ ...t, curves: null, rate: `lr ${t.lr}`, said: t.status === "finished" ? digits(t.val, 4) : t.why, shown: t.status === "finished" ? t.val : null }));
-  const low = Math.min(...finished.map((t) => t.val));
-  const high = Math.max(...finished.map((t) => t.val));
+  // Starts and settings that have no axis share a place.
+  const places = new Map();
+  for (const t of trials) {
+    const place = [t.num_steps, t.num_hiddens, t.lr].join();
+    places.set(place, [...(places.get(place) ?? []), t]);
+  }
+  const values = [...places.values()].map((some) => {
+    const ends = some.filter((t) => t.status === "finished").map((t) => t.val);
+    const [{ num_steps, num_hiddens, lr }] = some;
+    return {
+      num_steps, num_hiddens, rate: `lr ${lr}`,
+      trials: some.length, whole: ends.length === some.length,
+      said: some.map((t) => (t.status === "finished" ? digits(t.val, 4) : t.why)).join(", "),
+      shown: ends.length ? Math.exp(ends.reduce((sum, val) => sum + Math.log(val), 0) / ends.length) : null,
+      text: some.find((t) => t.text)?.text ?? "",
+    };
+  });
+  const shown = values.map((v) => v.shown).filter((v) => v !== null);
+  const [low, high] = [Math.min(...shown), Math.max(...shown)];
   const rates = [...new Set(trials.map((t) => t.lr))].sort((a, b) => a - b);
   const of = (name) => ({ field: name, type: "ordinal", title: name });
   const layer = [
-    { mark: { type: "rect", aria: false }, encoding: { color: { field: "shown", type: "quantitative", aggregate: "mean", title: "validation perplexity", scale: { type: "log", domain: [low, high], range: [colour("one"), colour("back")], interpolate: "rgb" }, legend: { orient: "bottom", gradientLength: 160, titleOrient: "left", format: ".3~g" } }, tooltip: [{ field: "num_steps" }, { field: "num_hiddens" }, { field: "rate", title: "rate" }, { field: "said", title: "validation perplexity" }, { field: "text" }] } },
-    { transform: [{ filter: "datum.status !== 'finished'" }], mark: { type: "text", text: "✗", aria: false }, encoding: { color: { value: colour("bad") } } },
+    { mark: { type: "rect", aria: false }, encoding: { color: { field: "shown", type: "quantitative", title: "validation perplexity", scale: { type: "log", domain: [low, high], range: [colour("one"), colour("back")], interpolate: "rgb" }, legend: { orient: "bottom", gradientLength: 160, titleOrient: "left", format: ".3~g" } }, tooltip: [{ field: "num_steps" }, { field: "num_hiddens" }, { field: "rate", title: "rate" }, { field: "said", title: "validation perplexity" }, { field: "text" }] } },
+    { transform: [{ filter: "!datum.whole" }], mark: { type: "text", text: "✗", aria: false }, encoding: { color: { value: colour("bad") } } },
   ];
   const place = document.getElementById("chart-sweep-heat");
   const columns = place.clientWidth < 400 ? 1 : 2;
@@ -38,7 +53,8 @@ function drawSweepHeat(trials) {
 
 function drawSweepCurves(best) {
   const shades = ["one", "two", "three", "four", "grey"];
-  const named = best.map((t) => `T ${t.num_steps}, h ${t.num_hiddens}, lr ${t.lr}${best.some((o) => o !== t && o.num_steps === t.num_steps && o.num_hiddens === t.num_hiddens && o.lr === t.lr) ? `, seed ${t.seed}` : ""}`);
+  const more = ["batch_size", "clip_norm", "num_train", "num_val", "seed"].filter((name) => new Set(best.map((t) => t[name])).size > 1);
+  const named = best.map((t) => [`T ${t.num_steps}, h ${t.num_hiddens}, lr ${t.lr}`, ...more.map((name) => `${name} ${t[name]}`)].join(", "));
   const points = best.flatMap((t, i) => t.curves.val.map((value, e) => ({ series: named[i], x: e + 1, value }))).filter((p) => p.value <= 30);
   const colours = Object.fromEntries(named.map((name, i) => [name, shades[i % shades.length]]));
   const dashes = Object.fromEntries(named.map((name, i) => [name, i < shades.length ? [1, 0] : [4, 3]]));

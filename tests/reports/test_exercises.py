@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -12,13 +13,15 @@ import pytest
 
 from reports import render
 from reports.exercises import build as exercises
-from reports.exercises import compared, sweeps
-from shared_spec import cells, language_model, oracle, store, tasks, training
+from reports.exercises import compared, memory, sweeps
+from shared_spec import cells, language_model, oracle, store, tasks, training, trials
 from shared_spec.errors import UserError
 from shared_spec.readings.gradient import step
 from shared_spec.trial_store import TrialStore, default_file
 from shared_spec.trials import DIVERGED, FAILED, FINISHED
-from tests.tried import COEFFICIENTS, keep, outcome, study
+from tests.tried import COEFFICIENTS, keep, outcome, share_of, study
+
+SIZES = ("num_steps", "num_hiddens", "num_train", "num_val")
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +80,7 @@ def test_what_a_sweep_would_cost_elsewhere_follows_from_the_law_there(tmp_path):
     here, _, there = sweeps.build()["sweeps"]
     assert [here["name"], there["name"]] == ["here", "there"]
     assert there["command"].endswith(" --dtype float32 --lane tuned")
+    assert all(law["device"] == "cpu" for law in sweeps.build()["laws"])
     (other,) = here["otherwise"]
     assert (other["framework"], other["threads"]) == ("torch", "")
     assert other["times"] == pytest.approx(4)
@@ -108,15 +112,57 @@ def test_frameworks_are_compared_on_the_same_trainings_alone():
     keep("one", [*ours, outcome(lr=9.0, val=60.0)])
     keep("two", theirs, framework="jax")
     (pair,) = sweeps.build()["side_by_side"]
-    assert pair["frameworks"] == ["jax", "torch"]
+    assert pair["lanes"] == ["jax/tuned", "torch/tuned"]
     assert pair["trainings"] == 3
     assert pair["apart"] == pytest.approx([0.0, 0.1])
     assert pair["times"] == pytest.approx(0.5)
 
 
+def test_what_learned_another_text_or_in_another_lane_is_no_training_alike():
+    ours = outcome(lr=1.0)
+    elsewhere = replace(ours.trial, framework="jax")
+    keep("one", [ours, outcome("jax", lr=1.0, corpus="another")])
+    assert sweeps.build()["side_by_side"] == []
+    keep("two", [replace(ours, trial=replace(elsewhere, implementation=lane)) for lane in ("scratch", "tuned")])
+    found = [(pair["lanes"], pair["trainings"]) for pair in sweeps.build()["side_by_side"]]
+    assert found == [(["jax/scratch", "torch/tuned"], 1), (["jax/tuned", "torch/tuned"], 1)]
+
+
+def test_a_law_that_sizes_cannot_tell_is_not_fitted():
+    # At one number of units what costs n T, n T h and n T h² cannot be told apart.
+    keep("one", [outcome(num_steps=T) for T in (8, 16, 32, 64, 128)])
+    assert sweeps.build()["laws"] == []
+
+
+def test_a_sweep_without_a_trial_is_not_shown():
+    keep("one", [outcome(lr=1.0)])
+    kept = TrialStore(default_file())
+    kept.define("two", kept.sweeps()["one"][0], ["not there yet"])
+    assert [sweep["name"] for sweep in sweeps.build()["sweeps"]] == ["one"]
+
+
+def test_what_a_grid_varies_is_told_of_each_trial(tmp_path):
+    keep("one", [outcome(batch_size=256), outcome(batch_size=1024, num_steps=8)])
+    found = sweeps.build()["sweeps"][0]
+    assert found["settings"] == ["num_steps", "num_hiddens", "lr", "batch_size"]
+    assert [t["batch_size"] for t in found["trials"]] == [256, 1024]
+    page = render.write_exercises(exercises.build(), tmp_path).read_text()
+    assert '<th class="number">batch_size</th>' in page
+    assert '<td class="number">256</td>' in page
+
+
+def test_a_command_says_its_numbers_to_the_last_digit():
+    keep("one", [outcome()], grid={"num_train": [2_000_000], "lr": [0.12345678, 4.0]}, device="cuda")
+    command = sweeps.build()["sweeps"][0]["command"]
+    assert "--grid num_train=2000000 --grid lr=0.12345678,4 " in command
+    assert command.endswith("--device cuda")
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_trials_go_out_as_a_table(command, tmp_path, suffix):
-    keep("it's", [outcome(lr=1.0), outcome(lr=4.0, status=DIVERGED)])
+    made = [outcome(lr=1.0), outcome(lr=4.0, status=DIVERGED, batch_size=256)]
+    keep("it's", made)
+    keep("the same", made[:1])
     file = tmp_path / f"all it's{suffix}"
     done = command("reports", "trials", "--export", str(file))
     assert (done.returncode, done.stdout) == (0, f"wrote 2 trials to {file}\n")
@@ -125,7 +171,12 @@ def test_trials_go_out_as_a_table(command, tmp_path, suffix):
         names = [column[0] for column in found.description]
         rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
     places = sorted((row["sweep"], row["lr"], row["epoch"]) for row in rows)
-    assert places == [("it's", lr, epoch) for lr in (1.0, 4.0) for epoch in (1, 2)]
+    assert places == [
+        *(("it's", lr, i) for lr in (1.0, 4.0) for i in (1, 2)),
+        ("the same", 1.0, 1),
+        ("the same", 1.0, 2),
+    ]
+    assert {(row["lr"], row["batch_size"], row["dtype"]) for row in rows} == {(1, 1024, "float32"), (4, 256, "float32")}
     assert {row["status"] for row in rows} == {FINISHED, DIVERGED}
     assert {row["perplexity_val"] for row in rows} == {8.0, 7.0}
     if suffix == ".csv":
@@ -145,28 +196,95 @@ def test_refused_exports(command, tmp_path):
     assert (tmp_path / "x.csv").read_text() == ""
 
 
-def test_what_is_recalled_is_told_with_its_interval():
-    nats, steps = math.log(8), 2 * tasks.COUNT + 5
-    perfect, guessed = 2 * nats / steps, 5 * nats / steps
-    study(values={"gru": [perfect] * 3, "rnn": [guessed, guessed, guessed * 1.01]})
+def test_what_is_recalled_is_told_with_its_interval(monkeypatch):
+    monkeypatch.setattr(compared, "recalled", share_of)
+    study(values={"gru": [1.0, 0.9, 0.8], "rnn": [0.1, 0.12, 0.02]})
     (task,) = compared.halves()["tasks"]
     gru, rnn = task["rows"]
-    assert gru["recalled"] == pytest.approx((1, 1, 1))
-    assert rnn["recalled"][1] < 0 < rnn["recalled"][2]
-    assert task["differences"][0]["word"] == "worse"
+    # No interval leaves what a share can be.
+    half = 4.303 * 0.1 / math.sqrt(3)
+    assert gru["recalled"] == pytest.approx((0.9, 0.9 - half, 1.0))
+    assert rnn["recalled"] == pytest.approx((0.08, 0.0, 0.08 + 4.303 * 0.052915 / math.sqrt(3)), rel=1e-4)
+    (difference,) = task["differences"]
+    assert (difference["word"], difference["starts"]) == ("worse", 3)
+    assert difference["value"] == pytest.approx(-0.82)
+    assert difference["low"] < -0.82 < difference["high"] < 0
+    assert task["command"] == "tox -e halves-torch -- --epochs 2 --seeds 3"
+    assert task["one_lane"]
     assert {r["cell"]: r["why"] for r in task["rates"]} == dict.fromkeys(("gru", "rnn"), "diverged at epoch 2")
     assert (gru["clipped"], gru["steps"], gru["largest"]) == (1, 3, 3.0)
 
 
-def test_cells_that_differ_by_chance_are_not_told_apart():
+def test_recall_is_of_the_symbols_after_the_mark(text):
+    recipe = trials.grid({}, ["gru"], task="copy-3", start="uniform", num_train=20, num_val=30, num_hiddens=4)[0]
+    problem = tasks.problem("copy-3", recipe, text)
+    rows = problem.tokens[20:]
+
+    def ended(weights):
+        made = outcome(task="copy-3", **{name: getattr(recipe, name) for name in ("start", *SIZES)})
+        return replace(made, arrays={f"end.{name}": array for name, array in weights.items()})
+
+    # Whoever always says the same symbol is right as often as it is there.
+    weights = {name: 0 * array for name, array in problem.parameters.items()}
+    weights["b_q"] = np.eye(len(problem.vocabulary))[4]
+    assert compared.recalled(ended(weights)) == np.mean(rows[:, -tasks.COUNT :] == 4) > 0
+    # Row by row and step by step.
+    weights, right = {name: 9 * array for name, array in problem.parameters.items()}, []
+    for row in rows:
+        state, said = np.zeros((1, 4)), []
+        for token in row[:-1]:
+            X_t = np.eye(len(problem.vocabulary))[[token]]
+            state, _ = step(cells.cell("gru"), X_t, state, weights, ())
+            said.append(int(np.argmax(state @ weights["W_hq"] + weights["b_q"])))
+        right += [a == b for a, b in zip(said[-tasks.COUNT :], row[-tasks.COUNT :], strict=True)]
+    assert compared.recalled(ended(weights)) == np.mean(right) > 0
+
+
+def test_a_perplexity_and_its_interval_are_more_than_nothing():
+    study("halves", tasks.TEXT, {"gru": [1.9, 2.0, 2.1], "rnn": [2.0, 2.1, 4.8]})
+    gru, rnn = compared.halves()["tasks"][0]["rows"]
+    assert gru["val"][0] == pytest.approx(math.exp(2.0))
+    assert 0 < rnn["val"][1] < rnn["val"][0] < rnn["val"][2]
+
+
+def test_one_that_failed_takes_no_other_along(tmp_path):
+    study("halves", tasks.TEXT, {"gru": [1.9, 2.0, 2.1], "rnn": [2.0, 2.1, 2.3]})
+    kept = TrialStore(default_file())
+    told, keys = kept.sweeps()["halves-trainings"]
+    failed = [replace(outcome(lr=9.0, cell=cell, status=FAILED), arrays={}) for cell in ("gru", "rnn")]
+    same = replace(outcome(lr=2.0, cell="rnn", start_seed=9, status=FAILED), arrays={}, why="its worker died 3 times")
+    kept.save([*failed, same])
+    kept.define("more", told, [*keys, *(o.trial.key("sha") for o in [*failed, same])])
+    (task,) = compared.halves()["tasks"]
+    rnn = next(row for row in task["rows"] if (row["cell"], row["lr"]) == ("rnn", 2.0))
+    assert (rnn["starts"], rnn["unfinished"]) == (4, ["its worker died 3 times"])
+    assert rnn["val"][0] == pytest.approx(math.exp(np.mean([2.0, 2.1, 2.3])))
+    lost = next(row for row in task["rows"] if row["lr"] == 9.0)
+    assert (lost["seconds"], lost["val"], lost["largest"]) == (None, None, None)
+    assert "its worker died 3 times" in render.write_exercises(exercises.build(), tmp_path).read_text()
+
+
+def test_of_a_study_that_was_run_twice_the_last_is_shown():
+    study("halves", tasks.TEXT, {"gru": [1.9, 2.0, 2.1], "rnn": [2.0, 2.1, 2.3]})
+    kept = TrialStore(default_file())
+    told, keys = kept.sweeps()["halves-trainings"]
+    kept.define("more", {**told, "options": {"epochs": None, "seeds": 1}}, keys[:1])
+    assert [task["command"] for task in compared.halves()["tasks"]] == ["tox -e halves-torch -- --seeds 1"]
+    kept.define("halves-trainings", told, keys)
+    assert [task["asked"] for task in compared.halves()["tasks"]] == [6]
+
+
+def test_cells_that_differ_by_chance_are_not_told_apart(monkeypatch):
+    monkeypatch.setattr(compared, "recalled", share_of)
     study(values={"gru": [1.0, 1.1, 0.9], "rnn": [1.05, 0.9, 1.1]})
     (task,) = compared.halves()["tasks"]
     assert task["differences"][0]["word"] == "not to be told apart"
     assert compared.compare()["tasks"] == []
 
 
-def test_the_page_shows_a_study(tmp_path):
-    study(values={"gru": [1.0, 1.1, 0.9], "rnn": [2.05, 1.9, 2.1]})
+def test_the_page_shows_a_study(tmp_path, monkeypatch):
+    monkeypatch.setattr(compared, "recalled", share_of)
+    study(values={"gru": [0.9, 0.8, 0.85], "rnn": [0.15, 0.1, 0.12]})
     page = render.write_exercises(exercises.build(), tmp_path).read_text()
     assert "<strong>worse</strong>" in page
     assert "copying after 5 steps" in page
@@ -176,6 +294,25 @@ def test_the_page_shows_a_study(tmp_path):
     kept.define("more", {**told, "seeds": 4}, [*keys, "not there yet"])
     page = render.write_exercises(exercises.build(), tmp_path).read_text()
     assert "6 of 7 trainings are there; the same command goes on" in page
+
+
+def test_the_exercises_in_brief(tmp_path, monkeypatch):
+    monkeypatch.setattr(compared, "recalled", share_of)
+    study(values={"gru": [0.9, 0.8, 0.85], "rnn": [0.15, 0.1, 0.12]})
+    keep("one", [outcome(lr=1.0, said="a | b"), outcome(lr=9.0, status=DIVERGED)])
+    render.write_exercises(exercises.build(), tmp_path)
+    lines = (tmp_path / "exercises.md").read_text().splitlines()
+    assert "| anything | Z = 0, R = 0 | Z = 1, R anything |" in lines
+    assert any(line.endswith(": 2 of 2 trials, 1 diverged,") for line in lines)
+    assert "| gru | 32 | 32 | 1 | 7.000 | a \\| b |" in lines
+    assert "torch, copying after 5 steps (`tox -e halves-torch -- --epochs 2 --seeds 3`):" in lines
+    # By hand: 0.85 and 4.303 times 0.05 / sqrt 3.
+    assert any(line.startswith("| gru | 4 (best) | 3 | 0.85 (0.73 to 0.97) | ") for line in lines)
+    assert "Not run yet: `tox -e compare-torch`." in lines
+    # Each row of a table has as many cells as its head.
+    for head, rule in itertools.pairwise(lines):
+        if rule.startswith("|---"):
+            assert head.replace("\\|", "").count("|") == rule.count("|")
 
 
 def test_gradients_of_states_are_those_of_the_oracle(text, monkeypatch):
@@ -198,7 +335,7 @@ def test_gradients_of_states_are_those_of_the_oracle(text, monkeypatch):
 
     moves = 1e-6 * np.eye(4)
     norms = [np.linalg.norm([(loss(t, H[t] + m) - loss(t, H[t] - m)) / 2e-6 for m in moves]) for t in range(6)]
-    monkeypatch.setattr(compared, "WINDOWS", 1)
+    monkeypatch.setattr(memory, "windows", lambda _: (inputs[:1], targets[:1]))
     np.testing.assert_allclose(compared.waning(problem, parameters), np.array(norms) / norms[-1], rtol=1e-6)
 
 

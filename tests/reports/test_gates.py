@@ -361,7 +361,8 @@ def test_windows_hold_nothing_that_was_trained_on(text, monkeypatch):
     case = a_training(text, monkeypatch)
     recipe, tokens = case.problem.recipe, case.problem.tokens
     trained = recipe.num_train + recipe.num_steps
-    found = memory.windows(case)
+    found, targets = memory.windows(case.problem)
+    assert (targets[:, :-1] == found[:, 1:]).all()
     assert found.shape == (recipe.num_val - recipe.num_steps, recipe.num_steps)
     assert (found[0] == tokens[trained : trained + recipe.num_steps]).all()
     assert (found[-1] == tokens[recipe.num_train + recipe.num_val - 1 :][: recipe.num_steps]).all()
@@ -374,7 +375,7 @@ def test_what_is_remembered_is_of_the_weights_at_the_end(text, monkeypatch):
     arrays = save(job, case)
     part = memory.remembered()
     end = {name: arrays[f"end.{name}"] for name in case.cell.parameters}
-    tokens = memory.windows(case)
+    tokens, _ = memory.windows(case.problem)
     X, H0 = np.eye(len(case.problem.vocabulary))[tokens.T], np.zeros((len(tokens), 4))
     found = influence(case.cell, X, H0, end)
     for t, row in enumerate(part["map"]):
@@ -390,7 +391,7 @@ def test_what_is_remembered_is_of_the_weights_at_the_end(text, monkeypatch):
 
 def test_how_far_states_move_is_by_replacing_a_character(text, monkeypatch):
     case = a_training(text, monkeypatch)
-    tokens = memory.windows(case)
+    tokens, _ = memory.windows(case.problem)
     X, H0 = np.eye(len(case.problem.vocabulary))[tokens.T], np.zeros((len(tokens), 4))
     parameters = {name: case.problem.parameters[name] for name in case.cell.parameters}
     found = memory.moved(case.cell, tokens, X, H0, parameters)

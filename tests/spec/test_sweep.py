@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from frameworks.sweep import command
 from frameworks.sweep import run as sweeping
-from frameworks.sweep.cluster import Broke, Died
+from frameworks.sweep.cluster import Broke, Cluster, Died
 from frameworks.sweep.run import ATTEMPTS, Sweep, batches, run
 from frameworks.sweep.studies import best_rates
 from shared_spec import language_model
@@ -67,6 +68,25 @@ def told(sweep, kept, workers):
     said = []
     run(sweep, kept, workers, lambda progress, outcome: said.append((progress.done, progress.total, outcome)))
     return said
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "slots"),
+    [
+        ({"address": "there:1"}, {"CPU": 96.0}, 96),
+        ({"address": "there:1", "threads": 4}, {"CPU": 96.0}, 24),
+        ({"address": "there:1", "workers": 8}, {"CPU": 96.0}, 8),
+        ({"address": "there:1", "workers": 8}, {"CPU": 2.0}, 2),
+        ({"address": "there:1"}, {}, 1),
+        ({"workers": 3}, {"CPU": 3.0}, 3),
+        ({"address": "there:1", "device": "cuda"}, {"CPU": 96.0, "GPU": 4.0}, 4),
+        ({"device": "cuda", "workers": 16}, {"CPU": 16.0, "GPU": 1.0}, 1),
+    ],
+)
+def test_there_are_as_many_workers_as_there_is_room_for(options, there, slots, text):
+    cluster = Cluster(**{"address": None, "workers": None, "threads": 1, "device": "cpu", **options}, text=text)
+    cluster._ray = SimpleNamespace(cluster_resources=lambda: there)
+    assert cluster.slots() == slots
 
 
 def test_trials_of_one_shape_go_together_and_the_longest_first():
@@ -175,6 +195,28 @@ def test_what_another_sweep_runs_is_waited_for_and_not_run(kept, monkeypatch):
     assert len(workers.ran) == 1
     assert said[-1][0] == 2
     assert kept.outcomes(asked.keys)[others.key("sha")].node == "elsewhere"
+
+
+def test_what_another_gave_up_is_taken_while_a_worker_is_busy(kept):
+    long, others = trial(h=8), trial(h=16)
+    asked = sweep(long, others)
+    kept.claim([others.key("sha")], "another")
+
+    class Long(Workers):
+        """The first batch goes on until the other is there."""
+
+        def wait(self, seconds):
+            kept.release("another")
+            if self.ran or self.busy == 2:
+                yield from super().wait(seconds)
+            else:
+                self.waits += 1
+                assert self.waits < 10
+
+        waits = 0
+
+    told(asked, kept, Long())
+    assert kept.done(asked.keys) == set(asked.keys)
 
 
 def test_claims_are_kept_alive_while_a_trial_runs(kept, monkeypatch):

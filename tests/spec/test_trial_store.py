@@ -91,6 +91,20 @@ def test_a_sweep_is_what_its_name_stood_for_first(kept):
     assert kept.sweeps() == {"one": ({"grid": {"lr": [1, 2]}}, KEYS[:2]), "two": ({"grid": {}}, KEYS[1:])}
 
 
+def test_a_sweep_that_is_asked_for_again_is_the_last_and_has_the_trials_of_today(kept):
+    kept.define("one", {"grid": {}}, KEYS[:3])
+    kept.define("two", {"grid": {}}, KEYS[:1])
+    kept.define("one", {"grid": {}}, KEYS[1:])
+    assert list(kept.sweeps().items()) == [("two", ({"grid": {}}, KEYS[:1])), ("one", ({"grid": {}}, KEYS[1:]))]
+
+
+def test_a_strange_name_is_a_name(tmp_path):
+    file = tmp_path / "a?mode=ro" / "b#c.sqlite"
+    TrialStore(file).save([outcome(0)])
+    assert [f.name for f in tmp_path.iterdir()] == ["a?mode=ro"]
+    assert TrialStore(file).done(KEYS) == {KEYS[0]}
+
+
 @pytest.mark.parametrize("content", [b"no database at all, but longer than a header", b"SQLite format 3\0 cut off"])
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path, content):
     file = tmp_path / "other"
@@ -113,8 +127,11 @@ def test_somebody_elses_database_is_refused_and_kept(tmp_path):
 def test_a_store_of_another_version_is_refused(kept):
     with sqlite3.connect(kept.file) as connection:
         connection.execute("update about set value = 'isogru-trials/9'")
+        connection.execute("drop table claims")
     with pytest.raises(UserError, match="a store of another version, isogru-trials/9; this isogru has isogru-trials/1"):
         TrialStore(kept.file)
+    with sqlite3.connect(kept.file) as connection:
+        assert ("claims",) not in connection.execute("select name from sqlite_master").fetchall()
 
 
 def test_a_full_disk_is_told_and_what_was_kept_stays(kept):
@@ -128,7 +145,9 @@ def test_a_full_disk_is_told_and_what_was_kept_stays(kept):
     trial_store.sqlalchemy.event.listen(
         full._engine, "connect", lambda raw, _: raw.execute(f"pragma max_page_count={pages}")
     )
-    with pytest.raises(UserError, match="disk is full; what was kept before is there"):
+    with pytest.raises(
+        UserError, match=r"what was kept before is there, but no more: .*disk is full; name another with --store"
+    ):
         full.save([outcome(i, arrays={"loss": np.zeros(100_000)}) for i in (1, 2)])
     assert TrialStore(kept.file).done(KEYS) == {KEYS[0]}
 

@@ -81,6 +81,14 @@ def descendants(pid: int) -> list[int]:
     return found[:0:-1]
 
 
+def still_there(pids: list[int], seconds: float = 10) -> list[int]:
+    """Which of these processes do not end within some seconds."""
+    until = time.monotonic() + seconds
+    while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < until:
+        time.sleep(0.1)
+    return left
+
+
 def finished(process: subprocess.Popen[str], seconds: float = 300) -> tuple[str, str]:
     out, err = process.communicate(timeout=seconds)
     return out, err
@@ -178,7 +186,9 @@ def test_a_node_is_killed_in_the_middle(framework_name, file, tmp_path_factory):
         end(second)
         _, err = finished(process)
     assert process.returncode == 0, err
-    check_all(file)
+    found = check_all(file)
+    # What the lost node was at has been begun twice, and is there once.
+    assert 2 in {outcome.attempts for outcome in found.values()}
 
 
 def test_the_driver_is_killed_and_the_same_command_goes_on(framework_name, file):
@@ -200,13 +210,15 @@ def test_the_driver_is_killed_and_the_same_command_goes_on(framework_name, file)
 def test_ctrl_c_stops_at_once_and_says_how_to_go_on(framework_name, file, ending):
     with sweeping(framework_name, file, *LONG, "--workers", "2") as process:
         wait_for(file, 1, process)
+        started = descendants(process.pid)
         process.send_signal(ending)
         _, err = finished(process, seconds=20)
-        left = descendants(process.pid)
+        left = still_there(started)
     assert process.returncode == 130
     kept = len(outcomes_so_far(file))
     assert f"broken off; {kept} of {TRIALS} trials are kept in {file}: the same command goes on" in err
     assert "Traceback" not in err
+    assert len(started) > 2
     assert left == []
 
 
@@ -216,6 +228,8 @@ def test_a_cluster_that_is_not_there(framework_name, file):
     assert process.returncode == 2
     assert "cannot be reached" in err.splitlines()[-1]
     assert "Traceback" not in err
+    # A sweep that nobody could run leaves its name free.
+    assert TrialStore(file).sweeps() == {}
 
 
 @pytest.mark.parametrize(
@@ -231,7 +245,10 @@ def test_a_cluster_that_is_not_there(framework_name, file):
         (["--device", "cuda"], "no device 'cuda' here"),
         (["--grid", "num_train=1000000"], "use a longer text, fewer windows"),
         (["--random", "5"], "5 random configurations are asked for; the grid has 1"),
+        (["--grid", "num_hiddens=99999999"], "GiB at the least; this machine has"),
+        (["--task", "copy-10", "--grid", "num_steps=8,16"], "copy-10 has rows of 16 steps, the recipe of 8"),
         (["--address", "somewhere"], "should be a host and a port"),
+        (["--address", "a..b:6379"], "the cluster at a..b:6379 cannot be reached"),
         (["--store", str(ROOT / "README.md")], "name another with --store"),
     ],
 )
