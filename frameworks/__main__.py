@@ -16,7 +16,7 @@ from frameworks.run import run
 from frameworks.sweep import command, studies
 from shared_spec import cases, machine, store, tasks, trials
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus, keep
-from shared_spec.command import EQUAL, application, main, repeated
+from shared_spec.command import EQUAL, NOT_EQUAL, application, main, repeated
 from shared_spec.errors import UserError
 from shared_spec.interchange import DTYPES, read_case, write_result
 from shared_spec.trial_store import TrialStore, default_file
@@ -197,6 +197,8 @@ def compare(
     on: dict[str, Any] = {"address": address, "workers": workers, "threads": threads}
     searches = studies.rates(chosen, framework, text, **options)
     status = command.carry_out(searches, where, text, **on)
+    if status == NOT_EQUAL:
+        typer.echo("the comparison needs the trials that failed: the same command runs them again", err=True)
     if status == EQUAL:
         planned = studies.trainings(chosen, framework, text, searches, where, seeds=seeds, **options)
         status = command.carry_out(planned, where, text, **on)

@@ -142,6 +142,7 @@ def _reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except (OSError, UnicodeError) as error:
-        raise UserError(f"the cluster at {address} cannot be reached: {getattr(error, 'strerror', error)}") from None
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"the cluster at {address} cannot be reached: {why}") from None
     if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() or TOKEN.exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")

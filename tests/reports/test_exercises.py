@@ -247,6 +247,13 @@ def test_a_perplexity_and_its_interval_are_more_than_nothing():
     assert 0 < rnn["val"][1] < rnn["val"][0] < rnn["val"][2]
 
 
+def test_of_one_start_no_interval_is_told(tmp_path):
+    study("halves", tasks.TEXT, {"gru": [2.0], "rnn": [2.1]})
+    page = render.write_exercises(exercises.build(), tmp_path).read_text()
+    assert '<td class="number">7.389</td>' in page
+    assert "over 1 start, which tells nothing: <strong>not to be told apart</strong>" in page
+
+
 def test_one_that_failed_takes_no_other_along(tmp_path):
     study("halves", tasks.TEXT, {"gru": [1.9, 2.0, 2.1], "rnn": [2.0, 2.1, 2.3]})
     kept = TrialStore(default_file())
