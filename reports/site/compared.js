@@ -32,7 +32,7 @@ function drawRecall(tasks) {
   const cells = [...new Set(values.map((v) => v.cell))];
   const several = new Set(values.map((v) => v.framework)).size > 1;
   const color = { field: "cell", type: "nominal", title: null, scale: { domain: cells, range: cells.map((c) => colour(CELL_COLOURS[c])) } };
-  const x = { field: "delay", type: "quantitative", title: "delay", scale: { type: "log" }, axis: { values: [...new Set(values.map((v) => v.delay))], format: "d" } };
+  const x = { field: "delay", type: "quantitative", title: "delay", scale: { type: "log", nice: false, padding: 30 }, axis: { values: [...new Set(values.map((v) => v.delay))], format: "d" } };
   const detail = several ? { field: "framework", type: "nominal" } : undefined;
   const tooltip = ["framework", "cell", "delay", "lr", "mean", "low", "high"].map((field) => ({ field, format: typeof values[0]?.[field] === "number" ? ".3~g" : undefined }));
   draw("recall", place, "Share recalled against delay", {
