@@ -37,17 +37,12 @@ ABOUT = "The implementations under test. Each command runs where its framework i
 app = application(ABOUT)
 
 
-def _checked(name: str) -> str:
-    # A value that is missing is Typer's to tell.
-    if name:
-        frameworks.check_name(name)
-    return name
-
-
 @app.callback(help=ABOUT)
 def of_framework(
     context: typer.Context,
-    framework: Annotated[str, typer.Argument(metavar="FRAMEWORK", help=", ".join(frameworks.NAMES), callback=_checked)],
+    framework: Annotated[
+        str, typer.Argument(metavar="FRAMEWORK", help=", ".join(frameworks.NAMES), callback=frameworks.check_name)
+    ],
 ) -> None:
     context.obj = framework
 
@@ -199,7 +194,7 @@ def compare(
     status = command.carry_out(searches, where, text, **on)
     if status == NOT_EQUAL:
         typer.echo("the comparison needs the trials that failed: the same command runs them again", err=True)
-    if status == EQUAL:
+    elif status == EQUAL:
         planned = studies.trainings(chosen, framework, text, searches, where, seeds=seeds, **options)
         status = command.carry_out(planned, where, text, **on)
     raise typer.Exit(status)

@@ -65,7 +65,17 @@ def _task(told: Mapping[str, Any], found: list[Outcome], searched: list[Outcome]
     groups: dict[tuple[str, float], list[Outcome]] = {}
     for outcome in found:
         groups.setdefault((outcome.trial.recipe.cell, outcome.trial.recipe.lr), []).append(outcome)
-    rows = [_row(task, of, lr, some, lr == told["best"][of]) for (of, lr), some in groups.items()]
+    copying = tasks.delay_of(task) is not None
+    # By start, what counts of those that have finished: what is recalled or, on the text, the validation perplexity.
+    ends = {
+        group: {o.trial.recipe.start_seed: recalled(o) if copying else o.val for o in some if o.status == FINISHED}
+        for group, some in groups.items()
+    }
+    rows = [
+        _row(some, best=lr == told["best"][of], shares=list(ends[of, lr].values()) if copying else [])
+        for (of, lr), some in groups.items()
+    ]
+    at_best = {of: ends.get((of, lr), {}) for of, lr in told["best"].items()}
     return {
         "framework": told["framework"],
         "command": _command(told),
@@ -82,26 +92,27 @@ def _task(told: Mapping[str, Any], found: list[Outcome], searched: list[Outcome]
             | {"val": o.val if o.status == FINISHED else None}
             for o in sorted(searched, key=lambda o: (o.trial.recipe.cell, o.trial.recipe.lr))
         ],
-        "differences": list(_differences(task, told["best"], groups)),
+        "differences": list(_differences(at_best, copying=copying)),
     }
 
 
-def _row(task: str, of: str, lr: float, some: Sequence[Outcome], best: bool) -> Record:
-    """Trainings of one cell at one rate, from several starts."""
+def _row(some: Sequence[Outcome], *, best: bool, shares: Sequence[float]) -> Record:
+    """Trainings of one cell at one rate, from several starts; of copying the shares that were recalled."""
+    first, recipe = some[0].trial, some[0].trial.recipe
     finished = [outcome for outcome in some if outcome.status == FINISHED]
     trained = [outcome for outcome in some if outcome.status != FAILED]
     norms = [outcome.arrays["norm"] for outcome in trained]
     return {
-        "cell": of,
-        "implementation": some[0].trial.implementation,
-        "lr": lr,
+        "cell": recipe.cell,
+        "implementation": first.implementation,
+        "lr": recipe.lr,
         "best": best,
         "starts": len(some),
         "unfinished": [o.why for o in some if o.status != FINISHED],
         "seconds": statistics.median(outcome.seconds for outcome in trained) if trained else None,
         "val": _middle([outcome.val for outcome in finished]),
-        "recalled": None if tasks.delay_of(task) is None else _share([recalled(outcome) for outcome in finished]),
-        "clipped": statistics.median(int(np.sum(n > some[0].trial.recipe.clip_norm)) for n in norms) if norms else 0,
+        "recalled": _share(shares),
+        "clipped": statistics.median(int(np.sum(n > recipe.clip_norm)) for n in norms) if norms else 0,
         "steps": statistics.median(len(n) for n in norms) if norms else 0,
         "largest": max(float(np.nanmax(n)) for n in norms) if norms else None,
         "text": finished[0].text if finished else "",
@@ -124,21 +135,12 @@ def _share(shares: Sequence[float]) -> tuple[float, ...] | None:
     return (mean, max(low, 0.0), min(high, 1.0))
 
 
-def _differences(
-    task: str, best: Mapping[str, float], groups: Mapping[tuple[str, float], list[Outcome]]
-) -> Iterator[Record]:
-    """Each cell against the first, at the best rate of each and over the starts that both have finished from: on the
+def _differences(ends: Mapping[str, Mapping[int, float]], *, copying: bool) -> Iterator[Record]:
+    """Each cell against the first, from what counts by start, and over the starts that both have finished from: on the
     text the ratio of their perplexities, of copying by how much more is recalled.
     """
-    copying = tasks.delay_of(task) is not None
-
-    def ends(of: str) -> dict[int, float]:
-        some = [o for o in groups.get((of, best[of]), []) if o.status == FINISHED]
-        return {o.trial.recipe.start_seed: recalled(o) if copying else o.val for o in some}
-
-    names = list(best)
-    for other in names[1:]:
-        ours, theirs = ends(other), ends(names[0])
+    (first, theirs), *others = ends.items()
+    for other, ours in others:
         both = sorted(ours.keys() & theirs.keys())
         if not both:
             continue
@@ -150,7 +152,7 @@ def _differences(
             value, low, high, is_better, is_worse = found.value, found.low, found.high, found.is_faster, found.is_slower
         yield {
             "cell": other,
-            "against": names[0],
+            "against": first,
             "value": value,
             "low": low,
             "high": high,

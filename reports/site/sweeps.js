@@ -11,7 +11,7 @@ function showSweeps() {
   choose(document.getElementById("sweep-cell"), cells.map((c) => [c, c]), cell);
   const trials = sweep.trials.filter((t) => t.cell === cell);
   drawSweepHeat(trials);
-  drawSweepCurves(sweep.best.filter((t) => t.cell === cell));
+  drawSweepCurves(sweep.best.filter((t) => t.cell === cell), sweep.settings);
   drawSweepCost(laws.find((l) => trials.some((t) => ["framework", "implementation", "cell", "dtype", "device", "threads"].every((name) => t[name] === l[name]))));
 }
 
@@ -51,9 +51,9 @@ function drawSweepHeat(trials) {
   });
 }
 
-function drawSweepCurves(best) {
+function drawSweepCurves(best, settings) {
   const shades = ["one", "two", "three", "four", "grey"];
-  const more = ["batch_size", "clip_norm", "num_train", "num_val", "seed"].filter((name) => new Set(best.map((t) => t[name])).size > 1);
+  const more = [...settings.filter((name) => !["num_steps", "num_hiddens", "lr"].includes(name)), "seed"].filter((name) => new Set(best.map((t) => t[name])).size > 1);
   const named = best.map((t) => [`T ${t.num_steps}, h ${t.num_hiddens}, lr ${t.lr}`, ...more.map((name) => `${name} ${t[name]}`)].join(", "));
   const points = best.flatMap((t, i) => t.curves.val.map((value, e) => ({ series: named[i], x: e + 1, value }))).filter((p) => p.value <= 30);
   const colours = Object.fromEntries(named.map((name, i) => [name, shades[i % shades.length]]));
