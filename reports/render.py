@@ -97,6 +97,7 @@ def template(name: str, *, autoescape: bool) -> jinja2.Template:
         "cell": markdown_cell,
         "perplexity": perplexity,
         "worded": worded,
+        "lane": lane,
         "place": place,
         "power": power,
         "furthest": furthest,
@@ -123,6 +124,12 @@ def _context(report: Record) -> Record:
 def fields_of(implementation: Mapping[str, Any]) -> dict[tuple[str, str], Record]:
     """The fields of a row of the matrix, by cell and column."""
     return {(field["cell"], field["column"]): field for field in implementation["fields"]}
+
+
+def lane(of: Mapping[str, Any]) -> str:
+    """Such as torch/scratch on 2 threads; without the threads where nobody has told."""
+    threads = f" on {of['threads']} thread{'s' if of['threads'] != '1' else ''}" if of["threads"] else ""
+    return f"{of['framework']}/{of['implementation']}{threads}"
 
 
 def scientific(value: float | None) -> str:
