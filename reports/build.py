@@ -115,12 +115,11 @@ def _mend(row: Row) -> str:
     if row.status in ORDER:
         return ""
     job = row.job
-    front = "train-" if job.case.startswith(cases.FULL_TRAINING) else ""
-    device = "" if job.device == "cpu" else f" --device {job.device}"
-    return (
-        f"tox -e {front}{job.framework} -- --case {job.case} --implementation {job.implementation} "
-        f"--dtype {job.dtype}{device}"
-    )
+    chosen = f"--case {job.case} --implementation {job.implementation} --dtype {job.dtype}"
+    on_cpu = job.device == "cpu"
+    if job.case.startswith(cases.FULL_TRAINING):
+        return f"tox -e train-{job.framework} -- {chosen}{'' if on_cpu else f' --device {job.device}'}"
+    return f"tox -e {job.framework}{'' if on_cpu else f'-{job.device}'} -- {chosen}"
 
 
 def _finding_record(finding: Finding) -> Record:

@@ -41,17 +41,18 @@ def records(found: Collection) -> Iterator[dict[str, Any]]:
             "asked": UNIT_ROUNDOFF[dtype],
             "roundoff": {name: roundoff[name] for name in OPERATIONS if name in roundoff},
             "formats": formats,
-            "consequence": _consequence(dtype, formats),
+            "consequence": _consequence(dtype, formats, roundoff),
         }
 
 
-def _consequence(dtype: str, formats: Mapping[str, str]) -> str:
+def _consequence(dtype: str, formats: Mapping[str, str], roundoff: Mapping[str, float]) -> str:
     """What follows from a label that lies; empty where it does not."""
     order = list(FORMATS)
     lower = {name: f for name, f in formats.items() if order.index(f) > order.index(dtype)}
     if not lower:
         return ""
-    said = f"Labelled {dtype}, computed {', '.join(f'{name} in {f}' for name, f in lower.items())}"
+    delivered = ", ".join(_delivered(name, f, roundoff[name]) for name, f in lower.items())
+    said = f"Labelled {dtype}, computed {delivered}"
     arithmetic = [f for name, f in lower.items() if name in ("product", "sum")]
     if arithmetic and dtype == "float64":
         return f"{said}: its results count as failed, and no reference is made of them."
@@ -63,3 +64,10 @@ def _consequence(dtype: str, formats: Mapping[str, str]) -> str:
             f"{dtype}, and will be outside."
         )
     return f"{said}: it is held to {dtype}, and will be outside where that matters."
+
+
+def _delivered(operation: str, format: str, u: float) -> str:
+    """An operation and the format that it was computed in; its unit roundoff where it is that of no format."""
+    if FORMATS[format] / 2 <= u <= FORMATS[format] * 2:
+        return f"{operation} in {format}"
+    return f"{operation} with unit roundoff {u:.1e}"

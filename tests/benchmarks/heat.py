@@ -17,6 +17,8 @@ SETTLE, BRIEF = 0.3, 0.05
 """Seconds of rest after a verdict, unless it was a brief one: the threads of NumPy's products spin for a tenth of a
 second when there is no more to do, and what was timed meanwhile took twice as long.
 """
+REST = 0.01
+"""Seconds after which the results of a call are there at the latest, unless it takes longer than half of that."""
 
 
 def settle():
@@ -38,10 +40,10 @@ def run(framework, implementation, workload, *, device, text, seconds, clock, tf
     if found.verdict == EQUAL:
         rounds = int(min(max(seconds / max(work.times.later, 1e-9), LEAST), MOST))
         warm = WARM if work.times.later < SLOW else 0
-        record["seconds"], read, outputs = _time(framework, work, rounds, warm, clock, device)
+        record["seconds"], rested, read, outputs = _time(framework, work, rounds, warm, clock, device)
         case, arrays = work.outcome(outputs)
         found |= gate.judge(case, work.subject.origin(case), arrays, whole=True, tf32=tf32)
-        found |= gate.finished(record["seconds"], [undone for undone, _ in read])
+        found |= gate.finished(record["seconds"], [undone for undone, _ in read], rested)
         if workload.kind != "prediction":
             # Characters may well be the same.
             found |= gate.fresh([fingerprint for _, fingerprint in read])
@@ -49,7 +51,9 @@ def run(framework, implementation, workload, *, device, text, seconds, clock, tf
 
 
 def _time(framework, work, rounds, warm, clock, device):
-    """Seconds of each call; what was left undone after each, and its fingerprint; and what the judged one gave."""
+    """Seconds of each call; what seemed undone after calls that were left in peace for a while; what was after each that
+    was timed, and its fingerprint; and what the judged one gave.
+    """
     call, outputs, read = timed.waits(framework, work), None, []
 
     def timed_call(given):
@@ -69,6 +73,9 @@ def _time(framework, work, rounds, warm, clock, device):
         # Nobody knows beforehand which one is judged.
         place = random.randrange(warm, len(inputs))
         inputs[place], inputs[-1] = inputs[-1], inputs[place]
+    rested = []
     for given in inputs[:warm]:
-        call(given)
-    return clock(timed_call, inputs[warm:], after), read, kept
+        found = call(given)
+        time.sleep(max(REST, 2 * work.times.later))
+        rested.append(timed.read(framework, found, device=device)[0])
+    return clock(timed_call, inputs[warm:], after), rested, read, kept

@@ -159,6 +159,15 @@ def test_float32_under_a_float64_label(report):
     assert field(found, "states")["status"] == "failed"
 
 
+def test_a_coarse_function_under_a_float32_label(report):
+    """As cuDNN's tanh is on an H100, for layers of few units: of no format, and so told by its number."""
+    single = made.run(cases.build(NAME), "float32")
+    u = 2.0**-24
+    plant(single, "float32", roundoff={"product": u, "sum": u, "tanh": 9.15e-6, "sigmoid": u, "cell": u})
+    told = only(report()["precision"], framework="torch")["consequence"]
+    assert told.startswith("Labelled float32, computed tanh with unit roundoff 9.2e-06: it is held to float32")
+
+
 def test_tf32_under_a_float32_label(report):
     case = cases.build(NAME)
     # Factors cut to eleven bits, as a product in TF32 cuts them; here once, before the run.
