@@ -11,10 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import frameworks
 from docs import notebooks
-from frameworks.prove import threads_of_environment
+from frameworks.harness.supervisor import threads_of_environment
 from shared_spec.__main__ import CorpusPath, CorpusSha1, find_corpus
 from shared_spec.command import application, main
-from shared_spec.files import write_whole
+from shared_spec.files.whole import write_whole
 
 app = application("The chapter's walk. Runs where the framework is installed: tox -e notebook-NAME.")
 

@@ -22,7 +22,7 @@ class Framework:
     layers: Any
     tuned: Any
     language_model: Any
-    limit: Any
+    peak: Any
     runtime: Any
 
 
@@ -44,6 +44,6 @@ def load(name: str) -> Framework:
     check_installed(name)
     modules: dict[str, ModuleType] = {
         part: importlib.import_module(f"frameworks.{name}.{part}")
-        for part in ("runtime", "cells", "layers", "tuned", "language_model", "limit")
+        for part in ("runtime", "cells", "layers", "tuned", "language_model", "peak")
     }
     return Framework(name, **modules)

@@ -10,16 +10,19 @@ from typing import Annotated, Any, Optional
 import typer
 
 import frameworks
-from frameworks import memory, prove, work
+from frameworks.harness import memory, supervisor, worker
+from frameworks.harness.run import run
 from frameworks.protocol import find, implementations
-from frameworks.run import run
 from frameworks.sweep import command, studies
-from shared_spec import cases, machine, store, tasks, trials
+from shared_spec import cases, machine
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus, keep
 from shared_spec.command import EQUAL, NOT_EQUAL, application, main, repeated
 from shared_spec.errors import UserError
-from shared_spec.interchange import DTYPES, read_case, write_result
-from shared_spec.trial_store import TrialStore, default_file
+from shared_spec.files import store
+from shared_spec.files.interchange import DTYPES, read_case, write_result
+from shared_spec.language_model import tasks
+from shared_spec.sweeps import trials
+from shared_spec.sweeps.trial_store import TrialStore, default_file
 
 Device = Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")]
 Cases = Annotated[Optional[list[str]], typer.Option("--case", help="Only this case; may be repeated.")]
@@ -33,6 +36,7 @@ Store = Annotated[
     Optional[Path], typer.Option("--store", help="The file of trials, instead of reports/results/trials.sqlite.")
 ]
 
+PLUGIN, CLOCK = "frameworks.harness.benchmark.plugin", "harness/benchmark/clock.py"
 ABOUT = "The implementations under test. Each command runs where its framework is installed: tox -e FRAMEWORK."
 app = application(ABOUT)
 
@@ -77,7 +81,7 @@ def run_case(
     if dtype not in DTYPES:
         raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join(DTYPES)}")
     loaded = frameworks.load(framework)
-    loaded.runtime.setup(device=device, threads=prove.threads_of_environment())
+    loaded.runtime.setup(device=device, threads=supervisor.threads_of_environment())
     found = find(loaded, implementation, case.cell.name, dtype)
     result = run(loaded, found, case, dtype=dtype, device=device)
     if result.origin.lie:
@@ -200,6 +204,17 @@ def compare(
     raise typer.Exit(status)
 
 
+@app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def time_workloads(context: typer.Context) -> None:
+    """Time the workloads by pytest-benchmark; takes the options of pytest, and --workload, --cell, --implementation,
+    --device, --threads, --seconds, --tf32.
+    """
+    import pytest  # Only where something is timed.
+
+    arguments = ["-p", PLUGIN, str(Path(__file__).parent / CLOCK), "--framework", context.obj, *context.args]
+    raise typer.Exit(int(pytest.main(arguments)))
+
+
 @app.command("work", hidden=True)
 def work_on(
     context: typer.Context,
@@ -215,10 +230,10 @@ def work_on(
 ) -> None:
     """The worker of prove and train."""
     framework: str = context.obj
-    tell = work.channel()
-    choice = work.Choice(tuple(case), tuple(implementation or ()), tuple(dtype or ()), device, threads)
+    tell = worker.channel()
+    choice = worker.Choice(tuple(case), tuple(implementation or ()), tuple(dtype or ()), device, threads)
     text = replace(find_corpus(corpus, corpus_sha1), source=corpus_source)
-    work.work(framework, choice, text, first=first, tell=tell)
+    worker.work(framework, choice, text, first=first, tell=tell)
 
 
 @app.command("memory", hidden=True)
@@ -232,7 +247,7 @@ def measure_memory(
 ) -> None:
     """The worker of python -m reports race that measures memory."""
     framework: str = context.obj
-    tell = work.channel()
+    tell = worker.channel()
     chosen = [(name, implementation) for name, _, implementation in (each.partition("/") for each in row)]
     text = find_corpus(corpus, corpus_sha1)
     memory.measure(framework, chosen, device=device, threads=threads, text=text, tell=tell)
@@ -258,11 +273,11 @@ def _supervise(
             cases.build(name, text)
             break
     file = store.keep_text(text)
-    threads = prove.threads_of_environment() or max(1, machine.cores() // len(streams))
+    threads = supervisor.threads_of_environment() or max(1, machine.cores() // len(streams))
     arguments = [*repeated("--case", chosen), *repeated("--implementation", implementation)]
     arguments += ["--device", device, "--threads", str(threads)]
     arguments += ["--corpus", str(file), "--corpus-sha1", text.sha1, "--corpus-source", text.source]
-    tally = prove.supervise(framework, arguments, [repeated("--dtype", dtypes) for dtypes in streams])
+    tally = supervisor.supervise(framework, arguments, [repeated("--dtype", dtypes) for dtypes in streams])
     lanes = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in tally.seconds.items())
     typer.echo(f"{framework}: {tally.done} results ({lanes})")
     for failure in tally.failed:

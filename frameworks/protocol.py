@@ -5,7 +5,7 @@
 `layers.py`    LAYERS: the framework's own layers; COMPILED: whether a training step with one is
 `tuned.py`     TUNED: the fastest that is still proven equal; COMPILED: whether it is compiled, for each shape anew
 `language_model.py`   loss, loss_and_gradients, training_step, predict
-`limit.py`     products, functions, sums: what limits a cell, each operation alone
+`peak.py`     products, functions, sums: what limits a cell, each operation alone
 
 A *forward* is a pure function ``(X, H0, parameters) -> (H, final)`` of the framework's own arrays: X (T, n, d),
 H0 (n, h), parameters by their spec names; H (T, n, h), final (n, h). Every lane is one, so that gradients, training
@@ -25,7 +25,7 @@ from typing import Any
 
 from frameworks import Framework
 from shared_spec.errors import UserError
-from shared_spec.interchange import DTYPES
+from shared_spec.files.interchange import DTYPES
 
 Forward = Callable[[Any, Any, Mapping[str, Any]], tuple[Any, Any]]
 

@@ -3,82 +3,37 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
 
-from reports import (
-    build,
-    collect,
-    compare,
-    finding,
-    race,
-    racing,
-    reference,
-    render,
-    rows,
-    schema,
-    standings,
-    terminal,
-    verdict,
-)
+from isogru.command import give_verdict
+from isogru.judge import comparison
+from isogru.wording import finite
+from reports.diff import build, collect, compare
 from reports.exercises import build as exercises
 from reports.exercises import export
-from shared_spec import cells, machine, store, trial_store, workloads
-from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, find_corpus
-from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL, application, main
-from shared_spec.errors import InterchangeError, UserError
-from shared_spec.files import write_whole
-from shared_spec.interchange import Case, check_result, read_case, read_result
+from reports.pages import render, schema, terminal
+from reports.race import races, running, standings
+from shared_spec import machine
+from shared_spec.__main__ import CorpusPath, CorpusSha1, Json
+from shared_spec.command import EQUAL, NOT_EQUAL, application, main
+from shared_spec.errors import UserError
+from shared_spec.files import store
+from shared_spec.files.whole import write_whole
+from shared_spec.race import definition, rows, workloads
+from shared_spec.race.definition import PASSES, SECONDS, Race
+from shared_spec.sweeps import trial_store
 
 Site = Annotated[Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")]
 
 app = application("What is read by people. Exit status: 0 all equal, 1 something is not, 2 the request was wrong.")
 
 
-@app.command("verdict")
-def give_verdict(
-    case_file: Annotated[Path, typer.Argument(metavar="CASE")],
-    result_files: Annotated[list[Path], typer.Argument(metavar="RESULT...")],
-    as_json: Json = False,
-    claim: Annotated[
-        Optional[str], typer.Option(help="Judge the results as if they claimed this cell instead of the case's.")
-    ] = None,
-) -> None:
-    """Hold result files against a case: equal, suspect or different, and the worst element of each quantity."""
-    case = read_case(case_file)
-    verdicts = []
-    for file in result_files:
-        result = read_result(file)
-        if result.origin.lie:
-            raise InterchangeError(f"{file}: {result.origin.lie}; no verdict is given on it")
-        if result.origin.case_digest != case.digest:
-            raise InterchangeError(f"{file}: made of another case than {case_file}; run it again on this one")
-        check_result(file, result, case)
-        held = case
-        if claim is not None:
-            if not isinstance(case, Case):
-                raise UserError("a claim can be judged on a case of a cell over a sequence, not on a language model")
-            held, result = verdict.claim(case, result, cells.cell(claim))
-            check_result(file, result, held)
-        verdicts.append(verdict.judge(held, result, reference.get(held, result.origin.dtype)))
-    if as_json:
-        records = [
-            {"file": str(f), "verdict": v.verdict, **asdict(v)} for f, v in zip(result_files, verdicts, strict=True)
-        ]
-        typer.echo(json.dumps(build.finite(records), indent=1))
-    else:
-        for file, found in zip(result_files, verdicts, strict=True):
-            typer.echo(f"{render.MARKS[found.verdict]} {found.verdict}: {file}")
-            for one in found.all_findings:
-                mark = render.MARKS[one.verdict]
-                typer.echo(f"    {mark} {one.sentence(found.origin)}, ratio {render.ratio(one.ratio)}")
-    raise typer.Exit(EQUAL if all(v.verdict == finding.EQUAL for v in verdicts) else NOT_EQUAL)
+app.command("verdict")(give_verdict)
 
 
 @app.command("site")
@@ -112,7 +67,7 @@ def make_site(
     # Missing is wrong only where it was asked for by name.
     bad = {"failed", "missing"} if framework else {"failed"}
     failed = [f for f in report["frameworks"] if f["name"] in shown and f["status"] in bad]
-    wrong = [row for row in report["results"] if row["framework"] in shown and row["status"] != finding.EQUAL]
+    wrong = [row for row in report["results"] if row["framework"] in shown and row["status"] != comparison.EQUAL]
     layouts = [row for row in report["rosetta"] if row["status"] in terminal.WRONG and not framework]
     raise typer.Exit(NOT_EQUAL if failed or wrong or layouts else EQUAL)
 
@@ -171,8 +126,8 @@ def run_race(
     implementation: Annotated[
         Optional[list[str]], typer.Option(help="Only this implementation or lane; may be repeated.")
     ] = None,
-    passes: Annotated[int, typer.Option(min=1, help="How often all are timed, in shuffled order.")] = race.PASSES,
-    seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = race.SECONDS,
+    passes: Annotated[int, typer.Option(min=1, help="How often all are timed, in shuffled order.")] = PASSES,
+    seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = SECONDS,
     device: Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")] = "cpu",
     threads: Annotated[Optional[int], typer.Option(min=1, help="As many as there are cores, unless told.")] = None,
     tf32: Annotated[bool, typer.Option("--tf32", help="Let a GPU cut factors to TF32; not mixed with others.")] = False,
@@ -190,14 +145,12 @@ def run_race(
     """Time frameworks in turns, each proven equal on the very work, and rank them: the leaderboard of the page."""
     other = schema.read_leaderboard(against) if against else None
     if resume is not None:
-        own = (names, workload, cell, implementation, threads, tf32, passes != race.PASSES, seconds != race.SECONDS)
+        own = (names, workload, cell, implementation, threads, tf32, passes != PASSES, seconds != SECONDS)
         if any(own) or device != "cpu":
             raise UserError("--resume goes on with what was chosen then; leave out what to race, and how")
-        chosen = race.read(rows.folder(Path(resume).name) / "race.json")
-        text = race.text(chosen) or find_corpus(corpus, corpus_sha1)
+        chosen = definition.read(rows.folder(Path(resume).name) / "race.json")
     else:
-        text = find_corpus(corpus, corpus_sha1)
-        chosen = race.Race(
+        chosen = Race(
             name=time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime()),
             frameworks=list(dict.fromkeys(names or collect.FRAMEWORKS)),
             workloads=workload or ["chapter"],
@@ -211,23 +164,15 @@ def run_race(
         )
     collect.check_names(chosen.frameworks)
     workloads.choose(chosen.workloads)
-    pythons = racing.interpreters(chosen.frameworks, chosen.device, _say)
-    race.begin(chosen)
-    _say(f"race {chosen.name}: {', '.join(chosen.frameworks)}; {chosen.passes} passes on {chosen.threads} threads")
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        # As Ctrl-C: what was started is ended too.
-        signal.signal(ending, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        racing.run(chosen, pythons, text, _say)
-    except KeyboardInterrupt:
-        _say(f"broken off; what is complete is kept: python -m reports race --resume {chosen.name}")
-        raise typer.Exit(INTERRUPTED) from None
+    status = running.run(chosen, is_new=resume is None, corpus=corpus, corpus_sha1=corpus_sha1)
+    if status:
+        raise typer.Exit(status)
     if other is not None:
         write_whole(chosen.against_file, json.dumps(other).encode())
-    board = race.board(chosen)
+    board = races.board(chosen)
     _, page = _site(output, board)
     if as_json:
-        typer.echo(json.dumps(build.finite(board)))
+        typer.echo(json.dumps(finite(board)))
     else:
         terminal.show_leaderboard(board, Console())
         typer.echo(f"leaderboard: {page.resolve()}")
@@ -238,13 +183,9 @@ def _site(output: Path, board: schema.Record | None = None) -> tuple[schema.Reco
     """The report of everything present, with this leaderboard or else the last race's, and the path of its page."""
     # Two runs at once: whoever comes second sees the results of both.
     with store.lock(".lock"):
-        board = board or race.latest_board()
+        board = board or races.latest_board()
         report = build.build(collect.collect(or_none=board is not None), board)
         return report, render.write(report, output)
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 if __name__ == "__main__":

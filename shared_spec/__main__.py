@@ -11,12 +11,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from shared_spec import cases, cells, convert, corpus, language_model, layouts, oracle, same, training, weights
+from shared_spec import cases, cells, language_model, oracle
 from shared_spec.command import EQUAL, NOT_EQUAL, application, main
-from shared_spec.corpus import Corpus
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.interchange import DTYPES, Case, Origin, Result, read_case, write_case, write_result
+from shared_spec.files.interchange import DTYPES, Case, Origin, Result, read_case, write_case, write_result
+from shared_spec.language_model import corpus, training
+from shared_spec.language_model.corpus import Corpus
 from shared_spec.readings import cost, latex
+from shared_spec.weights import convert, layouts, same, weight_file
 
 app = application("What a GRU is: equations, cases, and the oracle in NumPy.")
 
@@ -156,14 +158,14 @@ def convert_weights(
     of, to = layouts.layout(source), layouts.layout(target)
     keep(file, output)
     try:
-        plan = convert.plan(of, weights.read(file, of, prefix=prefix, layer=layer), to)
+        plan = convert.plan(of, weight_file.read(file, of, prefix=prefix, layer=layer), to)
     except InterchangeError:
         raise
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     if plan.cost and not lossy:
         raise UserError(f"{plan.sentence}; --lossy writes that")
-    weights.write(output, plan)
+    weight_file.write(output, plan)
     if as_json:
         typer.echo(json.dumps({**plan.record(), "lossy": bool(plan.cost), "wrote": str(output)}, indent=1))
         return
@@ -185,9 +187,9 @@ def compare_weights(
 ) -> None:
     """Whether two layers with these weights are the same function. Exit status 1 where they are not."""
     of, to = layouts.layout(source), layouts.layout(target)
-    given = weights.read(file, of, prefix=prefix, layer=layer)
+    given = weight_file.read(file, of, prefix=prefix, layer=layer)
     try:
-        found = same.compare(of, given, to, weights.read(other, to, prefix=to_prefix, layer=to_layer))
+        found = same.compare(of, given, to, weight_file.read(other, to, prefix=to_prefix, layer=to_layer))
     except InterchangeError:
         raise
     except UserError as error:

@@ -12,9 +12,9 @@ import numpy as np
 
 from shared_spec import language_model
 from shared_spec.cells import Cell, cell
-from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
-from shared_spec.interchange import AnyCase, Case, TrainingCase
+from shared_spec.files.interchange import AnyCase, Case, TrainingCase
+from shared_spec.language_model.corpus import Corpus
 from shared_spec.oracle import shapes_of_case
 from shared_spec.readings.arithmetic import Array
 

@@ -11,8 +11,8 @@ import typer
 
 from shared_spec.errors import UserError
 
-EQUAL, NOT_EQUAL, WRONG, INTERRUPTED = 0, 1, 2, 130
-
+EQUAL, NOT_EQUAL, WRONG, UNJUDGED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit statuses. Unjudged: the judging itself could not be done."""
 
 LAST_LINES = 5
 
@@ -34,7 +34,9 @@ def application(about: str) -> typer.Typer:
 
 
 def main(app: Callable[..., Any]) -> None:
-    """Run a command line and exit: 0 equal or done, 1 some verdict not equal, 2 the input or the request was wrong."""
+    """Run a command line and exit: 0 equal or done, 1 some verdict not equal, 2 the input or the request was wrong,
+    3 something could not be judged.
+    """
     try:
         app()
     except UserError as error:

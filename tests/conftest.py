@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from shared_spec import corpus, language_model
-from shared_spec.corpus import Corpus
+from shared_spec import language_model
+from shared_spec.language_model import corpus
+from shared_spec.language_model.corpus import Corpus
 
 ROOT = Path(__file__).parents[1]
 

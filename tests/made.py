@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from shared_spec import cases, store
-from shared_spec.interchange import Case, Origin, Result
+from shared_spec import cases
+from shared_spec.files import store
+from shared_spec.files.interchange import Case, Origin, Result
+from shared_spec.files.store import Job, Manifest
 from shared_spec.readings import gradient
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF
 from shared_spec.readings.value import evaluate
-from shared_spec.store import Job, Manifest
 
 Fault = Callable[[int, str, np.ndarray], np.ndarray]
 """(t, quantity, value (n, h)) -> the value that is used in its place."""

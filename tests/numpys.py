@@ -9,8 +9,9 @@ import numpy as np
 
 from frameworks import Framework
 from frameworks.protocol import Implementation
-from shared_spec import oracle, training
+from shared_spec import oracle
 from shared_spec.cells import cell
+from shared_spec.language_model import training
 
 
 def runtime():
@@ -83,7 +84,7 @@ def framework(**cheats):
         layers=None,
         tuned=None,
         language_model=types.SimpleNamespace(**model),
-        limit=None,
+        peak=None,
         runtime=own,
     )
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from reports import against, build, leaderboard, rows
-from reports.schema import Record
-from shared_spec import workloads
-from shared_spec.workloads import Workload
+from isogru.wording import finite
+from reports.pages.schema import Record
+from reports.race import against, leaderboard
+from shared_spec.race import rows, workloads
+from shared_spec.race.workloads import Workload
 
 IMAGE = "<img src=x onerror=alert(1)>"
 WHY = f"H[3,0,1] = 0.5, should be 0.25 {IMAGE} | `x`"
@@ -47,14 +48,14 @@ def board(folder: Path, *, passes: int = 4, timed: tuple[str, ...] | None = None
         for lane in LANES[one.framework]
         if (one.framework, lane) != ("torch", "native")  # There is one that was not measured.
     ]
-    plain: Record = build.finite(leaderboard.build(found, memory, name="2026-01-02T03-04-05"))
+    plain: Record = finite(leaderboard.build(found, memory, name="2026-01-02T03-04-05"))
     return plain
 
 
 def side_by_side(folder: Path) -> Record:
     """The leaderboard of everything, held against an earlier one of the first workload, in which torch was faster."""
     now, before = board(folder / "now"), board(folder / "before", timed=(FIRST,), torch=0.5)
-    plain: Record = build.finite({**now, "against": against.compare(now, before)})
+    plain: Record = finite({**now, "against": against.compare(now, before)})
     return plain
 
 

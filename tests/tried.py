@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from reports.exercises import sweeps
-from shared_spec import language_model, tasks
-from shared_spec.trial_store import Outcome, TrialStore, default_file
-from shared_spec.trials import DIVERGED, FINISHED, Trial
+from shared_spec import language_model
+from shared_spec.language_model import tasks
+from shared_spec.sweeps.trial_store import Outcome, TrialStore, default_file
+from shared_spec.sweeps.trials import DIVERGED, FINISHED, Trial
 
 COEFFICIENTS = (2e-4, 7e-8, 3e-10, 5e-12)
 """Of the cost law that their times follow."""

@@ -12,7 +12,7 @@ from flax.traverse_util import unflatten_dict
 from jax import Array
 
 from frameworks.jax.cells import Forward
-from shared_spec.layouts import Layout, Part, layout
+from shared_spec.weights.layouts import Layout, Part, layout
 
 
 def pack(layout: Layout, parameters: Mapping[str, Array]) -> dict:

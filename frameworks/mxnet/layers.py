@@ -9,7 +9,7 @@ from mxnet import gluon, nd, np
 from mxnet.numpy import ndarray
 
 from frameworks.mxnet.cells import Forward
-from shared_spec.layouts import Layout, Part, layout
+from shared_spec.weights.layouts import Layout, Part, layout
 
 
 def pack(layout: Layout, parameters: Mapping[str, ndarray]) -> dict[str, ndarray]:

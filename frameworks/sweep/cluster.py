@@ -15,11 +15,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from frameworks.sweep import worker
-from shared_spec import machine, store
-from shared_spec.corpus import Corpus
+from shared_spec import machine
 from shared_spec.errors import UserError
-from shared_spec.trial_store import Outcome
-from shared_spec.trials import Trial
+from shared_spec.files import store
+from shared_spec.language_model.corpus import Corpus
+from shared_spec.sweeps.trial_store import Outcome
+from shared_spec.sweeps.trials import Trial
 
 ROOT = Path(__file__).parents[2]
 SENT = ("frameworks", "shared_spec")

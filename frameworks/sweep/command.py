@@ -20,14 +20,16 @@ import frameworks
 from frameworks.protocol import Implementation, implementations
 from frameworks.sweep.cluster import Cluster
 from frameworks.sweep.run import Progress, Sweep, Tell, run
-from shared_spec import machine, store, tasks, trials
+from shared_spec import machine
 from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL
-from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
-from shared_spec.interchange import DTYPES
-from shared_spec.language_model import Recipe
-from shared_spec.trial_store import Outcome, TrialStore
-from shared_spec.trials import DIVERGED, FAILED, FINISHED, Trial
+from shared_spec.files import store
+from shared_spec.files.interchange import DTYPES
+from shared_spec.language_model import Recipe, tasks
+from shared_spec.language_model.corpus import Corpus
+from shared_spec.sweeps import trials
+from shared_spec.sweeps.trial_store import Outcome, TrialStore
+from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED, Trial
 
 BEST = 10
 QUIET_SECONDS = 30.0

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from frameworks.sweep.cluster import Batch, Broke, Cluster, Died
-from shared_spec import trials
-from shared_spec.trial_store import PATIENCE_SECONDS, Outcome, TrialStore
-from shared_spec.trials import Trial
+from shared_spec.sweeps import trials
+from shared_spec.sweeps.trial_store import PATIENCE_SECONDS, Outcome, TrialStore
+from shared_spec.sweeps.trials import Trial
 
 ATTEMPTS = 3
 """How often a trial is begun whose worker dies."""

@@ -11,12 +11,12 @@ from typing import Any
 
 from frameworks.sweep import command
 from frameworks.sweep.run import Sweep
-from shared_spec import tasks, trials
-from shared_spec.corpus import Corpus
 from shared_spec.errors import UserError
-from shared_spec.language_model import Recipe, specification
-from shared_spec.trial_store import TrialStore
-from shared_spec.trials import FINISHED
+from shared_spec.language_model import Recipe, specification, tasks
+from shared_spec.language_model.corpus import Corpus
+from shared_spec.sweeps import trials
+from shared_spec.sweeps.trial_store import TrialStore
+from shared_spec.sweeps.trials import FINISHED
 
 # Small weights of either sign, biases too, as torch.nn.GRU starts: from the chapter's own a copying task takes long.
 START = "uniform"

@@ -13,15 +13,15 @@ import numpy as np
 
 import frameworks
 from frameworks import Framework, protocol
-from frameworks.subject import Subject
-from frameworks.training import Training
-from shared_spec import tasks, trials
-from shared_spec.corpus import Corpus
-from shared_spec.interchange import TrainingCase
-from shared_spec.language_model import Problem
-from shared_spec.training import perplexity
-from shared_spec.trial_store import Outcome
-from shared_spec.trials import Trial
+from frameworks.harness.subject import Subject
+from frameworks.harness.training import Training
+from shared_spec.files.interchange import TrainingCase
+from shared_spec.language_model import Problem, tasks
+from shared_spec.language_model.corpus import Corpus
+from shared_spec.language_model.training import perplexity
+from shared_spec.sweeps import trials
+from shared_spec.sweeps.trial_store import Outcome
+from shared_spec.sweeps.trials import Trial
 
 TELL_SECONDS = 1.0
 """How often is told how much is done."""

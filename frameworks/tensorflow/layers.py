@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow import Tensor
 
 from frameworks.tensorflow.cells import Forward
-from shared_spec.layouts import Layout, Part, layout
+from shared_spec.weights.layouts import Layout, Part, layout
 
 
 def pack(layout: Layout, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

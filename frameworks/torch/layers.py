@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from frameworks.torch.cells import Forward
-from shared_spec.layouts import Layout, Part, layout
+from shared_spec.weights.layouts import Layout, Part, layout
 
 
 def pack(layout: Layout, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

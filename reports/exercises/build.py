@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports.build import cell_record, finite
+from isogru.wording import finite
+from reports.diff.build import cell_record
 from reports.exercises import compared, errata, gates, sweeps
-from reports.schema import Record
+from reports.pages.schema import Record
 from shared_spec import cells, machine
 
 FORMAT = "isogru-exercises/1"

@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from isogru.judge.comparison import four
 from reports.exercises import memory
-from reports.finding import four
-from reports.paired import interval, ratio
-from reports.schema import Record
-from shared_spec import corpus, language_model, oracle, store, tasks, training
+from reports.pages.schema import Record
+from reports.race.paired import interval, ratio
+from shared_spec import language_model, oracle
 from shared_spec.cells import cell
-from shared_spec.corpus import Corpus
-from shared_spec.language_model import Problem, specification
+from shared_spec.files import store
+from shared_spec.language_model import Problem, corpus, specification, tasks, training
+from shared_spec.language_model.corpus import Corpus
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.value import evaluate
-from shared_spec.trial_store import Outcome, TrialStore, default_file
-from shared_spec.trials import FAILED, FINISHED
+from shared_spec.sweeps.trial_store import Outcome, TrialStore, default_file
+from shared_spec.sweeps.trials import FAILED, FINISHED
 
 
 def compare() -> Record:

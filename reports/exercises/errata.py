@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from isogru.judge.comparison import DIFFERENT
 from reports.exercises import erratum, measured
 from reports.exercises.erratum import Record
-from reports.finding import DIFFERENT
-from reports.schema import Record as Plain
+from reports.pages.schema import Record as Plain
 from shared_spec import cases, cells
 
 FILE = Path(__file__).with_name("errata.toml")

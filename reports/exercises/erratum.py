@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from reports.finding import ORDER
-from reports.verdict import Verdict
-from shared_spec import store
+from isogru.judge.comparison import ORDER
+from isogru.judge.verdict import ResultVerdict
 from shared_spec.errors import UserError
-from shared_spec.files import write_whole
+from shared_spec.files import store
+from shared_spec.files.whole import write_whole
 
 FORMAT = "isogru-erratum/1"
 NUMPY = "numpy"
@@ -135,7 +135,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return bool(self.held) and all(held.verdict == held.expected for held in self.held)
 
 
-def held(what: str, expected: str, found: Verdict, shown: str | None = None) -> Held:
+def held(what: str, expected: str, found: ResultVerdict, shown: str | None = None) -> Held:
     """A verdict as it is kept, with the worst element of all, or of the quantity that is to be shown."""
     worst = next((f for f in found.findings if f.quantity == shown), found.worst_finding)
     return Held(

@@ -10,8 +10,8 @@ import duckdb
 
 from reports.exercises.sweeps import row
 from shared_spec.errors import UserError
-from shared_spec.files import write_whole
-from shared_spec.trial_store import TrialStore
+from shared_spec.files.whole import write_whole
+from shared_spec.sweeps.trial_store import TrialStore
 
 FORMATS = {".csv": "(format csv, header)", ".parquet": "(format parquet)"}
 COLUMNS = {

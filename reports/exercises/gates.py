@@ -8,16 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from isogru.judge.comparison import four
 from reports.exercises import corners
 from reports.exercises.corners import AT, SHUT, STEPS, Answer, Gates, Seen
 from reports.exercises.memory import CELL, remembered, rounded
-from reports.finding import four
-from reports.schema import Record
-from shared_spec import layouts, oracle
+from reports.pages.schema import Record
+from shared_spec import oracle
 from shared_spec.cells import Cell, cell
 from shared_spec.expression import Place, parse
 from shared_spec.readings import latex, value
 from shared_spec.readings.forced import forced
+from shared_spec.weights import layouts
 
 TURNED = "H = (1 - Z) * H + Z * C"
 """The update gate the other way round: Chung et al. 2014, arXiv:1412.3555, section 3.2."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from reports.collect import FRAMEWORKS, current_case
+from isogru.judge.comparison import EQUAL, significant
+from reports.diff.collect import FRAMEWORKS, current_case
 from reports.exercises.erratum import (
     Clipping,
     Perplexity,
@@ -15,10 +16,10 @@ from reports.exercises.erratum import (
     TimeAxis,
     UpdateOnly,
 )
-from reports.finding import EQUAL, significant
-from shared_spec import cases, layouts
-from shared_spec.interchange import DTYPES, Result, TrainingCase, read_result
-from shared_spec.store import Job
+from shared_spec import cases
+from shared_spec.files.interchange import DTYPES, Result, TrainingCase, read_result
+from shared_spec.files.store import Job
+from shared_spec.weights import layouts
 
 Sentences = list[str]
 

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.collect import FRAMEWORKS, current_case, rank_of_lane
-from reports.finding import EQUAL, four, worst
-from reports.kept import is_kept, verdict_on
-from reports.schema import Record
-from shared_spec import cases, oracle, store
+from isogru.judge.cache import is_kept, verdict_on
+from isogru.judge.comparison import EQUAL, four, worst
+from reports.diff.collect import FRAMEWORKS, current_case, rank_of_lane
+from reports.pages.schema import Record
+from shared_spec import cases, oracle
 from shared_spec.cells import Cell
-from shared_spec.corpus import Tokens
+from shared_spec.files import store
+from shared_spec.files.interchange import Origin, TrainingCase, read_origin, read_result
+from shared_spec.files.store import Job
 from shared_spec.influence import influence
-from shared_spec.interchange import Origin, TrainingCase, read_origin, read_result
 from shared_spec.language_model import Problem
+from shared_spec.language_model.corpus import Tokens
+from shared_spec.language_model.training import one_hot
 from shared_spec.readings.arithmetic import Array
-from shared_spec.store import Job
-from shared_spec.training import one_hot
 
 CELL = "gru"
 COMMAND = "tox -e train-torch"

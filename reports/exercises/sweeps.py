@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from reports.schema import Record
+from reports.pages.schema import Record
 from shared_spec.readings.arithmetic import Array
-from shared_spec.trial_store import Outcome, TrialStore, default_file
-from shared_spec.trials import FINISHED, GRID, Trial, worded
+from shared_spec.sweeps.trial_store import Outcome, TrialStore, default_file
+from shared_spec.sweeps.trials import FINISHED, GRID, Trial, worded
 
 BEST = 10
 TERMS = ("1", "n T", "n T h", "n T h²")

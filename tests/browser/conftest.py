@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from shared_spec.corpus import Corpus
+from shared_spec.language_model.corpus import Corpus
 from tests import raced as made_up
 from tests.browser import sites
 from tests.browser.sites import Site

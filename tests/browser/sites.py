@@ -13,11 +13,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from reports import build, collect, render
-from shared_spec import cases, interchange, language_model, store, training
-from shared_spec.corpus import Corpus, Vocabulary
-from shared_spec.interchange import TrainingCase
-from shared_spec.store import Job, Manifest
+from reports.diff import build, collect
+from reports.pages import render
+from shared_spec import cases, language_model
+from shared_spec.files import interchange, store
+from shared_spec.files.interchange import TrainingCase
+from shared_spec.files.store import Job, Manifest
+from shared_spec.language_model import training
+from shared_spec.language_model.corpus import Corpus, Vocabulary
 from tests import made
 from tests import raced as made_up
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import pytest
 from playwright.sync_api import expect
 
-from reports import render
+from reports.pages import render
 from tests.browser.conftest import settle
 
 PLANTED = "jax/scratch/float32/gru/gates"

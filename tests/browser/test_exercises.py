@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from reports import render
 from reports.exercises import build, compared
-from shared_spec import store, tasks
-from shared_spec.trials import DIVERGED, FAILED
+from reports.pages import render
+from shared_spec.files import store
+from shared_spec.language_model import tasks
+from shared_spec.sweeps.trials import DIVERGED, FAILED
 from tests.browser.conftest import settle
 from tests.browser.sites import NASTY
 from tests.browser.test_accessible import CONTRAST

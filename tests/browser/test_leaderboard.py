@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 from playwright.sync_api import expect
 
-from reports import standings
+from reports.race import standings
 from tests import raced as made_up
 from tests.browser import sites
 from tests.browser.conftest import settle

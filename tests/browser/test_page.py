@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from reports import render
+from isogru import wording
+from reports.pages import render
 from tests.browser.conftest import find_chromium, settle
 
 WAYS = {"light": {}, "dark": {"dark": True}, "narrow": {"width": 390, "height": 844}}
@@ -73,7 +74,7 @@ def test_every_field_of_the_matrix_is_the_reports(page, site):
     assert shown.keys() == wanted.keys()
     for name, field in wanted.items():
         said = [field["status"]] * (field["status"] != "equal")
-        said += [render.ratio(field["ratio"])] * (field["quantity"] is not None)
+        said += [wording.ratio(field["ratio"])] * (field["quantity"] is not None)
         assert shown[name].startswith(render.MARKS[field["status"]]), name
         assert shown[name].removeprefix(render.MARKS[field["status"]]).split() == said, name
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports import reference
-from shared_spec import cases, store
+from isogru.judge import reference
+from shared_spec import cases
+from shared_spec.files import store
 from tests import made
 
 ROOT = Path(__file__).parents[2]

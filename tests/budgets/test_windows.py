@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shared_spec import corpus, language_model
+from shared_spec import language_model
+from shared_spec.language_model import corpus
 
 
 @pytest.mark.parametrize("num_steps", [32, 128])

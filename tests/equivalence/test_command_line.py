@@ -11,9 +11,9 @@ import sys
 import pytest
 
 import frameworks
-from frameworks import prove
-from shared_spec import store
-from shared_spec.store import Job
+from frameworks.harness import supervisor
+from shared_spec.files import store
+from shared_spec.files.store import Job
 
 
 @pytest.fixture(autouse=True)
@@ -115,18 +115,18 @@ def test_a_crash_leaves_a_record_and_does_not_stop_the_others(framework_name, mo
     """The worker is started with a cell that crashes; the jobs before and after it are done all the same. Killed, not
     SIGSEGV: MXNet catches that one.
     """
-    real = prove.subprocess.Popen
+    real = supervisor.subprocess.Popen
 
     def with_a_crash(command, **options):
         assert command[1:3] == ["-m", "frameworks"]
         return real([sys.executable, "-c", CRASHES.format(name=framework_name, how=how), *command[3:]], **options)
 
-    monkeypatch.setattr(prove.subprocess, "Popen", with_a_crash)
+    monkeypatch.setattr(supervisor.subprocess, "Popen", with_a_crash)
     arguments = ["--case", "rnn-ordinary", "--case", "gru-ordinary", "--case", "gru_update_only-ordinary"]
     arguments += ["--implementation", "scratch", "--threads", "1"]
     if path := os.environ.get("ISOGRU_CORPUS"):
         arguments += ["--corpus", path]
-    tally = prove.supervise(framework_name, arguments, [["--dtype", "float32"]])
+    tally = supervisor.supervise(framework_name, arguments, [["--dtype", "float32"]])
     assert len(tally.failed) == 1
     jobs = {
         cell: Job(framework_name, f"{cell}-ordinary", "scratch", "float32", "cpu")

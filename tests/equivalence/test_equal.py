@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frameworks import probe
+from frameworks.harness.run import run
+from frameworks.harness.subject import Subject
 from frameworks.protocol import find, implementations
-from frameworks.run import run
-from reports import reference, verdict
+from isogru.judge import precision, reference, verdict
 from shared_spec import cases, language_model
 from shared_spec.cells import cell, cells
 from shared_spec.errors import UserError
 from shared_spec.expression import names
-from shared_spec.interchange import DTYPES, TrainingCase, check_result
+from shared_spec.files.interchange import DTYPES, TrainingCase, check_result
 
 UNAVAILABLE = {("torch", "compiled"): "C++ compiler"}
 NATIVE = {
@@ -174,9 +174,10 @@ def test_a_gradient_left_out_of_a_backward_by_hand_is_seen(framework, name, devi
 
 def test_the_precision_delivered_is_measured(framework, device):
     for name in ("gru", "rnn"):
-        forward = find(framework, "scratch", name, "float32").build()
+        scratch = find(framework, "scratch", name, "float32")
         for dtype, u in (("float32", 2.0**-24), ("float64", 2.0**-53)):
-            found = probe.measure(framework, forward, cell(name), dtype=dtype, device=device)
+            subject = Subject(framework, scratch, dtype=dtype, device=device)
+            found = precision.measure(subject.states, cell(name), dtype=dtype)
             assert set(found) == {"product", "sum", "tanh", "cell"} | ({"sigmoid"} if name == "gru" else set())
             assert (found["product"], found["sum"]) == (u, u)
             # A function may be off by a few units; no format has fewer than three bits less than the next.
@@ -198,7 +199,8 @@ def test_a_float64_that_is_float32_is_a_lie(framework, device):
         ]
         return tuple(high)
 
-    found = probe.measure(framework, lying, cell("gru"), dtype="float64", device=device)
+    scratch = replace(find(framework, "scratch", "gru", "float64"), build=lambda: lying)
+    found = precision.measure(Subject(framework, scratch, **where).states, cell("gru"), dtype="float64")
     assert {name: round(np.log2(u)) for name, u in found.items() if name in ("product", "sum", "cell")} == {
         "product": -24,
         "sum": -24,
@@ -206,7 +208,7 @@ def test_a_float64_that_is_float32_is_a_lie(framework, device):
     }
     honest = run(framework, find(framework, "scratch", "gru", "float64"), cases.build("gru-one_step"), **where).origin
     assert honest.lie == ""
-    lie = replace(honest, unit_roundoff=probe.unit_roundoff(found, "float64")).lie
+    lie = replace(honest, unit_roundoff=precision.unit_roundoff(found, "float64")).lie
     assert lie == "asked for float64, computed with unit roundoff 6.0e-08: the label lies"
 
 

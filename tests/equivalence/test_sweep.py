@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from frameworks.harness.run import run
 from frameworks.protocol import find, implementations
-from frameworks.run import run
 from frameworks.sweep import worker
 from frameworks.sweep.command import choose
-from reports import reference, verdict
-from reports.finding import EQUAL
+from isogru.judge import reference, verdict
+from isogru.judge.comparison import EQUAL
 from shared_spec import language_model
-from shared_spec.interchange import Result, TrainingCase
-from shared_spec.trials import DIVERGED, FINISHED, Trial
+from shared_spec.files.interchange import Result, TrainingCase
+from shared_spec.sweeps.trials import DIVERGED, FINISHED, Trial
 
 SMALL = {"num_hiddens": 5, "num_steps": 6, "num_train": 24, "num_val": 6, "batch_size": 4, "epochs": 3}
 

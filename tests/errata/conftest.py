@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import frameworks
-from reports import reference, verdict
+from isogru.judge import reference, verdict
+from isogru.judge.comparison import DIFFERENT, EQUAL
 from reports.exercises import errata, erratum
 from reports.exercises.erratum import MEASURED, NUMPY, Record, Wirings
-from reports.finding import DIFFERENT, EQUAL
 from shared_spec import cases, language_model, machine
 from shared_spec.errors import UserError
-from shared_spec.interchange import AnyCase, Result, check_result
+from shared_spec.files.interchange import AnyCase, Result, check_result
 from tests.errata.runs import DTYPE, Equations, InFramework
 
 HERE = Path(__file__).parent
@@ -66,7 +66,7 @@ class Notes:
 
     def hold(
         self, what: str, case: AnyCase, result: Result, expected: str = EQUAL, *, shown: str | None = None
-    ) -> verdict.Verdict:
+    ) -> verdict.ResultVerdict:
         """Hold a result against a case, whatever it was made as; the page shows the worst element, or that of one
         quantity.
         """

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from frameworks import Framework
+from frameworks.harness.run import run, run_cell
+from frameworks.harness.subject import Subject
 from frameworks.protocol import Forward, find
-from frameworks.run import run, run_cell
-from frameworks.subject import Subject
 from reports.exercises.erratum import NUMPY
-from shared_spec import oracle, training
+from shared_spec import oracle
 from shared_spec.cells import Cell
-from shared_spec.interchange import Case, Result, TrainingCase
+from shared_spec.files.interchange import Case, Result, TrainingCase
+from shared_spec.language_model import training
 from tests import made
 from tests.errata import faults
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.finding import DIFFERENT
+from isogru.judge.comparison import DIFFERENT
 from shared_spec import cases
 from shared_spec.cells import cell, cells
 from shared_spec.errors import SpecificationError

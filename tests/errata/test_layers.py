@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reports import verdict
-from reports.finding import DIFFERENT
+from isogru.judge import verdict
+from isogru.judge.comparison import DIFFERENT
 from shared_spec import cases
 from shared_spec.cells import cell
 

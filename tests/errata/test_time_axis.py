@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reports.finding import DIFFERENT
+from isogru.judge.comparison import DIFFERENT
 from shared_spec import cases, language_model
-from shared_spec.interchange import Case
-from shared_spec.training import Meter
+from shared_spec.files.interchange import Case
+from shared_spec.language_model.training import Meter
 from tests.errata.runs import DTYPE, perplexity_of_character
 
 ROUNDS = 3

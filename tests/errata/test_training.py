@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reports import reference
-from reports.finding import DIFFERENT
+from isogru.judge import reference
+from isogru.judge.comparison import DIFFERENT
 from shared_spec import language_model
-from shared_spec.interchange import TrainingCase
+from shared_spec.files.interchange import TrainingCase
 from tests.errata.faults import training as faults
 from tests.errata.runs import DTYPE
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from docs import notebooks
-from reports import reference
+from isogru.judge import reference
 from shared_spec import cases
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from reports import gate, leaderboard, rows
-from reports.finding import DIFFERENT, EQUAL
-from shared_spec.workloads import Size, Workload
+from frameworks.harness.benchmark import measure
+from isogru.judge import admission
+from isogru.judge.comparison import DIFFERENT, EQUAL
+from reports.race import leaderboard
+from shared_spec.race import rows
+from shared_spec.race.workloads import Size, Workload
 from tests import numpys
-from tests.benchmarks import heat
 
 SMALL = Size("small", T=6, n=8, d=5, h=4)
 KINDS = ("step", "forward", "gradient")
@@ -33,7 +35,7 @@ def clock(call, inputs, after):
 
 
 def run(framework, implementation, work, text=None):
-    return heat.run(framework, implementation, work, device="cpu", text=text, seconds=0.01, clock=clock)
+    return measure.run(framework, implementation, work, device="cpu", text=text, seconds=0.01, clock=clock)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +48,7 @@ def _results(results):
 def test_honest_work_is_ranked(kind, cell):
     record = run(numpys.framework(), numpys.implementation(cell_name=cell), workload(kind, cell))
     assert record["verdict"] == EQUAL, record["why"]
-    assert len(record["seconds"]) >= heat.LEAST
+    assert len(record["seconds"]) >= measure.LEAST
     assert min(record["seconds"]) > 0
     assert record["first"] > 0
 
@@ -102,7 +104,7 @@ def test_returning_before_the_work_is_done(late):
     ],
 )
 def test_the_price_of_reading_is_not_work_undone(undone, rested, verdict):
-    assert gate.finished([1.4e-3] * 3, undone, rested).verdict == verdict
+    assert admission.finished([1.4e-3] * 3, undone, rested).verdict == verdict
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -282,7 +284,7 @@ def test_tf32_is_ranked_where_it_is_asked_for(asked, verdict):
     def tf32(the_cell, X, H0, parameters):
         return numpys.forward(the_cell, cut(X), H0, {name: cut(array) for name, array in parameters.items()})
 
-    record = heat.run(
+    record = measure.run(
         numpys.framework(),
         numpys.implementation(of_forward=tf32),
         workload("gradient"),

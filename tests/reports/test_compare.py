@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from reports import build, collect, render
-from reports.compare import compare, lines
-from shared_spec import cases, store
+from reports.diff import build, collect
+from reports.diff.compare import compare, lines
+from reports.pages import render
+from shared_spec import cases
+from shared_spec.files import store
 from tests import made
 
 CASES = ("gru-ordinary", "rnn-ordinary", "gru-one_unit")

@@ -10,13 +10,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from reports import render
 from reports.exercises import build, errata, erratum, measured
 from reports.exercises.erratum import Held, Record, Wirings
-from shared_spec import cases, interchange, language_model, store, training
+from reports.pages import render
+from shared_spec import cases, language_model
 from shared_spec.cells import cell
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.interchange import TrainingCase
+from shared_spec.files import interchange, store
+from shared_spec.files.interchange import TrainingCase
+from shared_spec.language_model import training
 from tests import made
 from tests.errata import faults
 from tests.errata.faults import training as training_faults

@@ -11,14 +11,17 @@ import duckdb
 import numpy as np
 import pytest
 
-from reports import render
 from reports.exercises import build as exercises
 from reports.exercises import compared, memory, sweeps
-from shared_spec import cells, language_model, oracle, store, tasks, training, trials
+from reports.pages import render
+from shared_spec import cells, language_model, oracle
 from shared_spec.errors import UserError
+from shared_spec.files import store
+from shared_spec.language_model import tasks, training
 from shared_spec.readings.gradient import step
-from shared_spec.trial_store import TrialStore, default_file
-from shared_spec.trials import DIVERGED, FAILED, FINISHED
+from shared_spec.sweeps import trials
+from shared_spec.sweeps.trial_store import TrialStore, default_file
+from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED
 from tests.tried import COEFFICIENTS, keep, outcome, share_of, study
 
 SIZES = ("num_steps", "num_hiddens", "num_train", "num_val")

@@ -9,13 +9,15 @@ import re
 import numpy as np
 import pytest
 
-from reports import kept, render
+from isogru.judge import cache
+from isogru.judge.comparison import Finding
 from reports.exercises import build, corners, gates, memory
 from reports.exercises.corners import AT, FLAGS, STEPS, Answer, Gates
-from reports.finding import Finding
-from shared_spec import cases, interchange, language_model, oracle, store
+from reports.pages import render
+from shared_spec import cases, language_model, oracle
 from shared_spec.cells import cell
 from shared_spec.errors import InterchangeError
+from shared_spec.files import interchange, store
 from shared_spec.influence import influence
 from tests import made
 
@@ -339,7 +341,7 @@ def test_a_verdict_that_is_kept_is_told(text, monkeypatch):
     save(job, case)
     for verdict in ("equal", "different"):
         finding = Finding("loss", verdict, (0,), 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, "twins", 0, None, None)
-        there = kept.Kept("", (finding,), None, None, {})
+        there = cache.Kept("", (finding,), None, None, {})
         monkeypatch.setattr(memory, "is_kept", lambda *_: True)
         monkeypatch.setattr(memory, "verdict_on", lambda *_, there=there: there)
         part = memory.remembered()

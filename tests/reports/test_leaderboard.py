@@ -8,11 +8,12 @@ import math
 import numpy as np
 import pytest
 
-from reports import against, leaderboard, limit, paired, rows, schema, standings
-from reports.finding import EQUAL
-from shared_spec import workloads
+from isogru.judge.comparison import EQUAL
+from reports.pages import schema
+from reports.race import against, leaderboard, paired, roofline, standings
 from shared_spec.errors import UserError
-from shared_spec.workloads import Workload
+from shared_spec.race import rows, workloads
+from shared_spec.race.workloads import Workload
 
 WORKLOAD = "training-step-chapter-gru-float32"
 LIMITS = {
@@ -235,26 +236,26 @@ def test_a_row_of_another_version(tmp_path):
 
 def test_the_bound_by_hand():
     """The chapter's training step, written out."""
-    limits = limit.best([("torch", LIMITS)])
+    limits = roofline.best([("torch", LIMITS)])
     n, T, h, v = 1024, 32, 32, 28
     recurrent, output = 2 * n * h * 3 * h, 2 * n * h * v
     batched = T * (3 * output + recurrent)
     functions = T * (3 * n * h + n * v)
     waiting = 2 * T * 3e-5
-    found = limit.bound(Workload("training-step", workloads.chapter(), "gru"), limits)
+    found = roofline.bound(Workload("training-step", workloads.chapter(), "gru"), limits)
     serial = 2 * T * recurrent
     assert found.compute == pytest.approx((batched + serial) / 5e11 + functions / 4e9)
     assert found.latency == pytest.approx(waiting - serial / 5e11)
     assert found.seconds == pytest.approx(batched / 5e11 + functions / 4e9 + waiting + found.memory)
-    after = limit.bound(Workload("training-step", workloads.chapter(), "gru_reset_after"), limits)
+    after = roofline.bound(Workload("training-step", workloads.chapter(), "gru_reset_after"), limits)
     # One product in the place of two: here as fast as both, so that only rounding is between them.
     assert after.seconds == pytest.approx(found.seconds)
 
 
 def test_characters_need_no_product_with_the_inputs():
-    limits = limit.best([("torch", LIMITS)])
-    of_cell = limit.bound(Workload("gradient", workloads.chapter(), "gru"), limits)
-    of_model = limit.bound(Workload("training-step", workloads.chapter(), "gru"), limits)
+    limits = roofline.best([("torch", LIMITS)])
+    of_cell = roofline.bound(Workload("gradient", workloads.chapter(), "gru"), limits)
+    of_model = roofline.bound(Workload("training-step", workloads.chapter(), "gru"), limits)
     # Dense inputs: three products with W_x, forward, for X and for W_x, where the model has three of its output layer.
     dense, output = 3 * 2 * 1024 * 28 * 96 * 32, 3 * 2 * 1024 * 32 * 28 * 32
     without_softmax = of_model.compute - 32 * 1024 * 28 / 4e9
@@ -264,12 +265,12 @@ def test_characters_need_no_product_with_the_inputs():
 @pytest.mark.parametrize("workload", workloads.catalogue(), ids=lambda w: w.name)
 def test_every_workload_has_a_bound(workload):
     measured = {**LIMITS, "step": [[*shape, 1e-6] for shape in workload.products()]}
-    assert limit.bound(workload, limit.best([("torch", measured)])).seconds > 0
+    assert roofline.bound(workload, roofline.best([("torch", measured)])).seconds > 0
 
 
 def test_the_best_of_all_frameworks_is_the_limit():
     other = {**LIMITS, "product": 6e11, "issue": 1e-5, "step": [[1024, 32, 32, 5e-6]]}
-    found = limit.best([("torch", LIMITS), ("jax", other)])
+    found = roofline.best([("torch", LIMITS), ("jax", other)])
     assert found.rates["product"] == 6e11
     assert found.by == {"product": "jax", "function": "torch", "cache": "torch", "memory": "torch"}
     assert found.steps[1024, 32, 32] == 5e-6
@@ -287,7 +288,7 @@ def test_the_best_of_all_frameworks_is_the_limit():
     ],
 )
 def test_what_holds_back(parts, issue, word):
-    assert limit.held_back_by(10.0, limit.Bound(*parts), issue) == word
+    assert roofline.held_back_by(10.0, roofline.Bound(*parts), issue) == word
 
 
 def test_side_by_side(tmp_path):

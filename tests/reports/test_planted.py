@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from reports import build, collect, render, terminal
-from shared_spec import cases, interchange, language_model, layouts, oracle, rosetta, store, training
+from reports.diff import build, collect
+from reports.pages import render, terminal
+from shared_spec import cases, language_model, oracle
 from shared_spec.cells import cell
+from shared_spec.files import interchange, store
+from shared_spec.language_model import training
+from shared_spec.weights import layouts, proof
 from tests import made
 
 NAME = "gru-ordinary"
@@ -267,15 +271,15 @@ def test_a_layer_that_packs_otherwise(report, tmp_path):
     made.manifest("torch", [made.job("torch", NAME)])
     made.save(made.job("torch", NAME))
     layout = layouts.layout("haiku")
-    for name in rosetta.case_names(layout):
-        case = rosetta.case_of(layout, name)
+    for name in proof.case_names(layout):
+        case = proof.case_of(layout, name)
         swapped = {"W_xz": "W_xr", "W_xr": "W_xz"} if name == "gru-ordinary" else {}
         arrays = {key: case.arrays[swapped.get(key, key)] for key in case.arrays}
         for dtype in ("float32", "float64"):
             states = oracle.run(case.cell, arrays, dtype=dtype)
             job = made.job("haiku", name, dtype, implementation="haiku")
             result = interchange.Result(made.origin(job, case), states)
-            interchange.write_result(rosetta.result_file("haiku", name, dtype), result)
+            interchange.write_result(proof.result_file("haiku", name, dtype), result)
     found = report()
     row = only(found["rosetta"], name="haiku")
     assert (row["status"], row["results"], row["worst"]) == ("different", 14, "H in gru-ordinary float64")
@@ -283,8 +287,8 @@ def test_a_layer_that_packs_otherwise(report, tmp_path):
     console = Console(width=80, record=True, force_terminal=False)
     terminal.show(found, console, ["torch"])
     assert "✗ layout haiku: different: H in gru-ordinary float64" in console.export_text()
-    rosetta.save_failure("haiku", "gru-one_step", "float32", "ended by SIGILL")
+    proof.save_failure("haiku", "gru-one_step", "float32", "ended by SIGILL")
     assert only(report()["rosetta"], name="haiku")["status"] == "failed"
-    rosetta.failure_file("haiku", "gru-one_step", "float32").unlink()
+    proof.failure_file("haiku", "gru-one_step", "float32").unlink()
     row = only(report()["rosetta"], name="haiku")
     assert (row["status"], row["why"]) == ("missing", "13 of 14 results; run tox -e rosetta-haiku")

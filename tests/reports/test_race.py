@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from reports import leaderboard, race, racing, rows
-from reports.race import Race
-from shared_spec import corpus, language_model, store
+from frameworks.harness import race
+from reports.race import leaderboard, races
+from shared_spec import language_model
 from shared_spec.errors import UserError
+from shared_spec.files import store
+from shared_spec.language_model import corpus
+from shared_spec.race import definition, rows
+from shared_spec.race.definition import Race
 from tests.conftest import heed_ctrl_c
 
 WORKLOAD = "training-step-chapter-gru-float32"
@@ -44,7 +48,8 @@ with open(option("--rows"), "a") as stream:
         stream.flush()
     if not first:
         known = dict(device="cpu", threads=2, tf32=False, plan=plan, versions={{}}, switches={{}}, corpus="")
-        line(format="isogru-rows/1", framework=option("--framework"), machine={{"processor": "one"}}, **known,
+        framework = arguments[arguments.index("frameworks") + 1]
+        line(format="isogru-rows/1", framework=framework, machine={{"processor": "one"}}, **known,
              **{{"pass": number, "import": 0.1}})
     for name in plan[first:]:
         line(begin=name)
@@ -86,8 +91,8 @@ class StandIn:
         """Framework and pass of each call that was one."""
         found = []
         for arguments, _ in self.calls:
-            if "pytest" in arguments:
-                found.append((arguments[arguments.index("--framework") + 1], arguments[arguments.index("--pass") + 1]))
+            if "bench" in arguments:
+                found.append((arguments[arguments.index("frameworks") + 1], arguments[arguments.index("--pass") + 1]))
         return found
 
 
@@ -100,13 +105,13 @@ def stand_in(tmp_path):
 def one():
     # Prediction needs no reference: nothing is made before the race.
     chosen = Race("2026-01-01T00-00-00", ["torch", "jax", "mxnet"], ["prediction"], passes=4, threads=2)
-    race.begin(chosen)
+    definition.begin(chosen)
     return chosen
 
 
 def run(one, stand_in, text):
     said = []
-    racing.run(one, dict.fromkeys(one.frameworks, str(stand_in.path)), text, said.append)
+    race.run(one, dict.fromkeys(one.frameworks, str(stand_in.path)), text, said.append)
     return said
 
 
@@ -121,7 +126,7 @@ def test_frameworks_take_turns_in_shuffled_order(one, stand_in, text):
     assert [line.split(",")[0] for line in said if line.startswith("pass 1")] == [
         f"pass 1 of 4: {name}" for name in one.order(1)
     ]
-    board = race.board(one)
+    board = races.board(one)
     assert board["passes"] == 4
     assert {row["memory"] for row in board["tables"][0]["rows"]} == {1000}
     assert len(board["tables"][0]["rows"]) == 9
@@ -136,7 +141,7 @@ def test_a_process_that_dies_is_a_row_that_says_so(one, stand_in, text):
     stand_in.tell(dies="compiled")
     said = run(one, stand_in, text)
     assert said[1].endswith("1 of them not equal or failed")
-    (table,) = race.board(one)["tables"]
+    (table,) = races.board(one)["tables"]
     by_status = {(row["implementation"], row["status"]) for row in table["rows"]}
     assert by_status == {("scratch", "equal"), ("tuned", "equal"), ("compiled", "failed")}
     assert {row["why"] for row in table["rows"] if row["status"] == "failed"} == {"ended by SIGSEGV: last words"}
@@ -146,7 +151,7 @@ def test_a_request_that_is_refused(one, stand_in, text):
     stand_in.tell(refused="torch has no implementation or lane 'fast'; it has scratch")
     with pytest.raises(UserError, match="has no implementation or lane 'fast'; it has scratch"):
         run(one, stand_in, text)
-    assert race.latest_board() is None
+    assert races.latest_board() is None
 
 
 def test_a_pass_that_is_cut_off_goes_on(one, stand_in, text):
@@ -154,7 +159,7 @@ def test_a_pass_that_is_cut_off_goes_on(one, stand_in, text):
     with pytest.raises(UserError, match=r"pass 3 was cut off: ended with exit status 3.*--resume 2026-01-01T00-00-00"):
         run(one, stand_in, text)
     # What was complete is there, and ranked.
-    board = race.board(one)
+    board = races.board(one)
     assert board["passes"] == 3
     assert board["trouble"] == [f"{one.order(3)[0]}.cpu.3.jsonl: cut off after 3 of 3 rows; race again"]
     stand_in.tell()
@@ -163,7 +168,7 @@ def test_a_pass_that_is_cut_off_goes_on(one, stand_in, text):
     # The rest of that pass, in which nothing is left to be timed, the two other frameworks, and the fourth pass.
     assert [number for _, number in stand_in.passes()[before:]] == list("333444")
     assert stand_in.calls[before][0][stand_in.calls[before][0].index("--from-row") + 1] == "3"
-    assert race.board(one)["trouble"] == []
+    assert races.board(one)["trouble"] == []
 
 
 def test_a_finished_race_is_not_run_again(one, stand_in, text):
@@ -175,12 +180,12 @@ def test_a_finished_race_is_not_run_again(one, stand_in, text):
 
 def test_what_is_chosen_is_passed_on(stand_in, text):
     chosen = Race("x", ["jax"], ["prediction"], 1, "cuda", 3, 0.1, True, ["rnn"], ["tuned", "scratch"])
-    race.begin(chosen)
-    assert race.read(chosen.folder / "race.json") == chosen
+    definition.begin(chosen)
+    assert definition.read(chosen.folder / "race.json") == chosen
     run(chosen, stand_in, text)
     arguments = " ".join(stand_in.calls[0][0])
     for words in (
-        "-m pytest tests/benchmarks/test_workloads.py",
+        "-m frameworks jax bench",
         "--device cuda --threads 3 --pass 1 --seconds 0.1 --from-row 0",
         "--tf32 --workload prediction --cell rnn --implementation tuned --implementation scratch",
     ):
@@ -192,7 +197,7 @@ def test_races_that_are_none(one, content):
     file = one.folder / "race.json"
     file.write_text(content)
     with pytest.raises(UserError, match="race again"):
-        race.read(file)
+        definition.read(file)
 
 
 def test_races_that_are_not_there(one, command):
@@ -218,20 +223,26 @@ def test_one_race_at_a_time(one, stand_in, text):
 
 
 def test_a_framework_that_is_nowhere(monkeypatch):
-    monkeypatch.setattr(racing.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(race.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="framework jax asked for but not importable here, and no tox either"):
-        racing.interpreters(["jax"], "cpu", print)
+        race.interpreters(["jax"], "cpu", print)
 
 
 def test_ctrl_c(one, stand_in, tmp_path):
     """Ends at once what it has started, keeps what is complete, and says how to go on."""
     stand_in.tell(hangs="tuned")
+    harness = f"""
+import sys
+sys.path.insert(0, ".")
+from frameworks.harness import race
+race.interpreters = lambda names, device, tell: dict.fromkeys(names, {str(stand_in.path)!r})
+race.main()
+"""
     script = f"""
 import sys
 sys.path.insert(0, ".")
-from reports import racing
-racing.interpreters = lambda names, device, tell: dict.fromkeys(names, {str(stand_in.path)!r})
-from reports.__main__ import app, main
+from reports.__main__ import app, main, running
+running.COMMAND = (sys.executable, "-c", {harness!r})
 main(lambda: app(["race", "--resume", {one.name!r}]))
 """
     environment = {**os.environ, "ISOGRU_CORPUS": str(tmp_path / "text.txt")}
@@ -239,7 +250,7 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
     environment["ISOGRU_CORPUS_SHA1"] = __import__("hashlib").sha1((tmp_path / "text.txt").read_bytes()).hexdigest()
     with subprocess.Popen(
         [sys.executable, "-c", script],
-        cwd=racing.ROOT,
+        cwd=race.ROOT,
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -266,16 +277,16 @@ def test_a_race_of_another_version_is_left_out(one, stand_in, text):
     """The page then has the one before it, and is not held up."""
     run(one, stand_in, text)
     later = Race("2026-01-02T00-00-00", ["torch"], ["prediction"], passes=1, threads=2)
-    race.begin(later)
+    definition.begin(later)
     file = later.file("torch", 1)
     file.write_text(one.file("torch", 1).read_text().replace("training-step-chapter", "training-step-gone"))
     with pytest.raises(UserError, match="these benchmarks are of another version; race again"):
-        race.board(later)
-    found = race.latest_board()
+        races.board(later)
+    found = races.latest_board()
     assert found is not None
     assert found["name"] == one.name
     file.write_text('{"format": "isogru-rows/9"}\n')
-    assert race.latest_board()["name"] == one.name
+    assert races.latest_board()["name"] == one.name
 
 
 def test_a_page_of_a_race_alone(one, stand_in, text, command, tmp_path):

@@ -7,8 +7,10 @@ import json
 import fastjsonschema
 import pytest
 
-from reports import build, collect, render, schema, standings
-from shared_spec import store
+from reports.diff import build, collect
+from reports.pages import render, schema
+from reports.race import standings
+from shared_spec.files import store
 from tests import made, raced
 
 

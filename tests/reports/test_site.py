@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from reports import build, collect, curves, precision, render, schema, terminal
-from shared_spec import cases, interchange, language_model, store, training
+from isogru.wording import finite
+from reports.diff import build, collect, curves, precision
+from reports.pages import render, schema, terminal
+from shared_spec import cases, language_model
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.store import Manifest
+from shared_spec.files import interchange, store
+from shared_spec.files.store import Manifest
+from shared_spec.language_model import training
 from tests import made
 
 CASES = ("gru-ordinary", "rnn-ordinary", "gru-one_unit")
@@ -381,7 +385,7 @@ def test_the_json_is_what_its_schema_says_and_has_no_infinities(text, monkeypatc
         (folder / "report.json").write_text(json.dumps(written | wrong))
         with pytest.raises(UserError, match=f"damaged: .*{said}"):
             schema.read(folder / "report.json")
-    assert build.finite({"a": [float("inf"), (float("nan"), 1.5)]}) == {"a": [None, [None, 1.5]]}
+    assert finite({"a": [float("inf"), (float("nan"), 1.5)]}) == {"a": [None, [None, 1.5]]}
 
 
 def test_a_report_of_a_newer_version_is_not_overwritten(tmp_path):

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reports import reference, verdict
-from reports.finding import Apart, apart, apart_in_parts
-from reports.reference import Reference
+from isogru.judge import reference, verdict
+from isogru.judge.distance import Distance, distance, distances
+from isogru.judge.reference import Reference
 from shared_spec import cases, oracle
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
-from shared_spec.interchange import Case, Origin, Result
+from shared_spec.files.interchange import Case, Origin, Result
 
 GATED = ("gru", "gru_reset_after")
 MUTANT_CASES = ("ordinary", "large_weights", "zero_start", "long")
@@ -189,16 +189,16 @@ def test_a_text_is_determined_only_while_the_envelope_is_narrow(stray, expected)
 
 def test_differences():
     a, b = np.float32([1.0, 0.0]), np.float32([1.0, 0.0])
-    assert apart(a, b) == Apart(0.0, 0.0, 0.0)
+    assert distance(a, b) == Distance(0.0, 0.0, 0.0)
     b = np.nextafter(a, np.float32(2))
-    found = apart(a[:1], b[:1])
-    assert found == Apart(2.0**-23, pytest.approx(2.0**-23), 1.0)
-    assert apart(a.astype(np.float64), b) == apart(a, b)
-    assert apart(np.array([1.0, np.nan]), np.array([1.0, 1.0])) == Apart(np.inf, np.inf, np.inf)
-    assert apart(np.array([1.0, np.inf]), np.array([1.5, np.inf])) == Apart(0.5, pytest.approx(1 / 3), 2.0**51)
-    several = apart_in_parts(np.array([1.0, 2.0, 3.0, np.nan]), np.array([1.0, 2.5, 7.0, np.nan]), [0, 1, 3])
+    found = distance(a[:1], b[:1])
+    assert found == Distance(2.0**-23, pytest.approx(2.0**-23), 1.0)
+    assert distance(a.astype(np.float64), b) == distance(a, b)
+    assert distance(np.array([1.0, np.nan]), np.array([1.0, 1.0])) == Distance(np.inf, np.inf, np.inf)
+    assert distance(np.array([1.0, np.inf]), np.array([1.5, np.inf])) == Distance(0.5, pytest.approx(1 / 3), 2.0**51)
+    several = distances(np.array([1.0, 2.0, 3.0, np.nan]), np.array([1.0, 2.5, 7.0, np.nan]), [0, 1, 3])
     assert [one.absolute for one in several] == [0.0, 4.0, np.inf]
-    assert apart(np.array([2, 3]), np.array([2, 7])) == Apart(4.0, pytest.approx(4 / 7), 2.0**52)
+    assert distance(np.array([2, 3]), np.array([2, 7])) == Distance(4.0, pytest.approx(4 / 7), 2.0**52)
 
 
 def test_scales_are_pooled():

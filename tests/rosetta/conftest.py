@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from frameworks import rosetta
+from frameworks import adapters
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def package(request):
 
 @pytest.fixture(scope="session")
 def module(package):
-    return rosetta.load(package)
+    return adapters.load(package)
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from frameworks.rosetta import prove
-from shared_spec import convert, layouts, rosetta
-from shared_spec.interchange import read_result
-from shared_spec.layouts import Part
-from shared_spec.packing import pack, unpack
+from frameworks.adapters import prove
+from shared_spec.files.interchange import read_result
+from shared_spec.weights import convert, layouts, proof
+from shared_spec.weights.layouts import Part
+from shared_spec.weights.packing import pack, unpack
 
 LABEL = {"product": 2.0**-53, "sum": 2.0**-53}
 
@@ -42,21 +42,21 @@ def test_the_module_runs_what_the_table_says(package, module):
 
 def test_converted_weights_give_the_cell(package, module, each):
     for layout, dtype in each:
-        delivered = prove.measure(module, layout, rosetta.case_of(layout, rosetta.case_names(layout)[0]), dtype)
+        delivered = prove.measure(module, layout, proof.case_of(layout, proof.case_names(layout)[0]), dtype)
         assert max(delivered["product"], delivered["sum"]) == roundoff(dtype)["product"]
-        for name in rosetta.case_names(layout):
+        for name in proof.case_names(layout):
             row = prove.prove(package, module, layout, name, dtype, delivered)
             assert row.verdict == "equal", row.sentence
             assert row.ratio <= 1
-            kept = read_result(rosetta.result_file(layout.name, name, dtype), rosetta.case_of(layout, name))
+            kept = read_result(proof.result_file(layout.name, name, dtype), proof.case_of(layout, name))
             assert (kept.origin.framework, kept.origin.implementation) == (package, layout.name)
             assert kept.origin.versions == module.versions()
 
 
 def test_second_biases_are_not_zero_where_a_layer_has_them(each):
     for layout, dtype in each:
-        case = rosetta.case_of(layout, f"{layout.cell}-ordinary")
-        found = unpack(layout, rosetta.weights(layout, case, dtype=dtype))
+        case = proof.case_of(layout, f"{layout.cell}-ordinary")
+        found = unpack(layout, proof.weights(layout, case, dtype=dtype))
         for second, first in layout.second.items():
             assert found[second].all()
             assert not (found[first] == found[second]).any()
@@ -116,8 +116,8 @@ def turned_round(layout):
 
 def test_a_wrong_packing_is_different(package, module, each):
     for layout, dtype in each:
-        case = rosetta.case_of(layout, f"{layout.cell}-ordinary")
-        right = rosetta.weights(layout, case, dtype=dtype)
+        case = proof.case_of(layout, f"{layout.cell}-ordinary")
+        right = proof.weights(layout, case, dtype=dtype)
         assert judged(package, module, layout, case, dtype, right).verdict == "equal"
         for what, wrong in mistakes(layout).items():
             tensors = pack(wrong, unpack(layout, right))
@@ -129,8 +129,8 @@ def test_a_wrong_packing_is_different(package, module, each):
 def test_a_wrong_parameter_is_different(package, module, each):
     """A bias left out, a recurrent matrix transposed, an input's matrix left out: what no order of gates shows."""
     for layout, dtype in each:
-        case = rosetta.case_of(layout, f"{layout.cell}-ordinary")
-        right = unpack(layout, rosetta.weights(layout, case, dtype=dtype))
+        case = proof.case_of(layout, f"{layout.cell}-ordinary")
+        right = unpack(layout, proof.weights(layout, case, dtype=dtype))
         for key, array in right.items():
             wrong = array.T if array.shape == right["W_hh"].shape else 0 * array
             found = judged(package, module, layout, case, dtype, pack(layout, {**right, key: wrong}))
@@ -144,7 +144,7 @@ def test_the_other_reset_is_different(package, module, each):
         if layout.cell not in other:
             continue
         source = layouts.layout(other[layout.cell])
-        case = rosetta.case_of(source, f"{source.cell}-ordinary")
+        case = proof.case_of(source, f"{source.cell}-ordinary")
         given = pack(source, {key: array.astype(dtype) for key, array in case.parameters.items()})
         lossy = convert.plan(source, given, layout)
         assert lossy.verdict == "impossible"
@@ -162,8 +162,8 @@ def test_a_failure_leaves_a_record(package, module, each, monkeypatch):
     monkeypatch.setattr(module, "run", crash)
     row = prove.prove(package, module, layout, name, dtype, roundoff(dtype))
     assert (row.verdict, row.sentence) == ("failed", "ValueError: a message of its own")
-    assert json.loads(rosetta.failure_file(layout.name, name, dtype).read_text())["last_words"] == row.sentence
-    assert not rosetta.result_file(layout.name, name, dtype).exists()
+    assert json.loads(proof.failure_file(layout.name, name, dtype).read_text())["last_words"] == row.sentence
+    assert not proof.result_file(layout.name, name, dtype).exists()
 
 
 def test_why_a_dtype_is_not_run(package, module):
@@ -176,9 +176,9 @@ def test_why_a_dtype_is_not_run(package, module):
 
 
 def test_the_command(package, module, command):
-    done = command("frameworks.rosetta", package, "--layout", next(iter(module.LAYOUTS)))
+    done = command("frameworks.adapters", package, "--layout", next(iter(module.LAYOUTS)))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "equal" in done.stdout
-    refused = command("frameworks.rosetta", package, "--layout", "caffe")
+    refused = command("frameworks.adapters", package, "--layout", "caffe")
     assert refused.returncode == 2
     assert f"isogru: {package} has no layout 'caffe'; it has {', '.join(module.LAYOUTS)}" in refused.stderr

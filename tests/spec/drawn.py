@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared_spec import layouts
 from shared_spec.cells import cell
+from shared_spec.weights import layouts
 
 ALL = [*layouts.layouts(), *layouts.own()]
 D, H = 3, 4

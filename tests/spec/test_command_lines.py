@@ -104,7 +104,7 @@ def test_a_folder_of_results_that_cannot_be_written(command, tmp_path):
 
 
 def test_threads_must_be_a_number(monkeypatch):
-    from frameworks.prove import threads_of_environment
+    from frameworks.harness.supervisor import threads_of_environment
     from shared_spec.errors import UserError
 
     for value, expected in (("", None), ("3", 3)):

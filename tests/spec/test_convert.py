@@ -10,10 +10,11 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from shared_spec import convert, layouts, oracle, weights
+from shared_spec import oracle
 from shared_spec.cells import cell
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.packing import pack, unpack
+from shared_spec.weights import convert, layouts, weight_file
+from shared_spec.weights.packing import pack, unpack
 from tests.spec.drawn import ALL, H, drawn, same_bits
 
 BY_CELL = {name: [n for n in ALL if layouts.layout(n).cell == name] for name in layouts.own()}
@@ -293,7 +294,7 @@ def test_a_case_gives_weights(command, tmp_path):
 
 def test_inside_a_bigger_model(command, file, tmp_path):
     out = tmp_path / "out.safetensors"
-    plain = weights.read(file, layouts.layout("torch"))
+    plain = weight_file.read(file, layouts.layout("torch"))
     bigger = {f"model.rnn.{name}": array for name, array in plain.items()}
     bigger |= {"model.rnn.weight_ih_l0_reverse": np.ones(3, np.float16), "head.weight": np.ones(3, np.float16)}
     bigger |= {f"model.rnn.{name.replace('l0', 'l1')}": 2 * array for name, array in plain.items()}
@@ -365,16 +366,16 @@ def test_bfloat16_is_refused_by_name(file):
     text = json.dumps(header).encode()
     file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(start))
     with pytest.raises(InterchangeError, match="weight_ih_l0 is bfloat16; float32 and float64 can be converted"):
-        weights.read(file, layouts.layout("torch"))
+        weight_file.read(file, layouts.layout("torch"))
 
 
 def test_names_of_another_layout_are_recognised(file):
     said = r"none of the tensors of mlx, Wx \(3h, d\), .*; these are the names of torch or torch-rnn"
     with pytest.raises(InterchangeError, match=said):
-        weights.read(file, layouts.layout("mlx"))
+        weight_file.read(file, layouts.layout("mlx"))
     rewrite(file, bias_hh_l0=None)
     with pytest.raises(InterchangeError, match=r"none of the tensors of mlx, .*; there are bias_ih_l0, weight_hh_l0, "):
-        weights.read(file, layouts.layout("mlx"))
+        weight_file.read(file, layouts.layout("mlx"))
 
 
 @pytest.mark.parametrize(

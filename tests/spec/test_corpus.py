@@ -9,8 +9,9 @@ import threading
 import numpy as np
 import pytest
 
-from shared_spec import corpus, language_model
+from shared_spec import language_model
 from shared_spec.errors import CorpusError
+from shared_spec.language_model import corpus
 
 SPEC = language_model.specification()
 SEPARATORS = SPEC.text["separators"]

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from shared_spec import cases, interchange, language_model, oracle, training
+from shared_spec import cases, language_model, oracle
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.interchange import Case, Origin, Result, TrainingCase
+from shared_spec.files import interchange
+from shared_spec.files.interchange import Case, Origin, Result, TrainingCase
+from shared_spec.language_model import training
 
 NAME = "gru-ordinary"
 

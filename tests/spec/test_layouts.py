@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared_spec import layouts
 from shared_spec.cells import cells
 from shared_spec.errors import SpecificationError, UserError
-from shared_spec.packing import pack, sizes, unpack
+from shared_spec.weights import layouts
+from shared_spec.weights.packing import pack, sizes, unpack
 from tests.spec.drawn import ALL, H, drawn, same_bits
 
 ROOT = Path(__file__).parents[2]
@@ -138,8 +138,8 @@ def test_every_proof_has_its_environment_and_its_module():
     assert proofs == {f"rosetta-{name}" for name in listed}
     for proof in proofs:
         package = proof.removeprefix("rosetta-")
-        assert f"python -m frameworks.rosetta {package}\n" in commands + "\n"
-        tree = ast.parse((ROOT / "frameworks" / "rosetta" / f"{package}.py").read_text())
+        assert f"python -m frameworks.adapters {package}\n" in commands + "\n"
+        tree = ast.parse((ROOT / "frameworks" / "adapters" / f"{package}.py").read_text())
         (run,) = [
             node.value
             for node in tree.body

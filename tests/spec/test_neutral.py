@@ -25,7 +25,7 @@ NEUTRAL = [
     *("frameworks.sweep.worker", "frameworks.subject", "frameworks.training", "frameworks.timed", "frameworks.memory"),
     *("frameworks.rosetta", "frameworks.rosetta.__main__", "frameworks.rosetta.prove"),
 ]
-FILES = ("runtime", "cells", "layers", "tuned", "language_model", "limit")
+FILES = ("runtime", "cells", "layers", "tuned", "language_model", "peak")
 
 
 def imported(*modules, path=()):

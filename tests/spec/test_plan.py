@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from frameworks.harness.worker import Choice, plan
 from frameworks.protocol import Implementation
-from frameworks.work import Choice, plan
 from shared_spec.errors import UserError
-from shared_spec.interchange import DTYPES
+from shared_spec.files.interchange import DTYPES
 
 AVAILABLE = [
     Implementation("scratch", "gru", "scratch", DTYPES, lambda: None),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from frameworks import probe
-from reports.precision import format_of
+from isogru.judge import precision
+from reports.diff.precision import format_of
 from shared_spec.cells import cell
 from shared_spec.readings import value
 from shared_spec.readings.arithmetic import Plain
@@ -41,13 +39,12 @@ class Coarse(Plain):
 def measured(name, arithmetic, dtype="float32", computed="float32"):
     the_cell = cell(name)
 
-    def forward(X, H0, parameters):
+    def states(X, H0, parameters):
         low = {key: array.astype(computed) for key, array in {"X": X[0], "H": H0, **parameters}.items()}
         H = value.step(the_cell, low["X"], low["H"], low, arithmetic=arithmetic)["H"].astype(dtype)
-        return H[None], H
+        return H[None]
 
-    runtime = SimpleNamespace(tensor=lambda array, *, dtype, device: array.astype(dtype), to_numpy=np.asarray)
-    found = probe.measure(SimpleNamespace(runtime=runtime), forward, the_cell, dtype=dtype, device="cpu")
+    found = precision.measure(states, the_cell, dtype=dtype)
     return {operation: format_of(u) for operation, u in found.items()}
 
 

@@ -7,15 +7,15 @@ import json
 import numpy as np
 import pytest
 
-from shared_spec import layouts, rosetta
 from shared_spec.errors import UserError
-from shared_spec.packing import unpack
+from shared_spec.weights import layouts, proof
+from shared_spec.weights.packing import unpack
 
 NATIVE = list(layouts.layouts())
 
 
 def test_weights_come_from_a_layout_with_two_biases():
-    sources = {name: rosetta.source_of(layouts.layout(name)).name for name in NATIVE}
+    sources = {name: proof.source_of(layouts.layout(name)).name for name in NATIVE}
     assert sources["torch"] == "keras"
     assert sources["haiku"] == sources["keras-reset-before"] == "onnx-reset-before"
     assert sources["torch-rnn"] == "gluon-rnn"
@@ -30,11 +30,11 @@ def test_weights_come_from_a_layout_with_two_biases():
 @pytest.mark.parametrize("name", NATIVE)
 def test_the_weights_of_a_case_sum_to_its_parameters(name, dtype):
     layout = layouts.layout(name)
-    assert len(rosetta.case_names(layout)) >= 7
-    for case_name in rosetta.case_names(layout):
-        case = rosetta.case_of(layout, case_name)
+    assert len(proof.case_names(layout)) >= 7
+    for case_name in proof.case_names(layout):
+        case = proof.case_of(layout, case_name)
         assert "dH" not in case.arrays
-        found = unpack(layout, rosetta.weights(layout, case, dtype=dtype))
+        found = unpack(layout, proof.weights(layout, case, dtype=dtype))
         for second, first in layout.second.items():
             assert not np.array_equal(found[second], found[first])
             found[first] = found[first] + found.pop(second)
@@ -47,17 +47,17 @@ def test_the_weights_of_a_case_sum_to_its_parameters(name, dtype):
 def test_an_inner_bias_that_the_layer_lacks_is_refused():
     nnx, linen = layouts.layout("flax-nnx"), layouts.layout("flax-linen")
     with pytest.raises(UserError, match="gru_reset_after-ordinary in flax-nnx: impossible: flax-nnx has no bias insid"):
-        rosetta.weights(nnx, rosetta.case_of(linen, "gru_reset_after-ordinary"), dtype="float32")
+        proof.weights(nnx, proof.case_of(linen, "gru_reset_after-ordinary"), dtype="float32")
 
 
 def test_files_and_failures(results):
-    file = rosetta.result_file("haiku", "gru-long", "float64")
+    file = proof.result_file("haiku", "gru-long", "float64")
     assert file == results / "rosetta" / "haiku.gru-long.float64.safetensors"
     file.parent.mkdir(parents=True)
     file.write_text("an older result")
-    rosetta.save_failure("haiku", "gru-long", "float64", "last words")
+    proof.save_failure("haiku", "gru-long", "float64", "last words")
     assert not file.exists()
-    assert json.loads(rosetta.failure_file("haiku", "gru-long", "float64").read_text()) == {
+    assert json.loads(proof.failure_file("haiku", "gru-long", "float64").read_text()) == {
         "format": "isogru-rosetta-failure/1",
         "layout": "haiku",
         "case": "gru-long",
@@ -71,5 +71,5 @@ def test_packages_that_are_not_there(command):
         ("caffe", "no package 'caffe'; the packages are torch, keras, flax, mxnet, onnxruntime, equinox, haiku, mlx"),
         ("haiku", "package haiku asked for but not importable here; run tox -e rosetta-haiku"),
     ):
-        done = command("frameworks.rosetta", package)
+        done = command("frameworks.adapters", package)
         assert (done.returncode, done.stderr) == (2, f"isogru: {said}\n")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from shared_spec import convert, layouts, same
 from shared_spec.errors import UserError
-from shared_spec.packing import pack
+from shared_spec.weights import convert, layouts, same
+from shared_spec.weights.packing import pack
 from tests.spec.drawn import D, H, drawn
 
 

@@ -16,8 +16,8 @@ from frameworks.sweep.run import ATTEMPTS, Sweep, batches, run
 from frameworks.sweep.studies import best_rates
 from shared_spec import language_model
 from shared_spec.errors import UserError
-from shared_spec.trial_store import Outcome, TrialStore
-from shared_spec.trials import DIVERGED, FAILED, FINISHED, Trial
+from shared_spec.sweeps.trial_store import Outcome, TrialStore
+from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED, Trial
 
 TOGETHER = 5
 

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from shared_spec import language_model, training
+from shared_spec import language_model
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
-from shared_spec.language_model import recipe
+from shared_spec.language_model import recipe, training
 
 SMALL = {"num_hiddens": 4, "num_steps": 5, "num_train": 24, "num_val": 12, "batch_size": 10, "epochs": 2}
 

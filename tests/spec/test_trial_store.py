@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared_spec import language_model, trial_store
+from shared_spec import language_model
 from shared_spec.errors import UserError
-from shared_spec.trial_store import Outcome, TrialStore
-from shared_spec.trials import DIVERGED, FAILED, FINISHED, Trial
+from shared_spec.sweeps import trial_store
+from shared_spec.sweeps.trial_store import Outcome, TrialStore
+from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED, Trial
 
 RECIPE = language_model.recipe("gru")
 TRIALS = [Trial("torch", "scratch", "float32", "cpu", "text", replace(RECIPE, lr=float(i))) for i in range(1, 5)]

@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared_spec import cells, language_model, tasks, training, trials
+from shared_spec import cells, language_model
 from shared_spec.errors import UserError
-from shared_spec.trials import DIVERGED, FINISHED, Trial
+from shared_spec.language_model import tasks, training
+from shared_spec.sweeps import trials
+from shared_spec.sweeps.trials import DIVERGED, FINISHED, Trial
 
 TRIAL = Trial("torch", "scratch", "float32", "cpu", "text", language_model.recipe("gru"))
 

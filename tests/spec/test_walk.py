@@ -10,8 +10,9 @@ import pytest
 
 import frameworks
 from docs import notebooks
-from shared_spec import corpus, language_model
+from shared_spec import language_model
 from shared_spec.errors import UserError
+from shared_spec.language_model import corpus
 
 SOURCE = notebooks.SOURCE.read_text(encoding="utf-8")
 TEXT_CELL = "the-text-and-the-parameters-2"

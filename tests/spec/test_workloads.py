@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shared_spec import oracle, training, workloads
+from shared_spec import oracle
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
-from shared_spec.language_model import specification
+from shared_spec.language_model import specification, training
+from shared_spec.race import workloads
+from shared_spec.race.workloads import CELLS, SERIES, Workload
 from shared_spec.readings import cost
 from shared_spec.readings.value import evaluate
-from shared_spec.workloads import CELLS, SERIES, Workload
 
 
 def test_names_are_unique_and_lead_back():

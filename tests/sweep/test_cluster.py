@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import frameworks
-from shared_spec.trial_store import TrialStore
-from shared_spec.trials import FINISHED
+from shared_spec.sweeps.trial_store import TrialStore
+from shared_spec.sweeps.trials import FINISHED
 from tests.conftest import heed_ctrl_c
 
 ROOT = Path(__file__).parents[2]

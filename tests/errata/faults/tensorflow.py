@@ -12,7 +12,7 @@ from tensorflow import Tensor
 from frameworks.tensorflow import cells
 from frameworks.tensorflow.cells import Forward
 from frameworks.tensorflow.layers import pack
-from shared_spec.layouts import layout
+from shared_spec.weights.layouts import layout
 
 
 def gru_turned(X, H, *, W_xz, W_hz, b_z, W_xr, W_hr, b_r, W_xh, W_hh, b_h):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shared_spec.interchange import TrainingCase
+from shared_spec.files.interchange import TrainingCase
 
 NEVER = 1e30
 """No norm of a gradient reaches it; infinity would make NaN of it where a framework divides by it."""

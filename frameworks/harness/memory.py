@@ -1,0 +1,94 @@
+"""How much memory a call takes at its peak, above what the process had before: each in a fresh process.
+
+Importing a framework takes seconds, so that one process imports it and, before it has set anything up, forks one for
+each row. Lines of JSON on standard output: {"workload": ..., "implementation": ..., "bytes": ... or null}, and, where
+there are no bytes, last words as "failed".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import frameworks
+from frameworks import protocol
+from frameworks.harness import timed_work
+from shared_spec.files import store
+from shared_spec.language_model.corpus import Corpus
+from shared_spec.race import workloads
+
+STATUS = Path("/proc/self/status")
+
+
+def measure(
+    name: str, rows: Iterable[tuple[str, str]], *, device: str, threads: int, text: Corpus, tell: IO[str]
+) -> None:
+    """Tells the peak of each row: a workload's name and an implementation's."""
+    framework = frameworks.load(name)
+    for workload, implementation in rows:
+        child = os.fork()
+        if child:
+            _, status = os.waitpid(child, 0)
+            if status:
+                words = f"ended with status {os.waitstatus_to_exitcode(status)}"
+                _say(tell, workload=workload, implementation=implementation, bytes=None, failed=words)
+            continue
+        record: dict[str, object] = {"workload": workload, "implementation": implementation, "bytes": None}
+        try:
+            framework.runtime.setup(device=device, threads=threads)
+            record["bytes"] = _peak(framework, workload, implementation, device, text)
+        except Exception as error:  # A failure is a record, and the next row goes on.
+            record["failed"] = store.words_of(error)
+        _say(tell, **record)
+        # Not sys.exit: what the framework registered to be run at the end belongs to the parent.
+        os._exit(0)
+
+
+def _peak(framework: frameworks.Framework, workload: str, implementation: str, device: str, text: Corpus) -> int:
+    (chosen,) = workloads.choose([workload])
+    found = protocol.find(framework, implementation, chosen.cell, chosen.dtype)
+    work = timed_work.make(framework, found, chosen, device=device, text=text)
+    call, inputs = timed_work.waits(framework, work), work.fresh(2)
+    before = _resident()
+    call(inputs[0])
+    _forget_the_most()
+    # Of an epoch there is one input, which may come again: nothing is judged here.
+    call(inputs[-1])
+    on_device = framework.runtime.peak_memory(device)
+    return _most() - before if on_device is None else int(on_device)
+
+
+def _say(tell: IO[str], **record: object) -> None:
+    print(json.dumps(record), file=tell, flush=True)
+
+
+def _forget_the_most() -> None:
+    """Begin anew with the most: what compiling took is not what a call takes."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _resident() -> int:
+    """Bytes that this process has in memory."""
+    return _kibibytes("VmRSS") or _most()
+
+
+def _most() -> int:
+    """The most that it ever had."""
+    return _kibibytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+
+
+def _kibibytes(name: str) -> int:
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)

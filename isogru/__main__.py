@@ -1,0 +1,33 @@
+"""The command isogru: is it the same function? Verdicts on results, functions and weights."""
+
+from __future__ import annotations
+
+from isogru import command
+from shared_spec import __main__ as specification
+from shared_spec.command import application
+from shared_spec.command import main as command_line
+
+app = application(
+    "The referee: are two GRUs the same function? Exit status: 0 equal or done, 1 something is not equal, 2 the "
+    "request was wrong, 3 it could not be judged."
+)
+for name, function in (
+    ("check", command.check_function),
+    ("verdict", command.give_verdict),
+    ("same", specification.compare_weights),
+    ("convert", specification.convert_weights),
+    ("layouts", specification.list_layouts),
+    ("cells", specification.list_cells),
+    ("cases", specification.list_cases),
+    ("case", specification.case_to_file),
+):
+    app.command(name)(function)
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    command_line(lambda: app(prog_name="isogru"))
+
+
+if __name__ == "__main__":
+    main()

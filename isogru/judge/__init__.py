@@ -1,0 +1,30 @@
+"""The judge: a case, a result of it, a verdict. No tolerance is typed in by hand: docs/verdict.md says how."""
+
+from __future__ import annotations
+
+from isogru.judge import reference, verdict
+from isogru.judge.verdict import ResultVerdict
+from shared_spec.cells import Cell
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.files.interchange import AnyCase, Case, Result, check_result
+
+
+def on(case: AnyCase, result: Result, *, claim: Cell | None = None, name: str = "") -> ResultVerdict:
+    """The verdict on a result of a case, as if it claimed another cell where one is given.
+
+    Raises InterchangeError, with the name of the result's file where there is one, for a result that was made of
+    another case, that does not hold what the case asks for, or whose dtype is not what it was computed in; UserError
+    for a claim that cannot be judged.
+    """
+    name = name or f"result of {case.name}"
+    if result.origin.lie:
+        raise InterchangeError(f"{name}: {result.origin.lie}; no verdict is given on it")
+    if result.origin.case_digest != case.digest:
+        raise InterchangeError(f"{name}: made of another case than {case.name}; run it again on this one")
+    check_result(name, result, case)
+    if claim is not None:
+        if not isinstance(case, Case):
+            raise UserError("a claim can be judged on a case of a cell over a sequence, not on a language model")
+        case, result = verdict.claim(case, result, claim)
+        check_result(name, result, case)
+    return verdict.judge(case, result, reference.get(case, result.origin.dtype))

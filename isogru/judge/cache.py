@@ -1,0 +1,74 @@
+"""Verdicts kept beside the results that they are on: judged once, and again only when something has changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from isogru.judge import reference
+from isogru.judge.comparison import Finding
+from isogru.judge.divergence import Divergence
+from isogru.judge.profile import Profile
+from isogru.judge.verdict import judge
+from shared_spec.errors import InterchangeError
+from shared_spec.files.interchange import AnyCase, read_result
+from shared_spec.files.whole import write_whole
+from shared_spec.readings.arithmetic import Array
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A verdict as it is kept beside its result, with all that it rests on."""
+
+    of: str
+    findings: tuple[Finding, ...]
+    divergence: Divergence | None
+    profile: Profile | None
+    bits: dict[str, str]
+
+
+def _file(result: Path) -> Path:
+    return result.with_suffix(".verdict")
+
+
+def verdict_on(result_file: Path, case: AnyCase, dtype: str) -> Kept:
+    """The verdict on a result, from beside it where it was judged before: nothing then has changed that it rests on."""
+    of = _rests_on(result_file, case, dtype)
+    kept = _find(result_file, of)
+    if kept is None:
+        result = read_result(result_file, case)
+        found = judge(case, result, reference.get(case, dtype))
+        kept = Kept(of, found.findings, found.divergence, found.profile, bits_of(result.arrays))
+        write_whole(_file(result_file), msgspec.msgpack.encode(kept))
+    return kept
+
+
+def is_kept(result_file: Path, case: AnyCase, dtype: str) -> bool:
+    """Whether a verdict was kept of a result as it is now."""
+    return _find(result_file, _rests_on(result_file, case, dtype)) is not None
+
+
+def _find(result_file: Path, of: str) -> Kept | None:
+    try:
+        kept = msgspec.msgpack.decode(_file(result_file).read_bytes(), type=Kept)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return kept if kept.of == of else None
+
+
+def _rests_on(result_file: Path, case: AnyCase, dtype: str) -> str:
+    """Raises InterchangeError where there is no such result."""
+    try:
+        state = result_file.stat()
+    except OSError:
+        raise InterchangeError(f"{result_file}: no such file") from None
+    return f"{state.st_size} {state.st_mtime_ns} {reference.key(case, dtype)}"
+
+
+def bits_of(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """A digest of each array."""
+    return {name: hashlib.sha1(array.tobytes()).hexdigest()[:12] for name, array in arrays.items()}

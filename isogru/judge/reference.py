@@ -1,0 +1,154 @@
+"""The reference that results are held against: the float64 oracle and how far its twins stray, kept between runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from isogru.judge import code
+from shared_spec import oracle
+from shared_spec.files import store
+from shared_spec.files.interchange import AnyCase, Case, read_case, write_case
+from shared_spec.files.whole import write_whole
+from shared_spec.language_model import training
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+
+TRAJECTORIES = ("loss", "norm", "perplexity.train", "perplexity.val")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a case should give, and the scale of rounding in one dtype."""
+
+    oracle: Mapping[str, Array]
+    """Every quantity of a result, in float64."""
+    stray: Mapping[str, Array]
+    """For each quantity how far the twins stray from the oracle, an array that broadcasts against it: a value for
+    each time step where it has time steps, the running maximum along a trajectory, else one value.
+    """
+    texts: frozenset[tuple[int, ...]]
+    """The predictions of the oracle and of its twins; empty for a cell over a sequence."""
+
+
+def get(case: AnyCase, dtype: str) -> Reference:
+    """The reference of a case, from the folder of results where it has been made before."""
+    file = _file(case, dtype)
+    if not file.exists():
+        _make(case, dtype)
+    try:
+        return _load(file)
+    except (safetensors.SafetensorError, OSError, KeyError):
+        _make(case, dtype)
+        return _load(file)
+
+
+def prepare(wanted: Iterable[tuple[AnyCase, str]], *, processes: int) -> None:
+    """Make those references that are not there yet, several at a time: trainings and their twins take seconds each."""
+    missing = [(case, dtype) for case, dtype in wanted if not _file(case, dtype).exists()]
+    if len(missing) < 2 or processes < 2:
+        for case, dtype in missing:
+            _make(case, dtype)
+        return
+    trainings_first = sorted(missing, key=lambda item: isinstance(item[0], Case))
+    with tempfile.TemporaryDirectory() as folder, pool(processes) as workers:
+        files = []
+        for number, (case, dtype) in enumerate(trainings_first):
+            file = Path(folder) / f"{number}.safetensors"
+            write_case(file, case)
+            files.append((file, dtype))
+        list(workers.map(_make_from_file, *zip(*files, strict=True)))
+
+
+@contextlib.contextmanager
+def pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes for NumPy's work, with one thread each: the cores are taken by processes. Spawned, not forked: NumPy's
+    threads do not survive a fork.
+    """
+    single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with _environment(**single), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
+        yield workers
+
+
+@contextlib.contextmanager
+def _environment(**changes: str) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _make_from_file(file: Path, dtype: str) -> None:
+    _make(read_case(file), dtype)
+
+
+def _make(case: AnyCase, dtype: str) -> None:
+    # What a precision cannot hold overflows in twins: nothing is said of it then, and no warning given.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if isinstance(case, Case):
+            truth = oracle.run(case.cell, case.arrays)
+            twins = [oracle.twin(case.cell, case.arrays, dtype=dtype, seed=seed) for seed in range(oracle.TWINS)]
+        else:
+            truth = training.train(case.problem)
+            twins = [training.twin(case.problem, dtype=dtype, seed=seed) for seed in range(oracle.TWINS)]
+    arrays = {f"oracle.{name}": array for name, array in truth.items()}
+    for name, array in truth.items():
+        if name == "text":
+            arrays["texts"] = np.stack([array, *(twin["text"] for twin in twins)])
+        else:
+            arrays[f"stray.{name}"] = pooled_stray(name, array, [twin[name] for twin in twins], UNIT_ROUNDOFF[dtype])
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_whole(_file(case, dtype), safetensors.numpy.save(contiguous))
+
+
+def pooled_stray(name: str, truth: Array, twins: list[Array], u: float) -> Array:
+    """How far twins stray from the truth, at least one rounding of the largest value, pooled so that luck in one
+    element does not count: over all elements of a time step, or of a tensor; along a trajectory, up to each step.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        distances = np.max([np.abs(twin.astype(np.float64) - truth) for twin in twins], axis=0)
+        floor = u * np.abs(truth)
+    if name in TRAJECTORIES:
+        return np.maximum.accumulate(np.maximum(distances, floor))
+    axes = (1, 2) if truth.ndim == 3 else None
+    return np.asarray(np.maximum(distances.max(axis=axes, keepdims=True), floor.max(axis=axes, keepdims=True)))
+
+
+def forget(of: str) -> None:
+    """Remove the reference of that key: it is made again where it is needed."""
+    _kept(of).unlink(missing_ok=True)
+
+
+def _load(file: Path) -> Reference:
+    arrays = safetensors.numpy.load_file(file)
+    part = {
+        prefix: {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        for prefix in ("oracle.", "stray.")
+    }
+    texts = frozenset(tuple(map(int, row)) for row in arrays.get("texts", np.zeros((0, 0))))
+    return Reference(part["oracle."], part["stray."], texts)
+
+
+def key(case: AnyCase, dtype: str) -> str:
+    """Identifies a reference: of which case, in which dtype, made by which code."""
+    return f"{case.digest}-{code.judge()}.{dtype}"
+
+
+def _file(case: AnyCase, dtype: str) -> Path:
+    return _kept(key(case, dtype))
+
+
+def _kept(of: str) -> Path:
+    return store.reference_folder() / f"{of}.safetensors"

@@ -1,0 +1,126 @@
+"""Trainings as data: the oracle's curve with its twins' envelope, and each run's distance from it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from isogru.judge import reference
+from isogru.judge.comparison import TWIN_MULTIPLE, significant
+from isogru.judge.distance import distance
+from isogru.judge.reference import Reference
+from isogru.judge.verdict import is_narrow
+from reports.diff.collect import Collection, Row
+from shared_spec.files.interchange import TrainingCase
+from shared_spec.readings.arithmetic import Array
+
+MOST_DIGITS = 8
+"""Decimals of a perplexity that a report shows."""
+
+
+def trainings(found: Collection) -> Iterator[dict[str, Any]]:
+    """One record for each language model and dtype."""
+    by_case: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in found.rows:
+        if row.verdict is not None and isinstance(found.cases[row.job.case], TrainingCase):
+            by_case[row.job.case, row.job.dtype].append(row)
+    for (name, dtype), rows in sorted(by_case.items(), key=lambda item: item[0]):
+        case = found.cases[name]
+        assert isinstance(case, TrainingCase)
+        yield _training(case, dtype, rows)
+
+
+def _training(case: TrainingCase, dtype: str, rows: list[Row]) -> dict[str, Any]:
+    known = reference.get(case, dtype)
+    truth, stray = known.oracle["loss"], known.stray["loss"]
+    narrow = is_narrow(stray, truth)
+    arrays = [row.arrays() for row in rows]
+    losses = {row.label: of_row["loss"].astype(np.float64) for row, of_row in zip(rows, arrays, strict=True)}
+    between = [
+        agreeing_digits(losses[a], losses[b])
+        for a, b in itertools.combinations(losses, 2)
+        if a.partition("/")[0] != b.partition("/")[0]
+    ]
+    runs = [_run(case, row, of_row, known) for row, of_row in zip(rows, arrays, strict=True)]
+    recipe = case.problem.recipe
+    return {
+        "case": case.name,
+        "cell": case.cell.name,
+        "dtype": dtype,
+        "recipe": asdict(recipe),
+        "corpus": f"{case.problem.corpus_source} {case.problem.corpus_sha1}",
+        "steps": len(truth),
+        "clipped_steps": int(np.sum(known.oracle["norm"] > recipe.clip_norm)),
+        "envelope_opens_at": None if narrow.all() else int(np.argmin(narrow)),
+        "oracle": {
+            "perplexity_train": _perplexity(known.oracle, "train"),
+            "perplexity_val": _perplexity(known.oracle, "val"),
+            "text": _characters(case, known.oracle["text"]),
+            "loss": _short(truth, 6),
+            "envelope": _short(TWIN_MULTIPLE * stray, 3),
+        },
+        "digits_between_frameworks": min(between, default=None),
+        "same_text": len({tuple(run["text"]) for run in runs}) == 1,
+        "runs": runs,
+    }
+
+
+def _run(case: TrainingCase, row: Row, arrays: Mapping[str, Array], known: Reference) -> dict[str, Any]:
+    loss, truth = arrays["loss"].astype(np.float64), known.oracle["loss"]
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(loss - truth)
+        outside = np.flatnonzero(~(distance <= TWIN_MULTIPLE * known.stray["loss"]))
+    train, val = _perplexity(arrays, "train"), _perplexity(arrays, "val")
+    return {
+        "label": row.label,
+        "framework": row.job.framework,
+        "lane": row.lane,
+        "status": row.status,
+        "perplexity_train": train,
+        "perplexity_val": val,
+        "agreeing_train": agreeing_characters(train, _perplexity(known.oracle, "train")),
+        "agreeing_val": agreeing_characters(val, _perplexity(known.oracle, "val")),
+        "text": _characters(case, arrays["text"]),
+        "text_differs_at": [
+            i for i, (a, b) in enumerate(zip(arrays["text"], known.oracle["text"], strict=True)) if a != b
+        ],
+        "seconds": dict(row.verdict.origin.seconds) if row.verdict else {},
+        "leaves_envelope_at": int(outside[0]) if len(outside) else None,
+        "digits": agreeing_digits(loss, truth),
+        "loss": _short(loss, 6),
+        "distance": _short(distance, 3),
+    }
+
+
+def _characters(case: TrainingCase, text: Array) -> list[str]:
+    """One by one: that of what is unknown is a word."""
+    return [case.problem.vocabulary.tokens[int(token)] for token in text]
+
+
+def _perplexity(arrays: Any, part: str) -> float:
+    return float(arrays[f"perplexity.{part}"][-1])
+
+
+def agreeing_characters(a: float, b: float) -> int:
+    """To how many characters two numbers agree when both are written with MOST_DIGITS decimals, the point included."""
+    one, two = f"{a:.{MOST_DIGITS}f}", f"{b:.{MOST_DIGITS}f}"
+    if len(one) != len(two):
+        return 0
+    return next((i for i, (x, y) in enumerate(zip(one, two, strict=True)) if x != y), len(one))
+
+
+def agreeing_digits(a: Array, b: Array) -> float:
+    """The decimal digits to which two curves agree everywhere: -log10 of the largest relative difference, up to 16."""
+    largest = distance(a.astype(np.float64), b.astype(np.float64)).relative
+    return 16.0 if largest < 1e-16 else max(0.0, -math.log10(largest))
+
+
+def _short(values: Iterable[float], digits: int) -> list[float]:
+    """Enough digits to draw; what is judged is judged with all of them."""
+    return [significant(value, digits) for value in values]

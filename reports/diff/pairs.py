@@ -1,0 +1,168 @@
+"""Implementation against implementation: how far apart any two are on the same problem, and which agree to the bit."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from isogru.judge import code, distance
+from isogru.judge.cache import bits_of
+from isogru.judge.comparison import four
+from isogru.judge.distance import distances
+from reports.diff.collect import Collection, Row
+from reports.diff.quantities import NOT_COMPARED, PAIRED, group_of
+from shared_spec.files import store
+from shared_spec.files.interchange import TRACE
+from shared_spec.files.whole import write_whole
+from shared_spec.readings.arithmetic import Array
+
+KINDS = ("absolute", "relative", "ulp")
+Measured = dict[str, tuple[float, float, float]]
+"""The largest differences of two results in each quantity: absolute, relative, in units in the last place."""
+
+
+def matrices(found: Collection) -> Iterator[dict[str, Any]]:
+    """For each cell and dtype: who is compared, the largest differences over all cases, and who agrees to the bit."""
+    by_problem: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in found.rows:
+        if row.bits:
+            by_problem[row.cell, row.job.dtype][row.job.case].append(row)
+    for (cell, dtype), by_case in by_problem.items():
+        labels = list(dict.fromkeys(row.label for rows in by_case.values() for row in rows))
+        of_quantity: dict[str, _Matrix] = {}
+        for case, rows in by_case.items():
+            for (a, b), measured in _measured(case, dtype, rows):
+                for quantity, values in measured.items():
+                    of_quantity.setdefault(quantity, _Matrix(labels)).add(a, b, values, case)
+        yield {
+            "cell": cell,
+            "dtype": dtype,
+            "labels": labels,
+            "quantities": [of_quantity[name].record(name) for name in sorted(of_quantity, key=_order)],
+            "same_bits": _same_bits(labels, by_case),
+        }
+
+
+def _order(quantity: str) -> tuple[int, str]:
+    return PAIRED.index(group_of(quantity)), quantity
+
+
+class _Matrix:
+    """The largest differences of every two labels in one quantity; of each two once, below the diagonal."""
+
+    def __init__(self, labels: list[str]) -> None:
+        self._at = {label: i for i, label in enumerate(labels)}
+        self._values: dict[str, list[list[float | str]]] = {
+            kind: [[NOT_COMPARED] * i for i in range(len(labels))] for kind in KINDS
+        }
+        self._worst: dict[str, Any] = {}
+
+    def add(self, a: str, b: str, values: Sequence[float], case: str) -> None:
+        j, i = sorted((self._at[a], self._at[b]))
+        for kind, value in zip(KINDS, values, strict=True):
+            before = self._values[kind][i][j]
+            if isinstance(before, str) or value > before:
+                self._values[kind][i][j] = value
+        if not self._worst or values[0] > self._worst["absolute"]:
+            self._worst = {"a": a, "b": b, "absolute": values[0], "case": case}
+
+    def record(self, quantity: str) -> dict[str, Any]:
+        return {"quantity": quantity, "worst": self._worst, **self._values}
+
+
+def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[str, str], Measured]]:
+    """Every two results of a case; what was measured before is kept, under the digests of both."""
+    file = store.folder() / "pairs" / f"{case}.{dtype}.msgpack"
+    known = _known(file)
+    fresh: dict[str, Measured] = {}
+    flat: dict[str, list[_Flat]] = {}
+    changed = False
+    digests = {row.label: _digest(row) for row in rows}
+    for a, b in itertools.combinations(rows, 2):
+        # Whichever comes first: the difference of two is that of the other two.
+        key = " ".join([*sorted((digests[a.label], digests[b.label])), _code()])
+        measured = fresh.get(key) or known.get(key)
+        if measured is None:
+            for row in (a, b):
+                if row.label not in flat:
+                    arrays = row.arrays()
+                    # A run that goes on meanwhile may have put another result there.
+                    changed = changed or bits_of(arrays) != row.bits
+                    flat[row.label] = _flattened(arrays)
+            measured = {}
+            for one, other in zip(flat[a.label], flat[b.label], strict=True):
+                measured |= one.against(other)
+        fresh[key] = measured
+        yield (a.label, b.label), measured
+    if fresh.keys() != known.keys() and not changed:
+        write_whole(file, msgspec.msgpack.encode(fresh))
+
+
+class _Flat:
+    """Quantities of one dtype as one long array."""
+
+    def __init__(self, members: Mapping[str, Array]) -> None:
+        self._names = list(members)
+        self._starts = np.cumsum([0, *(array.size for array in members.values())])[:-1].tolist()
+        self._values = np.concatenate([array.ravel() for array in members.values()])
+
+    def against(self, other: _Flat) -> Measured:
+        found = distances(self._values, other._values, self._starts)
+        return {
+            name: (four(one.absolute), four(one.relative), four(one.ulp))
+            for name, one in zip(self._names, found, strict=True)
+        }
+
+
+def _flattened(arrays: Mapping[str, Array]) -> list[_Flat]:
+    by_dtype: dict[str, dict[str, Array]] = defaultdict(dict)
+    for name, array in sorted(arrays.items()):
+        if not name.startswith(TRACE):
+            by_dtype[array.dtype.name][name] = array
+    return [_Flat(by_dtype[dtype]) for dtype in sorted(by_dtype)]
+
+
+def _code() -> str:
+    """Identifies the code that makes a measurement."""
+    return code.digest([*code.files(Path(distance.__file__).parent), Path(__file__)])
+
+
+def _known(file: Path) -> dict[str, Measured]:
+    try:
+        return msgspec.msgpack.decode(file.read_bytes(), type=dict[str, Measured])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def _digest(row: Row) -> str:
+    return hashlib.sha1(msgspec.json.encode(sorted(row.bits.items()))).hexdigest()[:12]
+
+
+def _same_bits(labels: list[str], by_case: Mapping[str, list[Row]]) -> list[list[str]]:
+    """The labels in groups of two and more that have the same bits in every quantity of every case they share."""
+    bits: dict[str, dict[str, Mapping[str, str]]] = {label: {} for label in labels}
+    for case, rows in by_case.items():
+        for row in rows:
+            bits[row.label][case] = {name: digest for name, digest in row.bits.items() if not name.startswith(TRACE)}
+    classes: list[list[str]] = []
+    for label in labels:
+        for members in classes:
+            # With every one of them: by cases that not all have run, two could agree through a third.
+            if all(_agree(bits[label], bits[member]) for member in members):
+                members.append(label)
+                break
+        else:
+            classes.append([label])
+    return [members for members in classes if len(members) > 1]
+
+
+def _agree(a: Mapping[str, Mapping[str, str]], b: Mapping[str, Mapping[str, str]]) -> bool:
+    shared = a.keys() & b.keys()
+    return bool(shared) and all(a[case] == b[case] for case in shared)

@@ -1,0 +1,76 @@
+"""The Rosetta table: how each layer packs the same parameters, and the verdict on it with such weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from isogru.judge import reference
+from isogru.judge.cache import verdict_on
+from isogru.judge.comparison import Finding, four
+from reports.diff.collect import overall
+from shared_spec import machine
+from shared_spec.errors import InterchangeError
+from shared_spec.files import store
+from shared_spec.files.interchange import Case, read_origin
+from shared_spec.weights import layouts, proof
+from shared_spec.weights.layouts import Layout
+
+
+def records() -> list[dict[str, Any]]:
+    """One record for each layout: its facts, and what became of the proof. Raises InterchangeError for a damaged
+    result.
+    """
+    every = list(layouts.layouts().values())
+    there = [(case, dtype) for layout in every for _, dtype, case in _present(layout)]
+    reference.prepare(there, processes=machine.cores())
+    return [layouts.facts(layout) | _proof(layout) for layout in every]
+
+
+def _present(layout: Layout) -> Iterator[tuple[Path, str, Case]]:
+    for dtype in layout.dtypes:
+        for name in proof.case_names(layout):
+            file = proof.result_file(layout.name, name, dtype)
+            if file.exists():
+                yield file, dtype, proof.case_of(layout, name)
+
+
+def _proof(layout: Layout) -> dict[str, Any]:
+    found: dict[str, Any] = {"status": "missing", "why": "", "results": 0, "ratio": None, "worst": "", "versions": {}}
+    if layout.unproven:
+        return found | {"status": "unproven", "why": layout.unproven}
+    statuses: list[str] = []
+    judged: list[tuple[Finding, str]] = []
+    for file, dtype, case in _present(layout):
+        try:
+            origin = read_origin(file)
+            if origin.case_digest != case.digest:
+                statuses.append("stale")
+                continue
+            findings = verdict_on(file, case, dtype).findings
+        except InterchangeError as error:
+            raise InterchangeError(f"{error}; run tox -e {layout.proven} again, or delete the file") from None
+        judged += [(finding, f"{case.name} {dtype}") for finding in findings]
+        statuses += [finding.verdict for finding in findings]
+        found["versions"] = dict(origin.versions)
+        found["results"] += 1
+    wanted = len(proof.case_names(layout)) * len(layout.dtypes)
+    for words in _failures(layout):
+        statuses.append("failed")
+        found["why"] = words
+    if found["results"] + statuses.count("failed") + statuses.count("stale") < wanted:
+        statuses.append("missing")
+        found["why"] = found["why"] or f"{found['results']} of {wanted} results; run tox -e {layout.proven}"
+    if judged:
+        worst, where = max(judged, key=lambda item: item[0].ratio)
+        found |= {"ratio": four(worst.ratio), "worst": f"{worst.quantity} in {where}"}
+    return found | {"status": overall(statuses)}
+
+
+def _failures(layout: Layout) -> Iterator[str]:
+    for dtype in layout.dtypes:
+        for name in proof.case_names(layout):
+            words = store.last_words(proof.failure_file(layout.name, name, dtype))
+            if words is not None:
+                yield words

@@ -1,0 +1,74 @@
+"""The page: one file that asks for nothing. Data, styles, scripts and the chart library are inside it."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+from latex2mathml.converter import convert as mathml
+
+PARTS = Path(__file__).parents[1] / "templates"
+REPORT = ("report", "charts", "matrix", "field", "pairs", "training", "standings", "leaderboard")
+EXERCISES = ("report", "charts", "gates", "sweeps", "compared")
+"""The scripts of each page."""
+VEGA_LITE = "6.4"
+
+
+def render(template: jinja2.Template, context: dict[str, Any], data: bytes, parts: Sequence[str]) -> str:
+    """The page on a report, whose JSON is `data`: compressed it goes along, so that every chart and every field is
+    drawn from it and from nothing else, by the scripts named in `parts`.
+    """
+    scripts = [_library(), "".join(_part(f"{name}.js") for name in parts)]
+    return template.render(
+        context,
+        style=markupsafe.Markup(_part("page.css")),
+        scripts=[markupsafe.Markup(script) for script in scripts],
+        # Only these scripts may run, whatever text from a result might say; and nothing may be asked for.
+        policy="; ".join(
+            [
+                "default-src 'none'",
+                f"script-src {' '.join(_digest(script) for script in scripts)}",
+                "style-src 'unsafe-inline'",
+                "img-src data:",
+                "base-uri 'none'",
+                "form-action 'none'",
+            ]
+        ),
+        data=base64.b64encode(gzip.compress(data, 6, mtime=0)).decode(),
+        formulas={
+            cell["name"]: [
+                (equation["target"], formula(text))
+                for equation, text in zip(cell["equations"], cell["latex"], strict=False)
+            ]
+            for cell in context["report"]["cells"]
+        },
+    )
+
+
+def formula(latex: str) -> markupsafe.Markup:
+    """A formula of the latex reading as MathML."""
+    return markupsafe.Markup(mathml(latex, display="block"))
+
+
+def _part(name: str) -> str:
+    return (PARTS / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _library() -> str:
+    """Vega-Lite with all that it needs, as one script: vegaEmbed(element, specification, options)."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    return bundle
+
+
+def _digest(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -1,0 +1,168 @@
+"""The report as people read it: a page and a summary in Markdown; no number of their own."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+
+from isogru import wording
+from isogru.wording import ratio
+from reports.diff.quantities import group_of
+from reports.pages import page
+from reports.pages.schema import FORMAT, Record, check_format, size
+from reports.race import standings
+from shared_spec.errors import UserError
+from shared_spec.files.whole import write_whole
+from shared_spec.sweeps.trials import worded
+
+REPORTS = Path(__file__).parents[1]
+TEMPLATES, SITE = REPORTS / "templates", REPORTS / "site"
+MARKS = {**wording.MARKS, "missing": "–", "unfinished": "–", "stale": "~"}
+MEANINGS = {
+    "equal": "within what rounding allows",
+    "suspect": "rounding could explain it, but further out than the oracle's twins",
+    "undetermined": "the precision cannot hold it, so that nothing can be said of it",
+    "different": "no rounding explains it: another function",
+    "failed": "did not run to its end, or its precision is not what its label says",
+    "missing": "set out to be run, and not there",
+    "stale": "made of another version of the specification, the case or the text",
+}
+
+
+def write(report: Record, folder: Path) -> Path:
+    """Write index.html, report.md and report.json, and of a leaderboard leaderboard.md and leaderboard.json, each whole
+    or not at all; returns the page's path.
+
+    Raises UserError where the folder has a report of a newer isogru.
+    """
+    _refuse_newer(folder / "report.json")
+    data, context = msgspec.json.encode(report), _context(report)
+    contents = {
+        "report.json": data,
+        "report.md": template("report.md.jinja", autoescape=False).render(context).encode(),
+        "index.html": page.render(template("index.html.jinja", autoescape=True), context, data, page.REPORT).encode(),
+    }
+    if board := report["leaderboard"]:
+        contents["leaderboard.json"] = msgspec.json.encode(board)
+        contents["leaderboard.md"] = (
+            template("leaderboard.md.jinja", autoescape=False).render(standings.context(board)).encode()
+        )
+    for name, content in contents.items():
+        write_whole(folder / name, content)
+    return folder / "index.html"
+
+
+def write_exercises(report: Record, folder: Path) -> Path:
+    """Write exercises.html, exercises.md and exercises.json, each whole or not at all; returns the page's path."""
+    data, context = msgspec.json.encode(report), {"report": report, "marks": MARKS, "meanings": MEANINGS}
+    html = page.render(template("exercises.html.jinja", autoescape=True), context, data, page.EXERCISES)
+    brief = template("exercises.md.jinja", autoescape=False).render(context)
+    write_whole(folder / "exercises.json", data)
+    write_whole(folder / "exercises.md", brief.encode())
+    write_whole(folder / "exercises.html", html.encode())
+    return folder / "exercises.html"
+
+
+def _refuse_newer(file: Path) -> None:
+    try:
+        check_format(file, json.loads(file.read_bytes()).get("format"))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return  # None, or none that could be read: it is written anew.
+    except UserError as error:
+        raise UserError(f"{error}, or write elsewhere with -o") from None
+
+
+def template(name: str, *, autoescape: bool) -> jinja2.Template:
+    """A template of reports/templates, with the filters that print numbers."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "sci": scientific,
+        "ratio": ratio,
+        "cell": markdown_cell,
+        "perplexity": perplexity,
+        "worded": worded,
+        "lane": lane,
+        "place": place,
+        "power": power,
+        "furthest": furthest,
+        "formula": page.formula,
+        **standings.FILTERS,
+    }
+    return environment.get_template(name)
+
+
+def _context(report: Record) -> Record:
+    ran = {field["cell"] for row in report["implementations"] for field in row["fields"]}
+    return {
+        **standings.context(report["leaderboard"]),
+        "report": report,
+        "format": FORMAT,
+        "marks": MARKS,
+        "meanings": MEANINGS,
+        "ran": [cell for cell in report["cells"] if cell["name"] in ran],
+        "trouble": [row for row in report["results"] if row["status"] != "equal"],
+        "matrix": [(row, fields_of(row)) for row in report["implementations"]],
+    }
+
+
+def fields_of(implementation: Mapping[str, Any]) -> dict[tuple[str, str], Record]:
+    """The fields of a row of the matrix, by cell and column."""
+    return {(field["cell"], field["column"]): field for field in implementation["fields"]}
+
+
+def lane(of: Mapping[str, Any]) -> str:
+    """Such as torch/scratch on 2 threads; without the threads where nobody has told."""
+    threads = f" on {of['threads']} thread{'s' if of['threads'] != '1' else ''}" if of["threads"] else ""
+    return f"{of['framework']}/{of['implementation']}{threads}"
+
+
+def scientific(value: float | None) -> str:
+    """Such as 6.0e-08; infinity where the report has none."""
+    return "∞" if value is None else "0" if value == 0 else f"{value:.1e}"
+
+
+def perplexity(value: float | None, digits: int = 6) -> str:
+    """A perplexity; infinity where a training has diverged."""
+    return "∞" if value is None else f"{value:.{digits}f}"
+
+
+def power(u: float) -> str:
+    """The exponent of a unit roundoff as a power of two."""
+    exponent = math.log2(u)
+    return f"{exponent:.0f}" if exponent == round(exponent) else f"{exponent:.1f}"
+
+
+def furthest(quantities: list[Record]) -> list[tuple[str, Record]]:
+    """Of each kind of quantity, such as the gradients, the one in which two are furthest apart."""
+    found: dict[str, Record] = {}
+    for record in quantities:
+        group = group_of(record["quantity"])
+        if group not in found or size(record["worst"]["absolute"]) > size(found[group]["worst"]["absolute"]):
+            found[group] = record
+    return list(found.items())
+
+
+def place(finding: Record) -> str:
+    """Such as H[3,7,2]."""
+    index = ",".join(str(i) for i in finding["index"])
+    return f"{finding['quantity']}[{index}]" if index else str(finding["quantity"])
+
+
+def markdown_cell(value: object) -> str:
+    """Text from data, made harmless in a table of Markdown."""
+    text = " ".join(str(value).split())
+    for character in ("\\", "`", "*", "_", "[", "]", "|"):
+        text = text.replace(character, f"\\{character}")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,48 @@
+"""The leaderboard of a race, made of the passes that lie in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+from reports.pages import schema
+from reports.pages.schema import Record
+from reports.race import against, leaderboard
+from shared_spec.errors import UserError
+from shared_spec.race import rows
+from shared_spec.race.definition import Race, passes, read
+from shared_spec.race.rows import OtherVersionError, Pass
+
+
+def memory(race: Race) -> list[dict[str, Any]]:
+    """How much memory rows take, as far as it has been measured."""
+    try:
+        lines = race.memory_file.read_text().splitlines()
+        return [json.loads(line) for line in lines]
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        raise UserError(f"{race.memory_file}: damaged; race again with python -m reports race") from None
+
+
+def board(race: Race) -> Record:
+    """The leaderboard of what is there of a race, beside the one that it was held against."""
+    return _board(race, passes(race))
+
+
+def _board(race: Race, found: list[Pass]) -> Record:
+    board = leaderboard.build(found, memory(race), name=race.name)
+    if race.against_file.exists():
+        board["against"] = against.compare(board, schema.read_leaderboard(race.against_file))
+    return board
+
+
+def latest_board() -> Record | None:
+    """That of the race that was begun last, has got anywhere and is of this version; None where there is none."""
+    for file in sorted(rows.folder(".").glob("*/race.json"), reverse=True):
+        with contextlib.suppress(OtherVersionError):
+            race = read(file)
+            if found := passes(race):
+                return _board(race, found)
+    return None

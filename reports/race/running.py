@@ -1,0 +1,34 @@
+"""A race is run by the harness of the frameworks, in a process of its own: this package knows no framework."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+from shared_spec.race.definition import Race
+
+ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-m", "frameworks.harness.race")
+
+
+def run(race: Race, *, is_new: bool, corpus: Path | None, corpus_sha1: str | None) -> int:
+    """Run a race, or what is left of one; its exit status. What ends this process ends the race too, in good order."""
+    request = {"race": asdict(race), "is_new": is_new, "corpus": corpus and str(corpus), "corpus_sha1": corpus_sha1}
+    # In a session of its own it does not get the user's Ctrl-C by itself, but once, from here.
+    with subprocess.Popen(COMMAND, cwd=ROOT, stdin=subprocess.PIPE, text=True, start_new_session=True) as process:
+
+        def end(number: int, frame: FrameType | None) -> None:
+            process.send_signal(signal.SIGINT)
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            process.communicate(json.dumps(request) + "\n")
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return process.returncode

@@ -1,0 +1,149 @@
+"""A leaderboard as people read it: the words and digits of the terminal, of Markdown and of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from isogru.judge.comparison import EQUAL, significant
+from reports.pages.schema import Record
+from reports.race import against
+
+HELD_BACK = {
+    "compute": "products and functions, at the best speed seen on this machine",
+    "memory": "all that is left: arrays written and read again, operations slower than the best seen here",
+    "latency": "products that wait for one another, step after step",
+    "host": "issuing operations, one by one",
+}
+BOUNDS = {
+    "compute": "products and functions at the machine's best",
+    "memory": "what inputs and outputs take longer to move",
+    "latency": "what products that wait for one another take longer",
+}
+COLUMNS = {
+    "rank": "rank",
+    "label": "implementation",
+    "seconds": "time",
+    "ratio": "× the best (95%)",
+    "percent": "of the bound",
+    "held_back_by": "held back by",
+    "error": "error",
+    "memory": "memory",
+    "first": "first call",
+    "break_even": "pays after",
+}
+"""Of the page's table, by what each is sorted by."""
+WORDY = ("label", "held_back_by")
+"""Those of them that are no numbers."""
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+NOTHING = "–"
+
+
+def duration(seconds: float | None) -> str:
+    """Such as 14.1 ms: three digits."""
+    if seconds is None:
+        return NOTHING
+    rounded = significant(seconds, 3)
+    scale, unit = next(((s, u) for s, u in UNITS if rounded >= s), UNITS[-1])
+    return f"{_three(rounded / scale)} {unit}"
+
+
+def _three(value: float) -> str:
+    """Three significant digits, never as a power of ten."""
+    rounded = significant(value, 3)
+    return f"{rounded:.0f}" if rounded >= 100 else f"{rounded:.1f}" if rounded >= 10 else f"{rounded:.2f}"
+
+
+def times(value: float | None) -> str:
+    """A ratio of times: two decimals, fewer where it is large."""
+    if value is None:
+        return NOTHING
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.2g}".replace("e+", "e")
+
+
+def interval(row: Record) -> str:
+    """The ratio to the fastest, with its interval."""
+    if row["low"] is None or row["low"] == row["high"]:
+        return times(row["ratio"])
+    return f"{times(row['ratio'])} ({times(row['low'])}–{times(row['high'])})"
+
+
+def megabytes(size: int | None) -> str:
+    """Such as 94 MB."""
+    return NOTHING if size is None else f"{max(size, 0) / 1e6:.0f} MB"
+
+
+def percent(value: float | None) -> str:
+    """Of the bound."""
+    return NOTHING if value is None else f"{value:.0f}%" if value >= 10 else f"{value:.1f}%"
+
+
+def break_even(row: Record) -> str:
+    """After how many calls compiling has paid."""
+    if row["implementation"] == "scratch" or row["first"] is None:
+        return NOTHING
+    return "never" if row["break_even"] is None else f"{row['break_even']}"
+
+
+def error(value: float | None) -> str:
+    """The largest difference, relative."""
+    return NOTHING if value is None else f"{value:.1e}"
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "duration": duration,
+    "times": times,
+    "interval": interval,
+    "megabytes": megabytes,
+    "percent": percent,
+    "break_even": break_even,
+    "error": error,
+}
+
+
+def context(board: Record | None) -> Record:
+    """What the templates are given."""
+    return {
+        "board": board,
+        "lines": list(side_by_side(board)) if board else [],
+        "held_back": HELD_BACK,
+        "bounds": BOUNDS,
+        "columns": COLUMNS,
+        "wordy": WORDY,
+        "ranked": ranked,
+        "unranked": unranked,
+    }
+
+
+def ranked(table: Record) -> list[Record]:
+    """The rows that were equal, the fastest first."""
+    return [row for row in table["rows"] if row["status"] == EQUAL]
+
+
+def unranked(table: Record) -> list[Record]:
+    """The others."""
+    return [row for row in table["rows"] if row["status"] != EQUAL]
+
+
+def wrong(board: Record) -> Iterator[Record]:
+    """Every row that is not ranked."""
+    for table in board["tables"]:
+        yield from unranked(table)
+
+
+def side_by_side(board: Record) -> Iterator[str]:
+    """What the leaderboard that this one is held against says of the same rows."""
+    found = board["against"]
+    if found is None:
+        return
+    machine = "the same machine" if found["same_machine"] else found["machine"].get("processor", "another machine")
+    changes = [row["change"] for row in found["rows"]]
+    kinds = (against.SLOWER, against.FASTER, against.ALIKE)
+    counted = ", ".join(f"{changes.count(change)} {change}" for change in kinds)
+    yield f"against {found['name']}, {machine}: {counted}, {len(found['new'])} new, {len(found['gone'])} gone"
+    for row in against.slower(found):
+        yield (
+            f"  slower: {row['framework']}: {row['id']}: {duration(row['before'])}, now {duration(row['now'])}: "
+            f"{interval(row)} times"
+        )
+    for sentence in found["reversed"]:
+        yield f"  reversed: {sentence}"

@@ -1,0 +1,273 @@
+"""Case and result files: what they hold, checked at the door."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from shared_spec.cells import Cell, cell
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.expression import Shape
+from shared_spec.files import tensors
+from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes, specification
+from shared_spec.language_model.corpus import Vocabulary, windows
+from shared_spec.oracle import shapes_of_case, shapes_of_result
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+
+CASE_FORMAT = "isogru-case/1"
+RESULT_FORMAT = "isogru-result/1"
+TRACE = "trace."
+"""Before the names of a run with every gate of every step kept, see Result.is_traced."""
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cell over a sequence: X (T, n, d), H0 (n, h), optionally dH (T, n, h), and the cell's parameters."""
+
+    name: str
+    cell: Cell
+    arrays: Mapping[str, Array]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        return tensors.digest(self.arrays, self.cell.digest)
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        return {name: self.arrays[name] for name in self.cell.parameters}
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """A language model to train."""
+
+    name: str
+    problem: Problem
+
+    @property
+    def cell(self) -> Cell:
+        return cell(self.problem.recipe.cell)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        arrays = {**self.problem.parameters, "tokens": self.problem.tokens}
+        spec = specification()
+        texts = (recipe_to_json(self.problem.recipe), spec.output.text, spec.text["separators"])
+        return tensors.digest(arrays, self.cell.digest, *texts)
+
+
+AnyCase = Case | TrainingCase
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who made a result, of what, and how: the metadata of a result file."""
+
+    case: str
+    case_digest: str
+    cell: str
+    spec_digest: str
+    framework: str
+    implementation: str
+    lane: str
+    dtype: str
+    device: str
+    unit_roundoff: float
+    """Measured, not taken from the label: see isogru/judge/precision.py."""
+    roundoff: Mapping[str, float] = field(default_factory=dict)
+    """The same by operation: "product", "sum", "tanh", "sigmoid" and a whole "cell", as far as measured."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    switches: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall-clock times worth keeping, such as one for each epoch; not a benchmark."""
+    corpus: str = ""
+
+    @property
+    def lie(self) -> str:
+        """Why its dtype is wrong; empty where it is right. A coarser "float32", such as TF32, has a wider bound; of a
+        "float64" that is none no reference can be made.
+        """
+        if self.dtype != "float64" or self.unit_roundoff <= UNIT_ROUNDOFF["float64"]:
+            return ""
+        return f"asked for float64, computed with unit roundoff {self.unit_roundoff:.1e}: the label lies"
+
+    @property
+    def label(self) -> str:
+        """Such as ``gru · jax/scratch · float32 · cpu``."""
+        return f"{self.cell} · {self.framework}/{self.implementation} · {self.dtype} · {self.device}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an implementation made of a case."""
+
+    origin: Origin
+    arrays: Mapping[str, Array]
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether it also holds a second run, with every gate of every step kept: "trace.…", all of them (T, n, h),
+        the total cotangent of each state, "trace.dH", and that run's gradients, "trace.grad.…".
+        """
+        return any(name.startswith(TRACE) for name in self.arrays)
+
+
+def write_case(path: Path, case: AnyCase) -> None:
+    """Writes a case file, whole or not at all."""
+    metadata = {"format": CASE_FORMAT, "name": case.name, "cell": case.cell.name}
+    arrays: dict[str, Array]
+    if isinstance(case, Case):
+        arrays = {name: array.astype(np.float32) for name, array in case.arrays.items()}
+    else:
+        problem = case.problem
+        metadata |= {
+            "recipe": recipe_to_json(problem.recipe),
+            "vocabulary": json.dumps([problem.vocabulary.tokens, problem.vocabulary.unknown]),
+            "corpus": json.dumps([problem.corpus_sha1, problem.corpus_source]),
+        }
+        arrays = {name: array.astype(np.float32) for name, array in problem.parameters.items()}
+        arrays["tokens"] = problem.tokens
+    tensors.write(path, arrays, metadata)
+
+
+def read_case(path: Path) -> AnyCase:
+    """Reads a case file. Raises InterchangeError for one that is damaged or of a newer format, and for a missing or
+    superfluous tensor, a wrong shape or dtype, a NaN or an infinity, each by name.
+    """
+    arrays, metadata = tensors.read(path, CASE_FORMAT, "case")
+    try:
+        the_cell = cell(_entry(metadata, "cell", path))
+    except UserError as error:
+        raise InterchangeError(f"{path}: {error}") from None
+    name = metadata.get("name", path.stem)
+    if "recipe" in metadata:
+        return _read_training_case(path, name, arrays, metadata)
+    optional = set() if "dH" in arrays else {"dH"}
+    symbols = {k: v for k, v in shapes_of_case(the_cell).items() if k not in optional}
+    _check(path, arrays, symbols, dtypes=dict.fromkeys(symbols, ("float32",)))
+    return Case(name, the_cell, {k: a.astype(np.float64) for k, a in arrays.items()})
+
+
+def _read_training_case(path: Path, name: str, arrays: dict[str, Array], metadata: dict[str, str]) -> TrainingCase:
+    try:
+        recipe = recipe_from_json(metadata["recipe"])
+        tokens, unknown = json.loads(_entry(metadata, "vocabulary", path))
+        sha1, source = json.loads(_entry(metadata, "corpus", path))
+        symbols = {**shapes(cell(recipe.cell)), "tokens": ("characters",)}
+        if metadata["cell"] != recipe.cell or unknown not in tokens:
+            raise ValueError("cell, recipe and vocabulary do not fit each other")
+    except (UserError, ValueError, TypeError) as error:
+        raise InterchangeError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+    dtypes = dict.fromkeys(symbols, ("float32",)) | {"tokens": ("int32",)}
+    _check(path, arrays, symbols, dtypes=dtypes, sizes={"h": recipe.num_hiddens, "v": len(tokens)})
+    indices = arrays.pop("tokens")
+    if indices.size and not (indices.min() >= 0 and indices.max() < len(tokens)):
+        raise InterchangeError(f"{path}: tokens holds indices outside the vocabulary of {len(tokens)}")
+    try:
+        windows(indices, num_steps=recipe.num_steps, count=recipe.num_train + recipe.num_val)
+    except UserError as error:
+        raise InterchangeError(f"{path}: {error}") from None
+    parameters = {k: a.astype(np.float64) for k, a in arrays.items()}
+    return TrainingCase(name, Problem(recipe, Vocabulary(tuple(tokens), unknown), indices, parameters, sha1, source))
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Writes a result file, whole or not at all."""
+    tensors.write(path, result.arrays, {"format": RESULT_FORMAT, "origin": json.dumps(asdict(result.origin))})
+
+
+def read_origin(path: Path) -> Origin:
+    """The metadata of a result file alone."""
+    return _origin(path, tensors.metadata(path, RESULT_FORMAT, "result"))
+
+
+def read_result(path: Path, case: AnyCase | None = None) -> Result:
+    """Reads a result file. With its case, also checks names and shapes against it.
+
+    Raises InterchangeError for one that is damaged, of a newer format, or does not hold what the case asks for.
+    """
+    arrays, metadata = tensors.read(path, RESULT_FORMAT, "result")
+    origin = _origin(path, metadata)
+    if case is not None:
+        check_result(path, Result(origin, arrays), case)
+    return Result(origin, arrays)
+
+
+def check_result(path: Path | str, result: Result, case: AnyCase) -> None:
+    """Raises InterchangeError where the result does not hold what the case asks for, by name."""
+    sizes: dict[str, int]
+    if isinstance(case, Case):
+        symbols = shapes_of_result(case.cell)
+        absent = [kind for kind, there in (("grad.", "dH" in case.arrays), (TRACE, result.is_traced)) if not there]
+        symbols = {name: shape for name, shape in symbols.items() if not name.startswith(tuple(absent))}
+        T, n, d = case.arrays["X"].shape
+        sizes = {"T": T, "n": n, "d": d, "h": case.arrays["H0"].shape[1]}
+    else:
+        recipe = case.problem.recipe
+        symbols = {f"{part}.{k}": shape for part in ("grad", "step1", "end") for k, shape in shapes(case.cell).items()}
+        symbols |= {"loss": ("steps",), "norm": ("steps",), "text": ("predictions",)}
+        symbols |= {"perplexity.train": ("epochs",), "perplexity.val": ("epochs",)}
+        sizes = {"h": recipe.num_hiddens, "v": len(case.problem.vocabulary), "epochs": recipe.epochs}
+        sizes |= {"steps": recipe.epochs * recipe.steps_per_epoch, "predictions": recipe.num_predictions}
+    dtypes: dict[str, tuple[str, ...]] = dict.fromkeys(symbols, (result.origin.dtype,))
+    dtypes |= {name: ("int32",) for name in symbols if name == "text"}
+    dtypes |= {name: ("float64",) for name in symbols if name.startswith("perplexity")}
+    _check(path, result.arrays, symbols, dtypes=dtypes, sizes=sizes, finite=False)
+    text = result.arrays.get("text")
+    if text is not None and not (text.min() >= 0 and text.max() < sizes["v"]):
+        raise InterchangeError(f"{path}: text holds indices outside the vocabulary of {sizes['v']}")
+
+
+def _check(
+    path: Path | str,
+    arrays: Mapping[str, Array],
+    symbols: Mapping[str, Shape],
+    *,
+    dtypes: Mapping[str, tuple[str, ...]],
+    sizes: Mapping[str, int] | None = None,
+    finite: bool = True,
+) -> None:
+    known = dict(sizes or {})
+    if missing := sorted(set(symbols) - set(arrays)):
+        raise InterchangeError(f"{path}: tensor {missing[0]} is missing; there should be {', '.join(symbols)}")
+    if superfluous := sorted(set(arrays) - set(symbols)):
+        raise InterchangeError(f"{path}: tensor {superfluous[0]} is superfluous; there should be {', '.join(symbols)}")
+    for name, shape in symbols.items():
+        array = arrays[name]
+        if array.dtype.name not in dtypes[name]:
+            raise InterchangeError(f"{path}: {name} is {array.dtype.name}, should be {' or '.join(dtypes[name])}")
+        for symbol, size in zip(shape, array.shape, strict=False):
+            known.setdefault(symbol, size)
+        expected = tuple(known.get(symbol, -1) for symbol in shape)
+        if array.shape != expected or 0 in array.shape:
+            raise InterchangeError(
+                f"{path}: {name} has shape {array.shape}, should be ({', '.join(shape)}) = {expected}"
+            )
+        if finite and not np.isfinite(array).all():
+            index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise InterchangeError(f"{path}: {name}{list(index)} is {array[index]}; a case holds finite numbers")
+
+
+def _origin(path: Path, metadata: Mapping[str, str]) -> Origin:
+    try:
+        origin = Origin(**json.loads(metadata["origin"]))
+        u = float(origin.unit_roundoff)
+    except (KeyError, TypeError, ValueError):
+        raise InterchangeError(f"{path}: does not say where it comes from; make it again, see README.md") from None
+    if origin.dtype not in DTYPES:
+        raise InterchangeError(f"{path}: dtype is {origin.dtype!r}, should be {' or '.join(DTYPES)}")
+    if not 2.0**-60 < u <= 2.0**-8:
+        raise InterchangeError(f"{path}: says that its unit roundoff is {u}; bfloat16, the coarsest there is, has 2^-8")
+    return origin
+
+
+def _entry(metadata: Mapping[str, str], key: str, path: Path) -> str:
+    if key not in metadata:
+        raise InterchangeError(f"{path}: metadata has no {key!r}")
+    return metadata[key]

@@ -1,0 +1,62 @@
+"""Files of named arrays with metadata, by safetensors: opened with care, written whole. No pickle is ever read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from shared_spec.errors import InterchangeError
+from shared_spec.files.whole import write_whole
+from shared_spec.readings.arithmetic import Array
+
+
+def metadata(path: Path, format: str, kind: str) -> dict[str, str]:
+    """The metadata of a file of this format. Raises InterchangeError for one that is not there, damaged, of a newer
+    format, or of another kind.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            found: dict[str, str] = file.metadata() or {}
+    except FileNotFoundError:
+        raise InterchangeError(f"{path}: no such file") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
+    given = found.get("format", "")
+    if given == format:
+        return found
+    family, _, _ = format.rpartition("/")
+    if given.startswith(f"{family}/"):
+        raise InterchangeError(f"{path}: format {given} is newer than {format}, which this isogru reads; update isogru")
+    raise InterchangeError(f"{path}: not a {kind} file: its format is {given or 'not given'}, should be {format}")
+
+
+def read(path: Path, format: str, kind: str) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays of a file of this format, and its metadata."""
+    found = metadata(path, format, kind)
+    try:
+        return safetensors.numpy.load_file(path), found
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
+
+
+def write(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
+    """Writes arrays and metadata, whole or not at all."""
+    # safetensors writes the memory of a transposed or strided array in the wrong order, without a word.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_whole(path, safetensors.numpy.save(contiguous, metadata))
+
+
+def digest(arrays: Mapping[str, Any], *texts: str) -> str:
+    """Identifies arrays by name, shape, dtype and value, and texts."""
+    sha = hashlib.sha256("\n".join(texts).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        sha.update(f"{name} {array.shape} {array.dtype}".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()[:16]

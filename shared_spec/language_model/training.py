@@ -1,0 +1,202 @@
+"""The oracle's language model in NumPy: loss, gradients, SGD steps, whole training, prediction, and its twins.
+
+Cross-entropy and its gradient: Goodfellow et al. 2016, Deep Learning, section 6.2.2. Clipping: Pascanu et al. 2013,
+arXiv:1211.5063, over the joint L2 norm of all gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from shared_spec import oracle
+from shared_spec.cells import Cell, cell
+from shared_spec.language_model import Problem, shapes, specification
+from shared_spec.language_model.corpus import Tokens, Vocabulary
+from shared_spec.readings.arithmetic import PLAIN, Array, Plain, Unlike
+from shared_spec.readings.gradient import Tracer
+from shared_spec.readings.value import evaluate
+
+Parameters = Mapping[str, Array]
+
+
+def one_hot(tokens: Tokens, num_tokens: int, dtype: np.dtype[Any]) -> Array:
+    """Tokens (n, T) -> X (T, n, v)."""
+    return np.eye(num_tokens, dtype=dtype)[tokens.T]
+
+
+def loss(cell: Cell, parameters: Parameters, inputs: Tokens, targets: Tokens, *, arithmetic: Plain = PLAIN) -> Array:
+    """Mean cross-entropy, a scalar, of inputs and targets (n, T)."""
+    X, H0 = _inputs(parameters, inputs)
+    H = oracle.states(cell, X, H0, parameters, arithmetic=arithmetic)
+    logits = evaluate(specification().output.expression, {**parameters, "H": H}, H.dtype, arithmetic)
+    return cross_entropy(logits, targets, arithmetic)[0]
+
+
+def loss_and_gradients(
+    cell: Cell, parameters: Parameters, inputs: Tokens, targets: Tokens, *, arithmetic: Plain = PLAIN
+) -> tuple[Array, dict[str, Array]]:
+    """The loss, a scalar, and its gradient with respect to every parameter, each of that parameter's shape."""
+    dtype = parameters["W_hq"].dtype
+    X, H0 = _inputs(parameters, inputs)
+    unrolled = oracle.Unrolled(cell, X, H0, parameters, cell.parameters, arithmetic=arithmetic)
+    T, n, h = unrolled.H.shape
+    values = {**parameters, "H": unrolled.H.reshape(T * n, h)}
+    tracer = Tracer({"H", "W_hq", "b_q"}, dtype, arithmetic)
+    logits, pull = tracer.trace(specification().output.expression, values)
+    value, dlogits = cross_entropy(logits.reshape(T, n, -1), targets, arithmetic)
+    gradients: dict[str, Array] = {}
+    assert pull is not None
+    pull(dlogits.reshape(T * n, -1), gradients)
+    dH = gradients.pop("H").reshape(T, n, h)
+    of_cell = unrolled.backward(dH)
+    return value, {name: gradients.get(name, of_cell.get(name)) for name in parameters}  # type: ignore[misc]
+
+
+def norm(gradients: Mapping[str, Array]) -> Array:
+    """The joint L2 norm of all gradients, a scalar."""
+    total: Array = np.sqrt(
+        sum((np.sum(g * g) for g in gradients.values()), start=next(iter(gradients.values())).dtype.type(0))
+    )
+    return total
+
+
+def sgd(parameters: Parameters, gradients: Mapping[str, Array], *, lr: float, clip_norm: float) -> dict[str, Array]:
+    """One step: all gradients scaled by clip_norm / norm where their joint norm exceeds clip_norm, then p - lr g."""
+    length = norm(gradients)
+    of = length.dtype.type
+    scale = of(lr) * (of(clip_norm) / length if length > clip_norm else of(1))
+    return {name: p - scale * gradients[name] for name, p in parameters.items()}
+
+
+def predict(cell: Cell, parameters: Parameters, prefix: Tokens, count: int) -> Tokens:
+    """The `count` characters after the prefix: always the most probable next one, the lowest index of equals."""
+    dtype = parameters["W_hq"].dtype
+    v, H = len(parameters["b_q"]), np.zeros((1, parameters["W_hq"].shape[0]), dtype)
+    output = specification().output.expression
+    predicted: list[int] = []
+    for i in range(len(prefix) + count - 1):
+        token = int(prefix[i]) if i < len(prefix) else predicted[-1]
+        X = one_hot(np.array([[token]], np.int32), v, dtype)
+        H = oracle.states(cell, X, H, parameters)[-1]
+        if i >= len(prefix) - 1:
+            predicted.append(int(np.argmax(evaluate(output, {**parameters, "H": H}, dtype)[0])))
+    return np.array(predicted, np.int32)
+
+
+def train(
+    problem: Problem, *, dtype: str = "float64", arithmetic: Plain = PLAIN, shuffle_rows: int | None = None
+) -> dict[str, Array]:
+    """The whole recipe; with `shuffle_rows`, a seed, the rows of each batch in another order.
+
+    Returns what a language-model result holds: "loss" (steps,), "norm" (steps,),
+    "perplexity.train" and "perplexity.val" (epochs,), "grad.…" at the start, "step1.…" and "end.…" weights,
+    and "text" (num_predictions,).
+    """
+    recipe = problem.recipe
+    the_cell = cell(recipe.cell)
+    parameters: dict[str, Array] = {name: p.astype(dtype) for name, p in problem.parameters.items()}
+    result: dict[str, Array] = {}
+    losses: list[Array] = []
+    norms: list[Array] = []
+    train_perplexity: list[float] = []
+    val_perplexity: list[float] = []
+    random = None if shuffle_rows is None else np.random.RandomState(shuffle_rows)
+    for epoch in range(recipe.epochs):
+        meter = Meter()
+        for inputs, targets in problem.training_batches(epoch):
+            if random is not None:
+                rows = random.permutation(len(inputs))
+                inputs, targets = inputs[rows], targets[rows]
+            value, gradients = loss_and_gradients(the_cell, parameters, inputs, targets, arithmetic=arithmetic)
+            parameters = sgd(parameters, gradients, lr=recipe.lr, clip_norm=recipe.clip_norm)
+            if not losses:
+                result |= {f"grad.{name}": g for name, g in gradients.items()}
+                result |= {f"step1.{name}": p for name, p in parameters.items()}
+            losses.append(value)
+            norms.append(norm(gradients))
+            meter.add(float(value), targets.size)
+        train_perplexity.append(meter.perplexity)
+        meter = Meter()
+        for inputs, targets in problem.validation_batches():
+            meter.add(float(loss(the_cell, parameters, inputs, targets, arithmetic=arithmetic)), targets.size)
+        val_perplexity.append(meter.perplexity)
+    result |= {f"end.{name}": p for name, p in parameters.items()}
+    result |= {"loss": np.array(losses), "norm": np.array(norms)}
+    result |= {"perplexity.train": np.array(train_perplexity), "perplexity.val": np.array(val_perplexity)}
+    result["text"] = predict(the_cell, parameters, problem.prefix(), recipe.num_predictions)
+    return result
+
+
+def perplexity(losses: Iterable[Any], sizes: Iterable[int]) -> float:
+    """exp(mean loss over all tokens), from the mean losses of batches and their numbers of tokens."""
+    meter = Meter()
+    for value, size in zip(losses, sizes, strict=True):
+        meter.add(float(value), size)
+    return meter.perplexity
+
+
+@dataclass
+class Meter:
+    """exp(mean loss over all tokens) of an epoch, from the mean losses of its batches."""
+
+    total: float = 0.0
+    tokens: int = 0
+
+    def add(self, mean_loss: float, tokens: int) -> None:
+        self.total += mean_loss * tokens
+        self.tokens += tokens
+
+    @property
+    def perplexity(self) -> float:
+        """exp, with infinity for a mean loss that has overflowed it."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(np.float64(self.total) / self.tokens))
+
+
+def twin(problem: Problem, *, dtype: str, seed: int) -> dict[str, Array]:
+    """`train`, by unlike arithmetic, with hidden units, characters and rows of each batch permuted; permuted back."""
+    recipe, v = problem.recipe, len(problem.vocabulary)
+    permutation = oracle.Permutation({"h": recipe.num_hiddens, "v": v}, seed)
+    of_parameters = shapes(cell(recipe.cell))
+    characters = permutation.of["v"]
+    # Character `characters[i]` is called i in the permuted problem.
+    renamed = np.argsort(characters).astype(np.int32)
+    tokens = tuple(problem.vocabulary.tokens[int(c)] for c in characters)
+    other = replace(
+        problem,
+        vocabulary=Vocabulary(tokens, problem.vocabulary.unknown),
+        tokens=renamed[problem.tokens],
+        parameters={name: permutation.apply(p, of_parameters[name]) for name, p in problem.parameters.items()},
+    )
+    unlike = Unlike(dtype, seed)
+    result = train(other, dtype=dtype, arithmetic=unlike, shuffle_rows=seed)
+    for key, array in result.items():
+        part, _, name = key.partition(".")
+        if part in ("grad", "step1", "end"):
+            result[key] = permutation.undo(array, of_parameters[name])
+    return {**result, "text": characters[result["text"]].astype(np.int32)}
+
+
+def _inputs(parameters: Parameters, inputs: Tokens) -> tuple[Array, Array]:
+    dtype = parameters["W_hq"].dtype
+    h, v = parameters["W_hq"].shape
+    return one_hot(inputs, v, dtype), np.zeros((len(inputs), h), dtype)
+
+
+def cross_entropy(logits: Array, targets: Tokens, arithmetic: Plain = PLAIN) -> tuple[Array, Array]:
+    """Mean of -log softmax at the targets (n, T) over logits (T, n, v), and its derivative by the logits."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    e = np.exp(shifted)
+    total = e.sum(axis=-1, keepdims=True)
+    index = targets.T[..., None]
+    picked = np.take_along_axis(shifted, index, -1)
+    count = logits.dtype.type(targets.size)
+    # ravel: over one long axis NumPy sums pairwise, over several it may not.
+    value: Array = arithmetic.total((np.log(total) - picked).ravel(), (0,)) / count
+    d = e / total
+    np.put_along_axis(d, index, np.take_along_axis(d, index, -1) - logits.dtype.type(1), -1)
+    return value, d / count

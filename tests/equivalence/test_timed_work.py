@@ -1,0 +1,137 @@
+"""What is timed, at sizes too small to be worth it: every kind of work goes through the gate in this framework."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from frameworks.harness import memory, peak, timed_work
+from frameworks.harness.benchmark import measure
+from frameworks.protocol import find
+from isogru.judge.comparison import EQUAL
+from reports.race.roofline import RATES
+from shared_spec.race import rows
+from shared_spec.race.workloads import OF_CELL, OF_MODEL, Size, Workload
+from tests.equivalence.test_command_line import own_lines
+
+SMALL = Size("small", T=6, n=8, d=28, h=4)
+
+
+@pytest.fixture(autouse=True)
+def _own_results(results):
+    """Rows and references go where those of other tests are."""
+
+
+def run(framework, implementation, workload, device, text):
+    def clock(call, inputs, after):
+        for given in inputs:
+            call(given)
+            after(given)
+        return [1.0] * len(inputs)
+
+    return measure.run(framework, implementation, workload, device=device, text=text, seconds=0.0, clock=clock)
+
+
+@pytest.mark.parametrize("kind", [*OF_CELL, *OF_MODEL])
+@pytest.mark.parametrize("name", ["scratch", "tuned"])
+def test_every_kind_of_work_passes_the_gate(framework, device, text, name, kind):
+    workload = Workload(kind, SMALL, "gru")
+    found = run(framework, find(framework, name, "gru", "float32"), workload, device, text)
+    assert found["verdict"] == EQUAL, found["why"]
+    assert len(found["seconds"]) == (1 if kind == "epoch" else measure.LEAST)
+    assert found["first"] > 0
+
+
+@pytest.mark.parametrize("kind", ["gradient", "training-step"])
+@pytest.mark.parametrize("name", ["compiled", "native"])
+def test_compiled_and_native_layers_pass_the_gate(framework, device, text, name, kind):
+    workload = Workload(kind, SMALL, "gru_reset_after", "float64")
+    found = run(framework, find(framework, name, "gru_reset_after", "float64"), workload, device, text)
+    assert found["verdict"] == EQUAL, found["why"]
+
+
+def test_the_host_takes_time_to_issue(framework, device, text):
+    scratch = find(framework, "scratch", "gru", "float32")
+    assert 0 < timed_work.issue(framework, scratch, Workload("gradient", SMALL, "gru"), device=device, text=text) < 60
+
+
+def test_limits(framework, device, monkeypatch):
+    """Each is measured, and chains of operations compute what they say."""
+    for name, value in (("LARGE", {"float32": 64}), ("IN_MEMORY", 2**12), ("IN_CACHE", 2**10), ("SECONDS", 0.001)):
+        monkeypatch.setattr(peak, name, value)
+    found = peak.measure(framework, [(3, 4, 8), (2, 4, 4)], dtype="float32", device=device)
+    assert all(found[name] > 0 for name in (*RATES, "issue"))
+    assert [step[:3] for step in found["step"]] == [[3, 4, 8], [2, 4, 4]]
+    assert all(step[3] > 0 for step in found["step"])
+
+
+def test_chains_of_operations(framework, device):
+    def tensor(array):
+        return framework.runtime.tensor(array, dtype="float64", device=device)
+
+    random, to_numpy = np.random.RandomState(0), framework.runtime.to_numpy
+    H, W = random.standard_normal((3, 4)), random.standard_normal((4, 8))
+    found = to_numpy(framework.peak.products(tensor(H), tensor(W), count=3))
+    assert np.allclose(found, ((H @ W)[:, :4] @ W)[:, :4] @ W[:, :4])
+    found = to_numpy(framework.peak.functions(tensor(H), count=2))
+    assert np.allclose(found, np.tanh(np.tanh(H)))
+    given = tensor(H)
+    assert np.allclose(to_numpy(framework.peak.sums(given, given, count=3)), 4 * H)
+    assert np.array_equal(to_numpy(given), H)
+
+
+def test_waiting_takes_any_nesting(framework, device):
+    array = framework.runtime.tensor(np.ones((2, 2)), dtype="float32", device=device)
+    framework.runtime.wait({"a": [array, (array, {"b": array})]})
+    assert framework.runtime.peak_memory("cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--implementation", "fastest"], "has no implementation or lane 'fastest'; it has scratch, compiled"),
+        (["--workload", "everythin"], "no workload 'everythin'; there are everything, chapter, the kinds step"),
+        (["--cell", "lstm"], "no benchmark of a cell 'lstm'; the cells are gru, gru_reset_after, rnn"),
+        (["--device", "tpu"], "has no device 'tpu' here; it has cpu"),
+        (["--threads", "4096"], "4096 threads asked for, and there are"),
+    ],
+)
+def test_what_cannot_be_timed_is_said(framework_name, command, tmp_path, options, words):
+    done = command("pytest", "tests/benchmarks", "--framework", framework_name, "--rows", str(tmp_path / "x"), *options)
+    assert done.returncode == 2
+    said = [line for line in own_lines(done.stderr) if not line.startswith("corpus: ")]
+    assert len(said) == 1, done.stderr
+    assert said[0].startswith("Exit: isogru: ")
+    assert words in said[0]
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_pass_leaves_what_the_plugin_compares(framework_name, command, tmp_path):
+    """Rows as they come, and a file of pytest-benchmark, with the same names in every framework."""
+    options = ["--workload", "prediction", "--cell", "gru", "--implementation", "scratch", "--seconds", "0"]
+    options += ["--rows", str(tmp_path / "rows.jsonl"), "--benchmark-json", str(tmp_path / "one.json")]
+    done = command("pytest", "tests/benchmarks", "--framework", framework_name, "-q", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = rows.read(tmp_path / "rows.jsonl")
+    name = "prediction-chapter-gru-float32-scratch"
+    assert found.is_done
+    assert found.framework == framework_name
+    assert found.rows[name]["verdict"] == EQUAL
+    assert len(found.rows[name]["seconds"]) == measure.LEAST
+    assert found.rows[name]["issue"] > 0
+    assert set(found.limits["float32"]) >= set(RATES)
+    (benchmark,) = json.loads((tmp_path / "one.json").read_text())["benchmarks"]
+    assert benchmark["name"] == f"test_workload[{name}]"
+    assert benchmark["group"] == "prediction, chapter gru float32"
+    assert benchmark["stats"]["data"] == found.rows[name]["seconds"]
+    assert benchmark["extra_info"]["verdict"] == EQUAL
+
+
+@pytest.mark.parametrize("kind", [*OF_CELL, *OF_MODEL])
+def test_every_kind_of_work_can_be_called_for_its_memory(framework, device, text, kind, monkeypatch):
+    workload = Workload(kind, SMALL, "gru")
+    monkeypatch.setattr(memory.workloads, "choose", lambda names: [workload])
+    found = memory._peak(framework, workload.name, "scratch", device, text)
+    assert isinstance(found, int)
