@@ -18,7 +18,7 @@ from reports.profile import blocks
 from reports.quantities import COLUMNS, GATES, TRAINING, column_of
 from reports.schema import FORMAT, Record
 from reports.verdict import Verdict
-from shared_spec import cases, cells, machine, store
+from shared_spec import cases, cells, frameworks, machine, store
 from shared_spec.interchange import TRACE, Case
 from shared_spec.readings import latex
 
@@ -166,7 +166,7 @@ def _worst_equation(row: Row) -> str | None:
 
 def _framework_record(name: str, found: Collection) -> Record:
     manifest = found.manifests.get(name)
-    record: Record = {"name": name, "command": f"tox -e {name}"}
+    record: Record = {"name": name, "command": f"tox -e {name}", "colour": frameworks.framework(name).colour}
     if manifest is None:
         return record | {"status": "missing", "why": "no results"}
     if manifest.failure:

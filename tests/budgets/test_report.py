@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from reports import reference
+from reports.collect import FRAMEWORKS
 from shared_spec import cases, store
 from tests import made
 
 ROOT = Path(__file__).parents[2]
-FRAMEWORKS = ("torch", "tensorflow", "jax", "mxnet")
 
 
 def fill(count):

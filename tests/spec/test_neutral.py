@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import frameworks
+from shared_spec import frameworks as known
 
 ROOT = Path(__file__).parents[2]
-FRAMEWORK_PACKAGES = ("torch", "tensorflow", "keras", "jax", "flax", "mxnet")
+FRAMEWORK_PACKAGES = tuple(module for each in known.frameworks().values() for module in each.imports)
 ROSETTA_PACKAGES = ("onnx", "onnxruntime", "equinox", "haiku", "mlx")
 NEUTRAL = [
     ".".join(file.relative_to(ROOT).with_suffix("").parts)
@@ -92,7 +93,7 @@ def test_the_four_folders_have_the_same_functions(framework, file):
 
 @pytest.mark.parametrize("framework", frameworks.NAMES)
 def test_a_framework_folder_imports_no_other(framework):
-    own = {"tensorflow": {"tensorflow", "keras"}, "jax": {"jax", "flax"}}.get(framework, {framework})
+    own = set(known.framework(framework).imports)
     for file in FILES:
         for node in ast.walk(tree(framework, file)):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
