@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import frameworks
+from shared_spec import frameworks as known
 from shared_spec.errors import UserError
 
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "gru.md"
-TITLES = {"torch": "PyTorch", "tensorflow": "TensorFlow", "jax": "JAX", "mxnet": "MXNet"}
+TITLES = {each.name: each.title for each in known.frameworks().values()}
 CODE = re.compile(r"^```python(?: (\w+))?\n(.*?)^```$", re.M | re.S)
 HEADING = re.compile(r"^#+ (.*)", re.M)
 # No versions and no paths: the same wherever it is made.

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from shared_spec import frameworks as known
 from shared_spec.errors import UserError
 
-NAMES = ("torch", "tensorflow", "jax", "mxnet")
+NAMES = tuple(known.frameworks())
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,12 @@ class Framework:
 
 def check_name(name: str) -> str:
     """Raises UserError, with the names there are, for an unknown framework."""
-    if name not in NAMES:
-        raise UserError(f"no framework {name!r}; the frameworks are {', '.join(NAMES)}")
-    return name
+    return known.framework(name).name
 
 
 def check_installed(name: str) -> None:
     """Raises UserError where the framework is unknown or not installed here. Imports nothing."""
-    if importlib.util.find_spec(check_name(name)) is None:
+    if importlib.util.find_spec(known.framework(name).imports[0]) is None:
         raise UserError(f"framework {name} asked for but not importable here; run tox -e {name}")
 
 

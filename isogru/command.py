@@ -35,7 +35,10 @@ def give_verdict(
     quantity. Exit status: 0 all equal, 1 something is not, 2 the request was wrong, 3 something could not be judged.
     """
     case, claimed = read_case(case_file), None if claim is None else cells.cell(claim)
-    verdicts = [judge.on(case, read_result(file), claim=claimed, name=str(file)) for file in result_files]
+    verdicts = [
+        judge.on(case, read_result(file), claim=claimed, name=str(file), case_name=str(case_file))
+        for file in result_files
+    ]
     if as_json:
         records = [
             {"file": str(f), "verdict": v.verdict, **asdict(v)} for f, v in zip(result_files, verdicts, strict=True)

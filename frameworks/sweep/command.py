@@ -20,6 +20,7 @@ import frameworks
 from frameworks.protocol import Implementation, implementations
 from frameworks.sweep.cluster import Cluster
 from frameworks.sweep.run import Progress, Sweep, Tell, run
+from shared_spec import frameworks as known
 from shared_spec import machine
 from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL
 from shared_spec.errors import UserError
@@ -34,16 +35,6 @@ from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED, Trial
 BEST = 10
 QUIET_SECONDS = 30.0
 """After how long a pipe is told the time left where no trial has ended."""
-TOGETHER = {"jax": 8}
-"""How many trials one program runs at once, where a framework can do more than one."""
-QUICK = {
-    # torch.compile takes longer for a new shape than most trials do.
-    "torch": ("tuned", "scratch"),
-    "tensorflow": ("tuned", "compiled"),
-    "jax": ("tuned", "compiled"),
-    "mxnet": ("tuned", "compiled"),
-}
-"""Which implementation of a cell runs trials where none is asked for: the first that there is."""
 
 
 def plan(
@@ -79,7 +70,7 @@ def plan(
     definition = {**asked, "framework": framework, "implementations": chosen, "task": task, "dtype": dtype}
     definition |= {"device": device, "corpus": text.sha1}
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:8]
-    return Sweep(name or f"{framework}-{digest}", definition, found, text.sha1, TOGETHER.get(framework, 1))
+    return Sweep(name or f"{framework}-{digest}", definition, found, text.sha1, known.framework(framework).together)
 
 
 def _fits(trial: Trial) -> None:
@@ -93,14 +84,15 @@ def _fits(trial: Trial) -> None:
 def choose(framework: str, available: Sequence[Implementation], cell: str, dtype: str, lane: str | None) -> str:
     """The name of the implementation of a cell that runs its trials. Raises UserError where there is none."""
     of_cell = [i for i in available if i.cell == cell and dtype in i.dtypes]
-    for wanted in [lane] if lane else QUICK[framework]:
+    quick = known.framework(framework).quick
+    for wanted in [lane] if lane else quick:
         found = [i for i in of_cell if wanted in (i.name, i.lane)]
         if found and found[0].reason and lane:
             raise UserError(f"{framework}/{found[0].name} is not available here: {found[0].reason}")
         if found and not found[0].reason:
             return found[0].name
     there = ", ".join(dict.fromkeys(i.lane for i in of_cell if not i.reason))
-    wanted = lane or " or ".join(QUICK[framework])
+    wanted = lane or " or ".join(quick)
     raise UserError(f"{framework} has no lane {wanted!r} of {cell} in {dtype}; it has {there}")
 
 

@@ -9,18 +9,20 @@ from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files.interchange import AnyCase, Case, Result, check_result
 
 
-def on(case: AnyCase, result: Result, *, claim: Cell | None = None, name: str = "") -> ResultVerdict:
+def on(
+    case: AnyCase, result: Result, *, claim: Cell | None = None, name: str = "", case_name: str = ""
+) -> ResultVerdict:
     """The verdict on a result of a case, as if it claimed another cell where one is given.
 
-    Raises InterchangeError, with the name of the result's file where there is one, for a result that was made of
-    another case, that does not hold what the case asks for, or whose dtype is not what it was computed in; UserError
-    for a claim that cannot be judged.
+    Raises InterchangeError, with the names of result and case (their files, where they have some), for a result that
+    was made of another case, that does not hold what the case asks for, or whose dtype is not what it was computed in;
+    UserError for a claim that cannot be judged.
     """
     name = name or f"result of {case.name}"
     if result.origin.lie:
         raise InterchangeError(f"{name}: {result.origin.lie}; no verdict is given on it")
     if result.origin.case_digest != case.digest:
-        raise InterchangeError(f"{name}: made of another case than {case.name}; run it again on this one")
+        raise InterchangeError(f"{name}: made of another case than {case_name or case.name}; run it again on this one")
     check_result(name, result, case)
     if claim is not None:
         if not isinstance(case, Case):

@@ -18,7 +18,7 @@ from reports.diff import curves, pairs, precision, rosetta
 from reports.diff.collect import FRAMEWORKS, TRACED_LANES, Collection, Row, overall
 from reports.diff.quantities import COLUMNS, GATES, TRAINING, column_of
 from reports.pages.schema import FORMAT, Record
-from shared_spec import cases, cells, machine
+from shared_spec import cases, cells, frameworks, machine
 from shared_spec.files import store
 from shared_spec.files.interchange import TRACE, Case
 from shared_spec.readings import latex
@@ -167,7 +167,7 @@ def _worst_equation(row: Row) -> str | None:
 
 def _framework_record(name: str, found: Collection) -> Record:
     manifest = found.manifests.get(name)
-    record: Record = {"name": name, "command": f"tox -e {name}"}
+    record: Record = {"name": name, "command": f"tox -e {name}", "colour": frameworks.framework(name).colour}
     if manifest is None:
         return record | {"status": "missing", "why": "no results"}
     if manifest.failure:

@@ -11,15 +11,15 @@ from isogru.judge import reference
 from isogru.judge.cache import is_kept, verdict_on
 from isogru.judge.comparison import worst
 from isogru.judge.verdict import ResultVerdict
-from shared_spec import cases, language_model, machine
+from shared_spec import cases, frameworks, language_model, machine
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files import store
 from shared_spec.files.interchange import AnyCase, TrainingCase, read_case, read_origin, read_result
 from shared_spec.files.store import Job, Manifest
+from shared_spec.frameworks import LANES
 from shared_spec.readings.arithmetic import Array
 
-FRAMEWORKS = ("torch", "tensorflow", "jax", "mxnet")
-LANES = ("scratch", "compiled", "native", "tuned")
+FRAMEWORKS = tuple(frameworks.frameworks())
 WORTH_PROCESSES = 50
 """As many results as take longer to judge than another process takes to start."""
 TRACED_LANES = ("scratch", "compiled")
@@ -27,8 +27,8 @@ TRACED_LANES = ("scratch", "compiled")
 
 def check_names(names: Iterable[str]) -> None:
     """Raises UserError, with the names there are, for an unknown framework."""
-    if unknown := [name for name in names if name not in FRAMEWORKS]:
-        raise UserError(f"no framework {unknown[0]!r}; the frameworks are {', '.join(FRAMEWORKS)}")
+    for name in names:
+        frameworks.framework(name)
 
 
 def rank_of_lane(lane: str) -> int:

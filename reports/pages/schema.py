@@ -11,6 +11,7 @@ from typing import Any
 import fastjsonschema
 import msgspec
 
+from shared_spec import frameworks
 from shared_spec.errors import UserError
 
 FORMAT, LEADERBOARD = "isogru-report/1", "isogru-leaderboard/1"
@@ -38,7 +39,12 @@ def check_format(file: Path, found: object, wanted: str = FORMAT) -> None:
 
 def read(file: Path) -> Record:
     """A report.json. Raises UserError for one that is not there, damaged or of a newer version."""
-    return _read(file, FORMAT, _validator())
+    report = _read(file, FORMAT, _validator())
+    for each in report["frameworks"]:
+        # One of an earlier isogru does not say it.
+        if "colour" not in each and each["name"] in (known := frameworks.frameworks()):
+            each["colour"] = known[each["name"]].colour
+    return report
 
 
 def read_leaderboard(file: Path) -> Record:

@@ -113,7 +113,7 @@ function looks(rows) {
   const lane = Object.fromEntries(rows.map((row) => [row.implementation, row.lane]));
   return {
     frameworks, ways,
-    colours: frameworks.map((name) => RUNS[known.indexOf(name)] ?? "grey"),
+    colours: frameworks.map(colourOf),
     shapes: ways.map((way) => SHAPES[way] ?? SHAPES[lane[way]] ?? "circle"),
     dashes: ways.map((way) => DASHES[way] ?? DASHES[lane[way]] ?? [1, 0]),
   };

@@ -45,6 +45,9 @@ function table(headings, rows) {
       element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map(cell))))));
 }
 
+// In every chart a framework has the colour that the report gives it; one that the report does not list has none.
+const colourOf = (framework) => isogru.report.frameworks.find((f) => f.name === framework)?.colour ?? "grey";
+
 // What is chosen stands in the address, so that a link to it can be shared: #field=…&case=…&framework=torch,jax
 const state = {
   read: () => new URLSearchParams(location.hash.slice(1)),

@@ -1,6 +1,5 @@
 // Trainings: every run's loss on one set of axes, and below it how far each is from the oracle, in either precision.
 
-const RUNS = ["one", "two", "three", "four"];
 const STYLES = { scratch: [1, 0], compiled: [6, 3], native: [2, 2], tuned: [8, 2, 2, 2] };
 
 function showTraining() {
@@ -17,11 +16,10 @@ function showTraining() {
 }
 
 function palette(trainings) {
-  const frameworks = isogru.report.frameworks.map((f) => f.name);
   const colours = {}, dashes = {};
   for (const training of trainings) {
     for (const run of training.runs) {
-      colours[run.label] = RUNS[frameworks.indexOf(run.framework)] ?? "grey";
+      colours[run.label] = colourOf(run.framework);
       dashes[run.label] = STYLES[run.lane] ?? [1, 0];
     }
   }

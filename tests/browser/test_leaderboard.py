@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from urllib.parse import parse_qs, urlencode
@@ -9,6 +10,7 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 from playwright.sync_api import expect
 
+from reports.pages import render
 from reports.race import standings
 from tests import raced as made_up
 from tests.browser import sites
@@ -257,6 +259,18 @@ def test_the_chart_of_times(visit, raced):
     last = list(rows.values())[-1]
     for text in (name(last), standings.duration(last["seconds"]), standings.interval(last), last["held_back_by"]):
         assert text in tip.inner_text()
+
+
+def test_the_colours_of_frameworks_are_the_reports(visit, raced, tmp_path):
+    """So that one that the page has never heard of is not grey."""
+    report = copy.deepcopy(raced.report)
+    next(each for each in report["frameworks"] if each["name"] == "jax")["colour"] = "five"
+    render.write(report, tmp_path)
+    page = visit((tmp_path / "index.html").as_uri())
+    five = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--five')")
+    fills = {(mark["framework"], mark["fill"]) for mark in page.evaluate(MARKS, "race")}
+    assert ("jax", five) in fills
+    assert len(fills) == 4
 
 
 def test_the_chart_of_times_without_a_bound(visit, raced):

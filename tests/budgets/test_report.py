@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from isogru.judge import reference
+from reports.diff.collect import FRAMEWORKS
 from shared_spec import cases
 from shared_spec.files import store
 from tests import made
 
 ROOT = Path(__file__).parents[2]
-FRAMEWORKS = ("torch", "tensorflow", "jax", "mxnet")
 
 
 def fill(count):

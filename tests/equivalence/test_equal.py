@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,19 +13,13 @@ from frameworks.harness.run import run
 from frameworks.harness.subject import Subject
 from frameworks.protocol import find, implementations
 from isogru.judge import precision, reference, verdict
-from shared_spec import cases, language_model
+from shared_spec import cases, frameworks, language_model
 from shared_spec.cells import cell, cells
 from shared_spec.errors import UserError
 from shared_spec.expression import names
 from shared_spec.files.interchange import DTYPES, TrainingCase, check_result
 
 UNAVAILABLE = {("torch", "compiled"): "C++ compiler"}
-NATIVE = {
-    "torch": {"gru_reset_after", "rnn"},
-    "tensorflow": {"gru", "gru_reset_after", "rnn"},
-    "jax": {"gru_reset_after", "rnn"},
-    "mxnet": {"gru_reset_after", "rnn"},
-}
 OTHER = {"gru": "gru_reset_after", "gru_reset_after": "gru"}
 
 
@@ -55,7 +50,7 @@ def test_what_there_is(framework):
         lane: {i.cell for i in everything if i.lane == lane} for lane in ("scratch", "compiled", "native", "tuned")
     }
     assert by_lane["scratch"] == by_lane["compiled"] == set(cells())
-    assert by_lane["native"] == NATIVE[framework.name]
+    assert by_lane["native"] == set(frameworks.framework(framework.name).native)
     assert by_lane["tuned"] == set(cases.NATIVE_CELLS)
     for implementation in everything:
         if implementation.reason:
@@ -65,9 +60,11 @@ def test_what_there_is(framework):
 
 
 def test_the_folder_imports_the_real_framework(framework):
-    module = {"torch": "torch", "tensorflow": "tf", "jax": "jax", "mxnet": "np"}[framework.name]
-    real = getattr(framework.cells, module)
-    assert "site-packages" in real.__file__
+    known = set(frameworks.framework(framework.name).imports)
+    used = [each for each in vars(framework.cells).values() if isinstance(each, ModuleType)]
+    real = [each for each in used if each.__name__.partition(".")[0] in known]
+    assert real
+    assert all("site-packages" in each.__file__ for each in real)
     assert Path(framework.cells.__file__).parts[-3:] == ("frameworks", framework.name, "cells.py")
 
 

@@ -13,7 +13,7 @@ from frameworks.sweep import worker
 from frameworks.sweep.command import choose
 from isogru.judge import reference, verdict
 from isogru.judge.comparison import EQUAL
-from shared_spec import language_model
+from shared_spec import frameworks, language_model
 from shared_spec.files.interchange import Result, TrainingCase
 from shared_spec.sweeps.trials import DIVERGED, FINISHED, Trial
 
@@ -84,6 +84,13 @@ def test_models_go_through_a_program_at_once_as_they_do_in_turn(framework, devic
         assert one.arrays.keys() == other.arrays.keys()
         for name, array in one.arrays.items():
             np.testing.assert_allclose(array, other.arrays[name], rtol=1e-9, atol=1e-12)
+
+
+def test_trials_go_together_where_there_is_a_program_for_them(framework):
+    """TensorFlow has one and runs trials alone all the same: it does them in turn, in the same time."""
+    forward = find(framework, "scratch", "gru", "float32").build()
+    step = framework.language_model.training_step_of_many(forward, clip_norm=1.0)
+    assert step is not None or frameworks.framework(framework.name).together == 1
 
 
 def test_a_trial_that_is_wrong_would_be_seen(framework, device, text, in_this_process):

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from reports.diff.collect import FRAMEWORKS
 from reports.exercises import build, errata, erratum, measured
 from reports.exercises.erratum import Held, Record, Wirings
 from reports.pages import render
@@ -90,7 +91,7 @@ def test_nothing_was_run(tmp_path):
     assert all(run["status"] == "not run" for each in found["entries"] for run in each["runs"])
     assert {each["command"] for each in found["made_with"]} == {
         "tox -e errata",
-        *(f"tox -e errata-{name}" for name in ("torch", "tensorflow", "jax", "mxnet")),
+        *(f"tox -e errata-{name}" for name in FRAMEWORKS),
     }
     html = page(tmp_path)
     assert f"0 of {found['runs']} runs prove" in html
@@ -328,7 +329,7 @@ def test_every_erratum_is_run_by_one_test():
     assert sorted(run) == sorted(errata.entries())
     assert set(errata.entries()) == set(erratum.MEASURED) == set(measured.SENTENCES)
     for each in errata.entries().values():
-        assert set(each.frameworks) <= {"numpy", "torch", "tensorflow", "jax", "mxnet"}
+        assert set(each.frameworks) <= {"numpy", *FRAMEWORKS}
         assert len(each.held) >= 2
 
 

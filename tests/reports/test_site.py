@@ -13,7 +13,7 @@ from rich.console import Console
 from isogru.wording import finite
 from reports.diff import build, collect, curves, precision
 from reports.pages import render, schema, terminal
-from shared_spec import cases, language_model
+from shared_spec import cases, frameworks, language_model
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files import interchange, store
 from shared_spec.files.store import Manifest
@@ -386,6 +386,17 @@ def test_the_json_is_what_its_schema_says_and_has_no_infinities(text, monkeypatc
         with pytest.raises(UserError, match=f"damaged: .*{said}"):
             schema.read(folder / "report.json")
     assert finite({"a": [float("inf"), (float("nan"), 1.5)]}) == {"a": [None, [None, 1.5]]}
+
+
+def test_a_report_gives_each_framework_its_colour_and_an_older_one_is_given_them(tmp_path):
+    all_made("torch")
+    found = report()
+    colours = [each["colour"] for each in found["frameworks"]]
+    assert colours == [each.colour for each in frameworks.frameworks().values()]
+    for each in found["frameworks"]:
+        del each["colour"]
+    (tmp_path / "report.json").write_text(json.dumps(found))
+    assert [each["colour"] for each in schema.read(tmp_path / "report.json")["frameworks"]] == colours
 
 
 def test_a_report_of_a_newer_version_is_not_overwritten(tmp_path):

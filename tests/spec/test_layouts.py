@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import configparser
 import re
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from shared_spec.cells import cells
 from shared_spec.errors import SpecificationError, UserError
 from shared_spec.weights import layouts
 from shared_spec.weights.packing import pack, sizes, unpack
+from tests import toxed
 from tests.spec.drawn import ALL, H, drawn, same_bits
 
 ROOT = Path(__file__).parents[2]
@@ -130,15 +130,14 @@ def test_where_the_reset_gate_acts_is_read_off_the_equations():
 
 def test_every_proof_has_its_environment_and_its_module():
     """Claimed in the table, run by the module, and started by tox."""
-    tox = configparser.ConfigParser(interpolation=None)
-    tox.read(ROOT / "tox.ini")
-    commands = "\n".join(tox[name]["commands"] for name in tox.sections() if "rosetta" in name)
-    listed = re.search(r"rosetta-\{(.*)\}", tox["tox"]["env_list"])[1].split(",")
+    text = (ROOT / "tox.ini").read_text()
     proofs = {each.proven for each in layouts.layouts().values() if each.proven}
-    assert proofs == {f"rosetta-{name}" for name in listed}
+    assert proofs == {name for name in toxed.env_list(text) if name.startswith("rosetta-")}
+    commands = {name: settings["commands"] for name, settings in toxed.environments(text).items()}
     for proof in proofs:
         package = proof.removeprefix("rosetta-")
-        assert f"python -m frameworks.adapters {package}\n" in commands + "\n"
+        # Right here, or at the end of a `tox exec`.
+        assert f"python -m frameworks.adapters {package}" in [each.split(" -- ")[-1] for each in commands[proof]]
         tree = ast.parse((ROOT / "frameworks" / "adapters" / f"{package}.py").read_text())
         (run,) = [
             node.value

@@ -68,7 +68,7 @@ def test_files_and_failures(results):
 
 def test_packages_that_are_not_there(command):
     for package, said in (
-        ("caffe", "no package 'caffe'; the packages are torch, keras, flax, mxnet, onnxruntime, equinox, haiku, mlx"),
+        ("caffe", "no package 'caffe'; the packages are equinox, flax, haiku, keras, mlx, mxnet, onnxruntime, torch"),
         ("haiku", "package haiku asked for but not importable here; run tox -e rosetta-haiku"),
     ):
         done = command("frameworks.adapters", package)

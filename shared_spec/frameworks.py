@@ -1,0 +1,68 @@
+"""The frameworks of `frameworks.toml`, read and checked: what is known of each without importing it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shared_spec.cells import cells, place_of, read_tables
+from shared_spec.errors import UserError
+
+FORMAT = "isogru-frameworks/1"
+FILE = Path(__file__).with_name("frameworks.toml")
+LANES = ("scratch", "compiled", "native", "tuned")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framework:
+    """One framework, as far as neutral code has to know it; `frameworks.toml` says what each of these means."""
+
+    name: str
+    title: str
+    imports: tuple[str, ...]
+    native: tuple[str, ...]
+    quick: tuple[str, ...]
+    together: int
+    colour: str
+
+
+@functools.cache
+def frameworks(file: Path = FILE) -> Mapping[str, Framework]:
+    """All frameworks of a file by name, in its order. Raises SpecificationError, with the place, for a wrong one."""
+    raw = file.read_text(encoding="utf-8")
+    return {name: _framework(name, table, raw, file) for name, table in read_tables(file, raw, FORMAT).items()}
+
+
+def framework(name: str) -> Framework:
+    """The framework of that name. Raises UserError, with the names there are, for any other."""
+    known = frameworks()
+    if name not in known:
+        raise UserError(f"no framework {name!r}; the frameworks are {', '.join(known)}")
+    return known[name]
+
+
+def _framework(name: str, table: Any, raw: str, file: Path) -> Framework:
+    here = place_of("", name, raw, file)
+    settings = [field for field in Framework.__dataclass_fields__ if field != "name"]
+    if not isinstance(table, dict) or set(table) != set(settings):
+        raise here.error(0, f"a framework has {', '.join(settings)}, and nothing else")
+    try:
+        found = msgspec.convert({**table, "name": name}, Framework)
+    except msgspec.ValidationError as error:
+        raise here.error(0, str(error)) from None
+
+    def check(setting: str, right: bool, wanted: str) -> None:
+        if not right:
+            place = place_of(f"{setting} =", name, raw, file)
+            raise place.error(0, f"{setting} is {table[setting]!r}, should be {wanted}")
+
+    check("imports", bool(found.imports) and all(map(str.isidentifier, found.imports)), "a list of modules")
+    check("native", set(found.native) <= set(cells()), f"a list of cells: {', '.join(cells())}")
+    check("quick", bool(found.quick) and set(found.quick) <= set(LANES), f"a list of lanes: {', '.join(LANES)}")
+    check("together", found.together >= 1, "1 or more")
+    return found
