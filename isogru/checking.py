@@ -152,11 +152,15 @@ class _Call:
         if not self._gradients:
             case = replace(case, arrays={key: array for key, array in case.arrays.items() if key != "dH"})
         try:
-            found = judge.on(case, Result(self._origin(case), self._arrays(case)), name=self._label)
+            arrays = self._arrays(case)
         except InterchangeError as error:
-            return CaseVerdict(name, FAILED, str(error), None)
+            return CaseVerdict(name, FAILED, f"{self._label}: {error}", None)
         except Exception as error:  # What somebody else's function raises is a finding.
             return CaseVerdict(name, FAILED, f"{self._label}: {type(error).__name__}: {error}", None)
+        try:
+            found = judge.on(case, Result(self._origin(case), arrays), name=self._label)
+        except InterchangeError as error:
+            return CaseVerdict(name, FAILED, str(error), None)
         top = found.worst_finding
         return CaseVerdict(name, found.verdict, top.sentence(found.origin), top, found.all_findings)
 

@@ -68,7 +68,15 @@ def is_narrow(stray: Array, loss: Array) -> Array:
 
 
 def judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict:
-    """Hold a result against the case's cell. The result must hold what the case asks for (interchange.check_result)."""
+    """Hold a result against the case's cell. The result must hold what the case asks for (interchange.check_result).
+
+    Whatever numbers it holds, infinities and NaN too, nothing here warns.
+    """
+    with np.errstate(all="ignore"):
+        return _judge(case, result, reference)
+
+
+def _judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict:
     findings = []
     found_profile = None
     for quantity, truth in reference.oracle.items():
@@ -83,16 +91,10 @@ def judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict:
             finding = _with_bound(finding, by_step.finding(quantity, basis="step"))
             if quantity == "H":
                 found_profile = profile.of_states(by_step, by_twins)
-        # Comparison against the oracle rounded to the result's own dtype: the best that it could have given.
-        with np.errstate(over="ignore"):
-            largest = distance(value, truth.astype(value.dtype))
+        # From the oracle rounded to the result's own dtype: the best that it could have given.
+        largest = distance(value, truth.astype(value.dtype))
         findings.append(
-            replace(
-                finding,
-                max_absolute=largest.absolute,
-                max_relative=largest.relative,
-                max_ulp=largest.ulp,
-            )
+            replace(finding, max_absolute=largest.absolute, max_relative=largest.relative, max_ulp=largest.ulp)
         )
     local = divergence.of_trace(case, result, reference) if isinstance(case, Case) and result.is_traced else None
     return ResultVerdict(result.origin, tuple(findings), local, found_profile)

@@ -21,6 +21,7 @@ from typing import Any
 import filelock
 
 from shared_spec.errors import UserError
+from shared_spec.files import folders
 from shared_spec.files.interchange import Result, write_result
 from shared_spec.files.whole import write_whole
 from shared_spec.language_model.corpus import Corpus
@@ -32,7 +33,7 @@ LISTED = {"name", "cell", "lane", "available", "reason"}
 
 def folder() -> Path:
     """The folder of all results."""
-    return Path(os.environ.get("ISOGRU_RESULTS") or Path(__file__).parents[2] / "reports" / "results")
+    return folders.results()
 
 
 @dataclass(frozen=True)

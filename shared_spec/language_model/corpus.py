@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared_spec.errors import CorpusError, UserError
+from shared_spec.files import folders
 from shared_spec.files.whole import write_whole
 
 Tokens = npt.NDArray[np.int32]
@@ -78,6 +78,9 @@ def find(settings: dict[str, Any], *, path: Path | None = None, sha1: str | None
         except OSError as error:
             problems.append(f"no connection: {type(error).__name__}")
             continue
+        except ModuleNotFoundError:
+            problems.append('fetching needs pooch: pip install "isogru[text]"')
+            continue
         return Corpus(text, wanted, "fetched", f"corpus: {settings['title']}, fetched, sha1 {wanted}")
     return built_in(settings, ", ".join(dict.fromkeys(problems[1:])))
 
@@ -91,15 +94,6 @@ def built_in(settings: dict[str, Any], reason: str) -> Corpus:
         f"Give a file with --corpus or ISOGRU_CORPUS to use the real text."
     )
     return Corpus(raw.decode("ascii"), digest, "built-in", notice)
-
-
-def cache_folder() -> Path:
-    """Where a fetched corpus is kept between runs: ISOGRU_CACHE, or the user's cache folder."""
-    if folder := os.environ.get("ISOGRU_CACHE"):
-        return Path(folder)
-    import pooch  # type: ignore[import-untyped]
-
-    return Path(pooch.os_cache("isogru"))
 
 
 def _given(path: Path, wanted: str) -> Corpus:
@@ -123,7 +117,7 @@ def _given(path: Path, wanted: str) -> Corpus:
 
 
 def _cached(wanted: str) -> Path:
-    return cache_folder() / f"corpus-{wanted}.txt"
+    return folders.cache() / f"corpus-{wanted}.txt"
 
 
 def _from_cache(settings: dict[str, Any], wanted: str) -> str:
@@ -131,7 +125,7 @@ def _from_cache(settings: dict[str, Any], wanted: str) -> str:
 
 
 def _from_first_source(settings: dict[str, Any], wanted: str) -> str:
-    import pooch
+    import pooch  # type: ignore[import-untyped]
 
     with tempfile.TemporaryDirectory() as folder:
         file = _download(settings["address"], f"sha1:{wanted}", folder, pooch)

@@ -1,0 +1,100 @@
+"""What a precision cannot hold is undetermined: said, with where; for nobody and against nobody. Nothing warns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isogru import command, judge
+from isogru.judge import comparison
+from isogru.judge.comparison import compare
+from isogru.wording import MARKS
+from shared_spec import oracle
+from shared_spec.cells import cell
+from shared_spec.files.interchange import Case, Origin, Result
+from shared_spec.oracle import shapes_of_case
+
+
+def exploding(scale):
+    """A cell without an update gate, whose gradients grow through 88 steps, from cotangents of this size."""
+    the_cell, random = cell("gru_reset_only"), np.random.RandomState(0)
+    sizes = {"T": 88, "n": 4, "d": 2, "h": 53}
+    arrays = {}
+    for name, symbols in shapes_of_case(the_cell).items():
+        values = random.standard_normal([sizes[s] for s in symbols])
+        values *= 0.65 if name in the_cell.parameters else scale if name == "dH" else 1.0
+        arrays[name] = values.astype(np.float32).astype(np.float64)
+    return Case("exploding", the_cell, arrays)
+
+
+def result_of(case, dtype, **changes):
+    u = {"float32": 2.0**-24, "float64": 2.0**-53}[dtype]
+    origin = Origin(case.name, case.digest, case.cell.name, case.cell.digest, "numpy", "m", "scratch", dtype, "cpu", u)
+    with np.errstate(over="ignore", invalid="ignore"):
+        arrays = oracle.run(case.cell, case.arrays, dtype=dtype)
+    return Result(origin, {**arrays, **changes})
+
+
+def by_quantity(case, result):
+    found = judge.on(case, result)
+    return found, {finding.quantity: finding.verdict for finding in found.findings}
+
+
+def test_gradients_beyond_float32_are_undetermined_and_states_are_judged():
+    case = exploding(1e30)
+    found, verdicts = by_quantity(case, result_of(case, "float32"))
+    assert found.verdict == "undetermined"
+    assert (verdicts["H"], verdicts["final"], verdicts["grad.W_hr"]) == ("equal", "equal", "undetermined")
+    sentence = found.worst_finding.sentence(found.origin)
+    assert "cannot be told in float32" in sentence
+    assert sentence.startswith("grad.")
+    assert command.status(found.verdict) == 3
+    # Where the precision can hold it, it is judged.
+    assert judge.on(case, result_of(case, "float64")).verdict == "equal"
+
+
+def test_what_can_be_told_counts_all_the_same():
+    """A wrong state beside gradients of which nothing can be said is different."""
+    case = exploding(1e30)
+    right = result_of(case, "float32")
+    found, verdicts = by_quantity(case, result_of(case, "float32", H=right.arrays["H"] + np.float32(0.1)))
+    assert (found.verdict, verdicts["H"], verdicts["grad.X"]) == ("different", "different", "undetermined")
+
+
+def test_gradients_that_float32_holds_are_judged():
+    case = exploding(1.0)
+    found, verdicts = by_quantity(case, result_of(case, "float32"))
+    assert found.verdict == "equal", found.worst_finding.sentence(found.origin)
+    turned = {"grad.W_hr": -result_of(case, "float32").arrays["grad.W_hr"]}
+    assert by_quantity(case, result_of(case, "float32", **turned))[1]["grad.W_hr"] == "different"
+
+
+@pytest.mark.parametrize(
+    ("value", "should_be", "allowed", "verdict"),
+    [
+        (np.inf, 1e39, 1e32, "undetermined"),
+        (3e38, 1e39, 1e32, "undetermined"),
+        (1.0, 1.0, np.inf, "undetermined"),
+        (1.0, 2.0, np.nan, "undetermined"),
+        # Nothing excuses what the dtype can hold.
+        (np.inf, 1e38, 1e32, "different"),
+        (np.nan, 1.0, 1e-6, "different"),
+        (1.0, 1.0, 1e-6, "equal"),
+    ],
+)
+def test_one_element(value, should_be, allowed, verdict):
+    others = np.ones(3)
+    held = compare(
+        np.float32([1, value, 1]), np.where([0, 1, 0], should_be, others), np.where([0, 1, 0], allowed, 1e-6)
+    )
+    found = held.finding("H", basis="twins")
+    assert found.verdict == verdict
+    assert (found.undetermined, found.first_undetermined) == ((1, (1,)) if verdict == "undetermined" else (0, None))
+
+
+def test_where_it_stands_among_the_verdicts():
+    assert comparison.worst(["equal", "undetermined"]) == "undetermined"
+    assert comparison.worst(["undetermined", "suspect"]) == "suspect"
+    assert set(comparison.ORDER) <= set(MARKS)
+    statuses = {verdict: command.status(verdict) for verdict in (*comparison.ORDER, "failed")}
+    assert statuses == {"equal": 0, "undetermined": 3, "suspect": 1, "different": 1, "failed": 1}
