@@ -9,8 +9,11 @@ manner of Monte Carlo arithmetic (Parker 1997; Denis et al. 2016, arXiv:1509.013
 from __future__ import annotations
 
 import functools
+import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,14 +31,14 @@ TANH_UNITS_OF_VALUE = 12.0
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), accurate to a few units in the last place and free of overflow; complex x too.
-
-    Splitting on the sign keeps the exponent at or below 0 and the formula analytic, as complex-step derivatives need.
-    """
-    negative = x.real < 0
-    e = np.exp(np.where(negative, x, -x))
-    value: Array = np.where(negative, e, x.dtype.type(1)) / (x.dtype.type(1) + e)
-    return value
+    """1 / (1 + exp(-x)), accurate to a few units in the last place, and 0 where exp(-x) overflows; complex x too."""
+    # Splitting on the sign would keep the exponent at or below 0; np.where takes three times as long as all the rest.
+    y: Array = np.negative(x, out=np.empty_like(x))
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    y += x.dtype.type(1)
+    np.reciprocal(y, out=y)
+    return y
 
 
 def tanh(x: Array) -> Array:
@@ -46,6 +49,34 @@ def tanh(x: Array) -> Array:
 FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {"sigmoid": sigmoid, "tanh": tanh}
 
 
+@dataclass(frozen=True)
+class OneHot:
+    """An array of ones and zeros (..., size) by the places of the ones (...): a product with it is a lookup."""
+
+    places: npt.NDArray[np.integer[Any]]
+    size: int
+    dtype: np.dtype[Any]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> OneHot:
+        return OneHot(self.places[index], self.size, self.dtype)
+
+    def __iter__(self) -> Iterator[OneHot]:
+        return (self[i] for i in range(len(self)))
+
+    @functools.cached_property
+    def dense(self) -> Array:
+        array: Array = np.eye(self.size, dtype=self.dtype)[self.places]
+        return array
+
+
+def dense(array: Array | OneHot) -> Array:
+    """The array itself."""
+    return array.dense if isinstance(array, OneHot) else array
+
+
 class Plain:
     """NumPy's own."""
 
@@ -54,13 +85,18 @@ class Plain:
         value: Array = a @ b
         return value
 
+    def lookup(self, a: OneHot, b: Array) -> Array:
+        """The matrix product, each row of which is one of b's."""
+        value: Array = np.take(b, a.places, axis=0)
+        return value
+
     def total(self, a: Array, axes: tuple[int, ...]) -> Array:
         """The sum over axes."""
         value: Array = a.sum(axis=axes)
         return value
 
-    def accumulated(self, parts: Sequence[Array], rows: int) -> Array:
-        """The sum of the parts, each itself a sum: of `rows` terms for every element in all."""
+    def accumulated(self, parts: Sequence[Array] | Array, rows: int) -> Array:
+        """The sum of the parts, each itself a plain sum: of `rows` terms for every element in all."""
         return functools.reduce(operator.add, parts)
 
     def function(self, name: str, x: Array) -> Array:
@@ -68,7 +104,18 @@ class Plain:
         return FUNCTIONS[name](x)
 
 
+class Parts(Plain):
+    """Plain, for sums over the rows of one time step, which are parts of sums over all steps."""
+
+    def total(self, a: Array, axes: tuple[int, ...]) -> Array:
+        # NumPy adds rows up slowly, BLAS does not.
+        rows: Array = a.reshape(math.prod(a.shape[axis] for axis in axes), -1)
+        value: Array = np.ones(len(rows), a.dtype) @ rows
+        return value
+
+
 PLAIN = Plain()
+PARTS = Parts()
 
 
 @functools.lru_cache(maxsize=8)
@@ -82,45 +129,87 @@ class Unlike(Plain):
 
     A sum of k terms added one after another has partial sums s_j, and errs by about u sqrt(sum s_j^2). With terms of
     one sign that is u |s| sqrt(k / 3); with terms of random sign u sqrt(k / 2) sqrt(sum of their squares). Both in one:
-    u sqrt(k / 2) sqrt(s^2 + sum of squares). Functions err by half of what the bound allows.
+    u sqrt(k / 2) sqrt(s^2 + sum of squares). A sum errs by that much where every term, and then the sum itself, is off
+    by u sqrt(k / 2) of its own size, each by itself; no square is taken, and none overflows. Functions err by half of
+    what the bound allows.
     """
 
     _POOL = 2**20
 
-    def __init__(self, dtype: str, seed: int) -> None:
-        self._random = np.random.RandomState(seed)
+    def __init__(self, dtype: str, seed: int, *, faintest: float = 0.0) -> None:
+        """Errors of less than `faintest` units of u are left out."""
+        self._random = random.Random(seed)
+        self._faintest = faintest
         # Fresh noise for every operation would take most of the time; slices of one pool at random places do.
         self._noise = _pool(dtype, seed, 2 * self._POOL)
+        self._scaled: dict[float, Array] = {}
 
     def product(self, a: Array, b: Array) -> Array:
-        return self._summed(a @ b, (a * a) @ (b * b), a.shape[-1])
+        units = _of_sum(a.shape[-1])
+        # Of the larger one, for an error that few elements of the product share.
+        if a.size > b.size:
+            a = self._off(a, units)
+        else:
+            b = self._off(b, units)
+        return self._off(a @ b, units)
+
+    def lookup(self, a: OneHot, b: Array) -> Array:
+        # As a product: its one term that is not zero and the sum are off, by as much each.
+        return self._off(super().lookup(a, b), _of_sum(2 * a.size))
 
     def total(self, a: Array, axes: tuple[int, ...]) -> Array:
-        s = a.sum(axis=axes)
-        return self._summed(s, (a * a).sum(axis=axes), a.size // max(s.size, 1))
+        units = _of_sum(math.prod(a.shape[axis] for axis in axes))
+        # In C's order NumPy adds row after row. Terms of one size then err together, as no random error does.
+        return self._off(super().total(np.ascontiguousarray(self._off(a, units)), axes), units)
 
-    def accumulated(self, parts: Sequence[Array], rows: int) -> Array:
+    def accumulated(self, parts: Sequence[Array] | Array, rows: int) -> Array:
         # As if a library had put off the sum to the end and then added all rows of all parts one by one: cuDNN and
-        # oneDNN, for one, take gradients of weights and biases over all time steps at once.
+        # oneDNN, for one, take gradients of weights and biases over all time steps at once. The errors that parts have
+        # of their own, as sums, are as large as those of one part more.
         s = super().accumulated(parts, rows)
-        return self._summed(s, functools.reduce(operator.add, [part * part for part in parts]), rows)
+        units = _of_sum(rows) * math.sqrt(1 + 1 / len(parts))
+        if units <= self._faintest:
+            return s
+        value: Array = s + length(np.stack([s, *parts]), (0,)) * self._draw(s, units)
+        return value
 
     def function(self, name: str, x: Array) -> Array:
-        y = FUNCTIONS[name](x)
-        noise = self._draw(y)
-        of = y.dtype.type
-        units = of(TANH_UNITS_OF_VALUE / 2) * y if name == "tanh" else of(SIGMOID_UNITS_OF_ONE / 2)
-        value: Array = y + units * noise
+        y = super().function(name, x)
+        if name == "tanh":
+            return self._off(y, TANH_UNITS_OF_VALUE / 2)
+        if self._faintest < SIGMOID_UNITS_OF_ONE / 2:
+            y += self._draw(y, SIGMOID_UNITS_OF_ONE / 2)
+        return y
+
+    def _off(self, a: Array, units: float) -> Array:
+        """Each element off by so many units of u of its own size, at most."""
+        if units <= self._faintest:
+            return a
+        value: Array = a * self._draw(a, units)
+        value += a
         return value
 
-    def _summed(self, s: Array, squares: Array, terms: int) -> Array:
-        if terms < 2:
-            return s
-        value: Array = s + np.sqrt(s.dtype.type(terms / 2) * (s * s + squares)) * self._draw(s)
-        return value
+    def _draw(self, like: Array, units: float) -> Array:
+        """u times uniform(-units, units), in the shape of an array."""
+        if units not in self._scaled:
+            self._scaled[units] = self._noise.dtype.type(units) * self._noise
+        start = int(self._random.random() * self._POOL)
+        noise = self._scaled[units][start : start + min(like.size, self._POOL)]
+        if noise.size < like.size:
+            noise = np.resize(noise, like.size)
+        # In the order of memory: through a transposed array NumPy goes slowly.
+        return noise.reshape(like.shape[::-1]).T if like.flags.f_contiguous else noise.reshape(like.shape)
 
-    def _draw(self, like: Array) -> Array:
-        """u times uniform(-1, 1), in the shape of an array."""
-        start = self._random.randint(self._POOL)
-        noise = self._noise[start : start + min(like.size, self._POOL)]
-        return noise.reshape(like.shape) if noise.size == like.size else np.resize(noise, like.shape)
+
+def _of_sum(terms: int) -> float:
+    """By how many units of u each term of a sum, and the sum, is off."""
+    return math.sqrt(terms / 2) if terms > 1 else 0.0
+
+
+def length(a: Array, axes: tuple[int, ...]) -> Array:
+    """The root of the sum of squares over axes. Scaled, since squares overflow and underflow where it does not."""
+    largest = np.abs(a).max(axis=axes, keepdims=True)
+    scale = np.where((largest > 0) & (largest < np.inf), largest, largest.dtype.type(1))
+    scaled = a / scale
+    value: Array = np.squeeze(scale, axes) * np.sqrt((scaled * scaled).sum(axis=axes))
+    return value

@@ -9,45 +9,53 @@ import numpy as np
 
 from shared_spec.cells import Cell
 from shared_spec.expression import Expression, Function, Name, Number, Operation
-from shared_spec.readings.arithmetic import PLAIN, Array, Plain
+from shared_spec.readings.arithmetic import PLAIN, Array, OneHot, Plain, dense
+
+Values = Mapping[str, Array | OneHot]
 
 
-def evaluate(
-    expression: Expression, values: Mapping[str, Array], dtype: np.dtype[Any], arithmetic: Plain = PLAIN
-) -> Array:
+def evaluate(expression: Expression, values: Values, dtype: np.dtype[Any], arithmetic: Plain = PLAIN) -> Array:
     """The expression's value. Numbers take `dtype`: how NumPy promotes them differs between its versions 1 and 2."""
     match expression:
         case Name(id):
-            return values[id]
+            return dense(values[id])
         case Number(value):
             return np.asarray(value, dtype)
         case Function(name, argument):
             return arithmetic.function(name, evaluate(argument, values, dtype, arithmetic))
+        case Operation("@", Name(id), right) if isinstance(a := values[id], OneHot):
+            return arithmetic.lookup(a, evaluate(right, values, dtype, arithmetic))
         case Operation(symbol, left, right):
-            a, b = evaluate(left, values, dtype, arithmetic), evaluate(right, values, dtype, arithmetic)
-            return operate(symbol, a, b, arithmetic)
+            first, second = evaluate(left, values, dtype, arithmetic), evaluate(right, values, dtype, arithmetic)
+            # What was made on the way has no name, and nothing else needs it.
+            return operate(symbol, first, second, arithmetic, out=first if isinstance(left, Operation) else None)
 
 
-def operate(symbol: str, a: Array, b: Array, arithmetic: Plain = PLAIN) -> Array:
-    """One of ``@ + - *``."""
+def operate(symbol: str, a: Array, b: Array, arithmetic: Plain = PLAIN, *, out: Array | None = None) -> Array:
+    """One of ``@ + - *``; a sum or a difference in the place of a, where `out` is that and holds it: what is written
+    where the cache has just been costs half.
+    """
+    if out is not None and (out.ndim < max(b.ndim, 1) or out.dtype != b.dtype):
+        out = None
     value: Array
     match symbol:
         case "@":
             value = arithmetic.product(a, b)
         case "+":
-            value = a + b
+            value = np.add(a, b, out=out)
         case "-":
-            value = a - b
+            value = np.subtract(a, b, out=out)
         case _:
             value = a * b
     return value
 
 
 def step(
-    cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array], *, arithmetic: Plain = PLAIN
+    cell: Cell, X: Array | OneHot, H: Array, parameters: Mapping[str, Array], *, arithmetic: Plain = PLAIN
 ) -> dict[str, Array]:
     """One time step: X (..., d), H (..., h) -> every quantity of the cell by name; "H" is the next state (..., h)."""
-    values: dict[str, Array] = {"X": X, "H": H, **parameters}
+    values: dict[str, Array | OneHot] = {"X": X, "H": H, **parameters}
+    found: dict[str, Array] = {}
     for equation in cell.equations:
-        values[equation.target] = evaluate(equation.expression, values, X.dtype, arithmetic)
-    return {equation.target: values[equation.target] for equation in cell.equations}
+        values[equation.target] = found[equation.target] = evaluate(equation.expression, values, H.dtype, arithmetic)
+    return found
