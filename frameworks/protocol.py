@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frameworks import Framework
+from shared_spec import cases
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES
 
@@ -48,6 +49,11 @@ class Implementation:
     """Whether it is compiled: its whole training step then is, where the framework can."""
     brief: bool = False
     """Whether it runs fewer cases, since it is compiled for each shape anew."""
+
+    def runs(self, case: str, dtype: str) -> bool:
+        """Whether it is run, in that dtype, on a case of the catalogue."""
+        fits = cases.cell_name_of(case) == self.cell and dtype in self.dtypes
+        return fits and (not self.brief or cases.is_compiled(case))
 
     def listing(self) -> dict[str, object]:
         return {

@@ -62,8 +62,7 @@ class Subject:
     @functools.cached_property
     def roundoff(self) -> dict[str, float]:
         """The unit roundoff that is delivered, by operation; see isogru/judge/precision.py."""
-        of = cell(self.implementation.cell)
-        return precision.measure(self.states, of, dtype=self.dtype)
+        return dict(_delivered(self.framework, self.implementation, self.dtype, self.device))
 
     def states(self, X: np.ndarray, H0: np.ndarray, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """The forward from NumPy to NumPy: X (T, n, d), H0 (n, h) -> H (T, n, h)."""
@@ -91,3 +90,12 @@ class Subject:
             seconds=seconds or {},
             corpus=f"{problem.corpus_source} {problem.corpus_sha1}" if problem else "",
         )
+
+
+@functools.lru_cache(maxsize=64)
+def _delivered(
+    framework: Framework, implementation: Implementation, dtype: str, device: str
+) -> tuple[tuple[str, float], ...]:
+    """Measured once for an implementation in a process, whatever it runs: it compiles two more programs."""
+    subject = Subject(framework, implementation, dtype=dtype, device=device)
+    return tuple(precision.measure(subject.states, cell(implementation.cell), dtype=dtype).items())

@@ -44,8 +44,7 @@ def plan(framework: str, available: list[Implementation], choice: Choice) -> Ite
             continue
         for dtype in implementation.dtypes:
             for case in choice.cases if not choice.dtypes or dtype in choice.dtypes else ():
-                fits = cases.cell_name_of(case) == implementation.cell
-                if fits and (not implementation.brief or cases.is_compiled(case)):
+                if implementation.runs(case, dtype):
                     yield Job(framework, case, implementation.name, dtype, choice.device), implementation
 
 

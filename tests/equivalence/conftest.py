@@ -5,13 +5,45 @@ from __future__ import annotations
 import pytest
 
 import frameworks
+from frameworks.protocol import implementations
+from shared_spec.errors import UserError
+from shared_spec.files.interchange import DTYPES
+
+LOADED = pytest.StashKey()
+
+
+def pytest_sessionstart(session):
+    """The framework is loaded before anything is collected: tests are of its implementations, one by one."""
+    config = session.config
+    try:
+        name = frameworks.check_name(config.getoption("--framework") or "none given")
+        loaded = frameworks.load(name)
+        loaded.runtime.setup(device=config.getoption("--device"))
+    except UserError as error:
+        raise pytest.UsageError(f"{error}; run tox -e test-torch or another") from None
+    config.stash[LOADED] = loaded, [i for i in implementations(loaded) if not i.reason]
+
+
+def pytest_generate_tests(metafunc):
+    """A test with an `implementation` and a mark `runs(cases)` is one for each implementation, case and dtype."""
+    if "implementation" not in metafunc.fixturenames:
+        return
+    _, available = metafunc.config.stash[LOADED]
+    names = metafunc.definition.get_closest_marker("runs").args[0]
+    found = [(i, name, dtype) for name in names for i in available for dtype in DTYPES if i.runs(name, dtype)]
+    ids = [f"{name}-{i.name}-{dtype}" for i, name, dtype in found]
+    metafunc.parametrize(("implementation", "name", "dtype"), found, ids=ids)
 
 
 @pytest.fixture(scope="session")
-def framework(framework_name, request):
-    loaded = frameworks.load(framework_name)
-    loaded.runtime.setup(device=request.config.getoption("--device"))
-    return loaded
+def framework(request):
+    return request.config.stash[LOADED][0]
+
+
+@pytest.fixture(scope="session")
+def available(request):
+    """All implementations that there are here."""
+    return request.config.stash[LOADED][1]
 
 
 @pytest.fixture

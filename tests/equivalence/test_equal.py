@@ -12,12 +12,13 @@ import pytest
 from frameworks.harness.run import run
 from frameworks.harness.subject import Subject
 from frameworks.protocol import find, implementations
-from isogru.judge import precision, reference, verdict
+from isogru import judge
+from isogru.judge import precision, reference
 from shared_spec import cases, frameworks, language_model
 from shared_spec.cells import cell, cells
 from shared_spec.errors import UserError
 from shared_spec.expression import names
-from shared_spec.files.interchange import DTYPES, TrainingCase, check_result
+from shared_spec.files.interchange import DTYPES, TrainingCase
 
 UNAVAILABLE = {("torch", "compiled"): "C++ compiler"}
 OTHER = {"gru": "gru_reset_after", "gru_reset_after": "gru"}
@@ -29,19 +30,13 @@ def _own_results(results):
 
 
 def judged(framework, implementation, case, dtype, device):
-    result = run(framework, implementation, case, dtype=dtype, device=device)
-    check_result(Path(case.name), result, case)
-    return verdict.judge(case, result, reference.get(case, dtype))
+    return judge.on(case, run(framework, implementation, case, dtype=dtype, device=device))
 
 
 def assert_equal(found):
     worst = found.worst_finding
     assert found.verdict == "equal", worst.sentence(found.origin)
     assert worst.ratio <= 1
-
-
-def available(framework, cell_name):
-    return [i for i in implementations(framework) if i.cell == cell_name and not i.reason]
 
 
 def test_what_there_is(framework):
@@ -68,53 +63,50 @@ def test_the_folder_imports_the_real_framework(framework):
     assert Path(framework.cells.__file__).parts[-3:] == ("frameworks", framework.name, "cells.py")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", cases.cell_case_names())
-def test_states_and_gradients(framework, name, dtype, device):
-    case = cases.build(name)
-    run_here = [
-        i
-        for i in available(framework, case.cell.name)
-        if dtype in i.dtypes and (not i.compiled or cases.is_compiled(name))
-    ]
-    assert run_here
-    for implementation in run_here:
-        assert_equal(judged(framework, implementation, case, dtype, device))
+@pytest.mark.runs(cases.cell_case_names())
+def test_states_and_gradients(framework, implementation, name, dtype, device):
+    assert_equal(judged(framework, implementation, cases.build(name), dtype, device))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", cases.training_case_names())
-def test_short_training(framework, name, dtype, device, text):
+@pytest.mark.runs(cases.training_case_names())
+def test_short_training(framework, implementation, name, dtype, device, text):
     """Loss, gradients, weights after 1 and 20 steps, perplexities, and the text."""
-    case = cases.build(name, text)
-    for implementation in available(framework, case.cell.name):
-        if dtype in implementation.dtypes and (not implementation.compiled or cases.is_compiled(name)):
-            assert_equal(judged(framework, implementation, case, dtype, device))
+    assert_equal(judged(framework, implementation, cases.build(name, text), dtype, device))
 
 
-def test_a_training_on_which_clipping_acts(framework, device, text):
+def test_every_implementation_runs_something_of_each_kind(available):
+    """The rule of who runs what leaves nobody out."""
+    for implementation in available:
+        for dtype in implementation.dtypes:
+            ran = [name for name in cases.names() if implementation.runs(name, dtype)]
+            kinds = {entry[0].name if (entry := cases.entry_of(name)) else name.partition("-")[0] for name in ran}
+            assert {"ordinary", "long", "full"} <= kinds, implementation.name
+            if not implementation.brief:
+                assert set(ran) == {name for name in cases.names() if cases.cell_name_of(name) == implementation.cell}
+
+
+def test_a_training_on_which_clipping_acts(framework, available, device, text):
     sizes = {"num_hiddens": 8, "num_steps": 12, "num_train": 200, "num_val": 40, "batch_size": 64, "epochs": 3}
     recipe = language_model.recipe("rnn", start="uniform", clip_norm=0.25, **sizes)
     case = TrainingCase("short-training-rnn", language_model.problem(recipe, text))
     known = reference.get(case, "float64")
     assert 3 <= (known.oracle["norm"] > 0.25).sum() < len(known.oracle["norm"])
-    for implementation in available(framework, "rnn"):
-        if "float64" in implementation.dtypes:
+    for implementation in available:
+        if implementation.cell == "rnn" and "float64" in implementation.dtypes:
             assert_equal(judged(framework, implementation, case, "float64", device))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["gru", "gru_reset_after"])
-def test_the_other_reset_placement_is_different(framework, name, dtype, device):
-    case = cases.build("gru-ordinary" if name == "gru" else "gru_reset_after-no_inner_bias")
-    for implementation in available(framework, name):
-        if dtype not in implementation.dtypes or implementation.compiled:
-            continue
-        result = run(framework, implementation, case, dtype=dtype, device=device)
-        held, claimed = verdict.claim(case, result, cell(OTHER[name]))
-        found = verdict.judge(held, claimed, reference.get(held, dtype))
-        assert found.verdict == "different"
-        assert {f.quantity: f.ratio for f in found.findings}["H"] > 100
+@pytest.mark.runs(["gru-ordinary", "gru_reset_after-ordinary"])
+def test_the_other_reset_placement_is_different(framework, implementation, name, dtype, device):
+    """Of each lane, compiled and native ones too."""
+    case = cases.build(name)
+    if name.startswith("gru_reset_after"):
+        # The other cell has no inner bias to be put anywhere.
+        case = replace(case, arrays={**case.arrays, "b_hh": np.zeros_like(case.arrays["b_hh"])})
+    result = run(framework, implementation, case, dtype=dtype, device=device)
+    found = judge.on(case, result, claim=cell(OTHER[implementation.cell]))
+    assert found.verdict == "different"
+    assert {f.quantity: f.ratio for f in found.findings}["H"] > 100
 
 
 def without_a_term(step, left_out):
