@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import frameworks
+from shared_spec import cases
 from shared_spec.cells import cells
+from shared_spec.command import repeated
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,8 +27,12 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def front_door(site, tmp_path_factory):
-    """tox with all four frameworks, in an order that is not the project's own."""
-    command = [sys.executable, "-m", "tox", "run", "-e", ",".join(reversed(frameworks.NAMES))]
+    """tox with all four frameworks, in an order that is not the project's own, on one case and one training of each
+    cell: the tests of each framework run the whole catalogue.
+    """
+    chosen = [f"{name}-ordinary" for name in cells()] + cases.training_case_names()
+    command = [sys.executable, "-m", "tox", "run", "-e", ",".join(reversed(frameworks.NAMES)), "--"]
+    command += repeated("--case", chosen)
     places = {"ISOGRU_RESULTS": str(tmp_path_factory.mktemp("results")), "ISOGRU_SITE": str(site)}
     places["ISOGRU_REFERENCE"] = os.environ.get("ISOGRU_REFERENCE") or str(ROOT / "reports/results/reference")
     environment = {**os.environ, **places}
