@@ -200,4 +200,6 @@ def cross_entropy(logits: Array, targets: Tokens, arithmetic: Plain = PLAIN) -> 
     e /= total
     np.put_along_axis(e, index, np.take_along_axis(e, index, 0) - logits.dtype.type(1), 0)
     e /= count
-    return value, e.T.reshape(T, n, v)
+    # In C's order NumPy adds rows up one after another, and rows that are alike then err together, as they may in any
+    # library; in the other order it adds in pairs.
+    return value, np.ascontiguousarray(e.T).reshape(T, n, v)

@@ -142,7 +142,6 @@ class Unlike(Plain):
         self._faintest = faintest
         # Fresh noise for every operation would take most of the time; slices of one pool at random places do.
         self._noise = _pool(dtype, seed, 2 * self._POOL)
-        self._scaled: dict[float, Array] = {}
 
     def product(self, a: Array, b: Array) -> Array:
         units = _of_sum(a.shape[-1])
@@ -159,8 +158,7 @@ class Unlike(Plain):
 
     def total(self, a: Array, axes: tuple[int, ...]) -> Array:
         units = _of_sum(math.prod(a.shape[axis] for axis in axes))
-        # In C's order NumPy adds row after row. Terms of one size then err together, as no random error does.
-        return self._off(super().total(np.ascontiguousarray(self._off(a, units)), axes), units)
+        return self._off(super().total(self._off(a, units), axes), units)
 
     def accumulated(self, parts: Sequence[Array] | Array, rows: int) -> Array:
         # As if a library had put off the sum to the end and then added all rows of all parts one by one: cuDNN and
@@ -191,10 +189,8 @@ class Unlike(Plain):
 
     def _draw(self, like: Array, units: float) -> Array:
         """u times uniform(-units, units), in the shape of an array."""
-        if units not in self._scaled:
-            self._scaled[units] = self._noise.dtype.type(units) * self._noise
         start = int(self._random.random() * self._POOL)
-        noise = self._scaled[units][start : start + min(like.size, self._POOL)]
+        noise: Array = self._noise[start : start + min(like.size, self._POOL)] * self._noise.dtype.type(units)
         if noise.size < like.size:
             noise = np.resize(noise, like.size)
         # In the order of memory: through a transposed array NumPy goes slowly.
