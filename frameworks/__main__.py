@@ -11,6 +11,7 @@ import typer
 
 import frameworks
 from frameworks.harness import memory, supervisor, worker
+from frameworks.harness.errata.command import in_framework
 from frameworks.harness.run import run
 from frameworks.protocol import find, implementations
 from frameworks.sweep import command, studies
@@ -202,6 +203,9 @@ def compare(
         planned = studies.trainings(chosen, framework, text, searches, where, seeds=seeds, **options)
         status = command.carry_out(planned, where, text, **on)
     raise typer.Exit(status)
+
+
+app.command("errata")(in_framework)
 
 
 @app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

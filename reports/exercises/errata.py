@@ -1,47 +1,23 @@
-"""The errata of the chapter: what is printed, what is so, and the verdicts that prove it, as tests/errata kept them."""
+"""The errata of the chapter: what is printed, what is so, and the verdicts that prove it, from records."""
 
 from __future__ import annotations
 
-import functools
-import tomllib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import msgspec
-
-from isogru.judge.comparison import DIFFERENT
-from reports.exercises import erratum, measured
-from reports.exercises.erratum import Record
+from isogru.judge.comparison import DIFFERENT, ORDER
+from reports.exercises import measured
 from reports.pages.schema import Record as Plain
 from shared_spec import cases, cells
+from shared_spec.errata import records, texts
+from shared_spec.errata.records import Record
+from shared_spec.errata.texts import Entry
 
-FILE = Path(__file__).with_name("errata.toml")
-FORMAT = "isogru-errata/1"
-PROVEN, NOT_PROVEN, STALE, NOT_RUN = "proven", "not proven", "stale", "not run"
-
-
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One erratum as errata.toml has it."""
-
-    title: str
-    claim: str
-    right: str
-    wrong: str
-    frameworks: tuple[str, ...]
-    held: dict[str, str]
-
-
-@functools.cache
-def entries() -> Mapping[str, Entry]:
-    """The errata by name, in order."""
-    tables = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    assert tables.pop("format") == FORMAT
-    return msgspec.convert(tables, dict[str, Entry])
+PROVEN, NOT_PROVEN, STALE, FAILED, NOT_RUN = "proven", "not proven", "stale", "failed", "not run"
 
 
 def build() -> Plain:
     """The part as data. Raises UserError for a record that is damaged or of another version."""
-    found = [_entry(name, entry) for name, entry in entries().items()]
+    found = [_entry(name, entry) for name, entry in texts.entries().items()]
     runs = [run for entry in found for run in entry["runs"]]
     return {
         "entries": found,
@@ -52,16 +28,19 @@ def build() -> Plain:
 
 
 def _entry(name: str, entry: Entry) -> Plain:
-    records = {framework: erratum.read(name, framework) for framework in entry.frameworks}
-    statuses = {framework: _status(record) for framework, record in records.items()}
-    current = [r for framework, r in records.items() if r and statuses[framework] in (PROVEN, NOT_PROVEN)]
+    found = {framework: _read(name, framework) for framework in entry.frameworks}
+    failures = {framework: records.read_failure(name, framework) for framework in entry.frameworks}
+    statuses = {framework: _status(record, failures[framework]) for framework, record in found.items()}
+    current = [r for framework, r in found.items() if r and statuses[framework] in (PROVEN, NOT_PROVEN)]
     return {
         "name": name,
         "title": entry.title,
         "claim": entry.claim,
         "right": entry.right,
         "wrong": entry.wrong,
-        "runs": [_run(framework, statuses[framework], record) for framework, record in records.items()],
+        "runs": [
+            _run(framework, statuses[framework], record, failures[framework]) for framework, record in found.items()
+        ],
         "wirings": {side: _wirings(side, current) for side in ("wrong", "right")},
         "frameworks": [record.framework for record in current],
         "rows": [row for what, label in entry.held.items() if (row := _row(what, label, current))],
@@ -71,6 +50,7 @@ def _entry(name: str, entry: Entry) -> Plain:
             for held in record.held
             if held.expected == DIFFERENT
         ],
+        "unmet": [{"framework": record.framework, "sentence": said} for record in current for said in record.unmet],
         "sentences": measured.sentences(name, current),
     }
 
@@ -84,7 +64,17 @@ def _is_stale(record: Record) -> bool:
     )
 
 
-def _status(record: Record | None) -> str:
+def _read(name: str, framework: str) -> Record | None:
+    """A record whose verdicts are verdicts; None where there is none. Raises UserError for any other."""
+    record = records.read(name, framework)
+    if record and not all(held.verdict in ORDER and held.expected in ORDER for held in record.held):
+        raise records.damaged(name, framework)
+    return record
+
+
+def _status(record: Record | None, failure: str | None) -> str:
+    if failure is not None:
+        return FAILED
     if record is None:
         return NOT_RUN
     if _is_stale(record):
@@ -92,11 +82,12 @@ def _status(record: Record | None) -> str:
     return PROVEN if record.is_proven else NOT_PROVEN
 
 
-def _run(framework: str, status: str, record: Record | None) -> Plain:
+def _run(framework: str, status: str, record: Record | None, failure: str | None) -> Plain:
     return {
         "framework": framework,
         "status": status,
-        "command": erratum.command(framework),
+        "why": failure or "",
+        "command": records.command(framework),
         "versions": record.versions if record else {},
     }
 
@@ -114,10 +105,10 @@ def _made_with(runs: Sequence[Plain]) -> list[Plain]:
     return list(found.values())
 
 
-def _wirings(side: str, records: Sequence[Record]) -> list[Plain]:
+def _wirings(side: str, run: Sequence[Record]) -> list[Plain]:
     """What was run, once where it was the same in several."""
     found: list[Plain] = []
-    for record in records:
+    for record in run:
         lines = getattr(record.wirings, side)
         same = next((one for one in found if one["lines"] == lines), None)
         if same is None:
@@ -127,16 +118,16 @@ def _wirings(side: str, records: Sequence[Record]) -> list[Plain]:
     return found
 
 
-def _row(what: str, label: str, records: Sequence[Record]) -> Plain | None:
+def _row(what: str, label: str, run: Sequence[Record]) -> Plain | None:
     """One verdict in every framework; none where no framework has it."""
-    found = {record.framework: held for record in records for held in record.held if held.what == what}
+    found = {record.framework: held for record in run for held in record.held if held.what == what}
     if not found:
         return None
     return {
         "label": label,
         "verdicts": [
             {"verdict": held.verdict, "ratio": held.ratio, "expected": held.expected} if held else None
-            for record in records
+            for record in run
             for held in [found.get(record.framework)]
         ],
     }

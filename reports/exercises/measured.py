@@ -8,15 +8,8 @@ import numpy as np
 
 from isogru.judge.comparison import EQUAL, significant
 from reports.diff.collect import FRAMEWORKS, current_case
-from reports.exercises.erratum import (
-    Clipping,
-    Perplexity,
-    Record,
-    ResetPlacement,
-    TimeAxis,
-    UpdateOnly,
-)
 from shared_spec import cases
+from shared_spec.errata.records import Clipping, Perplexity, Record, ResetPlacement, TimeAxis, UpdateOnly
 from shared_spec.files.interchange import DTYPES, Result, TrainingCase, read_result
 from shared_spec.files.store import Job
 from shared_spec.weights import layouts

@@ -2,108 +2,21 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
-from isogru.judge.comparison import DIFFERENT
-from shared_spec import cases, language_model
-from shared_spec.files.interchange import Case
-from shared_spec.language_model.training import Meter
-from tests.errata.runs import DTYPE, perplexity_of_character
-
-ROUNDS = 3
-EPOCHS = 20
-"""Of the chapter's fifty: enough to fall below what the current character alone can give."""
+from shared_spec import language_model
 
 
 @pytest.mark.erratum("time-axis")
-def test_time_first_data_recurs_over_the_examples(notes, hand, text, source):
-    # From a zero state, since the book hands over none.
-    case = cases.build("gru_reset_after-zero_start")
-    right, wrong = hand.faults.concise(), hand.faults.concise_time_first()
-    notes.hold("transposed", case, hand.forward(case, right, "native"))
-    result = hand.forward(case, wrong, "native")
-    notes.hold("time-first", case, result, DIFFERENT, shown="H")
-    notes.hold("swapped", *swapped(case, result))
-
-    recipe = language_model.recipe("gru_reset_after", start="uniform", epochs=EPOCHS)
-    problem = language_model.problem(recipe, text)
-    seconds = passes(hand, (right, wrong), problem)
-    steps = steps_of(hand, problem)
-    perplexity = [trained(hand, forward, problem) for forward in (right, wrong)]
-    floor = perplexity_of_character(problem.training_rows(0), len(problem.vocabulary))
-    assert steps == (recipe.num_steps, recipe.batch_size)
+def test_time_first_data_recurs_over_the_examples(record):
+    assert {(held.what, held.cell, held.verdict) for held in record.held} == {
+        ("transposed", "gru_reset_after", "equal"),
+        ("time-first", "gru_reset_after", "different"),
+        ("swapped", "gru_reset_after", "equal"),
+    }
+    recipe, found = language_model.recipe("gru_reset_after"), record.measured
+    assert (found.T, found.n) == (recipe.num_steps, recipe.batch_size)
+    assert (found.steps_right, found.steps_wrong) == (recipe.num_steps, recipe.batch_size)
+    assert min(found.seconds_right, found.seconds_wrong) > 0
     # What recurs over time learns from more than the current character; what does not, cannot.
-    assert perplexity[0] < floor < perplexity[1]
-    notes.keep(
-        right=["layer(transpose(X, (1, 0, 2)))"],
-        wrong=["layer(X)", f"layer = {hand.faults.CONCISE}"],
-        T=recipe.num_steps,
-        n=recipe.batch_size,
-        steps_right=steps[0],
-        steps_wrong=steps[1],
-        seconds_right=seconds[0],
-        seconds_wrong=seconds[1],
-        rounds=ROUNDS,
-        epochs=EPOCHS,
-        perplexity_right=perplexity[0],
-        perplexity_wrong=perplexity[1],
-        perplexity_of_character=floor,
-        **source,
-    )
-
-
-def swapped(case, result):
-    """Case and states with examples for steps and steps for examples: X (n, T, d), H (n, T, h), H0 (T, h)."""
-    T, _, h = result.arrays["H"].shape
-    X, H = (np.ascontiguousarray(np.swapaxes(a, 0, 1)) for a in (case.arrays["X"], result.arrays["H"]))
-    of_examples = Case(case.name, case.cell, {"X": X, "H0": np.zeros((T, h)), **case.parameters})
-    return of_examples, replace(result, arrays={"H": H, "final": H[-1].copy()})
-
-
-def first_batch(hand, problem):
-    tensor = hand.framework.runtime.tensor
-    parameters = {name: tensor(array, dtype=DTYPE, device=hand.device) for name, array in problem.parameters.items()}
-    inputs, targets = next(problem.training_batches(0))
-    return parameters, *(tensor(each, dtype="int32", device=hand.device) for each in (inputs, targets))
-
-
-def steps_of(hand, problem):
-    """How many steps the layer takes for a batch, X transposed and as it is: rows of X for each row of its state."""
-    parameters, inputs, _ = first_batch(hand, problem)
-    T, n = problem.recipe.num_steps, len(inputs)
-    X = np.zeros((T, n, len(problem.vocabulary)))
-    tensor = hand.framework.runtime.tensor
-    given = [tensor(np.ascontiguousarray(each), dtype=DTYPE, device=hand.device) for each in (np.swapaxes(X, 0, 1), X)]
-    h = problem.recipe.num_hiddens
-    return tuple(T * n // hand.faults.rows_of_state(each, h, parameters) for each in given)
-
-
-def passes(hand, forwards, problem):
-    """Seconds of a forward and backward pass of each, eager, in turns, after one that is not timed; medians."""
-    batch, model, runtime = first_batch(hand, problem), hand.framework.language_model, hand.framework.runtime
-    taken = [[] for _ in forwards]
-    for _ in range(ROUNDS + 1):
-        for forward, times in zip(forwards, taken, strict=True):
-            began = time.perf_counter()
-            runtime.wait(model.loss_and_gradients(forward, *batch))
-            times.append(time.perf_counter() - began)
-    return [statistics.median(times[1:]) for times in taken]
-
-
-def trained(hand, forward, problem):
-    """The perplexity of the training windows in the last epoch, the step compiled to be over sooner."""
-    model, tensor = hand.framework.language_model, hand.framework.runtime.tensor
-    parameters, recipe = first_batch(hand, problem)[0], problem.recipe
-    step = model.training_step(forward, lr=recipe.lr, clip_norm=recipe.clip_norm, compiled=True)
-    for epoch in range(recipe.epochs):
-        meter = Meter()
-        for inputs, targets in problem.training_batches(epoch):
-            batch = (tensor(each, dtype="int32", device=hand.device) for each in (inputs, targets))
-            parameters, loss, _ = step(parameters, *batch)
-            meter.add(float(loss), targets.size)
-    return meter.perplexity
+    assert found.perplexity_right < found.perplexity_of_character < found.perplexity_wrong

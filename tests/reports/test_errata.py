@@ -1,4 +1,4 @@
-"""The errata of the page: what becomes of the records that tests/errata keeps, and of what is wrong with them."""
+"""The errata of the page: what becomes of the records of their runs, and of what is wrong with them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import msgspec
 import numpy as np
 import pytest
 
+from frameworks.harness.errata import faults
+from frameworks.harness.errata.faults import training as training_faults
+from frameworks.harness.errata.time_axis import perplexity_of_character
 from reports.diff.collect import FRAMEWORKS
-from reports.exercises import build, errata, erratum, measured
-from reports.exercises.erratum import Held, Record, Wirings
+from reports.exercises import build, errata, measured
 from reports.pages import render
 from shared_spec import cases, language_model
 from shared_spec.cells import cell
-from shared_spec.errors import InterchangeError, UserError
+from shared_spec.errata import records, texts
+from shared_spec.errata.records import Held, Record, Wirings
+from shared_spec.errors import InterchangeError, SpecificationError, UserError
 from shared_spec.files import interchange, store
 from shared_spec.files.interchange import TrainingCase
 from shared_spec.language_model import training
 from tests import made
-from tests.errata import faults
-from tests.errata.faults import training as training_faults
-from tests.errata.runs import perplexity_of_character
 
 TESTS = Path(__file__).parents[1] / "errata"
 NASTY = "<script>alert(1)</script>"
@@ -67,7 +68,7 @@ def record(name="turned-gate", framework="torch", **changes):
         "cases": {"gru-ordinary": cases.build("gru-ordinary").digest},
         "wirings": Wirings(wrong=["H = wrong"], right=["H = right"]),
         "held": [one("right", "equal"), one("wrong", "different", ratio=2.5e5)],
-        "measured": erratum.MEASURED[name](**FOUND[name]),
+        "measured": records.MEASURED[name](**FOUND[name]),
     }
     return Record(**known | changes)
 
@@ -87,7 +88,7 @@ def page(folder):
 def test_nothing_was_run(tmp_path):
     found = errata.build()
     assert found["proven"] == 0
-    assert found["runs"] == sum(len(each.frameworks) for each in errata.entries().values())
+    assert found["runs"] == sum(len(each.frameworks) for each in texts.entries().values())
     assert all(run["status"] == "not run" for each in found["entries"] for run in each["runs"])
     assert {each["command"] for each in found["made_with"]} == {
         "tox -e errata",
@@ -95,14 +96,14 @@ def test_nothing_was_run(tmp_path):
     }
     html = page(tmp_path)
     assert f"0 of {found['runs']} runs prove" in html
-    assert html.count("tensorflow: not run") == len(errata.entries())
+    assert html.count("tensorflow: not run") == len(texts.entries())
     assert "what was run" not in html
     assert "worst value" not in html
 
 
 def test_a_proven_erratum(tmp_path):
-    erratum.write(record())
-    erratum.write(record(framework="jax", held=[one("right", "equal"), one("wrong", "different", ratio=None)]))
+    records.write(record())
+    records.write(record(framework="jax", held=[one("right", "equal"), one("wrong", "different", ratio=None)]))
     found = entry()
     assert statuses() == {"numpy": "not run", "torch": "proven", "tensorflow": "not run", "jax": "proven"} | {
         "mxnet": "not run"
@@ -119,8 +120,8 @@ def test_a_proven_erratum(tmp_path):
 
 
 def test_wirings_that_differ_say_whose_they_are(tmp_path):
-    erratum.write(record())
-    erratum.write(record(framework="jax", wirings=Wirings(wrong=["H = another"], right=["H = right"])))
+    records.write(record())
+    records.write(record(framework="jax", wirings=Wirings(wrong=["H = another"], right=["H = right"])))
     html = page(tmp_path)
     assert "Z renews, torch<" in html
     assert "Z renews, jax<" in html
@@ -131,14 +132,34 @@ def test_wirings_that_differ_say_whose_they_are(tmp_path):
 def test_a_verdict_that_is_not_the_one_claimed(tmp_path, what, verdict):
     expected = {"right": "equal", "wrong": "different"}
     held = [one(each, expected[each], verdict if each == what else None) for each in expected]
-    erratum.write(record(held=held))
+    records.write(record(held=held))
     assert statuses()["torch"] == "not proven"
     assert page(tmp_path).count("not as claimed") == 1
 
 
 def test_an_erratum_without_verdicts_proves_nothing():
-    erratum.write(record(held=[]))
+    records.write(record(held=[]))
     assert statuses()["torch"] == "not proven"
+
+
+def test_a_claim_that_is_not_met_is_shown(tmp_path):
+    records.write(record(unmet=[f"the losses part at step {NASTY}"]))
+    assert statuses()["torch"] == "not proven"
+    html = page(tmp_path)
+    assert "Not as claimed, torch: the losses part at step &lt;script&gt;alert(1)&lt;/script&gt;." in html
+    assert NASTY not in html
+
+
+def test_a_run_that_broke_off_is_a_row_that_says_so(tmp_path):
+    records.write(record())
+    records.write_failure("turned-gate", "torch", f"ValueError: {NASTY}")
+    assert statuses()["torch"] == "failed"
+    assert entry()["rows"] == []
+    html = page(tmp_path)
+    assert "torch: failed</span>: <code>ValueError: &lt;script&gt;alert(1)&lt;/script&gt;</code>" in html
+    assert NASTY not in html
+    records.write(record())
+    assert statuses()["torch"] == "proven"
 
 
 @pytest.mark.parametrize(
@@ -150,22 +171,25 @@ def test_an_erratum_without_verdicts_proves_nothing():
     ],
 )
 def test_a_record_of_another_cell_or_case_is_stale(tmp_path, changes):
-    erratum.write(record(**changes))
+    records.write(record(**changes))
     assert statuses()["torch"] == "stale"
     assert entry()["rows"] == []
     assert "torch: stale" in page(tmp_path)
 
 
-def test_a_cell_that_only_the_tests_have_is_never_stale():
-    erratum.write(record(held=[one("wrong", "different", cell="gru_turned", spec_digest="another")]))
+def test_a_cell_of_the_faults_is_never_stale():
+    records.write(record(held=[one("wrong", "different", cell="gru_turned", spec_digest="another")]))
     assert statuses()["torch"] == "proven"
 
 
 def test_a_record_is_forgotten():
-    erratum.forget("turned-gate", "torch")
-    erratum.write(record())
+    records.forget("turned-gate", "torch")
+    records.write(record())
     assert statuses()["torch"] == "proven"
-    erratum.forget("turned-gate", "torch")
+    records.forget("turned-gate", "torch")
+    assert statuses()["torch"] == "not run"
+    records.write_failure("turned-gate", "torch", "ValueError: none")
+    records.forget("turned-gate", "torch")
     assert statuses()["torch"] == "not run"
 
 
@@ -186,12 +210,12 @@ def changed(**changes):
         (changed(framework="jax"), "damaged"),
         (changed(name="clipping"), "damaged"),
         (changed(held=[{**msgspec.to_builtins(one("right", "equal")), "verdict": NASTY}]), "damaged"),
-        (b"[]", f"its format is not given, this isogru reads {erratum.FORMAT}"),
-        (changed(format="isogru-erratum/2"), f"its format is isogru-erratum/2, this isogru reads {erratum.FORMAT}"),
+        (b"[]", f"its format is not given, this isogru reads {records.FORMAT}"),
+        (changed(format="isogru-erratum/2"), f"its format is isogru-erratum/2, this isogru reads {records.FORMAT}"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_refused_by_name(content, said):
-    file = erratum.file_of("turned-gate", "torch")
+    file = records.file_of("turned-gate", "torch")
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
     with pytest.raises(UserError) as refused:
@@ -200,19 +224,19 @@ def test_a_record_that_cannot_be_read_is_refused_by_name(content, said):
 
 
 def test_a_folder_in_the_place_of_a_record():
-    erratum.file_of("turned-gate", "numpy").mkdir(parents=True)
+    records.file_of("turned-gate", "numpy").mkdir(parents=True)
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         errata.build()
 
 
 def test_the_command_says_it_in_one_line(command, tmp_path):
-    file = erratum.file_of("clipping", "numpy")
+    file = records.file_of("clipping", "numpy")
     file.parent.mkdir(parents=True)
     file.write_text("{}")
     done = command("reports", "exercises", "-o", str(tmp_path / "site"))
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"isogru: {file}: its format is not given, this isogru reads {erratum.FORMAT}; run tox -e errata again, or "
+        f"isogru: {file}: its format is not given, this isogru reads {records.FORMAT}; run tox -e errata again, or "
         "delete the file"
     ]
     assert not (tmp_path / "site").exists()
@@ -221,7 +245,7 @@ def test_the_command_says_it_in_one_line(command, tmp_path):
 def test_text_from_a_record_is_text(tmp_path):
     held = [one("wrong", "different", sentence=NASTY)]
     nasty = record(held=held, versions={NASTY: NASTY}, wirings=Wirings(wrong=[NASTY], right=[NASTY]))
-    erratum.write(nasty)
+    records.write(nasty)
     html = page(tmp_path)
     assert NASTY not in html
     assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 5
@@ -252,19 +276,19 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("name", errata.entries())
+@pytest.mark.parametrize("name", texts.entries())
 def test_what_was_measured_is_said(name):
     of_layer = [one("concise-after", "equal"), one("concise", "different")]
     framework = "tensorflow" if name == "time-axis" else "torch"
     written = record(name, framework, **({"held": of_layer} if name == "reset-placement" else {}))
-    erratum.write(written)
-    assert erratum.read(name, framework) == written
+    records.write(written)
+    assert records.read(name, framework) == written
     assert entry(name)["sentences"] == SAID[name]
 
 
 def test_keras_has_both():
     held = [one("concise-after", "different", "different"), one("reset-before", "equal")]
-    found = erratum.ResetPlacement(layer="keras.layers.GRU", reset_after="True")
+    found = records.ResetPlacement(layer="keras.layers.GRU", reset_after="True")
     said = measured.sentences("reset-placement", [record("reset-placement", held=held, measured=found)])
     assert said == [
         "The concise GRU is gru_reset_after in 0 of 1: none.",
@@ -316,9 +340,9 @@ def test_a_damaged_training_is_refused(trained):
         measured.fifty_epochs()
 
 
-def test_every_erratum_is_run_by_one_test():
+def test_every_erratum_is_asserted_by_one_test():
     """And says what is said of it, for frameworks that there are."""
-    run = [
+    asserted = [
         mark.args[0].value
         for file in sorted(TESTS.glob("test_*.py"))
         for node in ast.parse(file.read_text()).body
@@ -326,11 +350,27 @@ def test_every_erratum_is_run_by_one_test():
         for mark in node.decorator_list
         if isinstance(mark, ast.Call)
     ]
-    assert sorted(run) == sorted(errata.entries())
-    assert set(errata.entries()) == set(erratum.MEASURED) == set(measured.SENTENCES)
-    for each in errata.entries().values():
+    assert sorted(asserted) == sorted(texts.entries())
+    assert set(texts.entries()) == set(records.MEASURED) == set(measured.SENTENCES)
+    for each in texts.entries().values():
         assert set(each.frameworks) <= {"numpy", *FRAMEWORKS}
         assert len(each.held) >= 2
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        (f'"{texts.FORMAT}"', '"isogru-errata/2"', "errata.toml: format is 'isogru-errata/2', this isogru reads"),
+        ("[clipping]", "[clipping", "errata.toml: not TOML: "),
+        ("[clipping]", "[clipping]\nmore = 1", "errata.toml: Object contains unknown field `more`"),
+    ],
+)
+def test_wrong_texts_are_refused(tmp_path, right, wrong, said):
+    file = tmp_path / "errata.toml"
+    file.write_text(texts.FILE.read_text().replace(right, wrong))
+    with pytest.raises(SpecificationError) as refused:
+        texts.entries(file)
+    assert str(refused.value).startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ ROSETTA_PACKAGES = ("onnx", *adapters.PACKAGES)
 FOLDERS = ("shared_spec", "isogru", "reports", "docs", "frameworks")
 NOT_NEUTRAL = {
     *(f"frameworks/{name}" for name in frameworks.NAMES),
+    *(f"frameworks/harness/errata/faults/{name}.py" for name in frameworks.NAMES),
     *(f"frameworks/adapters/{name}.py" for name in adapters.PACKAGES),
 }
 FILES = ("runtime", "cells", "layers", "tuned", "language_model", "peak")
@@ -70,7 +71,8 @@ def imported(*modules, root=ROOT, path=()):
 def test_neutral_code_imports_no_framework():
     modules = neutral(ROOT)
     assert len(modules) > 80
-    assert {"frameworks.harness.peak", "frameworks.adapters.prove", "isogru.judge.verdict"} <= set(modules)
+    known = {"frameworks.harness.peak", "frameworks.harness.errata.faults.training", "frameworks.adapters.prove"}
+    assert known | {"isogru.judge.verdict"} <= set(modules)
     assert imported(*modules) == []
 
 
@@ -80,7 +82,14 @@ def test_the_probe_sees_a_framework(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "guilty", ["frameworks/harness/peak.py", "frameworks/new/deep.py", "isogru/judge/verdict.py", "docs/new.py"]
+    "guilty",
+    [
+        "frameworks/harness/peak.py",
+        "frameworks/harness/errata/faults/new.py",
+        "frameworks/new/deep.py",
+        "isogru/judge/verdict.py",
+        "docs/new.py",
+    ],
 )
 def test_a_framework_is_seen_wherever_it_is_imported(tmp_path, guilty):
     for folder in FOLDERS:
@@ -129,19 +138,29 @@ def test_the_four_folders_have_the_same_functions(framework, file):
     assert {name: other[name] for name in model} == model
 
 
+def imports(path):
+    """The modules that a file names in its imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
 @pytest.mark.parametrize("framework", frameworks.NAMES)
 def test_a_framework_folder_imports_no_other(framework):
     own = set(known.framework(framework).imports)
-    for file in FILES:
-        for node in ast.walk(tree(framework, file)):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                top, _, rest = name.partition(".")
-                assert top not in set(FRAMEWORK_PACKAGES) - own, f"{framework}/{file}.py imports {name}"
-                assert top != "frameworks" or rest.partition(".")[0] in ("", framework), (
-                    f"{framework}/{file}.py: {name}"
-                )
+    files = [f"frameworks/{framework}/{file}.py" for file in FILES]
+    for file in [*files, f"frameworks/harness/errata/faults/{framework}.py"]:
+        for name in imports(ROOT / file):
+            top, _, rest = name.partition(".")
+            assert top not in set(FRAMEWORK_PACKAGES) - own, f"{file} imports {name}"
+            assert top != "frameworks" or rest.partition(".")[0] in ("", framework), f"{file}: {name}"
+
+
+@pytest.mark.parametrize("file", python_files(ROOT), ids=str)
+def test_product_code_imports_no_test(file):
+    assert [name for name in imports(ROOT / file) if name.partition(".")[0] == "tests"] == []
 
 
 @pytest.mark.parametrize("file", python_files(ROOT), ids=str)

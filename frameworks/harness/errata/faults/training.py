@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from shared_spec.files.interchange import TrainingCase
 
@@ -19,9 +19,10 @@ def never_clipping(case: TrainingCase) -> TrainingCase:
     return replace(case, problem=replace(problem, recipe=replace(problem.recipe, clip_norm=NEVER)))
 
 
-def plotted_perplexity(losses: Sequence[float], steps_per_epoch: int) -> np.ndarray:
+def plotted_perplexity(losses: npt.ArrayLike, steps_per_epoch: int) -> np.ndarray:
     """The plain mean over the batches of an epoch of exp(loss), (epochs,): not exp of the mean over its tokens. A batch
     that is not full counts like the others.
     """
     of_epochs = np.reshape(np.asarray(losses, np.float64), (-1, steps_per_epoch))
-    return np.exp(of_epochs).mean(axis=1)
+    plotted: np.ndarray = np.exp(of_epochs).mean(axis=1)
+    return plotted

@@ -1,24 +1,24 @@
-"""What became of one erratum in one framework: a record that tests/errata writes and the page reads.
+"""What became of one erratum in one framework: a record of its run, or of the failure that it ended with.
 
-reports/results/errata/<erratum>.<framework>.json
+reports/results/errata/<erratum>.<framework>.json            what was held, and the verdicts
+reports/results/errata/<erratum>.<framework>.failed.json     the last words of a run that broke off
 """
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from isogru.judge.comparison import ORDER
-from isogru.judge.verdict import ResultVerdict
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.files.whole import write_whole
 
 FORMAT = "isogru-erratum/1"
+FAILURE_FORMAT = "isogru-erratum-failure/1"
 NUMPY = "numpy"
 """The name under which the equations themselves are run, by their value and gradient readings."""
 
@@ -127,32 +127,34 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     held: list[Held]
     measured: Any = None
     """What else was found: of the type that MEASURED has for the erratum."""
+    unmet: list[str] = []
+    """What the erratum claims beside its verdicts and is not so, in sentences."""
     format: str = FORMAT
 
     @property
+    def shortfalls(self) -> list[str]:
+        """What is not as the erratum claims, in sentences; none where it is proven."""
+        verdicts = [
+            f"{held.what} is {held.verdict}, should be {held.expected}: {held.sentence}"
+            for held in self.held
+            if held.verdict != held.expected
+        ]
+        return [*(verdicts if self.held else ["nothing was held"]), *self.unmet]
+
+    @property
     def is_proven(self) -> bool:
-        """Whether every verdict is the one that the erratum claims."""
-        return bool(self.held) and all(held.verdict == held.expected for held in self.held)
-
-
-def held(what: str, expected: str, found: ResultVerdict, shown: str | None = None) -> Held:
-    """A verdict as it is kept, with the worst element of all, or of the quantity that is to be shown."""
-    worst = next((f for f in found.findings if f.quantity == shown), found.worst_finding)
-    return Held(
-        what=what,
-        expected=expected,
-        verdict=found.verdict,
-        cell=found.origin.cell,
-        spec_digest=found.origin.spec_digest,
-        quantity=worst.quantity,
-        ratio=worst.ratio if math.isfinite(worst.ratio) else None,
-        sentence=worst.sentence(found.origin),
-    )
+        """Whether every verdict is the one that the erratum claims, and what it claims beside them is so."""
+        return not self.shortfalls
 
 
 def file_of(name: str, framework: str) -> Path:
     """Where the record lies."""
     return store.folder() / "errata" / f"{name}.{framework}.json"
+
+
+def failure_file_of(name: str, framework: str) -> Path:
+    """Where the record of a failure lies."""
+    return store.folder() / "errata" / f"{name}.{framework}.failed.json"
 
 
 def command(framework: str) -> str:
@@ -161,38 +163,64 @@ def command(framework: str) -> str:
 
 
 def write(record: Record) -> None:
-    """Keep a record in place of the one before."""
+    """Keep a record, whole or not at all, in place of what was kept before."""
     write_whole(file_of(record.name, record.framework), msgspec.json.format(msgspec.json.encode(record)))
+    _remove(failure_file_of(record.name, record.framework))
+
+
+def write_failure(name: str, framework: str, last_words: str) -> None:
+    """Keep the last words of a run that broke off; an older record no longer counts."""
+    failure = {"format": FAILURE_FORMAT, "name": name, "framework": framework, "last_words": last_words}
+    write_whole(failure_file_of(name, framework), json.dumps(failure, indent=1).encode())
+    _remove(file_of(name, framework))
 
 
 def forget(name: str, framework: str) -> None:
-    """An erratum that is run again, and does not come to its end, is not run."""
-    file_of(name, framework).unlink(missing_ok=True)
+    """An erratum that is run again, and whose process does not come to its end, is not run."""
+    _remove(file_of(name, framework))
+    _remove(failure_file_of(name, framework))
+
+
+def read_failure(name: str, framework: str) -> str | None:
+    """The last words of a run that broke off; None where none did."""
+    return store.last_words(failure_file_of(name, framework))
 
 
 def read(name: str, framework: str) -> Record | None:
-    """A record; None where the erratum has not been run there. Raises UserError, by name, for a damaged one and for one
-    of another version.
+    """A record; None where there is none. Raises UserError, by name, for a damaged one and for one of another version.
+    Which verdicts there are is not known here.
     """
-    file, remedy = file_of(name, framework), f"run {command(framework)} again, or delete the file"
+    file = file_of(name, framework)
     try:
         raw = file.read_bytes()
         table = msgspec.json.decode(raw)
         found = table.get("format") if isinstance(table, Mapping) else None
         if found == FORMAT:
             record = msgspec.convert(table, Record)
-            if (record.name, record.framework) == (name, framework) and _makes_sense(record):
+            if (record.name, record.framework) == (name, framework):
                 return msgspec.structs.replace(record, measured=msgspec.convert(record.measured, MEASURED[name]))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise UserError(f"{file}: damaged; {remedy}") from None
+        raise damaged(name, framework) from None
     if found == FORMAT:
-        raise UserError(f"{file}: damaged; {remedy}")
-    raise UserError(f"{file}: its format is {found or 'not given'}, this isogru reads {FORMAT}; {remedy}")
+        raise damaged(name, framework)
+    raise _refused(name, framework, f"its format is {found or 'not given'}, this isogru reads {FORMAT}")
 
 
-def _makes_sense(record: Record) -> bool:
-    return all(held.verdict in ORDER and held.expected in ORDER for held in record.held)
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be deleted: {error.strerror or error}") from None
+
+
+def damaged(name: str, framework: str) -> UserError:
+    """What is said of a record that holds what it must not."""
+    return _refused(name, framework, "damaged")
+
+
+def _refused(name: str, framework: str, why: str) -> UserError:
+    return UserError(f"{file_of(name, framework)}: {why}; run {command(framework)} again, or delete the file")

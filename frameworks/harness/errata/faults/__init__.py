@@ -24,4 +24,4 @@ def cell(name: str) -> Cell:
 
 def of(framework: str) -> ModuleType:
     """The wrong wirings of a framework, by hand."""
-    return importlib.import_module(f"tests.errata.faults.{framework}")
+    return importlib.import_module(f"frameworks.harness.errata.faults.{framework}")

@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
+import frameworks
 from frameworks import Framework
+from frameworks.harness import supervisor
+from frameworks.harness.errata import faults
 from frameworks.harness.run import run, run_cell
 from frameworks.harness.subject import Subject
 from frameworks.protocol import Forward, find
-from reports.exercises.erratum import NUMPY
+from isogru.judge import precision
 from shared_spec import oracle
 from shared_spec.cells import Cell
-from shared_spec.files.interchange import Case, Result, TrainingCase
+from shared_spec.errata.records import NUMPY
+from shared_spec.files.interchange import AnyCase, Case, Origin, Result, TrainingCase
 from shared_spec.language_model import training
-from tests import made
-from tests.errata import faults
 
 DTYPE = "float32"
 UPDATE_GATE = ("W_xz", "W_hz", "b_z")
@@ -54,10 +56,23 @@ class Equations:
     def _run(self, case: Case, wiring: Cell) -> Result:
         return Result(self._origin(case), oracle.run(wiring, case.arrays, dtype=DTYPE))
 
-    def _origin(self, case: Case | TrainingCase) -> Any:
-        job = made.job(NUMPY, case.name, DTYPE, "equations")
-        corpus = f"{case.problem.corpus_source} {case.problem.corpus_sha1}" if isinstance(case, TrainingCase) else ""
-        return made.origin(job, case, versions=self.versions(), corpus=corpus)
+    def _origin(self, case: AnyCase) -> Origin:
+        roundoff = _roundoff(case.cell)
+        return Origin(
+            case=case.name,
+            case_digest=case.digest,
+            cell=case.cell.name,
+            spec_digest=case.cell.digest,
+            framework=NUMPY,
+            implementation="equations",
+            lane="equations",
+            dtype=DTYPE,
+            device="cpu",
+            unit_roundoff=precision.unit_roundoff(roundoff, DTYPE),
+            roundoff=roundoff,
+            versions=self.versions(),
+            corpus=f"{case.problem.corpus_source} {case.problem.corpus_sha1}" if isinstance(case, TrainingCase) else "",
+        )
 
 
 class InFramework:
@@ -96,28 +111,32 @@ class InFramework:
         return run(self.framework, found, case, dtype=DTYPE, device=self.device)
 
 
+Hand = Equations | InFramework
+
+
+def hand(name: str, device: str = "cpu") -> Hand:
+    """What runs wirings: the equations, or a framework by its name. Raises UserError where it is not there, or has no
+    such device.
+    """
+    if name == NUMPY:
+        return Equations()
+    loaded = frameworks.load(name)
+    loaded.runtime.setup(device=device, threads=supervisor.threads_of_environment())
+    return InFramework(loaded, device)
+
+
+def _roundoff(cell: Cell) -> dict[str, float]:
+    """The unit roundoff that the equations of a cell deliver, by operation."""
+
+    def states(X: np.ndarray, H0: np.ndarray, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+        return oracle.states(cell, X, H0, parameters)
+
+    return precision.measure(states, cell, dtype=DTYPE)
+
+
 @functools.cache
 def _negated(step: Callable[..., Any]) -> Callable[..., Any]:
-    def turned(X, H, **parameters):
+    def turned(X: Any, H: Any, **parameters: Any) -> Any:
         return step(X, H, **{name: -p if name in UPDATE_GATE else p for name, p in parameters.items()})
 
     return turned
-
-
-def seen_as(case: Case, result: Result, cell: Cell) -> tuple[Case, Result]:
-    """Case and result as another cell's, of which they hold all parameters; what it does not have is left out."""
-    known = {*oracle.SEQUENCE_SHAPES, *cell.parameters}
-    asked = {"H", "final", *(f"grad.{name}" for name in ("X", "H0", *cell.parameters))}
-    of_cell = Case(case.name, cell, {k: a for k, a in case.arrays.items() if k in known})
-    return of_cell, replace(result, arrays={k: a for k, a in result.arrays.items() if k in asked})
-
-
-def perplexity_of_character(rows: np.ndarray, num_tokens: int) -> float:
-    """exp of the entropy of the next character given the current one, counted in windows (rows, steps + 1): no
-    prediction from the current character alone has less on them (Gibbs' inequality).
-    """
-    counts = np.zeros((num_tokens, num_tokens))
-    np.add.at(counts, (rows[:, :-1].ravel(), rows[:, 1:].ravel()), 1)
-    of_next = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    seen = counts > 0
-    return float(np.exp(-np.sum(counts[seen] * np.log(of_next[seen])) / counts.sum()))
