@@ -59,10 +59,8 @@ def hand(request):
 def record(request, hand, text):
     """The record of the test's erratum: kept as it was returned, with verdicts of both kinds, all as claimed."""
     name = _name(request.node)
-    if request.config.getoption("--written"):
-        found = records.read(name, hand.name)
-    else:
-        found = run.run(name, hand, text)
+    written = request.config.getoption("--written")
+    found = records.read(name, hand.name) if written else run.run(name, hand, text)
     assert isinstance(found, Record), found
     assert records.read(name, hand.name) == found
     assert found.framework == hand.name
