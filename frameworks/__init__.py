@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
+from frameworks import folder
+from frameworks.folder import Forward
 from shared_spec import frameworks as known
 from shared_spec.errors import UserError
 
@@ -16,15 +18,42 @@ NAMES = tuple(known.frameworks())
 
 @dataclass(frozen=True)
 class Framework:
-    """The six files of a framework's folder; frameworks/protocol.py says what each offers."""
+    """The six files of a framework's folder; frameworks/folder.py says what each offers."""
 
     name: str
-    cells: Any
-    layers: Any
-    tuned: Any
-    language_model: Any
-    peak: Any
-    runtime: Any
+    cells: folder.Cells
+    layers: folder.Layers
+    tuned: folder.Tuned
+    language_model: folder.LanguageModel
+    peak: folder.Peak
+    runtime: folder.Runtime
+
+
+@dataclass(frozen=True)
+class RichForward:
+    """A forward with what more it brings for the language model. What it does not bring is None."""
+
+    forward: Forward
+    of_tokens: Callable[..., tuple[Any, Any]] | None = None
+    """(tokens (T, n), H0, parameters) -> (H, final): the same without one-hot inputs."""
+    cross_entropy: Callable[..., Any] | None = None
+    """(H, W_hq, b_q, labels) -> the mean cross-entropy: the output layer with its loss."""
+    by_parts: Callable[..., Any] | None = None
+    """(function, inputs, targets) -> the mean of a function over the batch, such as a loss with gradients, in parts."""
+    whole_step: Callable[..., Any] | None = None
+    """(step) -> a training step in one piece."""
+    side_by_side: Callable[..., Any] | None = None
+    """(gradients, update) -> a training step whose parts are computed side by side."""
+    through_xla: bool = False
+    """Whether it is compiled by XLA, so that what is around it must be too."""
+
+    def __call__(self, X: Any, H0: Any, parameters: Mapping[str, Any]) -> tuple[Any, Any]:
+        return self.forward(X, H0, parameters)
+
+
+def rich(forward: Forward) -> RichForward:
+    """What a forward brings; of a plain function nothing more."""
+    return forward if isinstance(forward, RichForward) else RichForward(forward)
 
 
 def check_name(name: str) -> str:
@@ -41,7 +70,7 @@ def check_installed(name: str) -> None:
 def load(name: str) -> Framework:
     """Imports a framework's folder. Raises UserError where the framework is unknown or not installed here."""
     check_installed(name)
-    modules: dict[str, ModuleType] = {
+    modules: dict[str, Any] = {
         part: importlib.import_module(f"frameworks.{name}.{part}")
         for part in ("runtime", "cells", "layers", "tuned", "language_model", "peak")
     }

@@ -1,34 +1,17 @@
-"""What each framework's folder offers, and the implementations that follow from it.
-
-`runtime.py`   setup, devices, tensor, to_numpy, wait, peak_memory, versions, switches, missing
-`cells.py`     the equations as step functions, CELLS; with_gates(step), unroll(step); COMPILERS; gradients
-`layers.py`    LAYERS: the framework's own layers; COMPILED: whether a training step with one is
-`tuned.py`     TUNED: the fastest that is still proven equal; COMPILED: whether it is compiled, for each shape anew
-`language_model.py`   loss, loss_and_gradients, training_step, predict
-`peak.py`     products, functions, sums: what limits a cell, each operation alone
-
-A *forward* is a pure function ``(X, H0, parameters) -> (H, final)`` of the framework's own arrays: X (T, n, d),
-H0 (n, h), parameters by their spec names; H (T, n, h), final (n, h). Every lane is one, so that gradients, training
-and prediction are written once for all lanes of a framework. A tuned one may bring more, for the language model:
-`of_tokens(tokens (T, n), H0, parameters)`, the same without one-hot inputs; `by_parts(function, inputs, targets)`, the
-mean over the batch of a function, such as a loss and its gradients, taken part by part;
-`cross_entropy(H, W_hq, b_q, labels)`; `whole_step(step)`, a training step in one piece; `side_by_side(gradients,
-update)`, one of several at once.
-"""
+"""The implementations that follow from what a framework's folder offers (frameworks/folder.py): a lane for each."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from frameworks import Framework
+from frameworks.folder import Cells, Forward
 from shared_spec import cases
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES
-
-Forward = Callable[[Any, Any, Mapping[str, Any]], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -89,7 +72,7 @@ def implementations(framework: Framework) -> list[Implementation]:
     return found
 
 
-def _with_gates(cells: Any, unroll: Callable[..., Forward], step: Callable[..., Any]) -> Forward:
+def _with_gates(cells: Cells, unroll: Callable[..., Forward], step: Callable[..., Any]) -> Forward:
     return unroll(cells.with_gates(step))
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from frameworks import Framework
+from frameworks.folder import Forward
 from frameworks.harness.subject import Arrays, Subject
 from frameworks.harness.training import Training
-from frameworks.protocol import Forward, Implementation
+from frameworks.protocol import Implementation
 from shared_spec import cases
 from shared_spec.files.interchange import AnyCase, Case, Result, TrainingCase
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from frameworks import Framework
-from frameworks.protocol import Forward, Implementation
+from frameworks.folder import Forward
+from frameworks.protocol import Implementation
 from isogru.judge import precision
 from shared_spec.cells import cell
 from shared_spec.files.interchange import AnyCase, Origin, TrainingCase

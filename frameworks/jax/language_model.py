@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from frameworks import rich
 from frameworks.jax.cells import Forward
 
 Parameters = Mapping[str, Array]
@@ -23,7 +24,7 @@ def logits(forward: Forward, parameters: Parameters, inputs: Array, H0: Array) -
     W_hq, b_q = (parameters[name] for name in OUTPUT)
     of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
     tokens = inputs.T
-    if of_tokens := getattr(forward, "of_tokens", None):
+    if of_tokens := rich(forward).of_tokens:
         H, final = of_tokens(tokens, H0, of_cell)
     else:
         H, final = forward(jax.nn.one_hot(tokens, len(b_q), dtype=W_hq.dtype), H0, of_cell)
@@ -62,7 +63,7 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
     """A function (parameters, inputs, targets) -> (parameters, loss, norm). In the compiled lane the whole step is one
     program, unless the forward knows better.
     """
-    if side_by_side := getattr(forward, "side_by_side", None):
+    if side_by_side := rich(forward).side_by_side:
         update = functools.partial(sgd, lr=lr, clip_norm=clip_norm)
         return side_by_side(functools.partial(loss_and_gradients, forward), update)
 
@@ -123,7 +124,7 @@ def _on_cpu() -> bool:
 
 def _over_the_batch(forward: Forward, one: Callable[[Array, Array], Any], inputs: Array, targets: Array) -> Any:
     """The mean of a function (inputs, targets) over the batch: in parts, if the forward knows how."""
-    by_parts = getattr(forward, "by_parts", None)
+    by_parts = rich(forward).by_parts
     return by_parts(one, inputs, targets) if by_parts else one(inputs, targets)
 
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from frameworks import RichForward
 from frameworks.jax.cells import Forward
 from frameworks.jax.runtime import _threads
 
@@ -63,10 +64,7 @@ def _forward(loop: Callable[..., Array], gates: str, recurrent: Callable[..., tu
         W, b = project(parameters)
         return states((W + b)[tokens], H0, parameters)
 
-    forward.of_tokens = of_tokens
-    forward.by_parts = _by_parts
-    forward.side_by_side = _side_by_side
-    return forward
+    return RichForward(forward, of_tokens=of_tokens, by_parts=_by_parts, side_by_side=_side_by_side)
 
 
 def _by_parts(one: Callable[[Array, Array], Any], inputs: Array, targets: Array) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from mxnet import autograd, np, npx
 from mxnet.numpy import ndarray
 
+from frameworks import rich
 from frameworks.mxnet.cells import Forward
 
 Parameters = Mapping[str, ndarray]
@@ -23,7 +24,7 @@ def logits(forward: Forward, parameters: Parameters, inputs: ndarray, H0: ndarra
 def _states(forward: Forward, parameters: Parameters, inputs: ndarray, H0: ndarray) -> tuple[ndarray, ndarray]:
     of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
     tokens, b_q = inputs.T, parameters["b_q"]
-    if of_tokens := getattr(forward, "of_tokens", None):
+    if of_tokens := rich(forward).of_tokens:
         return of_tokens(tokens, H0, of_cell)
     return forward(npx.one_hot(tokens, len(b_q), dtype=b_q.dtype), H0, of_cell)
 
@@ -31,7 +32,7 @@ def _states(forward: Forward, parameters: Parameters, inputs: ndarray, H0: ndarr
 def loss(forward: Forward, parameters: Parameters, inputs: ndarray, targets: ndarray) -> ndarray:
     """Mean cross-entropy over all tokens of inputs and targets (n, T), from a zero state."""
     H0 = zero_state(parameters, len(inputs))
-    if cross_entropy := getattr(forward, "cross_entropy", None):
+    if cross_entropy := rich(forward).cross_entropy:
         H, _ = _states(forward, parameters, inputs, H0)
         return cross_entropy(H, *(parameters[name] for name in OUTPUT), targets.T)
     O, _ = logits(forward, parameters, inputs, H0)

@@ -12,6 +12,7 @@ from functools import partial
 from mxnet import autograd, np, npx
 from mxnet.numpy import ndarray
 
+from frameworks import RichForward
 from frameworks.mxnet.cells import Forward
 
 # Nothing here is compiled: MXNet's graphs take what is recorded, and not a gradient by hand.
@@ -57,9 +58,7 @@ def _forward(loop: type[autograd.Function], gates: str, recurrent: tuple[str, ..
     def cross_entropy(H: ndarray, W_hq: ndarray, b_q: ndarray, labels: ndarray) -> ndarray:
         return _CrossEntropy(labels.reshape(-1))(H, W_hq, b_q)[0]
 
-    forward.of_tokens = of_tokens
-    forward.cross_entropy = cross_entropy
-    return forward
+    return RichForward(forward, of_tokens=of_tokens, cross_entropy=cross_entropy)
 
 
 class _Loop(autograd.Function):

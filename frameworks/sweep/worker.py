@@ -116,6 +116,7 @@ def _together(subject: Subject, problems: Sequence[Problem], step: Any) -> Epoch
     """The same, all trainings a step ahead at each call."""
     framework, recipe, count = subject.framework, problems[0].recipe, len(problems)
     validate = framework.language_model.validation_loss_of_many(subject.forward)
+    assert validate is not None, "a framework that trains many at once also validates them"
     stacked = {name: np.stack([p.parameters[name] for p in problems]) for name in problems[0].parameters}
     parameters = subject.tensors(stacked)
     rates = subject.tensor(np.array([p.recipe.lr for p in problems]))

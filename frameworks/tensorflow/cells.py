@@ -9,6 +9,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import Tensor
 
+from frameworks import RichForward, rich
+
 Forward = Callable[[Tensor, Tensor, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
 Step = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
@@ -96,9 +98,7 @@ def compiled(step: Step) -> Forward:
 @functools.cache
 def compiled_xla(step: Step) -> Forward:
     """The same through XLA, which compiles it again for every shape."""
-    forward = tf.function(_scan(step), jit_compile=True)
-    forward.through_xla = True
-    return forward
+    return RichForward(tf.function(_scan(step), jit_compile=True), through_xla=True)
 
 
 def _scan(step: Step) -> Forward:
@@ -113,7 +113,7 @@ COMPILERS = {"compiled": compiled, "compiled-xla": compiled_xla}
 
 
 def _through_xla(forward: Forward) -> bool:
-    return getattr(forward, "through_xla", False)
+    return rich(forward).through_xla
 
 
 def _with_its_forward(function: Callable[..., Any]) -> Callable[..., Any]:

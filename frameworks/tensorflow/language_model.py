@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 from tensorflow import Tensor
 
+from frameworks import rich
 from frameworks.tensorflow.cells import Forward, _through_xla, _with_its_forward
 
 Parameters = Mapping[str, Tensor]
@@ -19,7 +20,7 @@ def logits(forward: Forward, parameters: Parameters, inputs: Tensor, H0: Tensor)
     W_hq, b_q = (parameters[name] for name in OUTPUT)
     of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
     tokens = tf.transpose(inputs)
-    if of_tokens := getattr(forward, "of_tokens", None):
+    if of_tokens := rich(forward).of_tokens:
         H, final = of_tokens(tokens, H0, of_cell)
     else:
         H, final = forward(tf.one_hot(tokens, tf.size(b_q), dtype=W_hq.dtype), H0, of_cell)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 from tensorflow import Tensor
 
+from frameworks import RichForward
 from frameworks.tensorflow.cells import Forward
 
 # Everything here is compiled for each shape, by tf.function. XLA took 19 ms with loops, and 69 ms without them, after
@@ -51,8 +52,7 @@ def _forward(loop: Callable[..., Tensor], gates: str, recurrent: tuple[str, ...]
         A = [_rows(parameters[f"W_x{gate}"] + parameters[f"b_{gate}"], tokens) for gate in gates]
         return states(A, H0, parameters)
 
-    forward.of_tokens = of_tokens
-    return forward
+    return RichForward(forward, of_tokens=of_tokens)
 
 
 @tf.custom_gradient

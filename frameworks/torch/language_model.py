@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from frameworks import rich
 from frameworks.torch.cells import Forward
 
 Parameters = Mapping[str, Tensor]
@@ -24,7 +25,7 @@ def logits(forward: Forward, parameters: Parameters, inputs: Tensor, H0: Tensor)
 def _states(forward: Forward, parameters: Parameters, inputs: Tensor, H0: Tensor) -> tuple[Tensor, Tensor]:
     of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
     tokens, b_q = inputs.T, parameters["b_q"]
-    if of_tokens := getattr(forward, "of_tokens", None):
+    if of_tokens := rich(forward).of_tokens:
         return of_tokens(tokens, H0, of_cell)
     return forward(functional.one_hot(tokens, len(b_q)).to(b_q.dtype), H0, of_cell)
 
@@ -32,7 +33,7 @@ def _states(forward: Forward, parameters: Parameters, inputs: Tensor, H0: Tensor
 def loss(forward: Forward, parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy over all tokens of inputs and targets (n, T), from a zero state."""
     H0 = zero_state(parameters, len(inputs))
-    if cross_entropy := getattr(forward, "cross_entropy", None):
+    if cross_entropy := rich(forward).cross_entropy:
         H, _ = _states(forward, parameters, inputs, H0)
         return cross_entropy(H, *(parameters[name] for name in OUTPUT), targets.T)
     O, _ = logits(forward, parameters, inputs, H0)
@@ -50,7 +51,7 @@ def loss_and_gradients(
         found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
         return value.detach(), dict(zip(leaves, found, strict=True))
 
-    by_parts = getattr(forward, "by_parts", None)
+    by_parts = rich(forward).by_parts
     return by_parts(one, inputs, targets) if by_parts else one(inputs, targets)
 
 
@@ -74,7 +75,7 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
             parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
         return parameters, value, norm
 
-    whole_step = getattr(forward, "whole_step", None)
+    whole_step = rich(forward).whole_step
     return whole_step(step) if whole_step else step
 
 

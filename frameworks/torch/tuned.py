@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from frameworks import RichForward
 from frameworks.torch import loops
 from frameworks.torch.cells import Forward
 
@@ -57,11 +58,8 @@ def _forward(
     def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         return states(tokens, [W + b for W, b in project(parameters)], H0, parameters)
 
-    forward.of_tokens = of_tokens
-    forward.cross_entropy = _CrossEntropy.apply
-    forward.by_parts = _by_parts
-    forward.whole_step = _as_cuda_graph
-    return forward
+    more = {"cross_entropy": _CrossEntropy.apply, "by_parts": _by_parts, "whole_step": _as_cuda_graph}
+    return RichForward(forward, of_tokens=of_tokens, **more)
 
 
 def _by_parts(

@@ -11,11 +11,12 @@ import numpy as np
 
 import frameworks
 from frameworks import Framework
+from frameworks.folder import Forward
 from frameworks.harness import supervisor
 from frameworks.harness.errata import faults
 from frameworks.harness.run import run, run_cell
 from frameworks.harness.subject import Subject
-from frameworks.protocol import Forward, find
+from frameworks.protocol import find
 from isogru.judge import precision
 from shared_spec import oracle
 from shared_spec.cells import Cell

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from frameworks.folder import Forward
 from frameworks.harness.errata.hands import DTYPE, InFramework
 from frameworks.harness.errata.notes import Notes, title_of
-from frameworks.protocol import Forward
 from isogru.judge.comparison import DIFFERENT
 from shared_spec import cases, language_model
 from shared_spec.errata.records import Record
