@@ -11,7 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from shared_spec.errors import SpecificationError, UserError
-from shared_spec.expression import Equation, Function, Name, Place, Shape, functions, names, parse, shape, terms
+from shared_spec.expression import (
+    Equation,
+    Expression,
+    Function,
+    Name,
+    Place,
+    Shape,
+    functions,
+    names,
+    parse,
+    put,
+    shape,
+    terms,
+)
 
 FORMAT = "isogru-cells/1"
 FILE = Path(__file__).with_name("cells.toml")
@@ -44,8 +57,19 @@ class Cell:
 
     @property
     def functions(self) -> tuple[tuple[str, Function], ...]:
-        """Every sigmoid and tanh of the equations in order, with the quantity whose equation it stands in."""
-        return tuple((e.target, function) for e in self.equations for function in functions(e.expression))
+        """Every sigmoid and tanh of the equations in order, with the quantity whose equation it stands in; where a sum
+        has a name of its own, as in ``A = X @ W + b`` and ``Z = sigmoid(A)``, it is put in.
+        """
+        sums: dict[str, Expression] = {}
+        found = []
+        for equation in self.equations:
+            whole = put(equation.expression, sums)
+            inside = list(functions(whole))
+            found += [(equation.target, function) for function in inside]
+            sums.pop(equation.target, None)
+            if not inside:
+                sums[equation.target] = whole
+        return tuple(found)
 
     @property
     def gated(self) -> bool:

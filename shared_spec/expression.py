@@ -124,6 +124,19 @@ def functions(expression: Expression) -> Iterator[Function]:
             yield from functions(right)
 
 
+def put(expression: Expression, known: Mapping[str, Expression]) -> Expression:
+    """The expression with what is known put in the place of names."""
+    match expression:
+        case Name(id):
+            return known.get(id, expression)
+        case Number():
+            return expression
+        case Function(name, argument):
+            return Function(name, put(argument, known))
+        case Operation(symbol, left, right):
+            return Operation(symbol, put(left, known), put(right, known))
+
+
 def terms(expression: Expression) -> Iterator[Expression]:
     """What the expression is a sum or a difference of, left to right; itself where it is neither."""
     match expression:
