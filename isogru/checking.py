@@ -54,6 +54,8 @@ class Verdict:
     roundoff: Mapping[str, float]
     """The unit roundoff that it delivers, by operation, as far as it could be measured."""
     cases: tuple[CaseVerdict, ...]
+    unmeasured: tuple[str, ...] = ()
+    """Operations of the cell whose precision cannot be measured through any function, such as "sigmoid of Z"."""
 
     @property
     def worst_case(self) -> CaseVerdict:
@@ -105,7 +107,8 @@ def check(
         raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join(DTYPES)}")
     names = _names(of, cases)
     call = _Call(forward, gradients, of, dtype)
-    return Verdict(of.name, dtype, call.covers, call.roundoff, tuple(call.judged(name) for name in names))
+    judged = tuple(call.judged(name) for name in names)
+    return Verdict(of.name, dtype, call.covers, call.roundoff, judged, precision.unmeasured(of))
 
 
 def assert_equal(

@@ -5,21 +5,29 @@ equal weights hide a permutation of gates, T = 1 from a zero state hides the rec
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from shared_spec import language_model
-from shared_spec.cells import Cell, cell
+from shared_spec.cells import Cell, cell, cells
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import AnyCase, Case, TrainingCase
+from shared_spec.frameworks import gated_cells, native_cells
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.oracle import shapes_of_case
 from shared_spec.readings.arithmetic import Array
 
-NATIVE_CELLS = ("gru", "gru_reset_after", "rnn")
-GATED = ("gru", "gru_reset_after")
+
+def every_cell() -> tuple[str, ...]:
+    """All of cells.toml."""
+    return tuple(cells())
+
+
+def with_an_inner_bias() -> tuple[str, ...]:
+    """Those whose product with W_hh has a bias of its own, which some layers lack."""
+    return tuple(name for name in native_cells() if "b_hh" in cell(name).parameters)
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,8 @@ class Entry:
 
     name: str
     about: str
-    cells: tuple[str, ...]
+    of: Callable[[], tuple[str, ...]]
+    """Which cells run it: all, or, since each costs seconds, those that native layers compute."""
     T: int
     n: int
     d: int
@@ -44,16 +53,20 @@ class Entry:
     traced: bool = False
     """Whether it is also run with every gate of every step kept, where a lane can."""
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The names of the cells that run it."""
+        return self.of()
 
-ALL_CELLS = ("gru", "gru_reset_after", "gru_reset_only", "gru_update_only", "rnn")
+
 CATALOGUE = (
-    Entry("ordinary", "a bit of everything", ALL_CELLS, T=7, n=3, d=5, h=4, compiled=True, traced=True),
-    Entry("zero_start", "H0 is zero", ALL_CELLS, T=6, n=4, d=3, h=5, zero=("H0",), traced=True),
-    Entry("long", "many steps", ALL_CELLS, T=256, n=2, d=6, h=9, sigma=0.3, compiled=True, traced=True),
+    Entry("ordinary", "a bit of everything", every_cell, T=7, n=3, d=5, h=4, compiled=True, traced=True),
+    Entry("zero_start", "H0 is zero", every_cell, T=6, n=4, d=3, h=5, zero=("H0",), traced=True),
+    Entry("long", "many steps", every_cell, T=256, n=2, d=6, h=9, sigma=0.3, compiled=True, traced=True),
     Entry(
         "large_weights",
         "the state moves through its whole range",
-        ALL_CELLS,
+        every_cell,
         T=10,
         n=5,
         d=4,
@@ -61,27 +74,19 @@ CATALOGUE = (
         sigma=2.0,
         traced=True,
     ),
-    Entry("one_step", "T = 1", NATIVE_CELLS, T=1, n=5, d=3, h=7),
-    Entry("one_sequence", "n = 1", NATIVE_CELLS, T=9, n=1, d=4, h=6),
-    Entry("one_unit", "h = 1", NATIVE_CELLS, T=8, n=4, d=6, h=1),
-    Entry("wide", "many units", NATIVE_CELLS, T=12, n=5, d=17, h=256, sigma=0.1),
-    Entry("saturated", "gates at their ends", NATIVE_CELLS, T=11, n=4, d=7, h=6, gate_bias=12.0),
-    Entry("tiny_weights", "all but linear", NATIVE_CELLS, T=13, n=3, d=8, h=10, sigma=1e-6),
-    Entry("chapter", "the chapter's shapes and start", GATED, T=32, n=1024, d=28, h=32, sigma=0.01, zero=("H0",)),
-    Entry("no_inner_bias", "b_hh is zero", ("gru_reset_after",), T=5, n=6, d=4, h=7, zero=("b_hh",)),
+    Entry("one_step", "T = 1", native_cells, T=1, n=5, d=3, h=7),
+    Entry("one_sequence", "n = 1", native_cells, T=9, n=1, d=4, h=6),
+    Entry("one_unit", "h = 1", native_cells, T=8, n=4, d=6, h=1),
+    Entry("wide", "many units", native_cells, T=12, n=5, d=17, h=256, sigma=0.1),
+    Entry("saturated", "gates at their ends", native_cells, T=11, n=4, d=7, h=6, gate_bias=12.0),
+    Entry("tiny_weights", "all but linear", native_cells, T=13, n=3, d=8, h=10, sigma=1e-6),
+    Entry("chapter", "the chapter's shapes and start", gated_cells, T=32, n=1024, d=28, h=32, sigma=0.01, zero=("H0",)),
+    Entry("no_inner_bias", "b_hh is zero", with_an_inner_bias, T=5, n=6, d=4, h=7, zero=("b_hh",)),
 )
 
 SHORT_EPOCHS = 2
 FULL_TRAINING = "full-training"
 SHORT_TRAINING = "short-training"
-SHORT_STARTS = {
-    "gru": "gaussian",
-    "gru_reset_after": "uniform",
-    "gru_reset_only": "gaussian",
-    "gru_update_only": "uniform",
-    # From a uniform start this one is chaotic within 20 steps on some texts: its own twins part.
-    "rnn": "gaussian",
-}
 
 
 def cell_case_names() -> list[str]:
@@ -91,7 +96,7 @@ def cell_case_names() -> list[str]:
 
 def training_case_names(kind: str = SHORT_TRAINING) -> list[str]:
     """Every name of a language-model case: "short-training-gru" (two epochs), "full-training-gru" (fifty)."""
-    return [f"{kind}-{name}" for name in ALL_CELLS]
+    return [f"{kind}-{name}" for name in every_cell()]
 
 
 def names() -> list[str]:
@@ -114,9 +119,9 @@ def cell_name_of(name: str) -> str:
 
 
 def is_compiled(name: str) -> bool:
-    """Whether the compiled lane runs this case: those marked so, full trainings, and short ones of two cells."""
+    """Whether the compiled lane runs this case: those marked so, full trainings, and short ones of gated cells."""
     found = entry_of(name)
-    return found[0].compiled if found else not name.startswith(SHORT_TRAINING) or cell_name_of(name) in GATED
+    return found[0].compiled if found else not name.startswith(SHORT_TRAINING) or cell_name_of(name) in gated_cells()
 
 
 def is_traced(name: str) -> bool:
@@ -144,7 +149,8 @@ def training_recipe(name: str) -> language_model.Recipe:
     cell_name = cell_name_of(name)
     if name.startswith(FULL_TRAINING):
         return language_model.recipe(cell_name)
-    return language_model.recipe(cell_name, start=SHORT_STARTS[cell_name], epochs=SHORT_EPOCHS)
+    start = cell(cell_name).short_start
+    return language_model.recipe(cell_name, **({} if start is None else {"start": start}), epochs=SHORT_EPOCHS)
 
 
 def _draw(name: str, entry: Entry, the_cell: Cell) -> Case:
@@ -157,7 +163,7 @@ def _draw(name: str, entry: Entry, the_cell: Cell) -> Case:
             values *= entry.sigma
         if tensor == "H0":
             values = np.tanh(values)
-        if tensor in ("b_z", "b_r"):
+        if tensor in the_cell.gate_biases:
             values += entry.gate_bias * _alternating(entry.h)
         if tensor in entry.zero:
             values[...] = 0

@@ -6,35 +6,82 @@ import functools
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from shared_spec.errors import SpecificationError, UserError
-from shared_spec.expression import Equation, Place, Shape, names, parse, shape
+from shared_spec.expression import (
+    Equation,
+    Expression,
+    Function,
+    Name,
+    Place,
+    Shape,
+    functions,
+    names,
+    parse,
+    put,
+    shape,
+    terms,
+)
 
 FORMAT = "isogru-cells/1"
 FILE = Path(__file__).with_name("cells.toml")
 INPUT_SHAPES: Mapping[str, Shape] = {"X": ("n", "d"), "H": ("n", "h")}
 DIMENSIONS = ("T", "n", "d", "h", "v")
+KEYS, OPTIONAL = {"title", "equations", "parameters"}, {"short_start"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its equations in order and the shapes of its parameters, in symbols."""
+    """One cell: its equations in order and the shapes of its parameters, in symbols; and what else is known of it."""
 
     name: str
     title: str
-    parameters: Mapping[str, Shape]
+    # Left out of the hash alone, since tables have none: equal cells have equal equations.
+    parameters: Mapping[str, Shape] = field(hash=False)
     equations: tuple[Equation, ...]
+    short_start: str | None = None
+    """The start of its short trainings, one of language_model.toml's; None for the chapter's own."""
 
     @property
     def digest(self) -> str:
-        """Identifies the equations and the shapes: results of another digest are stale."""
+        """Identifies the equations and the shapes: results of another digest are stale. What else is known of a cell
+        decides which problems it is given, and each of those has a digest of its own.
+        """
         text = "\n".join(
             [self.name, *(e.text for e in self.equations), *(f"{k} {v}" for k, v in self.parameters.items())]
         )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def functions(self) -> tuple[tuple[str, Function], ...]:
+        """Every sigmoid and tanh of the equations in order, with the quantity whose equation it stands in; where a sum
+        has a name of its own, as in ``A = X @ W + b`` and ``Z = sigmoid(A)``, it is put in.
+        """
+        sums: dict[str, Expression] = {}
+        found = []
+        for equation in self.equations:
+            whole = put(equation.expression, sums)
+            inside = list(functions(whole))
+            found += [(equation.target, function) for function in inside]
+            sums.pop(equation.target, None)
+            if not inside:
+                sums[equation.target] = whole
+        return tuple(found)
+
+    @property
+    def gated(self) -> bool:
+        """Whether it has a gate: a sigmoid."""
+        return any(function.name == "sigmoid" for _, function in self.functions)
+
+    @property
+    def gate_biases(self) -> tuple[str, ...]:
+        """The vectors that are added up in the sigmoids: each opens or shuts a gate, whatever comes in."""
+        added = [t for _, function in self.functions if function.name == "sigmoid" for t in terms(function.argument)]
+        names = (term.id for term in added if isinstance(term, Name))
+        return tuple(dict.fromkeys(name for name in names if self.parameters.get(name) == ("h",)))
 
 
 @functools.cache
@@ -77,8 +124,12 @@ def place_of(text: str, table: str, raw: str, file: Path) -> Place:
 
 def _cell(name: str, table: Any, raw: str, file: Path) -> Cell:
     here = place_of("", name, raw, file)
-    if not isinstance(table, dict) or set(table) != {"title", "equations", "parameters"}:
-        raise here.error(0, "a cell has title, equations and parameters, and nothing else")
+    if not isinstance(table, dict) or not KEYS <= set(table) <= KEYS | OPTIONAL:
+        raise here.error(0, "a cell has title, equations and parameters, may have short_start, and nothing else")
+    short_start = table.get("short_start")
+    if short_start is not None and short_start not in (starts := _starts()):
+        place = place_of("short_start =", name, raw, file)
+        raise place.error(0, f"short_start is {short_start!r}; language_model.toml has {', '.join(starts)}")
     lists = [table["equations"], *(table["parameters"].values() if isinstance(table["parameters"], dict) else [None])]
     if not all(isinstance(each, list) and all(isinstance(word, str) for word in each) for each in lists):
         raise here.error(0, "equations are a list of texts, parameters a table of lists of dimensions")
@@ -107,4 +158,9 @@ def _cell(name: str, table: Any, raw: str, file: Path) -> Cell:
     used = {n for equation in equations for n in names(equation.expression)}
     if unused := [p for p in parameters if p not in used]:
         raise here.error(0, f"no equation uses the parameter {unused[0]}")
-    return Cell(name, table["title"], parameters, tuple(equations))
+    return Cell(name, table["title"], parameters, tuple(equations), short_start)
+
+
+def _starts() -> tuple[str, ...]:
+    """The starts that trainings have. Read off the file, since the module that reads it rests on this one."""
+    return tuple(tomllib.loads(FILE.with_name("language_model.toml").read_text(encoding="utf-8"))["starts"])

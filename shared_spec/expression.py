@@ -113,6 +113,40 @@ def names(expression: Expression) -> Iterator[str]:
             yield from names(right)
 
 
+def functions(expression: Expression) -> Iterator[Function]:
+    """Every function in the expression, inner ones before those around them."""
+    match expression:
+        case Function(_, argument):
+            yield from functions(argument)
+            yield expression
+        case Operation(_, left, right):
+            yield from functions(left)
+            yield from functions(right)
+
+
+def put(expression: Expression, known: Mapping[str, Expression]) -> Expression:
+    """The expression with what is known put in the place of names."""
+    match expression:
+        case Name(id):
+            return known.get(id, expression)
+        case Number():
+            return expression
+        case Function(name, argument):
+            return Function(name, put(argument, known))
+        case Operation(symbol, left, right):
+            return Operation(symbol, put(left, known), put(right, known))
+
+
+def terms(expression: Expression) -> Iterator[Expression]:
+    """What the expression is a sum or a difference of, left to right; itself where it is neither."""
+    match expression:
+        case Operation("+" | "-", left, right):
+            yield from terms(left)
+            yield from terms(right)
+        case _:
+            yield expression
+
+
 def unparse(expression: Expression) -> str:
     """The expression as text again, every operation in parentheses."""
     match expression:

@@ -46,6 +46,18 @@ def framework(name: str) -> Framework:
     return known[name]
 
 
+@functools.cache
+def native_cells() -> tuple[str, ...]:
+    """The cells that a native layer of some framework computes, in the order of cells.toml."""
+    native = {name for each in frameworks().values() for name in each.native}
+    return tuple(name for name in cells() if name in native)
+
+
+def gated_cells() -> tuple[str, ...]:
+    """Those of them that have a gate."""
+    return tuple(name for name in native_cells() if cells()[name].gated)
+
+
 def _framework(name: str, table: Any, raw: str, file: Path) -> Framework:
     here = place_of("", name, raw, file)
     settings = [field for field in Framework.__dataclass_fields__ if field != "name"]

@@ -86,6 +86,6 @@ def measure(module: Any, layout: Layout, case: Case, dtype: str) -> dict[str, fl
         held = {name: array for name, array in parameters.items() if name in layout.holds}
         return np.asarray(module.run(layout.name, pack(layout, held), X, H0))
 
-    found = precision.measure(states, case.cell, dtype=dtype)
+    found = precision.measure(states, case.cell, dtype=dtype, without=tuple(layout.without))
     # A step of the whole cell needs all of its parameters.
     return {name: u for name, u in found.items() if name != "cell" or not layout.without}

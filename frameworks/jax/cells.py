@@ -63,7 +63,7 @@ def with_gates(step: Step) -> Step:
     """
 
     def kept(X, S, **parameters):
-        h = len(parameters["W_hh"])
+        h = next(iter(parameters.values())).shape[-1]
         H, gates = step(X[:, :-h], S[:, :h], **parameters)
         return jnp.concatenate([H + X[:, -h:], *(gates[name] for name in sorted(gates))], 1), {}
 

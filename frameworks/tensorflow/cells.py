@@ -65,7 +65,7 @@ def with_gates(step: Step) -> Step:
     """
 
     def kept(X, S, **parameters):
-        h = tf.shape(parameters["W_hh"])[0]
+        h = tf.shape(next(iter(parameters.values())))[-1]
         H, gates = step(X[:, :-h], S[:, :h], **parameters)
         return tf.concat([H + X[:, -h:], *(gates[name] for name in sorted(gates))], 1), {}
 

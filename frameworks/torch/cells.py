@@ -62,7 +62,7 @@ def with_gates(step: Step) -> Step:
     """
 
     def kept(X, S, **parameters):
-        h = len(parameters["W_hh"])
+        h = next(iter(parameters.values())).shape[-1]
         H, gates = step(X[:, :-h], S[:, :h], **parameters)
         return torch.cat([H + X[:, -h:], *(gates[name] for name in sorted(gates))], 1), {}
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from isogru.judge import reference, verdict
 from isogru.judge.comparison import DIFFERENT, EQUAL, ORDER, four
-from isogru.judge.reference import TRAJECTORIES, Reference
+from isogru.judge.reference import Reference
 from shared_spec.files import store, tensors
 from shared_spec.files.interchange import AnyCase, Origin, Result, TrainingCase
 from shared_spec.files.whole import write_whole
 from shared_spec.language_model import training
+from shared_spec.quantities import is_trajectory
 from shared_spec.race import workloads
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
@@ -106,7 +107,7 @@ def _part(everything: Reference, arrays: Mapping[str, Array], whole: bool) -> Re
     for name, truth in everything.oracle.items():
         if name == "text" or name.startswith("end."):
             continue
-        until = len(arrays[name]) if name in TRAJECTORIES and name in arrays else None
+        until = len(arrays[name]) if is_trajectory(name) and name in arrays else None
         oracle[name] = truth[:until]
         stray[name] = everything.stray[name][:until]
     return Reference(oracle, stray, everything.texts)

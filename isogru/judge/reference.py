@@ -21,9 +21,8 @@ from shared_spec.files import store
 from shared_spec.files.interchange import AnyCase, Case, read_case, write_case
 from shared_spec.files.whole import write_whole
 from shared_spec.language_model import training
+from shared_spec.quantities import is_trajectory
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
-
-TRAJECTORIES = ("loss", "norm", "perplexity.train", "perplexity.val")
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def pooled_stray(name: str, truth: Array, twins: list[Array], u: float) -> Array
     with np.errstate(invalid="ignore", over="ignore"):
         distances = np.max([np.abs(twin.astype(np.float64) - truth) for twin in twins], axis=0)
         floor = u * np.abs(truth)
-    if name in TRAJECTORIES:
+    if is_trajectory(name):
         return np.maximum.accumulate(np.maximum(distances, floor))
     axes = (1, 2) if truth.ndim == 3 else None
     return np.asarray(np.maximum(distances.max(axis=axes, keepdims=True), floor.max(axis=axes, keepdims=True)))

@@ -1,31 +1,26 @@
-"""Quantities by kind, as tables group them."""
+"""Quantities by kind, as tables group them; shared_spec/quantities.py says which there are."""
 
 from __future__ import annotations
 
-from shared_spec.files.interchange import TRACE
+from shared_spec.quantities import GATES as GATES
+from shared_spec.quantities import GRADIENTS, OF_CELL, OF_TRAINING, STATES, quantity
+from shared_spec.quantities import TRAINING as TRAINING
 
-STATES, GATES, GRADIENTS, TRAINING = "states", "gates", "gradients", "training"
 COLUMNS = (STATES, GATES, GRADIENTS, TRAINING)
 """The columns of the matrix, for each cell."""
-PAIRED = ("H", "final", "gradients", "loss", "weights", "norm", "perplexity", "text")
-"""What two implementations are compared by."""
+PAIRED = tuple(dict.fromkeys(each.kind for each in (*OF_CELL, *OF_TRAINING) if each.kind))
+"""What two implementations are compared by, in the order of tables."""
 
 
 NOT_COMPARED = "none"
 """The difference of two that share no case; null stands for infinity."""
 
 
-def group_of(quantity: str) -> str:
+def group_of(name: str) -> str:
     """The kind of a quantity of which two are compared: "grad.W_xz" is one of the gradients."""
-    part = quantity.split(".")[0]
-    return {"grad": "gradients", "step1": "weights", "end": "weights"}.get(part, part)
+    return next((each.kind for each in (*OF_CELL, *OF_TRAINING) if each.kind and each.has(name)), name.split(".")[0])
 
 
-def column_of(quantity: str, *, training: bool) -> str:
+def column_of(name: str, *, training: bool) -> str:
     """The column of the matrix that a quantity belongs to, of a result of a cell or of a training."""
-    if training:
-        return TRAINING
-    name = quantity.removeprefix(TRACE)
-    if name == "dH" or name.startswith("grad."):
-        return GRADIENTS
-    return STATES if name == quantity else GATES
+    return quantity(name, training=training).column

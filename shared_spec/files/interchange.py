@@ -17,12 +17,12 @@ from shared_spec.files import tensors
 from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes, specification
 from shared_spec.language_model.corpus import Vocabulary, windows
 from shared_spec.oracle import shapes_of_case, shapes_of_result
+from shared_spec.quantities import OF_TRAINING, quantity
+from shared_spec.quantities import TRACE as TRACE
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 CASE_FORMAT = "isogru-case/1"
 RESULT_FORMAT = "isogru-result/1"
-TRACE = "trace."
-"""Before the names of a run with every gate of every step kept, see Result.is_traced."""
 DTYPES = ("float32", "float64")
 
 
@@ -199,6 +199,17 @@ def read_result(path: Path, case: AnyCase | None = None) -> Result:
     return Result(origin, arrays)
 
 
+def shapes_of_training(cell: Cell) -> dict[str, Shape]:
+    """The symbolic shape of everything that a result of a training of this cell holds."""
+    found: dict[str, Shape] = {}
+    for each in OF_TRAINING:
+        if each.shape is None:
+            found |= {f"{each.name}{parameter}": shape for parameter, shape in shapes(cell).items()}
+        else:
+            found[each.name] = each.shape
+    return found
+
+
 def check_result(path: Path | str, result: Result, case: AnyCase) -> None:
     """Raises InterchangeError where the result does not hold what the case asks for, by name."""
     sizes: dict[str, int]
@@ -210,14 +221,11 @@ def check_result(path: Path | str, result: Result, case: AnyCase) -> None:
         sizes = {"T": T, "n": n, "d": d, "h": case.arrays["H0"].shape[1]}
     else:
         recipe = case.problem.recipe
-        symbols = {f"{part}.{k}": shape for part in ("grad", "step1", "end") for k, shape in shapes(case.cell).items()}
-        symbols |= {"loss": ("steps",), "norm": ("steps",), "text": ("predictions",)}
-        symbols |= {"perplexity.train": ("epochs",), "perplexity.val": ("epochs",)}
+        symbols = shapes_of_training(case.cell)
         sizes = {"h": recipe.num_hiddens, "v": len(case.problem.vocabulary), "epochs": recipe.epochs}
         sizes |= {"steps": recipe.epochs * recipe.steps_per_epoch, "predictions": recipe.num_predictions}
-    dtypes: dict[str, tuple[str, ...]] = dict.fromkeys(symbols, (result.origin.dtype,))
-    dtypes |= {name: ("int32",) for name in symbols if name == "text"}
-    dtypes |= {name: ("float64",) for name in symbols if name.startswith("perplexity")}
+    training = isinstance(case, TrainingCase)
+    dtypes = {name: (quantity(name, training=training).dtype or result.origin.dtype,) for name in symbols}
     _check(path, result.arrays, symbols, dtypes=dtypes, sizes=sizes, finite=False)
     text = result.arrays.get("text")
     if text is not None and not (text.min() >= 0 and text.max() < sizes["v"]):

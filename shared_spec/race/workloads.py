@@ -19,21 +19,17 @@ from shared_spec import language_model
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import Case, TrainingCase
+from shared_spec.frameworks import gated_cells, native_cells
 from shared_spec.language_model import Problem, Recipe
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.oracle import shapes_of_case
+from shared_spec.readings import cost
 from shared_spec.readings.arithmetic import Array
 
-CELLS = ("gru", "gru_reset_after", "rnn")
-"""Those that native layers compute. Tables are apart: they are different functions."""
-GATED = ("gru", "gru_reset_after")
-"""Those that are timed at sizes other than the chapter's too."""
 OF_CELL = ("step", "forward", "gradient")
 OF_MODEL = ("training-step", "epoch", "prediction")
 PREDICTED_FROM = 4.0
 """Times the weights at the start of a training."""
-DEPENDENT = {"gru": (2, 1), "gru_reset_after": (3,), "rnn": (1,)}
-"""The products that wait for one another within a step, forward, each by how many gates it gives at once."""
 PREDICTED = 50
 PREFIX = 10
 """Characters that one call of a prediction predicts, and those that it begins with."""
@@ -84,8 +80,9 @@ class Workload:
         """The shapes (n, h, k) of the products (n, h) (h, k) that follow from one another in a step of its cell: the
         gates' and the candidate's, or all in one.
         """
-        n, h = (1 if self.kind == "prediction" else self.size.n), self.size.h
-        return tuple((n, h, columns * h) for columns in DEPENDENT[self.cell])
+        n, d, h = (1 if self.kind == "prediction" else self.size.n), self.size.d, self.size.h
+        counted = cost.step(cell(self.cell), {"n": n, "d": d, "h": h})
+        return tuple((n, h, products * h) for products in counted.in_turn)
 
     @property
     def in_series(self) -> tuple[str, ...]:
@@ -106,16 +103,19 @@ def chapter() -> Size:
 
 @functools.cache
 def catalogue() -> tuple[Workload, ...]:
-    """Every workload, the chapter's training step first."""
-    found = [Workload("training-step", chapter(), name) for name in CELLS]
-    found += [Workload(kind, chapter(), name) for kind in ("epoch", "prediction") for name in GATED]
-    found += [Workload(kind, chapter(), name) for kind in OF_CELL for name in GATED]
-    found.append(Workload("gradient", chapter(), "rnn"))
-    found += [Workload(kind, chapter(), name, "float64") for kind in ("training-step", "gradient") for name in GATED]
-    found += [Workload(kind, size, name) for size, kinds in NAMED.items() for kind in kinds for name in GATED]
+    """Every workload, the chapter's training step first: of the cells that native layers compute, whose tables are
+    apart, since they are different functions; at sizes other than the chapter's of those with a gate.
+    """
+    native, gated = native_cells(), gated_cells()
+    found = [Workload("training-step", chapter(), name) for name in native]
+    found += [Workload(kind, chapter(), name) for kind in ("epoch", "prediction") for name in gated]
+    found += [Workload(kind, chapter(), name) for kind in OF_CELL for name in gated]
+    found += [Workload("gradient", chapter(), name) for name in native if name not in gated]
+    found += [Workload(kind, chapter(), name, "float64") for kind in ("training-step", "gradient") for name in gated]
+    found += [Workload(kind, size, name) for size, kinds in NAMED.items() for kind in kinds for name in gated]
     for symbol, values in SERIES.items():
         sizes = [_varied(symbol, value) for value in values if value != getattr(chapter(), symbol)]
-        found += [Workload("gradient", size, name) for size in sizes for name in GATED]
+        found += [Workload("gradient", size, name) for size in sizes for name in gated]
     return tuple(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,11 @@ class Cost:
     """X and H read, H written, once each."""
     dependent_products: int
     """The longest chain of products from H at t-1 to H at t: 2 where the reset comes first, else 1."""
+    in_turn: tuple[int, ...]
+    """How many recurrent products each turn has, made as soon as what they need is there: (2, 1) where two gates can
+    be had at once from H, and the candidate only then. Those of one turn do not wait for one another, and are a single
+    product with the matrices side by side where their left sides are the same.
+    """
 
     def bytes(self, itemsize: int) -> int:
         """The least that one step moves, for values of `itemsize` bytes: parameters and states once."""
@@ -37,6 +43,7 @@ class Cost:
 def step(cell: Cell, dimensions: Mapping[str, int]) -> Cost:
     """The cost of one step at the given sizes, such as ``{"n": 1024, "d": 28, "h": 32}``."""
     counts = {"product": 0, "recurrent": 0, "elementwise": 0, "function": 0}
+    turns: Counter[int] = Counter()
     shapes: dict[str, Shape] = {**INPUT_SHAPES, **cell.parameters}
 
     def size(symbols: Shape) -> int:
@@ -65,6 +72,7 @@ def step(cell: Cell, dimensions: Mapping[str, int]) -> Cost:
                     if inner is None:
                         return None
                     counts["recurrent"] += flops
+                    turns[inner + 1] += 1
                     return inner + 1
                 counts["elementwise"] += whole
                 return inner
@@ -81,4 +89,5 @@ def step(cell: Cell, dimensions: Mapping[str, int]) -> Cost:
         parameter_values=sum(size(symbols) for symbols in cell.parameters.values()),
         state_values=size(INPUT_SHAPES["X"]) + 2 * size(INPUT_SHAPES["H"]),
         dependent_products=reaches["H"] or 0,
+        in_turn=tuple(turns[turn] for turn in sorted(turns)),
     )

@@ -46,7 +46,7 @@ def test_what_there_is(framework):
     }
     assert by_lane["scratch"] == by_lane["compiled"] == set(cells())
     assert by_lane["native"] == set(frameworks.framework(framework.name).native)
-    assert by_lane["tuned"] == set(cases.NATIVE_CELLS)
+    assert by_lane["tuned"] == set(frameworks.native_cells())
     for implementation in everything:
         if implementation.reason:
             assert UNAVAILABLE[framework.name, implementation.name] in implementation.reason
@@ -153,7 +153,7 @@ def without_weight_gradients(framework, monkeypatch):
         build.cache_clear()
 
 
-@pytest.mark.parametrize("name", cases.NATIVE_CELLS)
+@pytest.mark.parametrize("name", frameworks.native_cells())
 def test_a_gradient_left_out_of_a_backward_by_hand_is_seen(framework, name, device, without_weight_gradients):
     case = cases.build(f"{name}-ordinary")
     found = judged(framework, find(framework, "tuned", name, "float64"), case, "float64", device)

@@ -14,20 +14,48 @@ def test_enough_cases_of_every_cell_with_distinct_sizes():
     assert len(cases.cell_case_names()) >= 20
     for entry in cases.CATALOGUE:
         assert len({entry.T, entry.n, entry.d, entry.h}) == 4 or entry.h == 32, entry.name
-    for name in cases.ALL_CELLS:
+    for name in cells():
         of_cell = {n.partition("-")[2] for n in cases.cell_case_names() if n.startswith(f"{name}-")}
         assert {"ordinary", "zero_start", "long", "large_weights"} <= of_cell
     assert any(cases.is_compiled(name) for name in cases.cell_case_names())
 
 
-def test_every_cell_of_the_specification_has_cases():
-    assert tuple(cells()) == cases.ALL_CELLS
+DIGESTS = {
+    "gru-ordinary": "364e5103465a8472",
+    "gru_reset_after-zero_start": "54ee38ef86605f40",
+    "gru_reset_only-long": "cfa4d19590281fe2",
+    "gru_update_only-large_weights": "3cae4420b5d71ba0",
+    "rnn-one_step": "a883950ceb3ffec7",
+    "gru-one_sequence": "728bda55b972dbb2",
+    "rnn-one_unit": "92bab4d980cdc975",
+    "rnn-wide": "eeb37254d50f786f",
+    "gru-saturated": "4e9caacccd2ea488",
+    "gru_reset_after-saturated": "57ac55180835bdba",
+    "rnn-saturated": "a51b0090ad029220",
+    "gru-tiny_weights": "5f147912f72b748e",
+    "gru-chapter": "e7ac5d134f5d9d68",
+    "gru_reset_after-no_inner_bias": "dde37002637a525a",
+}
 
 
 def test_values_are_the_same_on_every_machine():
-    """Frozen: the digest of a case is what results of several environments are matched by."""
-    assert cases.build("gru-ordinary").digest == "364e5103465a8472"
-    assert cases.build("rnn-wide").digest == "eeb37254d50f786f"
+    """Frozen: the digest of a case is what results of several environments are matched by. One of every line."""
+    assert {cases.entry_of(name)[0].name for name in DIGESTS} == {entry.name for entry in cases.CATALOGUE}
+    assert {name: cases.build(name).digest for name in DIGESTS} == DIGESTS
+
+
+def test_which_cells_run_what():
+    """Frozen too: every name, since pages and commands have them."""
+    of = {entry.name: entry.cells for entry in cases.CATALOGUE}
+    everywhere = {"ordinary", "zero_start", "long", "large_weights"}
+    assert {name for name in of if of[name] == tuple(cells())} == everywhere
+    assert of["chapter"] == ("gru", "gru_reset_after")
+    assert of["no_inner_bias"] == ("gru_reset_after",)
+    native = {"one_step", "one_sequence", "one_unit", "wide", "saturated", "tiny_weights"}
+    assert {name for name in of if of[name] == ("gru", "gru_reset_after", "rnn")} == native
+    assert len(cases.cell_case_names()) == 4 * 5 + 6 * 3 + 2 + 1
+    compiled = [name for name in cases.training_case_names() if cases.is_compiled(name)]
+    assert compiled == ["short-training-gru", "short-training-gru_reset_after"]
 
 
 @pytest.mark.parametrize("name", cases.cell_case_names())
@@ -55,6 +83,6 @@ def test_a_language_model_needs_a_text():
 
 
 def test_short_trainings_have_both_starts_between_them(text):
-    starts = {cases.build(name, text).problem.recipe.start for name in cases.training_case_names()}
-    assert starts == {"gaussian", "uniform"}
+    starts = [cases.build(name, text).problem.recipe.start for name in cases.training_case_names()]
+    assert starts == ["gaussian", "uniform", "gaussian", "uniform", "gaussian"]
     assert cases.build("full-training-gru", text).problem.recipe.epochs == 50

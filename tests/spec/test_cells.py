@@ -15,6 +15,22 @@ def test_the_five_cells():
     assert set(cell("gru_reset_after").parameters) - set(cell("gru").parameters) == {"b_hh"}
 
 
+def test_what_follows_from_the_equations():
+    assert [name for name in cells() if not cell(name).gated] == ["rnn"]
+    assert {name: cell(name).gate_biases for name in cells()} == {
+        "gru": ("b_z", "b_r"),
+        "gru_reset_after": ("b_z", "b_r"),
+        "gru_reset_only": ("b_r",),
+        "gru_update_only": ("b_z",),
+        "rnn": (),
+    }
+    assert [(target, f.name) for target, f in cell("gru").functions] == [
+        ("Z", "sigmoid"),
+        ("R", "sigmoid"),
+        ("C", "tanh"),
+    ]
+
+
 def test_unknown_cell():
     with pytest.raises(UserError, match="no cell 'lstm'; the cells are gru, gru_reset_after"):
         cell("lstm")
@@ -32,6 +48,8 @@ def test_unknown_cell():
         ('"H = Z * H + (1 - Z) * C"', '"H = b_z"', "H has shape ('n', 'h'), its right side ('h',)"),
         ('b_z = ["h"]', 'b_z = ["k"]', "shapes are made of T, n, d, h, v"),
         ('title = "GRU, reset gate before', 'name = "GRU, reset gate before', "a cell has title, equations and"),
+        ('short_start = "uniform"', 'short_start = "normal"', "short_start is 'normal'; language_model.toml has gaus"),
+        ('short_start = "uniform"', 'full_start = "uniform"', "may have short_start, and nothing else"),
         ('format = "isogru-cells/1"', 'format = "isogru-cells/2"', "update isogru"),
         ("[gru]", "[gru", "not TOML"),
         ('b_z = ["h"]', "b_z = 3", "parameters a table of lists of dimensions"),
@@ -59,8 +77,30 @@ def test_the_place_is_the_line_of_the_equation(tmp_path):
         cells(wrong)
 
 
+def test_the_place_of_a_start_is_its_line(tmp_path):
+    wrong = tmp_path / "cells.toml"
+    wrong.write_text(FILE.read_text().replace('short_start = "gaussian"', 'short_start = "small"'))
+    line = next(i for i, text in enumerate(wrong.read_text().splitlines(), 1) if '"small"' in text)
+    with pytest.raises(SpecificationError, match=rf"cells\.toml:{line}:1: \[rnn\] short_start is 'small'"):
+        cells(wrong)
+
+
+def test_digests_are_those_that_results_have():
+    """Frozen: with another digest every result that is kept anywhere would be stale."""
+    assert {name: each.digest for name, each in cells().items()} == {
+        "gru": "3f45d0eab85e4266",
+        "gru_reset_after": "e06c50f9e298182b",
+        "gru_reset_only": "6d1e358ae1f41626",
+        "gru_update_only": "6dcb68870c9ecfc5",
+        "rnn": "aefae07cc8e81c36",
+    }
+
+
 def test_a_digest_is_of_the_equations_and_shapes(tmp_path):
     changed = tmp_path / "cells.toml"
     changed.write_text(FILE.read_text().replace('"H = C"', '"H = C * C"'))
     before, after = cells(), cells(changed)
     assert {name for name in before if before[name].digest != after[name].digest} == {"gru_reset_only"}
+    begun = tmp_path / "begun.toml"
+    begun.write_text(FILE.read_text().replace('short_start = "uniform"', 'short_start = "gaussian"'))
+    assert {name: each.digest for name, each in cells(begun).items()} == {n: c.digest for n, c in before.items()}

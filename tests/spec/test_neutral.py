@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,12 +15,13 @@ import pytest
 import frameworks
 from frameworks import adapters
 from shared_spec import frameworks as known
+from tests import copied
+from tests.copied import FOLDERS
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORK_PACKAGES = tuple(module for each in known.frameworks().values() for module in each.imports)
 # ONNX Runtime runs models that the package onnx makes.
 ROSETTA_PACKAGES = ("onnx", *adapters.PACKAGES)
-FOLDERS = ("shared_spec", "isogru", "reports", "docs", "frameworks")
 NOT_NEUTRAL = {
     *(f"frameworks/{name}" for name in frameworks.NAMES),
     *(f"frameworks/harness/errata/faults/{name}.py" for name in frameworks.NAMES),
@@ -92,11 +92,7 @@ def test_the_probe_sees_a_framework(tmp_path):
     ],
 )
 def test_a_framework_is_seen_wherever_it_is_imported(tmp_path, guilty):
-    for folder in FOLDERS:
-        # What is published and what was run is much, and no code.
-        left = shutil.ignore_patterns("published", "results", "site", "__pycache__")
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=left)
-    file = tmp_path / guilty
+    file = copied.project(tmp_path) / guilty
     file.parent.mkdir(exist_ok=True)
     file.write_text((file.read_text() if file.exists() else "") + "\nimport torch\n")
     assert imported(*neutral(tmp_path), root=tmp_path) == ["torch"]

@@ -163,6 +163,14 @@ def test_cost_of_the_gru_by_hand():
 def test_products_that_wait_for_one_another():
     depth = {name: cost.step(cell(name), {"n": 1, "d": 1, "h": 1}).dependent_products for name in CELLS}
     assert depth == {"gru": 2, "gru_reset_after": 1, "gru_reset_only": 2, "gru_update_only": 1, "rnn": 1}
+    turns = {name: cost.step(cell(name), {"n": 1, "d": 1, "h": 1}).in_turn for name in CELLS}
+    assert turns == {
+        "gru": (2, 1),
+        "gru_reset_after": (3,),
+        "gru_reset_only": (1, 1),
+        "gru_update_only": (2,),
+        "rnn": (1,),
+    }
 
 
 def test_latex():

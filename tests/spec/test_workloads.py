@@ -8,11 +8,14 @@ import pytest
 from shared_spec import oracle
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
+from shared_spec.frameworks import native_cells
 from shared_spec.language_model import specification, training
 from shared_spec.race import workloads
-from shared_spec.race.workloads import CELLS, SERIES, Workload
+from shared_spec.race.workloads import SERIES, Workload
 from shared_spec.readings import cost
 from shared_spec.readings.value import evaluate
+
+CELLS = native_cells()
 
 
 def test_names_are_unique_and_lead_back():

@@ -18,6 +18,7 @@ from frameworks.protocol import Implementation
 from shared_spec import machine
 from shared_spec.__main__ import find_corpus
 from shared_spec.errors import UserError
+from shared_spec.frameworks import native_cells
 from shared_spec.race import rows, workloads
 from shared_spec.race.definition import SECONDS
 from shared_spec.race.workloads import Workload
@@ -90,8 +91,8 @@ class Session:
 
     def _chosen(self, chosen: list[Workload], cells: list[str], names: list[str]) -> list[Row]:
         there = protocol.implementations(self.framework)
-        if unknown := [name for name in cells if name not in workloads.CELLS]:
-            raise UserError(f"no benchmark of a cell {unknown[0]!r}; the cells are {', '.join(workloads.CELLS)}")
+        if unknown := [name for name in cells if name not in native_cells()]:
+            raise UserError(f"no benchmark of a cell {unknown[0]!r}; the cells are {', '.join(native_cells())}")
         protocol.check(self.framework.name, there, names, or_lanes=True)
         found = [
             Row(workload, implementation)

@@ -1,0 +1,43 @@
+"""A copy of the project, to add something to and see what else has to change: nothing but what is said."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("shared_spec", "isogru", "reports", "docs", "frameworks")
+
+
+def project(to: Path) -> Path:
+    """All folders of the project but the tests, without what is published or was run, which is much and no code."""
+    for folder in FOLDERS:
+        left = shutil.ignore_patterns("published", "results", "site", "__pycache__")
+        shutil.copytree(ROOT / folder, to / folder, ignore=left)
+    return to
+
+
+def add(file: Path, text: str, *, before: str = "") -> None:
+    """Add a text to a file: at its end, or before the only place where it says something."""
+    known = file.read_text()
+    if before:
+        assert known.count(before) == 1, f"{file}: {known.count(before)} times {before!r}"
+    at = known.index(before) if before else len(known)
+    file.write_text(known[:at] + text + known[at:])
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m ...` in the copy; results and references are its own."""
+    own = {"ISOGRU_RESULTS": str(root / "results"), "ISOGRU_REFERENCE": str(root / "results/reference")}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=root,
+        env={**os.environ, **own},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )

@@ -1,0 +1,78 @@
+"""A cell that is new in cells.toml and in the framework's cells.py is proven, with no other line changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests import copied
+from tests.more_cells import EQUATIONS, table
+
+FUNCTIONS = {
+    "torch": ("torch.sigmoid", "torch.tanh"),
+    "tensorflow": ("tf.sigmoid", "tf.tanh"),
+    "jax": ("jax.nn.sigmoid", "jnp.tanh"),
+    "mxnet": ("npx.sigmoid", "np.tanh"),
+}
+CODE = """
+
+def minimal(X, H, *, W_xf, W_hf, b_f, W_xh, W_hh, b_h):
+    F = sigmoid(X @ W_xf + H @ W_hf + b_f)
+    C = tanh(X @ W_xh + (F * H) @ W_hh + b_h)
+    return (1 - F) * H + F * C, {"F": F, "C": C}
+
+
+def odd(X, H, *, U_p, V_p, c_p, U_q, V_q, c_q, U, V, c):
+    pre = X @ U_p + H @ V_p + c_p
+    keep = sigmoid(pre)
+    look = sigmoid(X @ U_q + H @ V_q + c_q)
+    new = tanh(X @ U + (look * H) @ V + c)
+    return H - keep * (H - new), {"pre": pre, "keep": keep, "look": look, "new": new}
+
+
+CELLS |= {"minimal": minimal, "odd": odd}
+"""
+WRONG = ("return (1 - F) * H + F * C", "return F * H + (1 - F) * C")
+NEW = ("minimal", "odd")
+
+
+@pytest.fixture
+def root(tmp_path, framework_name):
+    root = copied.project(tmp_path)
+    for name in NEW:
+        copied.add(root / "shared_spec/cells.toml", "\n" + table(name, EQUATIONS[name]))
+    sigmoid, tanh = FUNCTIONS[framework_name]
+    code = CODE.replace("sigmoid(", f"{sigmoid}(").replace("tanh(", f"{tanh}(")
+    copied.add(root / f"frameworks/{framework_name}/cells.py", code)
+    return root
+
+
+def verdicts(root, framework_name):
+    """The verdict on each new cell, and what was judged, from the command lines alone."""
+    chosen = [word for name in NEW for word in ("--case", f"{name}-ordinary")]
+    options = ["--implementation", "scratch", "--dtype", "float32"]
+    done = copied.run(root, "frameworks", framework_name, "prove", *chosen, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in NEW:
+        case = str(root / f"{name}.safetensors")
+        assert copied.run(root, "shared_spec", "case", f"{name}-ordinary", "-o", case).returncode == 0
+        result = root / "results" / framework_name / f"{name}-ordinary.scratch.float32.cpu.safetensors"
+        judged = copied.run(root, "isogru", "verdict", case, str(result), "--json")
+        assert judged.stdout, judged.stderr
+        found = json.loads(judged.stdout)[0]
+        yield name, found["verdict"], {finding["quantity"] for finding in found["findings"]}
+
+
+def test_it_is_proven(root, framework_name):
+    found = {name: (verdict, quantities) for name, verdict, quantities in verdicts(root, framework_name)}
+    assert {name: verdict for name, (verdict, _) in found.items()} == dict.fromkeys(NEW, "equal")
+    assert found["odd"][1] >= {"H", "final", "grad.U_p", "grad.c"}
+
+
+def test_and_is_seen_where_it_is_wrong(root, framework_name):
+    file = root / f"frameworks/{framework_name}/cells.py"
+    assert file.read_text().count(WRONG[0]) == 1
+    file.write_text(file.read_text().replace(*WRONG))
+    found = {name: verdict for name, verdict, _ in verdicts(root, framework_name)}
+    assert found == {"minimal": "different", "odd": "equal"}

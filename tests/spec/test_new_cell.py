@@ -1,0 +1,67 @@
+"""A cell that is new in cells.toml, and nowhere else: what is neutral knows it at once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests import copied
+from tests.more_cells import EQUATIONS, table
+
+FUNCTION = """
+import numpy as np
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+def forward(X, H, parameters):
+    p, states = parameters, []
+    for X_t in X:
+        F = sigmoid(X_t @ p["W_xf"] + H @ p["W_hf"] + p["b_f"])
+        C = np.tanh(X_t @ p["W_xh"] + (F * H) @ p["W_hh"] + p["b_h"])
+        H = {H}
+        states.append(H)
+    return np.stack(states)
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = copied.project(tmp_path_factory.mktemp("copy"))
+    copied.add(root / "shared_spec/cells.toml", "\n" + table("minimal", EQUATIONS["minimal"]))
+    return root
+
+
+def test_it_has_formulas_costs_and_cases(root):
+    rows = json.loads(copied.run(root, "shared_spec", "cells", "--json").stdout)
+    found = next(row for row in rows if row["name"] == "minimal")
+    assert found["latex"][0].startswith(r"\mathbf{F}_t = \sigma(\mathbf{X}_t \mathbf{W}_{xf} + ")
+    assert found["cost"]["in_turn"] == [1, 1]
+    names = [row["name"] for row in json.loads(copied.run(root, "shared_spec", "cases", "--json").stdout)]
+    entries = ("ordinary", "zero_start", "long", "large_weights")
+    assert {f"minimal-{entry}" for entry in entries} | {"short-training-minimal", "full-training-minimal"} == {
+        name for name in names if "minimal" in name
+    }
+
+
+def test_its_trainings_have_the_chapters_start(root):
+    case = root / "case.safetensors"
+    done = copied.run(root, "shared_spec", "case", "short-training-minimal", "-o", str(case))
+    assert done.returncode == 0, done.stderr
+    assert rb"\"start\": \"gaussian\"" in case.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("H", "verdict", "status"), [("(1 - F) * H + F * C", "equal", 0), ("F * H + (1 - F) * C", "different", 1)]
+)
+def test_a_function_is_judged_by_oracle_twins_and_bound(root, H, verdict, status):
+    file = root / f"{verdict}.py"
+    file.write_text(FUNCTION.replace("{H}", H))
+    done = copied.run(root, "isogru", "check", f"{file}:forward", "--cell", "minimal", "--json")
+    assert done.returncode == status, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["verdict"], len(found["cases"]), found["unmeasured"]) == (verdict, 4, [])
+    if verdict == "equal":
+        assert list(found["roundoff"]) == ["product", "sum", "tanh", "sigmoid", "cell"]
+        assert all(2.0**-25 <= u <= 2.0**-21 for u in found["roundoff"].values())

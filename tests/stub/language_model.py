@@ -1,0 +1,28 @@
+"""Trainings of the one cell, by the oracle's own functions: a stub is there to be driven, and proves nothing."""
+
+from __future__ import annotations
+
+from shared_spec.cells import cell
+from shared_spec.language_model import training
+
+CELL = cell("gru")
+
+
+def loss_and_gradients(forward, parameters, inputs, targets):
+    return training.loss_and_gradients(CELL, parameters, inputs, targets)
+
+
+def training_step(forward, *, lr, clip_norm, compiled):
+    def step(parameters, inputs, targets):
+        value, found = loss_and_gradients(forward, parameters, inputs, targets)
+        return training.sgd(parameters, found, lr=lr, clip_norm=clip_norm), value, training.norm(found)
+
+    return step
+
+
+def validation_loss(forward, *, compiled):
+    return lambda parameters, inputs, targets: training.loss(CELL, parameters, inputs, targets)
+
+
+def predict(forward, parameters, prefix, count):
+    return training.predict(CELL, parameters, prefix, count)

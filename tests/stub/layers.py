@@ -1,0 +1,4 @@
+"""NumPy has no recurrent layers."""
+
+COMPILED = False
+LAYERS = {}

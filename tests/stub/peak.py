@@ -1,0 +1,1 @@
+"""A stub is in no race: products, functions and sums are missing."""

@@ -1,0 +1,4 @@
+"""Nothing is tuned."""
+
+COMPILED = False
+TUNED = {}
