@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from shared_spec.files.interchange import TRACE
 
 STATES, GATES, GRADIENTS, TRAINING = "states", "gates", "gradients", "training"
@@ -10,9 +12,10 @@ COLUMNS = (STATES, GATES, GRADIENTS, TRAINING)
 PAIRED = ("H", "final", "gradients", "loss", "weights", "norm", "perplexity", "text")
 """What two implementations are compared by."""
 
-
-NOT_COMPARED = "none"
-"""The difference of two that share no case; null stands for infinity."""
+NotCompared = Literal["none"]
+NOT_COMPARED: NotCompared = get_args(NotCompared)[0]
+Difference = float | NotCompared | None
+"""Of two implementations; NOT_COMPARED of two that share no case, None for infinity."""
 
 
 def group_of(quantity: str) -> str:
