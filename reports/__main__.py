@@ -7,17 +7,19 @@ import time
 from pathlib import Path
 from typing import Annotated, Optional
 
+import msgspec
 import typer
 from rich.console import Console
 
 from isogru.command import give_verdict
 from isogru.judge import comparison
-from isogru.wording import finite
 from reports.diff import build, collect, compare
+from reports.diff.records import Report
 from reports.exercises import build as exercises
 from reports.exercises import export
 from reports.pages import render, schema, terminal
 from reports.race import races, running, standings
+from reports.race.records import Leaderboard
 from shared_spec import machine
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json
 from shared_spec.command import EQUAL, NOT_EQUAL, application, main
@@ -59,16 +61,16 @@ def make_site(
     else:
         report, page = _site(output)
     if as_json:
-        typer.echo(json.dumps(report))
+        typer.echo(_json(report))
     else:
         # On a pipe Rich would take 80 columns, which cut no line of the table.
         terminal.show(report, Console(), shown)
         typer.echo(f"report: {page.resolve()}")
     # Missing is wrong only where it was asked for by name.
     bad = {"failed", "missing"} if framework else {"failed"}
-    failed = [f for f in report["frameworks"] if f["name"] in shown and f["status"] in bad]
-    wrong = [row for row in report["results"] if row["framework"] in shown and row["status"] != comparison.EQUAL]
-    layouts = [row for row in report["rosetta"] if row["status"] in terminal.WRONG and not framework]
+    failed = [f for f in report.frameworks if f.name in shown and f.status in bad]
+    wrong = [row for row in report.results if row.framework in shown and row.status != comparison.EQUAL]
+    layouts = [row for row in report.rosetta if row.status in terminal.WRONG and not framework]
     raise typer.Exit(NOT_EQUAL if failed or wrong or layouts else EQUAL)
 
 
@@ -79,7 +81,7 @@ def make_exercises(output: Site = render.SITE, as_json: Json = False) -> None:
         report = exercises.build()
         page = render.write_exercises(report, output)
     if as_json:
-        typer.echo(json.dumps(report))
+        typer.echo(_json(report))
     else:
         typer.echo(f"exercises: {page.resolve()}")
 
@@ -104,13 +106,19 @@ def compare_reports(
     as_json: Json = False,
 ) -> None:
     """What changed from one report to another. Exit status 1 where anything is worse."""
-    found = compare.compare(schema.read(old), schema.read(new))
+    changes = compare.compare(schema.read(old), schema.read(new))
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(_json(changes, indent=1))
     else:
-        for line in compare.lines(found):
+        for line in compare.lines(changes):
             typer.echo(line)
-    raise typer.Exit(NOT_EQUAL if found["is_worse"] else EQUAL)
+    raise typer.Exit(NOT_EQUAL if changes.is_worse else EQUAL)
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """The JSON Schema of report.json, as reports/report.schema.json has it."""
+    typer.echo(schema.generate(), nl=False)
 
 
 @app.command("race")
@@ -168,24 +176,29 @@ def run_race(
     if status:
         raise typer.Exit(status)
     if other is not None:
-        write_whole(chosen.against_file, json.dumps(other).encode())
+        write_whole(chosen.against_file, msgspec.json.encode(other))
     board = races.board(chosen)
     _, page = _site(output, board)
     if as_json:
-        typer.echo(json.dumps(finite(board)))
+        typer.echo(_json(board))
     else:
         terminal.show_leaderboard(board, Console())
         typer.echo(f"leaderboard: {page.resolve()}")
     raise typer.Exit(NOT_EQUAL if any(standings.wrong(board)) else EQUAL)
 
 
-def _site(output: Path, board: schema.Record | None = None) -> tuple[schema.Record, Path]:
+def _site(output: Path, board: Leaderboard | None = None) -> tuple[Report, Path]:
     """The report of everything present, with this leaderboard or else the last race's, and the path of its page."""
     # Two runs at once: whoever comes second sees the results of both.
     with store.lock(".lock"):
         board = board or races.latest_board()
         report = build.build(collect.collect(or_none=board is not None), board)
         return report, render.write(report, output)
+
+
+def _json(record: object, indent: int | None = None) -> str:
+    """As Python's own json lays it out, infinities as null."""
+    return json.dumps(msgspec.json.decode(msgspec.json.encode(record)), indent=indent)
 
 
 if __name__ == "__main__":

@@ -87,8 +87,8 @@ def save(of: Job, arrays: Mapping[str, np.ndarray] | None = None, *, case=None, 
 
 def listing(cell: str, **changes) -> dict:
     """One implementation as a manifest lists it."""
-    known = {"name": "scratch", "lane": "scratch", "dtypes": ["float32", "float64"], "available": True, "reason": ""}
-    return known | {"cell": cell} | changes
+    known = {"name": "scratch", "cell": cell, "lane": "scratch", "dtypes": ["float32", "float64"]}
+    return known | {"available": True, "reason": ""} | changes
 
 
 def manifest(framework: str, jobs: Sequence[Job], **changes) -> None:

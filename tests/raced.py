@@ -9,11 +9,12 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import structs
 
-from isogru.wording import finite
-from reports.pages.schema import Record
 from reports.race import against, leaderboard
+from reports.race.records import Leaderboard
 from shared_spec.race import rows, workloads
 from shared_spec.race.workloads import Workload
 
@@ -37,8 +38,8 @@ FREE = ("machine", "versions", "switches", "issue")
 """Of these so are the names."""
 
 
-def board(folder: Path, *, passes: int = 4, timed: tuple[str, ...] | None = None, torch: float = 1.0) -> Record:
-    """The leaderboard, as plain data: that of everything, or of the workloads named; with torch so much slower."""
+def board(folder: Path, *, passes: int = 4, timed: tuple[str, ...] | None = None, torch: float = 1.0) -> Leaderboard:
+    """The leaderboard: that of everything, or of the workloads named; with torch so much slower."""
     chosen = [w for w in workloads.catalogue() if (w.name in timed if timed else _is_timed(w))]
     found = [_pass(folder, name, number, chosen, torch) for number in range(1, passes + 1) for name in LANES]
     memory = [
@@ -48,15 +49,13 @@ def board(folder: Path, *, passes: int = 4, timed: tuple[str, ...] | None = None
         for lane in LANES[one.framework]
         if (one.framework, lane) != ("torch", "native")  # There is one that was not measured.
     ]
-    plain: Record = finite(leaderboard.build(found, memory, name="2026-01-02T03-04-05"))
-    return plain
+    return leaderboard.build(found, memory, name="2026-01-02T03-04-05")
 
 
-def side_by_side(folder: Path) -> Record:
+def side_by_side(folder: Path) -> Leaderboard:
     """The leaderboard of everything, held against an earlier one of the first workload, in which torch was faster."""
     now, before = board(folder / "now"), board(folder / "before", timed=(FIRST,), torch=0.5)
-    plain: Record = finite({**now, "against": against.compare(now, before)})
-    return plain
+    return structs.replace(now, against=against.compare(now, before))
 
 
 def _is_timed(workload: Workload) -> bool:
@@ -128,7 +127,7 @@ def _seconds(w: Workload, framework: str, lane: str, number: int) -> float:
     return float(count * step * slower * np.exp(random.normal(0, 0.03)))
 
 
-def _limits(framework: str, chosen: list[Workload]) -> Record:
+def _limits(framework: str, chosen: list[Workload]) -> dict[str, Any]:
     """What it reached, in float32 only."""
     best = {"torch": 1.0, "jax": 1.2}.get(framework, 0.5)
     shapes = dict.fromkeys(shape for w in chosen for shape in w.products())
@@ -142,7 +141,7 @@ def _limits(framework: str, chosen: list[Workload]) -> Record:
     }
 
 
-def hostile(found: Record, text: str) -> Record:
+def hostile(found: Leaderboard, text: str) -> Leaderboard:
     """The same leaderboard with a text in place of every text that is not a word of the format."""
 
     def changed(value: Any, key: str = "") -> Any:
@@ -153,5 +152,4 @@ def hostile(found: Record, text: str) -> Record:
             return [changed(inner, key) for inner in value]
         return f"{value} {text}" if isinstance(value, str) and key not in KEPT else value
 
-    plain: Record = changed(found)
-    return plain
+    return msgspec.convert(changed(msgspec.to_builtins(found)), Leaderboard)

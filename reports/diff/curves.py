@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,8 @@ from isogru.judge.distance import distance
 from isogru.judge.reference import Reference
 from isogru.judge.verdict import is_narrow
 from reports.diff.collect import Collection, Row
+from reports.diff.records import Oracle, Run, Training
+from reports.pages.parts import number, numbers
 from shared_spec.files.interchange import TrainingCase
 from shared_spec.readings.arithmetic import Array
 
@@ -24,7 +25,7 @@ MOST_DIGITS = 8
 """Decimals of a perplexity that a report shows."""
 
 
-def trainings(found: Collection) -> Iterator[dict[str, Any]]:
+def trainings(found: Collection) -> Iterator[Training]:
     """One record for each language model and dtype."""
     by_case: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in found.rows:
@@ -36,7 +37,7 @@ def trainings(found: Collection) -> Iterator[dict[str, Any]]:
         yield _training(case, dtype, rows)
 
 
-def _training(case: TrainingCase, dtype: str, rows: list[Row]) -> dict[str, Any]:
+def _training(case: TrainingCase, dtype: str, rows: list[Row]) -> Training:
     known = reference.get(case, dtype)
     truth, stray = known.oracle["loss"], known.stray["loss"]
     narrow = is_narrow(stray, truth)
@@ -49,53 +50,53 @@ def _training(case: TrainingCase, dtype: str, rows: list[Row]) -> dict[str, Any]
     ]
     runs = [_run(case, row, of_row, known) for row, of_row in zip(rows, arrays, strict=True)]
     recipe = case.problem.recipe
-    return {
-        "case": case.name,
-        "cell": case.cell.name,
-        "dtype": dtype,
-        "recipe": asdict(recipe),
-        "corpus": f"{case.problem.corpus_source} {case.problem.corpus_sha1}",
-        "steps": len(truth),
-        "clipped_steps": int(np.sum(known.oracle["norm"] > recipe.clip_norm)),
-        "envelope_opens_at": None if narrow.all() else int(np.argmin(narrow)),
-        "oracle": {
-            "perplexity_train": _perplexity(known.oracle, "train"),
-            "perplexity_val": _perplexity(known.oracle, "val"),
-            "text": _characters(case, known.oracle["text"]),
-            "loss": _short(truth, 6),
-            "envelope": _short(TWIN_MULTIPLE * stray, 3),
-        },
-        "digits_between_frameworks": min(between, default=None),
-        "same_text": len({tuple(run["text"]) for run in runs}) == 1,
-        "runs": runs,
-    }
+    return Training(
+        case=case.name,
+        cell=case.cell.name,
+        dtype=dtype,
+        recipe=asdict(recipe),
+        corpus=f"{case.problem.corpus_source} {case.problem.corpus_sha1}",
+        steps=len(truth),
+        clipped_steps=int(np.sum(known.oracle["norm"] > recipe.clip_norm)),
+        envelope_opens_at=None if narrow.all() else int(np.argmin(narrow)),
+        oracle=Oracle(
+            perplexity_train=number(_perplexity(known.oracle, "train")),
+            perplexity_val=number(_perplexity(known.oracle, "val")),
+            text=_characters(case, known.oracle["text"]),
+            loss=_short(truth, 6),
+            envelope=_short(TWIN_MULTIPLE * stray, 3),
+        ),
+        digits_between_frameworks=min(between, default=None),
+        same_text=len({tuple(run.text) for run in runs}) == 1,
+        runs=runs,
+    )
 
 
-def _run(case: TrainingCase, row: Row, arrays: Mapping[str, Array], known: Reference) -> dict[str, Any]:
+def _run(case: TrainingCase, row: Row, arrays: Mapping[str, Array], known: Reference) -> Run:
     loss, truth = arrays["loss"].astype(np.float64), known.oracle["loss"]
     with np.errstate(invalid="ignore"):
         distance = np.abs(loss - truth)
         outside = np.flatnonzero(~(distance <= TWIN_MULTIPLE * known.stray["loss"]))
     train, val = _perplexity(arrays, "train"), _perplexity(arrays, "val")
-    return {
-        "label": row.label,
-        "framework": row.job.framework,
-        "lane": row.lane,
-        "status": row.status,
-        "perplexity_train": train,
-        "perplexity_val": val,
-        "agreeing_train": agreeing_characters(train, _perplexity(known.oracle, "train")),
-        "agreeing_val": agreeing_characters(val, _perplexity(known.oracle, "val")),
-        "text": _characters(case, arrays["text"]),
-        "text_differs_at": [
+    return Run(
+        label=row.label,
+        framework=row.job.framework,
+        lane=row.lane,
+        status=row.status,
+        perplexity_train=number(train),
+        perplexity_val=number(val),
+        agreeing_train=agreeing_characters(train, _perplexity(known.oracle, "train")),
+        agreeing_val=agreeing_characters(val, _perplexity(known.oracle, "val")),
+        text=_characters(case, arrays["text"]),
+        text_differs_at=[
             i for i, (a, b) in enumerate(zip(arrays["text"], known.oracle["text"], strict=True)) if a != b
         ],
-        "seconds": dict(row.verdict.origin.seconds) if row.verdict else {},
-        "leaves_envelope_at": int(outside[0]) if len(outside) else None,
-        "digits": agreeing_digits(loss, truth),
-        "loss": _short(loss, 6),
-        "distance": _short(distance, 3),
-    }
+        seconds=dict(row.verdict.origin.seconds) if row.verdict else {},
+        leaves_envelope_at=int(outside[0]) if len(outside) else None,
+        digits=agreeing_digits(loss, truth),
+        loss=_short(loss, 6),
+        distance=_short(distance, 3),
+    )
 
 
 def _characters(case: TrainingCase, text: Array) -> list[str]:
@@ -103,7 +104,7 @@ def _characters(case: TrainingCase, text: Array) -> list[str]:
     return [case.problem.vocabulary.tokens[int(token)] for token in text]
 
 
-def _perplexity(arrays: Any, part: str) -> float:
+def _perplexity(arrays: Mapping[str, Array], part: str) -> float:
     return float(arrays[f"perplexity.{part}"][-1])
 
 
@@ -121,6 +122,6 @@ def agreeing_digits(a: Array, b: Array) -> float:
     return 16.0 if largest < 1e-16 else max(0.0, -math.log10(largest))
 
 
-def _short(values: Iterable[float], digits: int) -> list[float]:
+def _short(values: Iterable[float], digits: int) -> list[float | None]:
     """Enough digits to draw; what is judged is judged with all of them."""
-    return [significant(value, digits) for value in values]
+    return numbers(significant(value, digits) for value in values)

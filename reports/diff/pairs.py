@@ -7,7 +7,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +16,9 @@ from isogru.judge.cache import bits_of
 from isogru.judge.comparison import four
 from isogru.judge.distance import distances
 from reports.diff.collect import Collection, Row
-from reports.diff.quantities import NOT_COMPARED, PAIRED, group_of
+from reports.diff.quantities import NOT_COMPARED, PAIRED, Difference, NotCompared, group_of
+from reports.diff.records import Distances, Furthest, Pairs
+from reports.pages.parts import number
 from shared_spec.files import store
 from shared_spec.files.interchange import TRACE
 from shared_spec.files.whole import write_whole
@@ -28,7 +29,7 @@ Measured = dict[str, tuple[float, float, float]]
 """The largest differences of two results in each quantity: absolute, relative, in units in the last place."""
 
 
-def matrices(found: Collection) -> Iterator[dict[str, Any]]:
+def matrices(found: Collection) -> Iterator[Pairs]:
     """For each cell and dtype: who is compared, the largest differences over all cases, and who agrees to the bit."""
     by_problem: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in found.rows:
@@ -41,13 +42,13 @@ def matrices(found: Collection) -> Iterator[dict[str, Any]]:
             for (a, b), measured in _measured(case, dtype, rows):
                 for quantity, values in measured.items():
                     of_quantity.setdefault(quantity, _Matrix(labels)).add(a, b, values, case)
-        yield {
-            "cell": cell,
-            "dtype": dtype,
-            "labels": labels,
-            "quantities": [of_quantity[name].record(name) for name in sorted(of_quantity, key=_order)],
-            "same_bits": _same_bits(labels, by_case),
-        }
+        yield Pairs(
+            cell=cell,
+            dtype=dtype,
+            labels=labels,
+            quantities=[of_quantity[name].record(name) for name in sorted(of_quantity, key=_order)],
+            same_bits=_same_bits(labels, by_case),
+        )
 
 
 def _order(quantity: str) -> tuple[int, str]:
@@ -59,10 +60,10 @@ class _Matrix:
 
     def __init__(self, labels: list[str]) -> None:
         self._at = {label: i for i, label in enumerate(labels)}
-        self._values: dict[str, list[list[float | str]]] = {
+        self._values: dict[str, list[list[float | NotCompared]]] = {
             kind: [[NOT_COMPARED] * i for i in range(len(labels))] for kind in KINDS
         }
-        self._worst: dict[str, Any] = {}
+        self._worst: tuple[float, str, str, str] | None = None
 
     def add(self, a: str, b: str, values: Sequence[float], case: str) -> None:
         j, i = sorted((self._at[a], self._at[b]))
@@ -70,11 +71,18 @@ class _Matrix:
             before = self._values[kind][i][j]
             if isinstance(before, str) or value > before:
                 self._values[kind][i][j] = value
-        if not self._worst or values[0] > self._worst["absolute"]:
-            self._worst = {"a": a, "b": b, "absolute": values[0], "case": case}
+        if self._worst is None or values[0] > self._worst[0]:
+            self._worst = (values[0], a, b, case)
 
-    def record(self, quantity: str) -> dict[str, Any]:
-        return {"quantity": quantity, "worst": self._worst, **self._values}
+    def record(self, quantity: str) -> Distances:
+        assert self._worst is not None  # There is a matrix of what was compared only.
+        absolute, a, b, case = self._worst
+        worst = Furthest(a=a, b=b, absolute=number(absolute), case=case)
+        return Distances(quantity=quantity, worst=worst, **{kind: _finite(self._values[kind]) for kind in KINDS})
+
+
+def _finite(rows: list[list[float | NotCompared]]) -> list[list[Difference]]:
+    return [[value if isinstance(value, str) else number(value) for value in row] for row in rows]
 
 
 def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[str, str], Measured]]:

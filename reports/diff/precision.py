@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from reports.diff.collect import Collection
+from reports.diff.records import Precision
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF
 
 FORMATS = {**dict(sorted(UNIT_ROUNDOFF.items(), reverse=True)), "TF32": 2.0**-11, "bfloat16": 2.0**-8}
@@ -20,7 +20,7 @@ def format_of(u: float) -> str:
     return min(FORMATS, key=lambda name: abs(math.log2(FORMATS[name]) - math.log2(u)))
 
 
-def records(found: Collection) -> Iterator[dict[str, Any]]:
+def records(found: Collection) -> Iterator[Precision]:
     """One record for each implementation in a dtype on a device: the largest unit roundoff over all of its cells."""
     measured: dict[tuple[str, str, str, str], dict[str, float]] = defaultdict(dict)
     for row in found.rows:
@@ -33,16 +33,16 @@ def records(found: Collection) -> Iterator[dict[str, Any]]:
         if "cell" in formats:
             # A sum of many rounded products errs less than one of them: the cell is no better than its arithmetic.
             formats["cell"] = max((formats.get(o, dtype) for o in ("product", "sum", "cell")), key=list(FORMATS).index)
-        yield {
-            "framework": framework,
-            "implementation": implementation,
-            "dtype": dtype,
-            "device": device,
-            "asked": UNIT_ROUNDOFF[dtype],
-            "roundoff": {name: roundoff[name] for name in OPERATIONS if name in roundoff},
-            "formats": formats,
-            "consequence": _consequence(dtype, formats, roundoff),
-        }
+        yield Precision(
+            framework=framework,
+            implementation=implementation,
+            dtype=dtype,
+            device=device,
+            asked=UNIT_ROUNDOFF[dtype],
+            roundoff={name: roundoff[name] for name in OPERATIONS if name in roundoff},
+            formats=formats,
+            consequence=_consequence(dtype, formats, roundoff),
+        )
 
 
 def _consequence(dtype: str, formats: Mapping[str, str], roundoff: Mapping[str, float]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from shared_spec.quantities import GATES as GATES
 from shared_spec.quantities import GRADIENTS, OF_CELL, OF_TRAINING, STATES, quantity
 from shared_spec.quantities import TRAINING as TRAINING
@@ -11,9 +13,10 @@ COLUMNS = (STATES, GATES, GRADIENTS, TRAINING)
 PAIRED = tuple(dict.fromkeys(each.kind for each in (*OF_CELL, *OF_TRAINING) if each.kind))
 """What two implementations are compared by, in the order of tables."""
 
-
-NOT_COMPARED = "none"
-"""The difference of two that share no case; null stands for infinity."""
+NotCompared = Literal["none"]
+NOT_COMPARED: NotCompared = get_args(NotCompared)[0]
+Difference = float | NotCompared | None
+"""Of two implementations; NOT_COMPARED of two that share no case, None for infinity."""
 
 
 def group_of(name: str) -> str:

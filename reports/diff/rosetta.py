@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from isogru.judge import reference
 from isogru.judge.cache import verdict_on
 from isogru.judge.comparison import Finding, four
+from reports.diff import records
 from reports.diff.collect import overall
+from reports.pages.parts import number
 from shared_spec import machine
 from shared_spec.errors import InterchangeError
 from shared_spec.files import store
@@ -18,14 +20,26 @@ from shared_spec.weights import layouts, proof
 from shared_spec.weights.layouts import Layout
 
 
-def records() -> list[dict[str, Any]]:
+@dataclass
+class _Proof:
+    """What became of the proof of a layout."""
+
+    status: str
+    why: str = ""
+    results: int = 0
+    ratio: float | None = None
+    worst: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def table() -> list[records.Layout]:
     """One record for each layout: its facts, and what became of the proof. Raises InterchangeError for a damaged
     result.
     """
     every = list(layouts.layouts().values())
     there = [(case, dtype) for layout in every for _, dtype, case in _present(layout)]
     reference.prepare(there, processes=machine.cores())
-    return [layouts.facts(layout) | _proof(layout) for layout in every]
+    return [records.Layout(**layouts.facts(layout), **vars(_proof(layout))) for layout in every]
 
 
 def _present(layout: Layout) -> Iterator[tuple[Path, str, Case]]:
@@ -36,10 +50,10 @@ def _present(layout: Layout) -> Iterator[tuple[Path, str, Case]]:
                 yield file, dtype, proof.case_of(layout, name)
 
 
-def _proof(layout: Layout) -> dict[str, Any]:
-    found: dict[str, Any] = {"status": "missing", "why": "", "results": 0, "ratio": None, "worst": "", "versions": {}}
+def _proof(layout: Layout) -> _Proof:
     if layout.unproven:
-        return found | {"status": "unproven", "why": layout.unproven}
+        return _Proof("unproven", layout.unproven)
+    outcome = _Proof("missing")
     statuses: list[str] = []
     judged: list[tuple[Finding, str]] = []
     for file, dtype, case in _present(layout):
@@ -53,19 +67,20 @@ def _proof(layout: Layout) -> dict[str, Any]:
             raise InterchangeError(f"{error}; run tox -e {layout.proven} again, or delete the file") from None
         judged += [(finding, f"{case.name} {dtype}") for finding in findings]
         statuses += [finding.verdict for finding in findings]
-        found["versions"] = dict(origin.versions)
-        found["results"] += 1
+        outcome.versions = dict(origin.versions)
+        outcome.results += 1
     wanted = len(proof.case_names(layout)) * len(layout.dtypes)
     for words in _failures(layout):
         statuses.append("failed")
-        found["why"] = words
-    if found["results"] + statuses.count("failed") + statuses.count("stale") < wanted:
+        outcome.why = words
+    if outcome.results + statuses.count("failed") + statuses.count("stale") < wanted:
         statuses.append("missing")
-        found["why"] = found["why"] or f"{found['results']} of {wanted} results; run tox -e {layout.proven}"
+        outcome.why = outcome.why or f"{outcome.results} of {wanted} results; run tox -e {layout.proven}"
     if judged:
         worst, where = max(judged, key=lambda item: item[0].ratio)
-        found |= {"ratio": four(worst.ratio), "worst": f"{worst.quantity} in {where}"}
-    return found | {"status": overall(statuses)}
+        outcome.ratio, outcome.worst = number(four(worst.ratio)), f"{worst.quantity} in {where}"
+    outcome.status = overall(statuses)
+    return outcome
 
 
 def _failures(layout: Layout) -> Iterator[str]:

@@ -6,13 +6,14 @@ import base64
 import functools
 import gzip
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import markupsafe
 from latex2mathml.converter import convert as mathml
+
+from reports.diff.records import Cell
 
 PARTS = Path(__file__).parents[1] / "templates"
 REPORT = ("report", "charts", "matrix", "field", "pairs", "training", "standings", "leaderboard")
@@ -21,9 +22,15 @@ EXERCISES = ("report", "charts", "gates", "sweeps", "compared")
 VEGA_LITE = "6.4"
 
 
-def render(template: jinja2.Template, context: dict[str, Any], data: bytes, parts: Sequence[str]) -> str:
-    """The page on a report, whose JSON is `data`: compressed it goes along, so that every chart and every field is
-    drawn from it and from nothing else, by the scripts named in `parts`.
+def render(
+    template: jinja2.Template,
+    context: Mapping[str, object],
+    data: bytes,
+    parts: Sequence[str],
+    cells: Sequence[Cell],
+) -> str:
+    """The page on a report of these cells, whose JSON is `data`: compressed it goes along, so that every chart and
+    every field is drawn from it and from nothing else, by the scripts named in `parts`.
     """
     scripts = [_library(), "".join(_part(f"{name}.js") for name in parts)]
     return template.render(
@@ -43,11 +50,10 @@ def render(template: jinja2.Template, context: dict[str, Any], data: bytes, part
         ),
         data=base64.b64encode(gzip.compress(data, 6, mtime=0)).decode(),
         formulas={
-            cell["name"]: [
-                (equation["target"], formula(text))
-                for equation, text in zip(cell["equations"], cell["latex"], strict=False)
+            cell.name: [
+                (equation.target, formula(text)) for equation, text in zip(cell.equations, cell.latex, strict=False)
             ]
-            for cell in context["report"]["cells"]
+            for cell in cells
         },
     )
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import msgspec
 
 from isogru import wording
+from isogru.judge.comparison import EQUAL
 from isogru.wording import ratio
 from reports.diff.quantities import group_of
+from reports.diff.records import FORMAT, Distances, Field, Implementation, Report
+from reports.diff.verdicts import Deviation
 from reports.pages import page
-from reports.pages.schema import FORMAT, Record, check_format, size
+from reports.pages.schema import Record, check_format, size
 from reports.race import standings
 from shared_spec.errors import UserError
 from shared_spec.files.whole import write_whole
@@ -35,7 +37,7 @@ MEANINGS = {
 }
 
 
-def write(report: Record, folder: Path) -> Path:
+def write(report: Report, folder: Path) -> Path:
     """Write index.html, report.md and report.json, and of a leaderboard leaderboard.md and leaderboard.json, each whole
     or not at all; returns the page's path.
 
@@ -43,12 +45,13 @@ def write(report: Record, folder: Path) -> Path:
     """
     _refuse_newer(folder / "report.json")
     data, context = msgspec.json.encode(report), _context(report)
+    html = template("index.html.jinja", autoescape=True)
     contents = {
         "report.json": data,
         "report.md": template("report.md.jinja", autoescape=False).render(context).encode(),
-        "index.html": page.render(template("index.html.jinja", autoescape=True), context, data, page.REPORT).encode(),
+        "index.html": page.render(html, context, data, page.REPORT, report.cells).encode(),
     }
-    if board := report["leaderboard"]:
+    if board := report.leaderboard:
         contents["leaderboard.json"] = msgspec.json.encode(board)
         contents["leaderboard.md"] = (
             template("leaderboard.md.jinja", autoescape=False).render(standings.context(board)).encode()
@@ -61,7 +64,9 @@ def write(report: Record, folder: Path) -> Path:
 def write_exercises(report: Record, folder: Path) -> Path:
     """Write exercises.html, exercises.md and exercises.json, each whole or not at all; returns the page's path."""
     data, context = msgspec.json.encode(report), {"report": report, "marks": MARKS, "meanings": MEANINGS}
-    html = page.render(template("exercises.html.jinja", autoescape=True), context, data, page.EXERCISES)
+    html = page.render(
+        template("exercises.html.jinja", autoescape=True), context, data, page.EXERCISES, report["cells"]
+    )
     brief = template("exercises.md.jinja", autoescape=False).render(context)
     write_whole(folder / "exercises.json", data)
     write_whole(folder / "exercises.md", brief.encode())
@@ -103,26 +108,26 @@ def template(name: str, *, autoescape: bool) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _context(report: Record) -> Record:
-    ran = {field["cell"] for row in report["implementations"] for field in row["fields"]}
+def _context(report: Report) -> dict[str, object]:
+    ran = {field.cell for row in report.implementations for field in row.fields}
     return {
-        **standings.context(report["leaderboard"]),
+        **standings.context(report.leaderboard),
         "report": report,
         "format": FORMAT,
         "marks": MARKS,
         "meanings": MEANINGS,
-        "ran": [cell for cell in report["cells"] if cell["name"] in ran],
-        "trouble": [row for row in report["results"] if row["status"] != "equal"],
-        "matrix": [(row, fields_of(row)) for row in report["implementations"]],
+        "ran": [cell for cell in report.cells if cell.name in ran],
+        "trouble": [row for row in report.results if row.status != EQUAL],
+        "matrix": [(row, fields_of(row)) for row in report.implementations],
     }
 
 
-def fields_of(implementation: Mapping[str, Any]) -> dict[tuple[str, str], Record]:
+def fields_of(implementation: Implementation) -> dict[tuple[str, str], Field]:
     """The fields of a row of the matrix, by cell and column."""
-    return {(field["cell"], field["column"]): field for field in implementation["fields"]}
+    return {(field.cell, field.column): field for field in implementation.fields}
 
 
-def lane(of: Mapping[str, Any]) -> str:
+def lane(of: Mapping[str, str]) -> str:
     """Such as torch/scratch on 2 threads; without the threads where nobody has told."""
     threads = f" on {of['threads']} thread{'s' if of['threads'] != '1' else ''}" if of["threads"] else ""
     return f"{of['framework']}/{of['implementation']}{threads}"
@@ -144,20 +149,20 @@ def power(u: float) -> str:
     return f"{exponent:.0f}" if exponent == round(exponent) else f"{exponent:.1f}"
 
 
-def furthest(quantities: list[Record]) -> list[tuple[str, Record]]:
+def furthest(quantities: Sequence[Distances]) -> list[tuple[str, Distances]]:
     """Of each kind of quantity, such as the gradients, the one in which two are furthest apart."""
-    found: dict[str, Record] = {}
+    found: dict[str, Distances] = {}
     for record in quantities:
-        group = group_of(record["quantity"])
-        if group not in found or size(record["worst"]["absolute"]) > size(found[group]["worst"]["absolute"]):
+        group = group_of(record.quantity)
+        if group not in found or size(record.worst.absolute) > size(found[group].worst.absolute):
             found[group] = record
     return list(found.items())
 
 
-def place(finding: Record) -> str:
+def place(finding: Deviation) -> str:
     """Such as H[3,7,2]."""
-    index = ",".join(str(i) for i in finding["index"])
-    return f"{finding['quantity']}[{index}]" if index else str(finding["quantity"])
+    index = ",".join(str(i) for i in finding.index)
+    return f"{finding.quantity}[{index}]" if index else finding.quantity
 
 
 def markdown_cell(value: object) -> str:

@@ -1,24 +1,59 @@
-"""report.json as a format: its version, and reading one that somebody else has made."""
+"""report.json and leaderboard.json as formats: their schema, and reading one that somebody else has made."""
 
 from __future__ import annotations
 
-import functools
+import json
 import math
-from collections.abc import Callable
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import fastjsonschema
 import msgspec
+from msgspec import UNSET, structs
 
+from isogru.judge.comparison import ORDER
+from reports.diff.records import FORMAT, PRESENT, PRESENT_NEEDS, Report
+from reports.diff.verdicts import VERDICT_NEEDS
+from reports.pages.parts import requirement
+from reports.race.records import FORMAT as LEADERBOARD
+from reports.race.records import Leaderboard
 from shared_spec import frameworks
 from shared_spec.errors import UserError
 
-FORMAT, LEADERBOARD = "isogru-report/1", "isogru-leaderboard/1"
 Record = dict[str, Any]
-"""A report, or a part of one, as plain data."""
+"""What has no type of its own: the parts of exercises.json."""
 FILE = Path(__file__).parents[1] / "report.schema.json"
-"""What report.json holds, as a JSON Schema with a description of every part."""
+"""What report.json holds, as a JSON Schema with a description of every part; python -m reports schema writes it."""
+AGAIN = {FORMAT: "python -m reports site", LEADERBOARD: "python -m reports race"}
+"""What makes such a file."""
+
+Whole = TypeVar("Whole", Report, Leaderboard)
+
+
+class _Header(msgspec.Struct):
+    """What any version of a file says of itself."""
+
+    format: object = None
+
+
+def generate() -> bytes:
+    """The schema of the types, as report.schema.json holds it."""
+    _, definitions = msgspec.json.schema_components((Report,), ref_template="#/definitions/{name}")
+    definitions["Result"] |= requirement(ORDER, VERDICT_NEEDS)
+    definitions["Framework"] |= requirement([PRESENT], PRESENT_NEEDS)
+    whole = definitions.pop("Report")
+    schema = {"$schema": "http://json-schema.org/draft-07/schema#", **whole, "title": "isogru report"}
+    schema["definitions"] = dict(sorted(definitions.items()))
+    return json.dumps(_plainer(schema), indent=1).encode() + b"\n"
+
+
+def _plainer(schema: dict[str, object]) -> dict[str, object]:
+    """The same without the pattern of a text that is one of some words: "enum" says it, and in every language."""
+    plainer: dict[str, object] = json.loads(
+        json.dumps(schema),
+        object_hook=lambda part: {k: v for k, v in part.items() if k != "pattern" or "enum" not in part},
+    )
+    return plainer
 
 
 def size(value: float | None) -> float:
@@ -33,48 +68,58 @@ def check_format(file: Path, found: object, wanted: str = FORMAT) -> None:
     kind = wanted.partition("/")[0]
     if isinstance(found, str) and found.startswith(f"{kind}/"):
         raise UserError(f"{file}: format {found} is newer than {wanted}, which this isogru reads; update isogru")
-    what = kind.removeprefix("isogru-")
-    raise UserError(f"{file}: not a {what}: its format is {found or 'not given'}, should be {wanted}")
+    raise UserError(f"{file}: not a {_what(wanted)}: its format is {found or 'not given'}, should be {wanted}")
 
 
-def read(file: Path) -> Record:
+def read(file: Path) -> Report:
     """A report.json. Raises UserError for one that is not there, damaged or of a newer version."""
-    report = _read(file, FORMAT, _validator())
-    for each in report["frameworks"]:
-        # One of an earlier isogru does not say it.
-        if "colour" not in each and each["name"] in (known := frameworks.frameworks()):
-            each["colour"] = known[each["name"]].colour
-    return report
+    report = _read(file, FORMAT, Report)
+    known = frameworks.frameworks()
+    # One of an earlier isogru does not say the colours.
+    coloured = [
+        structs.replace(each, colour=known[each.name].colour) if each.colour is UNSET and each.name in known else each
+        for each in report.frameworks
+    ]
+    return structs.replace(report, frameworks=coloured)
 
 
-def read_leaderboard(file: Path) -> Record:
+def read_leaderboard(file: Path) -> Leaderboard:
     """A leaderboard.json. Raises UserError for one that is not there, damaged or of a newer version."""
-    return _read(file, LEADERBOARD, _validator("leaderboard"))
+    return _read(file, LEADERBOARD, Leaderboard)
 
 
-def _read(file: Path, wanted: str, validator: Callable[[object], object]) -> Record:
-    what = wanted.partition("/")[0].removeprefix("isogru-")
+def _read(file: Path, wanted: str, type: type[Whole]) -> Whole:
+    what, again = _what(wanted), AGAIN[wanted]
     try:
-        record = msgspec.json.decode(file.read_bytes())
+        content = file.read_bytes()
+        # Of another version nothing but the format is known.
+        header = msgspec.json.decode(content, type=_Header)
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UserError(f"{file}: damaged, truncated or not a {what} ({error})") from None
-    if not isinstance(record, dict):
-        raise UserError(f"{file}: not a {what}: it holds no table")
-    check_format(file, record.get("format"), wanted)
+    except msgspec.ValidationError:
+        raise UserError(f"{file}: not a {what}: it holds no table; give it a file that {again} made") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{file}: damaged, truncated or not a {what} ({error}); make it anew: {again}") from None
+    check_format(file, header.format, wanted)
     try:
-        validator(record)
-    except fastjsonschema.JsonSchemaValueException as error:
-        raise UserError(f"{file}: damaged: {error.message.removeprefix('data.')}") from None
-    return record
+        return msgspec.json.decode(content, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{file}: damaged: {_words(error)}; make it anew: {again}") from None
 
 
-@functools.cache
-def _validator(part: str | None = None) -> Callable[[object], object]:
-    """Of a whole report, or of one of its parts."""
-    schema = msgspec.json.decode(FILE.read_bytes())
-    if part is not None:
-        schema = {"definitions": schema["definitions"], **schema["definitions"][part]}
-    validator: Callable[[object], object] = fastjsonschema.compile(schema)
-    return validator
+def _words(error: Exception) -> str:
+    """What is wrong, and where, such as "rule.worst_case: expected float, got str"."""
+    if not isinstance(error, msgspec.ValidationError):
+        return f"not all of it is text in UTF-8 ({error})"
+    words, _, place = str(error).partition(" - at `$")
+    words = re.sub(r"Expected `str` matching regex '\^\((.+)\)\\+Z'", _choice, words).replace("`", "")
+    place = place.rstrip("`").removeprefix(".")
+    return f"{place}{': ' if place else ''}{words[0].lower()}{words[1:]}"
+
+
+def _choice(of: re.Match[str]) -> str:
+    return f"must be one of {', '.join(of[1].split('|'))}"
+
+
+def _what(format: str) -> str:
+    return format.partition("/")[0].removeprefix("isogru-")

@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from isogru.wording import ratio
-from reports.diff.quantities import NOT_COMPARED, group_of
+from reports.diff.quantities import group_of
+from reports.diff.records import Field, Report
 from reports.pages.render import MARKS, fields_of, perplexity
-from reports.pages.schema import Record, size
+from reports.pages.schema import size
+from reports.race import records as race
 from reports.race import standings
 
 COLOURS = {
@@ -29,7 +31,7 @@ MOST_LINES = 12
 """Of results that are not equal; the page has them all."""
 
 
-def show(report: Record, console: Console, frameworks: list[str]) -> None:
+def show(report: Report, console: Console, frameworks: list[str]) -> None:
     """A line for each implementation of these frameworks and dtype, then trainings, pairs, and what is wrong."""
     console.print(_table(report, frameworks))
     for line in (
@@ -40,63 +42,63 @@ def show(report: Record, console: Console, frameworks: list[str]) -> None:
         *_troubles(report, frameworks),
     ):
         say(console, line)
-    say(console, report["summary"]["sentence"], style="bold")
+    say(console, report.summary.sentence, style="bold")
 
 
-def show_leaderboard(board: Record, console: Console) -> None:
+def show_leaderboard(board: race.Leaderboard, console: Console) -> None:
     """A table for each workload, in 80 columns; below each, what is not ranked and why."""
-    for table in board["tables"]:
-        bound = table["bound"] and f", bound {standings.duration(table['bound']['seconds'])}"
-        say(console, f"{table['title']} · {table['cell']} · {table['dtype']}{bound or ''}", style="bold")
+    for table in board.tables:
+        bound = f", bound {standings.duration(table.bound.seconds)}" if table.bound else ""
+        say(console, f"{table.title} · {table.cell} · {table.dtype}{bound}", style="bold")
         console.print(_ranking(table))
         for row in standings.unranked(table):
-            who = f"{row['framework']}/{row['implementation']}"
-            say(console, f"  not ranked: {who}: {row['status']}: {row['why']}", style="red")
-    for sentence in board["trouble"]:
+            who = f"{row.framework}/{row.implementation}"
+            say(console, f"  not ranked: {who}: {row.status}: {row.why}", style="red")
+    for sentence in board.trouble:
         say(console, sentence, style="yellow")
     for line in standings.side_by_side(board):
         say(console, line)
-    if board["passes"] == 1:
+    if board.passes == 1:
         say(console, "one pass has no spread: all share rank 1", style="yellow")
 
 
-def _table(report: Record, frameworks: list[str]) -> Table:
+def _table(report: Report, frameworks: list[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    names = [cell["name"] for cell in report["cells"]]
+    names = [cell.name for cell in report.cells]
     table.add_column("largest ratio", no_wrap=True, overflow="ellipsis", max_width=28)
     table.add_column("", no_wrap=True)
     for name in names:
         table.add_column(name.replace("_", "\n"), width=7, no_wrap=True)
-    for row in report["implementations"]:
-        if row["framework"] in frameworks:
+    for row in report.implementations:
+        if row.framework in frameworks:
             fields = fields_of(row)
-            table.add_row(Text(plain(row["label"])), f"f{row['dtype'][-2:]}", *(_field(fields, name) for name in names))
+            table.add_row(Text(plain(row.label)), f"f{row.dtype[-2:]}", *(_field(fields, name) for name in names))
     return table
 
 
-def _ranking(table: Record) -> Table:
+def _ranking(table: race.Table) -> Table:
     found = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("rank", "", "time", "× best (95%)", "bound", "held by", "pays"):
         found.add_column(name, no_wrap=True, justify="left" if name in ("", "held by") else "right")
     for row in standings.ranked(table):
-        who = f"{row['framework']}/{row['implementation']}"
-        cells = [str(row["rank"]), who, standings.duration(row["seconds"]), standings.interval(row)]
-        cells += [standings.percent(row["percent"]), row["held_back_by"] or standings.NOTHING]
+        who = f"{row.framework}/{row.implementation}"
+        cells = [str(row.rank), who, standings.duration(row.seconds), standings.interval(row)]
+        cells += [standings.percent(row.percent), row.held_back_by or standings.NOTHING]
         cells += [standings.break_even(row)]
         found.add_row(*(Text(plain(cell)) for cell in cells))
     return found
 
 
-def _field(fields: dict[tuple[str, str], Record], cell: str) -> Text:
+def _field(fields: dict[tuple[str, str], Field], cell: str) -> Text:
     own = [field for (name, _), field in fields.items() if name == cell]
     if not own:
         return Text("")
     order = ("equal", "undetermined", "suspect", "different", "missing", "stale", "failed")
-    worst = max(own, key=lambda f: (order.index(f["status"]), size(f["ratio"])))
+    worst = max(own, key=lambda f: (order.index(f.status), size(f.ratio)))
     # No more than seven columns: of a large ratio the order of magnitude.
-    large = worst["ratio"] is not None and worst["ratio"] >= 1000
-    said = f"{worst['ratio']:.0e}" if large else ratio(worst["ratio"]) if worst["quantity"] else ""
-    return Text(f"{MARKS[worst['status']]} {said}", style=COLOURS[worst["status"]])
+    large = worst.ratio is not None and worst.ratio >= 1000
+    said = f"{worst.ratio:.0e}" if large else ratio(worst.ratio) if worst.quantity else ""
+    return Text(f"{MARKS[worst.status]} {said}", style=COLOURS[worst.status])
 
 
 def say(console: Console, line: str, *, style: str = "") -> None:
@@ -109,41 +111,41 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def _trainings(report: Record) -> Iterator[str]:
-    for training in report["training"]:
-        runs = training["runs"]
-        full = training["case"].startswith("full")
-        if len({run["framework"] for run in runs}) < 2 and not full:
+def _trainings(report: Report) -> Iterator[str]:
+    for training in report.training:
+        runs = training.runs
+        full = training.case.startswith("full")
+        if len({run.framework for run in runs}) < 2 and not full:
             continue
-        digits = training["digits_between_frameworks"]
-        agree = f"{runs[0]['digits']:.1f} digits to the oracle" if digits is None else f"{digits:.1f} digits"
-        opens = training["envelope_opens_at"]
+        digits = training.digits_between_frameworks
+        agree = f"{runs[0].digits:.1f} digits to the oracle" if digits is None else f"{digits:.1f} digits"
+        opens = training.envelope_opens_at
         parted = "DIFFERENT texts" if opens is None else "texts part by rounding"
-        text = "same text" if training["same_text"] else parted
-        yield f"{training['case']} {training['dtype']}: {training['steps']} steps, {len(runs)} runs, {agree}, {text}"
+        text = "same text" if training.same_text else parted
+        yield f"{training.case} {training.dtype}: {training.steps} steps, {len(runs)} runs, {agree}, {text}"
         if full:
-            ends = sorted({tuple(perplexity(run[f"perplexity_{p}"], 2) for p in ("train", "val")) for run in runs})
+            ends = sorted({(perplexity(run.perplexity_train, 2), perplexity(run.perplexity_val, 2)) for run in runs})
             yield (
                 f"  envelope {'narrow throughout' if opens is None else f'opens at step {opens + 1}'}; perplexity "
                 + ", ".join(f"{train} (validation {val})" for train, val in ends)
             )
 
 
-def _texts(report: Record) -> Iterator[str]:
-    for text in report["summary"]["texts"]:
+def _texts(report: Report) -> Iterator[str]:
+    for text in report.summary.texts:
         yield f"trained on: {text}"
 
 
-def _pairs(report: Record) -> Iterator[str]:
+def _pairs(report: Report) -> Iterator[str]:
     """The frameworks two by two, over all cells and lanes: how far states and gradients are apart."""
     largest: dict[tuple[str, str, str], dict[str, float]] = {}
-    for record in report["pairs"]:
-        for measured in record["quantities"]:
-            group = group_of(measured["quantity"])
-            for i, a in enumerate(record["labels"]):
-                for b, value in zip(record["labels"], measured["absolute"][i], strict=False):
-                    if value != NOT_COMPARED and a.split("/")[0] != b.split("/")[0]:
-                        of_pair = largest.setdefault((record["dtype"], b.split("/")[0], a.split("/")[0]), {})
+    for record in report.pairs:
+        for measured in record.quantities:
+            group = group_of(measured.quantity)
+            for i, a in enumerate(record.labels):
+                for b, value in zip(record.labels, measured.absolute[i], strict=False):
+                    if not isinstance(value, str) and a.split("/")[0] != b.split("/")[0]:
+                        of_pair = largest.setdefault((record.dtype, b.split("/")[0], a.split("/")[0]), {})
                         of_pair[group] = max(of_pair.get(group, 0.0), size(value))
     for (dtype, a, b), of_pair in largest.items():
         if "H" in of_pair:
@@ -151,32 +153,32 @@ def _pairs(report: Record) -> Iterator[str]:
             yield f"{a}, {b}, {dtype}: states at most {of_pair['H']:.1e} apart, gradients {gradients:.1e}"
 
 
-def _rosetta(report: Record) -> Iterator[str]:
-    proven = [row["name"] for row in report["rosetta"] if row["status"] == "equal"]
+def _rosetta(report: Report) -> Iterator[str]:
+    proven = [row.name for row in report.rosetta if row.status == "equal"]
     if proven:
         yield f"layouts proven: {', '.join(proven)}"
-    for row in report["rosetta"]:
-        if row["status"] in WRONG:
-            yield f"{MARKS[row['status']]} layout {row['name']}: {row['status']}: {row['why'] or row['worst']}"
+    for row in report.rosetta:
+        if row.status in WRONG:
+            yield f"{MARKS[row.status]} layout {row.name}: {row.status}: {row.why or row.worst}"
 
 
-def _troubles(report: Record, frameworks: list[str]) -> Iterator[str]:
-    for framework in report["frameworks"]:
-        if framework["name"] not in frameworks:
+def _troubles(report: Report, frameworks: list[str]) -> Iterator[str]:
+    for framework in report.frameworks:
+        if framework.name not in frameworks:
             continue
-        if framework["status"] != "present":
-            yield f"{framework['name']}: {framework['status']}: {framework['why']}; run {framework['command']}"
+        if framework.status != "present":
+            yield f"{framework.name}: {framework.status}: {framework.why}; run {framework.command}"
             continue
-        for name, reason in sorted({(i["name"], i["reason"]) for i in framework["unavailable"]}):
-            yield f"{framework['name']}/{name}: unavailable: {reason}"
-    for precision in report["precision"]:
-        if precision["framework"] in frameworks and precision["consequence"]:
-            yield f"! {precision['framework']}/{precision['implementation']}: {precision['consequence']}"
-    wrong = [row for row in report["results"] if row["framework"] in frameworks and row["status"] != "equal"]
+        for name, reason in sorted({(i.name, i.reason) for i in framework.unavailable or ()}):
+            yield f"{framework.name}/{name}: unavailable: {reason}"
+    for precision in report.precision:
+        if precision.framework in frameworks and precision.consequence:
+            yield f"! {precision.framework}/{precision.implementation}: {precision.consequence}"
+    wrong = [row for row in report.results if row.framework in frameworks and row.status != "equal"]
     for row in wrong[:MOST_LINES]:
-        who = f"{row['framework']}/{row['implementation']} {row['case']} {row['dtype']}"
-        yield f"{MARKS[row['status']]} {who}: {row['status']}: {row['why'] or row['sentence']}"
-    for mend in sorted({row["mend"].partition(" -- ")[0] for row in wrong if row["mend"]}):
+        who = f"{row.framework}/{row.implementation} {row.case} {row.dtype}"
+        yield f"{MARKS[row.status]} {who}: {row.status}: {row.reason}"
+    for mend in sorted({row.mend.partition(" -- ")[0] for row in wrong if row.mend}):
         yield f"what is stale, missing or failed is run again by: {mend}"
     if len(wrong) > MOST_LINES:
         yield f"... and {len(wrong) - MOST_LINES} more that are not equal; the page has them all"

@@ -8,25 +8,25 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
+from msgspec import structs
+
 from isogru.judge.comparison import EQUAL, significant
-from reports.pages.schema import LEADERBOARD, Record
-from reports.race import paired, roofline
-from reports.race.roofline import Limits
+from reports.race import paired, records, roofline
+from reports.race.records import FAILED, UNFINISHED, Leaderboard, Row, Table
+from reports.race.roofline import Bound, Limits
 from shared_spec.errors import UserError
 from shared_spec.race import rows, workloads
 from shared_spec.race.rows import Pass
 from shared_spec.race.workloads import Workload
 
-FAILED, UNFINISHED = "failed", "unfinished"
 SAME = ("machine", "device", "threads", "tf32", "corpus")
 """What all passes of one ranking must share."""
 
 
-def build(passes: Sequence[Pass], memory: Iterable[Mapping[str, Any]], *, name: str) -> Record:
-    """The leaderboard of a race: plain data, fit for JSON. Raises UserError for passes that do not belong together."""
+def build(passes: Sequence[Pass], memory: Iterable[Mapping[str, Any]], *, name: str) -> Leaderboard:
+    """The leaderboard of a race. Raises UserError for passes that do not belong together."""
     if not passes:
         raise UserError(f"{name}: no pass of benchmarks is there; run tox -e bench")
     check_alike(passes)
@@ -41,25 +41,25 @@ def build(passes: Sequence[Pass], memory: Iterable[Mapping[str, Any]], *, name: 
             workload, implementation = rows.split(row)
             planned.setdefault(workload, {}).setdefault((one.framework, implementation), []).append(one)
     first = passes[0].header
-    return {
-        "format": LEADERBOARD,
-        "name": name,
+    return Leaderboard(
+        format=records.FORMAT,
+        name=name,
         **{key: first[key] for key in SAME},
-        "passes": max(p.number for p in passes),
-        "frameworks": [_framework(name, passes) for name in dict.fromkeys(p.framework for p in passes)],
-        "limits": [_limits(dtype, found) for dtype, found in limits.items()],
-        "tables": [
+        passes=max(p.number for p in passes),
+        frameworks=[_entrant(name, passes) for name in dict.fromkeys(p.framework for p in passes)],
+        limits=[_limits(dtype, found) for dtype, found in limits.items()],
+        tables=[
             _table(workload, planned[workload], limits, bytes_of)
             for workload in workloads.catalogue()
             if workload in planned
         ],
-        "trouble": [
+        trouble=[
             f"{p.path.name}: cut off after {p.done} of {len(p.header['plan'])} rows; race again"
             for p in passes
             if not p.is_done
         ],
-        "against": None,
-    }
+        against=None,
+    )
 
 
 def check_alike(passes: Sequence[Pass]) -> None:
@@ -92,28 +92,28 @@ def _differing(one: object, other: object) -> str:
     return f"{one} and {other}"
 
 
-def _framework(name: str, passes: Sequence[Pass]) -> Record:
+def _entrant(name: str, passes: Sequence[Pass]) -> records.Entrant:
     those = [p for p in passes if p.framework == name]
-    return {
-        "name": name,
-        "passes": len(those),
-        "import": statistics.median(float(p.header["import"]) for p in those),
-        "versions": those[0].header["versions"],
-        "switches": those[0].header["switches"],
-    }
+    return records.Entrant(
+        name=name,
+        passes=len(those),
+        import_=statistics.median(float(p.header["import"]) for p in those),
+        versions=those[0].header["versions"],
+        switches=those[0].header["switches"],
+    )
 
 
-def _limits(dtype: str, found: Limits) -> Record:
-    return {
-        "dtype": dtype,
-        "rates": dict(found.rates),
-        "by": dict(found.by),
-        "steps": [
-            {"n": n, "h": h, "k": k, "seconds": seconds, "rate": 2 * n * h * k / seconds}
+def _limits(dtype: str, found: Limits) -> records.Limits:
+    return records.Limits(
+        dtype=dtype,
+        rates=dict(found.rates),
+        by=dict(found.by),
+        steps=[
+            records.Step(n=n, h=h, k=k, seconds=seconds, rate=2 * n * h * k / seconds)
             for (n, h, k), seconds in sorted(found.steps.items())
         ],
-        "issue": dict(found.issue),
-    }
+        issue=dict(found.issue),
+    )
 
 
 def _table(
@@ -121,69 +121,82 @@ def _table(
     contenders: Mapping[tuple[str, str], list[Pass]],
     limits: Mapping[str, Limits],
     memory: Mapping[tuple[str, str, str], int | None],
-) -> Record:
+) -> Table:
     found = limits.get(workload.dtype)
     bound = roofline.bound(workload, found) if found and set(workload.products()) <= found.steps.keys() else None
     rows = [
-        _row(workload, framework, implementation, passes)
-        | {"memory": memory.get((framework, workload.name, implementation))}
+        _row(workload, framework, implementation, passes, memory.get((framework, workload.name, implementation)))
         for (framework, implementation), passes in contenders.items()
     ]
-    ranked = _in_common([row for row in rows if row["status"] == EQUAL])
-    _rank(ranked)
-    _break_even(ranked)
-    for row in ranked:
-        row["percent"] = None if bound is None else significant(100 * bound.seconds / row["seconds"], 3)
-        row["held_back_by"] = None if bound is None else roofline.held_back_by(row["seconds"], bound, row["issue"])
+    equal, others = _in_common([row for row in rows if row.status == EQUAL])
+    ranked = [_share(row, bound) for row in _break_even(_ranks(equal))]
+    others += [row for row in rows if row.status != EQUAL]
     size = workload.size
-    return {
-        "workload": workload.name,
-        "title": workload.title,
-        "kind": workload.kind,
-        "size": {"name": size.name, "T": size.T, "n": size.n, "d": size.d, "h": size.h},
-        "cell": workload.cell,
-        "dtype": workload.dtype,
-        "series": list(workload.in_series),
-        "bound": None if bound is None else {"seconds": bound.seconds, **asdict(bound)},
-        "rows": sorted(ranked, key=lambda row: (row["rank"], row["seconds"]))
-        + sorted((row for row in rows if row["status"] != EQUAL), key=lambda row: (row["framework"], row["id"])),
-    }
+    return Table(
+        workload=workload.name,
+        title=workload.title,
+        kind=workload.kind,
+        size=records.Size(name=size.name, T=size.T, n=size.n, d=size.d, h=size.h),
+        cell=workload.cell,
+        dtype=workload.dtype,
+        series=list(workload.in_series),
+        bound=None if bound is None else _bound(bound),
+        rows=sorted(ranked, key=lambda row: (row.rank or 0, row.time))
+        + sorted(others, key=lambda row: (row.framework, row.id)),
+    )
 
 
-def _row(workload: Workload, framework: str, implementation: str, passes: list[Pass]) -> Record:
+def _bound(of: Bound) -> records.Bound:
+    return records.Bound(seconds=of.seconds, compute=of.compute, memory=of.memory, latency=of.latency)
+
+
+def _share(row: Row, bound: Bound | None) -> Row:
+    """The row with how far it is from its bound, and by what."""
+    if bound is None:
+        return row
+    return structs.replace(
+        row,
+        percent=significant(100 * bound.seconds / row.time, 3),
+        held_back_by=roofline.held_back_by(row.time, bound, row.issue),
+    )
+
+
+def _row(workload: Workload, framework: str, implementation: str, passes: list[Pass], memory: int | None) -> Row:
+    """A row as it stands by itself: what it is beside the others is not known yet."""
     name = f"{workload.name}-{implementation}"
     there = {p.number: p.rows[name] for p in passes if name in p.rows}
     cut = [p for p in passes if p.begun == name]
     status, why = _status(there.values(), cut)
     seconds = {number: statistics.median(r["seconds"]) for number, r in there.items() if r.get("seconds")}
     cold = there.get(1, {})
-    return {
-        "id": name,
-        "framework": framework,
-        "implementation": implementation,
-        "lane": "compiled" if implementation.startswith("compiled") else implementation,
-        "status": status,
-        "why": why,
-        "rank": None,
-        "seconds": _mean(seconds.values()) if seconds else None,
-        "passes": {str(number): value for number, value in seconds.items()},
-        "ratio": None,
-        "low": None,
-        "high": None,
-        "percent": None,
-        "held_back_by": None,
-        "error": _largest(there.values(), "error"),
-        "error_ratio": _largest(there.values(), "ratio"),
-        "first": cold.get("first"),
-        "issue": cold.get("issue"),
-        "break_even": None,
-        "command": _command(passes[0].header, f"--workload {workload.name} --implementation {implementation}"),
-    }
+    return Row(
+        id=name,
+        framework=framework,
+        implementation=implementation,
+        lane="compiled" if implementation.startswith("compiled") else implementation,
+        status=status,
+        why=why,
+        rank=None,
+        seconds=_mean(seconds.values()) if seconds else None,
+        passes={str(number): value for number, value in seconds.items()},
+        ratio=None,
+        low=None,
+        high=None,
+        percent=None,
+        held_back_by=None,
+        error=_largest(there.values(), "error"),
+        error_ratio=_largest(there.values(), "ratio"),
+        first=cold.get("first"),
+        issue=cold.get("issue"),
+        break_even=None,
+        command=_command(passes[0].header, f"--workload {workload.name} --implementation {implementation}"),
+        memory=memory,
+    )
 
 
-def _largest(records: Iterable[Mapping[str, Any]], key: str) -> float | None:
+def _largest(those: Iterable[Mapping[str, Any]], key: str) -> float | None:
     """None where it is not known, or infinite: JSON has no infinity."""
-    values = [float(r[key]) for r in records if r.get(key) is not None]
+    values = [float(r[key]) for r in those if r.get(key) is not None]
     return max(values) if values and math.isfinite(max(values)) else None
 
 
@@ -195,35 +208,34 @@ def _command(header: Mapping[str, Any], choice: str) -> str:
     return f"python -m frameworks {header['framework']} bench {options}" + (" --tf32" if header["tf32"] else "")
 
 
-def _status(records: Iterable[Mapping[str, Any]], cut: Sequence[Pass]) -> tuple[str, str]:
+def _status(those: Iterable[Mapping[str, Any]], cut: Sequence[Pass]) -> tuple[str, str]:
     """Equal only if it was so whenever it ran, and ran at all."""
-    records = list(records)
-    for record in records:
+    those = list(those)
+    for record in those:
         if "failed" in record:
             return FAILED, str(record["failed"])
-    for record in records:
+    for record in those:
         if record["verdict"] != EQUAL:
             return str(record["verdict"]), str(record["why"])
-    if records:
+    if those:
         return EQUAL, ""
     return UNFINISHED, "the pass was cut off while it ran" if cut else "the pass was cut off before it ran"
 
 
-def _in_common(rows: list[Record]) -> list[Record]:
-    """The rows with those passes alone that all of them have: ratios are taken within a pass. One that the first pass
-    has not, since it was cut off, is unfinished.
+def _in_common(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows with those passes alone that all of them have: ratios are taken within a pass. And apart those that the
+    first pass has not, since it was cut off: they are unfinished.
     """
-    there = [row for row in rows if "1" in row["passes"]]
-    for row in rows:
-        if "1" not in row["passes"]:
-            row |= {"status": UNFINISHED, "why": "the first pass was cut off before it ran"}
-    for number in {n for row in there for n in row["passes"]}:
-        if not all(number in row["passes"] for row in there):
-            for row in there:
-                row["passes"].pop(number, None)
-    for row in there:
-        row["seconds"] = _mean(row["passes"].values())
-    return there
+    there = [row for row in rows if "1" in row.passes]
+    why = "the first pass was cut off before it ran"
+    unfinished = [structs.replace(row, status=UNFINISHED, why=why) for row in rows if "1" not in row.passes]
+    passes = [
+        {number: value for number, value in row.passes.items() if all(number in other.passes for other in there)}
+        for row in there
+    ]
+    return [
+        structs.replace(row, passes=own, seconds=_mean(own.values())) for row, own in zip(there, passes, strict=True)
+    ], unfinished
 
 
 def _mean(seconds: Iterable[float]) -> float:
@@ -231,29 +243,37 @@ def _mean(seconds: Iterable[float]) -> float:
     return math.exp(statistics.fmean(map(math.log, seconds)))
 
 
-def _rank(rows: list[Record]) -> None:
-    times = [{int(number): value for number, value in row["passes"].items()} for row in rows]
+def _ranks(rows: list[Row]) -> list[Row]:
+    """The rows with their ranks, and their ratios to the fastest."""
     if not rows:
-        return
-    best = min(range(len(rows)), key=lambda i: rows[i]["seconds"])
-    for row, rank, own in zip(rows, paired.ranks(times), times, strict=True):
+        return []
+    times = [{int(number): value for number, value in row.passes.items()} for row in rows]
+    best = min(range(len(rows)), key=lambda i: rows[i].time)
+    ranked = []
+    for i, (row, rank, own) in enumerate(zip(rows, paired.ranks(times), times, strict=True)):
         found = paired.ratio(own, times[best])
-        row |= {"rank": rank, "ratio": found.value, "low": found.low, "high": found.high}
-        if row is rows[best]:
-            row |= {"low": 1.0, "high": 1.0}
+        low: float | None = found.low
+        high: float | None = found.high
+        if i == best:
+            low = high = 1.0
         elif len(own) == 1:
-            row |= {"low": None, "high": None}
+            low = high = None
+        ranked.append(structs.replace(row, rank=rank, ratio=found.value, low=low, high=high))
+    return ranked
 
 
-def _break_even(rows: list[Record]) -> None:
-    """After how many calls what compiles has cost no more than the same framework's scratch lane; null for never."""
-    scratch = {row["framework"]: row for row in rows if row["implementation"] == "scratch"}
-    for row in rows:
-        other = scratch.get(row["framework"])
-        if other is None or row is other or row["first"] is None or other["first"] is None:
-            continue
-        gained, paid = other["seconds"] - row["seconds"], row["first"] - other["first"]
-        if paid <= 0 and gained >= 0:
-            row["break_even"] = 1
-        elif gained > 0:
-            row["break_even"] = math.ceil(1 + paid / gained)
+def _break_even(rows: list[Row]) -> list[Row]:
+    """The rows with the count of calls after which what compiles has cost no more than the same framework's scratch
+    lane; None for never.
+    """
+    scratch = {row.framework: row for row in rows if row.implementation == "scratch"}
+    return [structs.replace(row, break_even=_calls(row, scratch.get(row.framework))) for row in rows]
+
+
+def _calls(row: Row, scratch: Row | None) -> int | None:
+    if scratch is None or row is scratch or row.first is None or scratch.first is None:
+        return None
+    gained, paid = scratch.time - row.time, row.first - scratch.first
+    if paid <= 0 and gained >= 0:
+        return 1
+    return math.ceil(1 + paid / gained) if gained > 0 else None

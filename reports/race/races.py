@@ -6,9 +6,11 @@ import contextlib
 import json
 from typing import Any
 
+from msgspec import structs
+
 from reports.pages import schema
-from reports.pages.schema import Record
 from reports.race import against, leaderboard
+from reports.race.records import Leaderboard
 from shared_spec.errors import UserError
 from shared_spec.race import rows
 from shared_spec.race.definition import Race, passes, read
@@ -26,19 +28,19 @@ def memory(race: Race) -> list[dict[str, Any]]:
         raise UserError(f"{race.memory_file}: damaged; race again with python -m reports race") from None
 
 
-def board(race: Race) -> Record:
+def board(race: Race) -> Leaderboard:
     """The leaderboard of what is there of a race, beside the one that it was held against."""
     return _board(race, passes(race))
 
 
-def _board(race: Race, found: list[Pass]) -> Record:
+def _board(race: Race, found: list[Pass]) -> Leaderboard:
     board = leaderboard.build(found, memory(race), name=race.name)
-    if race.against_file.exists():
-        board["against"] = against.compare(board, schema.read_leaderboard(race.against_file))
-    return board
+    if not race.against_file.exists():
+        return board
+    return structs.replace(board, against=against.compare(board, schema.read_leaderboard(race.against_file)))
 
 
-def latest_board() -> Record | None:
+def latest_board() -> Leaderboard | None:
     """That of the race that was begun last, has got anywhere and is of this version; None where there is none."""
     for file in sorted(rows.folder(".").glob("*/race.json"), reverse=True):
         with contextlib.suppress(OtherVersionError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from isogru.judge.comparison import EQUAL, significant
-from reports.pages.schema import Record
-from reports.race import against
+from reports.race import against, records
+from reports.race.records import Change, Leaderboard, Row, Table
 
 HELD_BACK = {
     "compute": "products and functions, at the best speed seen on this machine",
@@ -60,11 +60,11 @@ def times(value: float | None) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.2g}".replace("e+", "e")
 
 
-def interval(row: Record) -> str:
+def interval(row: Row | Change) -> str:
     """The ratio to the fastest, with its interval."""
-    if row["low"] is None or row["low"] == row["high"]:
-        return times(row["ratio"])
-    return f"{times(row['ratio'])} ({times(row['low'])}–{times(row['high'])})"
+    if row.low is None or row.low == row.high:
+        return times(row.ratio)
+    return f"{times(row.ratio)} ({times(row.low)}–{times(row.high)})"
 
 
 def megabytes(size: int | None) -> str:
@@ -77,11 +77,11 @@ def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.0f}%" if value >= 10 else f"{value:.1f}%"
 
 
-def break_even(row: Record) -> str:
+def break_even(row: Row) -> str:
     """After how many calls compiling has paid."""
-    if row["implementation"] == "scratch" or row["first"] is None:
+    if row.implementation == "scratch" or row.first is None:
         return NOTHING
-    return "never" if row["break_even"] is None else f"{row['break_even']}"
+    return "never" if row.break_even is None else f"{row.break_even}"
 
 
 def error(value: float | None) -> str:
@@ -100,7 +100,7 @@ FILTERS: dict[str, Callable[..., str]] = {
 }
 
 
-def context(board: Record | None) -> Record:
+def context(board: Leaderboard | None) -> dict[str, object]:
     """What the templates are given."""
     return {
         "board": board,
@@ -114,36 +114,36 @@ def context(board: Record | None) -> Record:
     }
 
 
-def ranked(table: Record) -> list[Record]:
+def ranked(table: Table) -> list[Row]:
     """The rows that were equal, the fastest first."""
-    return [row for row in table["rows"] if row["status"] == EQUAL]
+    return [row for row in table.rows if row.status == EQUAL]
 
 
-def unranked(table: Record) -> list[Record]:
+def unranked(table: Table) -> list[Row]:
     """The others."""
-    return [row for row in table["rows"] if row["status"] != EQUAL]
+    return [row for row in table.rows if row.status != EQUAL]
 
 
-def wrong(board: Record) -> Iterator[Record]:
+def wrong(board: Leaderboard) -> Iterator[Row]:
     """Every row that is not ranked."""
-    for table in board["tables"]:
+    for table in board.tables:
         yield from unranked(table)
 
 
-def side_by_side(board: Record) -> Iterator[str]:
+def side_by_side(board: Leaderboard) -> Iterator[str]:
     """What the leaderboard that this one is held against says of the same rows."""
-    found = board["against"]
+    found = board.against
     if found is None:
         return
-    machine = "the same machine" if found["same_machine"] else found["machine"].get("processor", "another machine")
-    changes = [row["change"] for row in found["rows"]]
-    kinds = (against.SLOWER, against.FASTER, against.ALIKE)
+    machine = "the same machine" if found.same_machine else found.machine.get("processor", "another machine")
+    changes = [row.change for row in found.rows]
+    kinds = (records.SLOWER, records.FASTER, records.ALIKE)
     counted = ", ".join(f"{changes.count(change)} {change}" for change in kinds)
-    yield f"against {found['name']}, {machine}: {counted}, {len(found['new'])} new, {len(found['gone'])} gone"
+    yield f"against {found.name}, {machine}: {counted}, {len(found.new)} new, {len(found.gone)} gone"
     for row in against.slower(found):
         yield (
-            f"  slower: {row['framework']}: {row['id']}: {duration(row['before'])}, now {duration(row['now'])}: "
+            f"  slower: {row.framework}: {row.id}: {duration(row.before)}, now {duration(row.now)}: "
             f"{interval(row)} times"
         )
-    for sentence in found["reversed"]:
+    for sentence in found.reversed:
         yield f"  reversed: {sentence}"

@@ -12,9 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 
 from reports.diff import build, collect
+from reports.diff.records import Report
 from reports.pages import render
+from reports.race.records import Leaderboard
 from shared_spec import cases, language_model
 from shared_spec.files import interchange, store
 from shared_spec.files.interchange import TrainingCase
@@ -77,11 +80,11 @@ def _results(folder: Path) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def _written(folder: Path, board: dict[str, Any] | None = None) -> Site:
+def _written(folder: Path, board: Leaderboard | None = None) -> Site:
     return _rendered(folder, build.build(collect.collect(), board))
 
 
-def _rendered(folder: Path, report: dict[str, Any]) -> Site:
+def _rendered(folder: Path, report: Report) -> Site:
     render.write(report, folder / "site")
     return Site(folder / "site", msgspec.json.decode((folder / "site/report.json").read_bytes()))
 
@@ -122,9 +125,9 @@ def everyday(folder: Path, text: Corpus) -> Site:
         return _written(folder)
 
 
-def raced(folder: Path, of: Site, board: dict[str, Any]) -> Site:
+def raced(folder: Path, of: Site, board: Leaderboard) -> Site:
     """The same with a leaderboard."""
-    return _rendered(folder, {**of.report, "leaderboard": board})
+    return _rendered(folder, structs.replace(msgspec.convert(of.report, Report), leaderboard=board))
 
 
 def _in_part() -> None:

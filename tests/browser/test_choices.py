@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qs
 
+import msgspec
 import pytest
 from playwright.sync_api import expect
 
+from reports.diff.verdicts import Finding
 from reports.pages import render
 from tests.browser.conftest import settle
 
@@ -143,7 +145,7 @@ def test_the_findings_are_the_reports(visit, site):
         assert len(shown) == len(result["findings"])
         for line, finding in zip(shown, result["findings"], strict=True):
             assert line[0] == f"{render.MARKS[finding['verdict']]}{finding['verdict']}"
-            assert line[1] == render.place(finding)
+            assert line[1] == render.place(msgspec.convert(finding, Finding))
             assert float(line[2]) == pytest.approx(finding["value"], rel=1e-8)
             assert float(line[3]) == pytest.approx(finding["should_be"], rel=1e-8)
             assert line[4:6] == [render.scientific(finding["difference"]), render.scientific(finding["bound"])]

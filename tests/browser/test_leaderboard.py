@@ -7,11 +7,15 @@ import itertools
 import math
 from urllib.parse import parse_qs, urlencode
 
+import msgspec
 import pytest
+from msgspec import structs
 from playwright.sync_api import expect
 
+from reports.diff.records import Report
 from reports.pages import render
 from reports.race import standings
+from reports.race.records import Table
 from tests import raced as made_up
 from tests.browser import sites
 from tests.browser.conftest import settle
@@ -34,7 +38,7 @@ BOXES = """(all) => all.map((axis) => [...axis.querySelectorAll("text")]
 
 
 def chosen(table):
-    return "#" + urlencode({"race": table["title"], "race-cell": table["cell"], "race-dtype": table["dtype"]})
+    return "#" + urlencode({"race": table.title, "race-cell": table.cell, "race-dtype": table.dtype})
 
 
 def lines(page):
@@ -44,21 +48,21 @@ def lines(page):
 def said(row):
     """A row as it should stand there."""
     return [
-        str(row["rank"]),
+        str(row.rank),
         name(row),
-        standings.duration(row["seconds"]),
+        standings.duration(row.seconds),
         standings.interval(row),
-        standings.percent(row["percent"]),
-        row["held_back_by"] or "–",
-        standings.error(row["error"]),
-        standings.megabytes(row["memory"]),
-        standings.duration(row["first"]),
+        standings.percent(row.percent),
+        row.held_back_by or "–",
+        standings.error(row.error),
+        standings.megabytes(row.memory),
+        standings.duration(row.first),
         standings.break_even(row),
     ]
 
 
 def name(row):
-    return f"{row['framework']}/{row['implementation']}"
+    return f"{row.framework}/{row.implementation}"
 
 
 def address(page):
@@ -66,7 +70,7 @@ def address(page):
 
 
 def tables(raced):
-    return raced.report["leaderboard"]["tables"]
+    return msgspec.convert(raced.report["leaderboard"]["tables"], list[Table])
 
 
 def test_without_a_race_there_is_the_command(page):
@@ -93,21 +97,21 @@ def test_every_table_says_what_the_terminal_does(visit, raced):
         settle(page)
         ranked, unranked = standings.ranked(table), standings.unranked(table)
         assert lines(page) == [said(row) for row in ranked]
-        expect(page.locator("#race-title")).to_have_text(f"{table['title']} · {table['cell']} · {table['dtype']}")
+        expect(page.locator("#race-title")).to_have_text(f"{table.title} · {table.cell} · {table.dtype}")
         assert page.locator("#race-unranked li").all_inner_texts() == [
-            f"not ranked: {name(row)}: {mark}{row['status']}: {row['why']}"
+            f"not ranked: {name(row)}: {mark}{row.status}: {row.why}"
             for row in unranked
-            for mark in {"failed": "!", "different": "✗", "unfinished": "–"}[row["status"]]
+            for mark in {"failed": "!", "different": "✗", "unfinished": "–"}[row.status]
         ]
         bound = page.locator("#race-bound")
-        if table["bound"] is None:
+        if table.bound is None:
             expect(bound).to_contain_text("There is no bound")
             continue
-        expect(bound).to_contain_text(f"at least {standings.duration(table['bound']['seconds'])} on this machine")
+        expect(bound).to_contain_text(f"at least {standings.duration(table.bound.seconds)} on this machine")
         for part in ("compute", "memory", "latency"):
-            value = table["bound"][part]
+            value = getattr(table.bound, part)
             expect(bound).to_contain_text(f"{part} {standings.duration(value) if value else '0'} (")
-    statuses = {row["status"] for table in tables(raced) for row in standings.unranked(table)}
+    statuses = {row.status for table in tables(raced) for row in standings.unranked(table)}
     assert statuses == {"failed", "different", "unfinished"}
 
 
@@ -116,8 +120,8 @@ def test_the_commands(visit, raced):
     commands = page.locator("#race-again")
     assert commands.locator("code").first.is_hidden()
     commands.locator("summary").click()
-    rows = tables(raced)[0]["rows"]
-    assert commands.locator("li").all_inner_texts() == [f"{name(row)}: {row['command']}" for row in rows]
+    rows = tables(raced)[0].rows
+    assert commands.locator("li").all_inner_texts() == [f"{name(row)}: {row.command}" for row in rows]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -176,8 +180,8 @@ def test_sorting(visit, raced, column):
 
     def value(row):
         if column == "break_even" and standings.break_even(row) != "–":
-            return row["break_even"] or math.inf
-        return name(row) if column == "label" else row[column]
+            return row.break_even or math.inf
+        return name(row) if column == "label" else getattr(row, column)
 
     there = [row for row in rows if value(row) is not None]
     absent = [row for row in rows if value(row) is None]
@@ -243,8 +247,8 @@ def test_the_chart_of_times(visit, raced):
     assert [mark["row"] for mark in marks] == list(rows)
     for mark in marks:
         row = rows[mark["row"]]
-        assert mark["left"] == pytest.approx(row["seconds"], rel=1e-6)
-        assert mark["percent"] == standings.percent(row["percent"])
+        assert mark["left"] == pytest.approx(row.seconds, rel=1e-6)
+        assert mark["percent"] == standings.percent(row.percent)
     # Every framework has its colour, every lane its shape.
     assert len({(mark["framework"], mark["fill"]) for mark in marks}) == len({mark["fill"] for mark in marks}) == 4
     assert len({(mark["implementation"], mark["d"]) for mark in marks}) == len({mark["d"] for mark in marks}) == 5
@@ -252,12 +256,12 @@ def test_the_chart_of_times(visit, raced):
     assert texts.count("100%") == 1
     for row in rows.values():
         assert name(row) in texts
-        assert standings.percent(row["percent"]) in texts
+        assert standings.percent(row.percent) in texts
     page.locator("#chart-race svg .mark-symbol.role-mark path").last.hover()
     tip = page.locator("#vg-tooltip-element")
     tip.wait_for(state="visible")
     last = list(rows.values())[-1]
-    for text in (name(last), standings.duration(last["seconds"]), standings.interval(last), last["held_back_by"]):
+    for text in (name(last), standings.duration(last.seconds), standings.interval(last), last.held_back_by):
         assert text in tip.inner_text()
 
 
@@ -265,7 +269,7 @@ def test_the_colours_of_frameworks_are_the_reports(visit, raced, tmp_path):
     """So that one that the page has never heard of is not grey."""
     report = copy.deepcopy(raced.report)
     next(each for each in report["frameworks"] if each["name"] == "jax")["colour"] = "five"
-    render.write(report, tmp_path)
+    render.write(msgspec.convert(report, Report), tmp_path)
     page = visit((tmp_path / "index.html").as_uri())
     five = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--five')")
     fills = {(mark["framework"], mark["fill"]) for mark in page.evaluate(MARKS, "race")}
@@ -274,7 +278,7 @@ def test_the_colours_of_frameworks_are_the_reports(visit, raced, tmp_path):
 
 
 def test_the_chart_of_times_without_a_bound(visit, raced):
-    table = next(t for t in tables(raced) if t["bound"] is None)
+    table = next(t for t in tables(raced) if t.bound is None)
     page = visit(raced.url, chosen(table))
     assert len(page.evaluate(MARKS, "race")) == len(standings.ranked(table))
     assert not any("%" in text for text in page.locator("#chart-race svg text").all_text_contents())
@@ -286,9 +290,9 @@ def test_the_chart_of_times_without_a_bound(visit, raced):
 def test_a_time_step_as_sizes_grow(visit, raced, symbol, cell):
     page = visit(raced.url, f"#race-cell={cell}")
     wanted = {
-        (name(row), t["size"][symbol]): row["seconds"] / t["size"]["T"] * 1e6
+        (name(row), getattr(t.size, symbol)): row.seconds / t.size.T * 1e6
         for t in tables(raced)
-        if t["cell"] == cell and symbol in t["series"]
+        if t.cell == cell and symbol in t.series
         for row in standings.ranked(t)
     }
     assert len({size for _, size in wanted}) >= 3
@@ -328,12 +332,13 @@ def test_a_series_needs_two_points(visit, raced, tmp_path):
 
 def test_where_nothing_is_ranked(visit, raced, tmp_path):
     board = made_up.board(tmp_path / "passes", timed=(made_up.FIRST,))
-    for row in board["tables"][0]["rows"]:
-        row |= {"status": "failed", "why": made_up.WHY}
+    (table,) = board.tables
+    failed = [structs.replace(row, status="failed", why=made_up.WHY) for row in table.rows]
+    board = structs.replace(board, tables=[structs.replace(table, rows=failed)])
     page = visit(sites.raced(tmp_path, raced, board).url)
     assert page.locator("#race-table").is_hidden()
     assert page.locator("#race-chart-place").is_hidden()
-    assert page.locator("#race-unranked li").count() == len(board["tables"][0]["rows"])
+    assert page.locator("#race-unranked li").count() == len(failed)
     assert page.locator("#fastest .chart").count() == 0
 
 
@@ -345,7 +350,7 @@ def test_a_reason_stays_text(visit, raced):
 
 def test_hostile_texts_in_every_table(visit, hostile):
     page = visit(hostile.url)
-    for table in hostile.report["leaderboard"]["tables"][::7]:
+    for table in tables(hostile)[::7]:
         page.goto(hostile.url + chosen(table))
         settle(page)
         assert sites.NASTY in page.locator("#race-title").inner_text()
@@ -360,7 +365,7 @@ def test_nothing_overflows_on_a_phone(visit, raced):
     for table in tables(raced):
         page.evaluate("(hash) => { location.hash = hash; }", chosen(table))
         settle(page)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), table["workload"]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), table.workload
     # Labels of an axis stand apart.
     boxes = page.eval_on_selector_all("#chart-race svg .role-axis-label", BOXES)
     assert sum(map(len, boxes)) > 10

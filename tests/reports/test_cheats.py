@@ -321,16 +321,16 @@ def test_what_is_not_equal_is_not_ranked(tmp_path):
         writer.line(end=name, **record)
     writer.line(begin=names[3])
     board = leaderboard.build([rows.read(file)], [], name="now")
-    (table,) = board["tables"]
-    assert [(row["implementation"], row["status"], row["rank"]) for row in table["rows"]] == [
+    (table,) = board.tables
+    assert [(row.implementation, row.status, row.rank) for row in table.rows] == [
         ("scratch", EQUAL, 1),
         ("compiled", DIFFERENT, None),
         ("native", "failed", None),
         ("tuned", "unfinished", None),
     ]
-    assert [row["why"] for row in table["rows"][1:]] == [
+    assert [row.why for row in table.rows[1:]] == [
         "H[0] = 1, should be 2",
         "RuntimeError: no",
         "the pass was cut off while it ran",
     ]
-    assert board["trouble"] == ["numpy.cpu.1.jsonl: cut off after 4 of 4 rows; race again"]
+    assert board.trouble == ["numpy.cpu.1.jsonl: cut off after 4 of 4 rows; race again"]

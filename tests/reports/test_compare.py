@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
 from reports.diff import build, collect
 from reports.diff.compare import compare, lines
+from reports.diff.records import Report
 from reports.pages import render
 from shared_spec import cases
 from shared_spec.files import store
@@ -39,42 +41,51 @@ def load(file):
     return json.loads(file.read_text())
 
 
+def changes(old, new):
+    """The changes as plain data, as --json prints them."""
+    return msgspec.to_builtins(compare(msgspec.convert(old, Report), msgspec.convert(new, Report)))
+
+
+def sentences(old, new):
+    return list(lines(compare(msgspec.convert(old, Report), msgspec.convert(new, Report))))
+
+
 def test_nothing_has_changed(old):
-    found = compare(load(old), load(old))
+    found = changes(load(old), load(old))
     assert found == {"is_worse": False, **{key: [] for key in found.keys() - {"is_worse"}}}
     expected = "no worse: 0 changed verdict, 0 grew by more than its bound, 0 appeared, 0 went"
-    assert list(lines(found)) == [expected]
+    assert sentences(load(old), load(old)) == [expected]
 
 
 def test_a_verdict_an_error_and_a_version_have_changed(old, tmp_path):
     new = write(tmp_path / "new", versions="1.1", broken=0.5)
-    found = compare(load(old), load(new))
+    found = changes(load(old), load(new))
     assert found["is_worse"]
     assert [(one["id"], one["old"], one["new"]) for one in found["changed"]] == [
         ("torch/scratch/float32/gru-ordinary", "equal", "different")
     ]
     assert [one["quantity"] for one in found["grew"]] == ["grad.W_xh"]
     assert found["versions"] == [{"framework": "torch", "name": "torch", "old": "1.0", "new": "1.1"}]
-    said = list(lines(found))
-    assert said[0] == "torch: torch 1.0 -> 1.1"
-    assert said[1].startswith("torch/scratch/float32/gru-ordinary: equal -> different: grad.W_xh[")
-    assert said[2].startswith("torch/scratch/float32/gru-ordinary: grad.W_xh grew from ")
+    words = sentences(load(old), load(new))
+    assert words[0] == "torch: torch 1.0 -> 1.1"
+    assert words[1].startswith("torch/scratch/float32/gru-ordinary: equal -> different: grad.W_xh[")
+    assert words[2].startswith("torch/scratch/float32/gru-ordinary: grad.W_xh grew from ")
     # The other way round it is an improvement.
-    back = compare(load(new), load(old))
+    back = changes(load(new), load(old))
     assert not back["is_worse"]
     assert (back["changed"][0]["new"], back["grew"]) == ("equal", [])
 
 
 def test_an_error_of_what_was_different_before_has_grown(tmp_path):
     one, two = write(tmp_path / "one", broken=0.25), write(tmp_path / "two", broken=0.5)
-    found = compare(load(one), load(two))
+    found = changes(load(one), load(two))
     assert (found["changed"], [g["quantity"] for g in found["grew"]], found["is_worse"]) == ([], ["grad.W_xh"], True)
 
 
 def test_results_that_appear_go_and_fail(old, tmp_path):
     new = write(tmp_path / "new", names=("gru-ordinary", "rnn-ordinary", "rnn-wide"), drop=("rnn-ordinary",))
     record = load(new)
-    found = compare(load(old), record)
+    found = changes(load(old), record)
     assert [one["new"] for one in found["changed"]] == ["failed"]
     assert found["changed"][0]["why"] == "ended by SIGSEGV"
     # What an earlier manifest wanted stays wanted; here that is a manifest of its own.
@@ -88,12 +99,12 @@ def test_texts_that_rounding_decides_and_layouts(old):
     for report, off in ((before, 0.0), (after, 3.0)):
         finding = report["results"][0]["findings"][0]
         finding |= {"quantity": "text", "basis": "text", "difference": off, "bound": 0.0}
-    assert not compare(before, after)["is_worse"]
+    assert not changes(before, after)["is_worse"]
     row = next(row for row in after["rosetta"] if row["name"] == "haiku")
     row |= {"status": "different", "worst": "H in gru-ordinary float32"}
-    assert compare(before, after)["appeared"] == ["layout haiku"]
+    assert changes(before, after)["appeared"] == ["layout haiku"]
     next(row for row in before["rosetta"] if row["name"] == "haiku")["status"] = "equal"
-    found = compare(before, after)
+    found = changes(before, after)
     assert found["is_worse"]
     assert found["changed"][0]["id"] == "layout haiku"
 
@@ -102,12 +113,12 @@ def test_another_specification(old):
     other = load(old)
     other["cells"][0]["digest"] = "another"
     del other["cells"][1]
-    found = compare(load(old), other)
+    found = changes(load(old), other)
     assert found["specification"] == [
         {"cell": "gru", "change": "has other equations"},
         {"cell": "gru_reset_after", "change": "went"},
     ]
-    assert "cell gru: has other equations" in list(lines(found))
+    assert "cell gru: has other equations" in sentences(load(old), other)
 
 
 def test_the_command_line(old, tmp_path, command):
@@ -116,7 +127,7 @@ def test_the_command_line(old, tmp_path, command):
     assert (same.returncode, worse.returncode) == (0, 1)
     assert worse.stdout.splitlines()[-1].startswith("worse, by 1 verdicts, 1 errors: 1 changed verdict, 1 grew by more")
     as_json = command("reports", "compare", "--json", str(old), str(new))
-    assert json.loads(as_json.stdout) == compare(load(old), load(new))
+    assert json.loads(as_json.stdout) == changes(load(old), load(new))
     newer = tmp_path / "newer.json"
     newer.write_text('{"format": "isogru-report/2"}')
     refused = command("reports", "compare", str(old), str(newer))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 
+import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 
 from isogru.judge.comparison import EQUAL
-from reports.pages import schema
 from reports.race import against, leaderboard, paired, roofline, standings
+from reports.race.records import Leaderboard
 from shared_spec.errors import UserError
 from shared_spec.race import rows, workloads
 from shared_spec.race.workloads import Workload
@@ -59,7 +60,8 @@ def write(folder, framework, number, those, *, done=True, **changes):
 
 def build(passes, memory=()):
     board = leaderboard.build(passes, memory, name="now")
-    schema._validator("leaderboard")(json.loads(json.dumps(board)))
+    # Whatever is built is what its type says, and holds no infinity: read back it is the same.
+    assert msgspec.json.decode(msgspec.json.encode(board), type=Leaderboard) == board
     return board
 
 
@@ -126,17 +128,17 @@ def test_two_dates():
 def test_a_leaderboard(tmp_path):
     passes = race(tmp_path, {"torch": [1.0, 1.1, 1.2], "jax": [0.5, 0.54, 0.61], "mxnet": [0.51, 0.53, 0.6]})
     board = build(passes, [{"framework": "jax", "workload": WORKLOAD, "implementation": "scratch", "bytes": 7}])
-    (table,) = board["tables"]
-    assert [(row["framework"], row["rank"]) for row in table["rows"]] == [("mxnet", 1), ("jax", 1), ("torch", 3)]
-    best = table["rows"][0]
-    assert (best["ratio"], best["low"], best["high"]) == (1.0, 1.0, 1.0)
-    torch = table["rows"][2]
-    assert 1 < torch["low"] < torch["ratio"] < torch["high"]
-    assert torch["command"] == f"tox -e bench-torch -- --workload {WORKLOAD} --implementation scratch"
-    assert [row["memory"] for row in table["rows"]] == [None, 7, None]
-    assert board["passes"] == 3
-    assert board["trouble"] == []
-    assert table["bound"]["seconds"] == pytest.approx(sum(table["bound"][p] for p in ("compute", "memory", "latency")))
+    (table,) = board.tables
+    assert [(row.framework, row.rank) for row in table.rows] == [("mxnet", 1), ("jax", 1), ("torch", 3)]
+    best = table.rows[0]
+    assert (best.ratio, best.low, best.high) == (1.0, 1.0, 1.0)
+    torch = table.rows[2]
+    assert 1 < torch.low < torch.ratio < torch.high
+    assert torch.command == f"tox -e bench-torch -- --workload {WORKLOAD} --implementation scratch"
+    assert [row.memory for row in table.rows] == [None, 7, None]
+    assert board.passes == 3
+    assert board.trouble == []
+    assert table.bound.seconds == pytest.approx(sum(getattr(table.bound, p) for p in ("compute", "memory", "latency")))
 
 
 def test_compiling_pays(tmp_path):
@@ -146,8 +148,8 @@ def test_compiling_pays(tmp_path):
         "tuned": record(2.0, first=11.0),
         "native": record(0.5, first=1.0),
     }
-    (table,) = build([write(tmp_path, "torch", 1, those)])["tables"]
-    found = {row["implementation"]: (row["break_even"], standings.break_even(row)) for row in table["rows"]}
+    (table,) = build([write(tmp_path, "torch", 1, those)]).tables
+    found = {row.implementation: (row.break_even, standings.break_even(row)) for row in table.rows}
     # 11 + 20 x 0.5 = 1 + 20 x 1
     assert found == {"scratch": (None, "–"), "compiled": (21, "21"), "tuned": (None, "never"), "native": (1, "1")}
 
@@ -156,12 +158,12 @@ def test_only_what_is_always_equal_is_ranked(tmp_path):
     wrong = record(0.1, verdict="different", why="H[0] = 1, should be 2")
     first = write(tmp_path, "torch", 1, {"scratch": record(1.0), "tuned": record(0.1)})
     second = write(tmp_path, "torch", 2, {"scratch": record(1.0), "tuned": wrong})
-    (table,) = build([first, second])["tables"]
-    assert [(row["implementation"], row["status"], row["rank"]) for row in table["rows"]] == [
+    (table,) = build([first, second]).tables
+    assert [(row.implementation, row.status, row.rank) for row in table.rows] == [
         ("scratch", "equal", 1),
         ("tuned", "different", None),
     ]
-    assert table["rows"][1]["why"] == "H[0] = 1, should be 2"
+    assert table.rows[1].why == "H[0] = 1, should be 2"
 
 
 def test_a_pass_that_was_cut_off_keeps_what_was_complete(tmp_path):
@@ -169,12 +171,12 @@ def test_a_pass_that_was_cut_off_keeps_what_was_complete(tmp_path):
     with found.path.open("a") as stream:
         stream.write('{"begin": "' + WORKLOAD)
     board = build([rows.read(found.path)])
-    assert [(row["implementation"], row["status"]) for row in board["tables"][0]["rows"]] == [
+    assert [(row.implementation, row.status) for row in board.tables[0].rows] == [
         ("scratch", "equal"),
         ("tuned", "unfinished"),
     ]
-    assert board["tables"][0]["bound"] is None
-    assert board["trouble"] == ["torch.cpu.1.jsonl: cut off after 1 of 2 rows; race again"]
+    assert board.tables[0].bound is None
+    assert board.trouble == ["torch.cpu.1.jsonl: cut off after 1 of 2 rows; race again"]
 
 
 @pytest.mark.parametrize(
@@ -295,9 +297,9 @@ def test_side_by_side(tmp_path):
     before = {"torch": [1.0, 1.01, 1.02], "jax": [2.0, 2.01, 2.02], "mxnet": [3.0, 3.1, 3.0]}
     after = {"torch": [3.0, 3.01, 3.02], "jax": [2.0, 2.02, 2.01], "tensorflow": [1.0, 1.0, 1.0]}
     then, now = build(race(tmp_path / "then", before)), build(race(tmp_path / "now", after))
-    now["against"] = against.compare(now, then)
-    schema._validator("leaderboard")(json.loads(json.dumps(now)))
-    changes = {row["framework"]: row["change"] for row in now["against"]["rows"]}
+    now = structs.replace(now, against=against.compare(now, then))
+    assert msgspec.json.decode(msgspec.json.encode(now), type=Leaderboard) == now
+    changes = {row.framework: row.change for row in now.against.rows}
     assert changes == {"torch": "slower", "jax": "alike"}
     lines = list(standings.side_by_side(now))
     assert lines[0] == "against now, the same machine: 1 slower, 0 faster, 1 alike, 1 new, 1 gone"
@@ -326,18 +328,19 @@ def test_rows_that_were_never_in_one_pass(tmp_path):
     """Passes that were cut off: nothing is known of the two, and nothing is said."""
     first = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
     second = write(tmp_path, "jax", 2, {"scratch": record(2.0)})
-    (table,) = build([first, second])["tables"]
-    found = [(row["framework"], row["rank"], row["ratio"]) for row in table["rows"]]
+    board = build([first, second])
+    (table,) = board.tables
+    found = [(row.framework, row.rank, row.ratio) for row in table.rows]
     assert found == [("torch", 1, 1.0), ("jax", None, None)]
-    assert table["rows"][1]["status"] == "unfinished"
-    assert list(against.reversed_ranks(*[{"tables": [table]}] * 2)) == []
+    assert table.rows[1].status == "unfinished"
+    assert list(against.reversed_ranks(board, board)) == []
 
 
 def test_ranks_are_of_passes_that_all_have(tmp_path):
     """The machine was slower in the passes that only one of two has: that is not its fault."""
     passes = race(tmp_path, {"torch": [1.0, 1.0], "jax": [0.9, 0.9, 9.0, 9.0]})
-    (table,) = build(passes)["tables"]
-    assert [(row["framework"], row["rank"], set(row["passes"])) for row in table["rows"]] == [
+    (table,) = build(passes).tables
+    assert [(row.framework, row.rank, set(row.passes)) for row in table.rows] == [
         ("jax", 1, {"1", "2"}),
         ("torch", 2, {"1", "2"}),
     ]
@@ -347,9 +350,9 @@ def test_a_bound_needs_the_shapes_of_its_steps(tmp_path):
     found = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
     lines = found.path.read_text().replace("[1024, 32, 64, 2e-05], ", "")
     found.path.write_text(lines)
-    (table,) = build([rows.read(found.path)])["tables"]
-    assert table["bound"] is None
-    assert table["rows"][0]["percent"] is None
+    (table,) = build([rows.read(found.path)]).tables
+    assert table.bound is None
+    assert table.rows[0].percent is None
 
 
 def test_a_full_disk(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from reports.diff import build, collect
-from reports.pages import render, terminal
+from reports.pages import render, schema, terminal
 from shared_spec import cases, language_model, oracle
 from shared_spec.cells import cell
 from shared_spec.files import interchange, store
@@ -285,7 +285,7 @@ def test_a_layer_that_packs_otherwise(report, tmp_path):
     assert (row["status"], row["results"], row["worst"]) == ("different", 14, "H in gru-ordinary float64")
     assert {r["status"] for r in found["rosetta"] if r is not row} == {"missing", "unproven"}
     console = Console(width=80, record=True, force_terminal=False)
-    terminal.show(found, console, ["torch"])
+    terminal.show(schema.read(tmp_path / "site" / "report.json"), console, ["torch"])
     assert "✗ layout haiku: different: H in gru-ordinary float64" in console.export_text()
     proof.save_failure("haiku", "gru-one_step", "float32", "ended by SIGILL")
     assert only(report()["rosetta"], name="haiku")["status"] == "failed"

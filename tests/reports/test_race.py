@@ -127,9 +127,9 @@ def test_frameworks_take_turns_in_shuffled_order(one, stand_in, text):
         f"pass 1 of 4: {name}" for name in one.order(1)
     ]
     board = races.board(one)
-    assert board["passes"] == 4
-    assert {row["memory"] for row in board["tables"][0]["rows"]} == {1000}
-    assert len(board["tables"][0]["rows"]) == 9
+    assert board.passes == 4
+    assert {row.memory for row in board.tables[0].rows} == {1000}
+    assert len(board.tables[0].rows) == 9
     # Each framework compiles into a folder of its own, which is gone afterwards, as is what was judged by.
     caches = {environment["ISOGRU_COMPILE_CACHE"] for _, environment in stand_in.calls}
     assert len(caches) == 3
@@ -141,10 +141,10 @@ def test_a_process_that_dies_is_a_row_that_says_so(one, stand_in, text):
     stand_in.tell(dies="compiled")
     said = run(one, stand_in, text)
     assert said[1].endswith("1 of them not equal or failed")
-    (table,) = races.board(one)["tables"]
-    by_status = {(row["implementation"], row["status"]) for row in table["rows"]}
+    (table,) = races.board(one).tables
+    by_status = {(row.implementation, row.status) for row in table.rows}
     assert by_status == {("scratch", "equal"), ("tuned", "equal"), ("compiled", "failed")}
-    assert {row["why"] for row in table["rows"] if row["status"] == "failed"} == {"ended by SIGSEGV: last words"}
+    assert {row.why for row in table.rows if row.status == "failed"} == {"ended by SIGSEGV: last words"}
 
 
 def test_a_request_that_is_refused(one, stand_in, text):
@@ -160,15 +160,15 @@ def test_a_pass_that_is_cut_off_goes_on(one, stand_in, text):
         run(one, stand_in, text)
     # What was complete is there, and ranked.
     board = races.board(one)
-    assert board["passes"] == 3
-    assert board["trouble"] == [f"{one.order(3)[0]}.cpu.3.jsonl: cut off after 3 of 3 rows; race again"]
+    assert board.passes == 3
+    assert board.trouble == [f"{one.order(3)[0]}.cpu.3.jsonl: cut off after 3 of 3 rows; race again"]
     stand_in.tell()
     before = len(stand_in.calls)
     run(one, stand_in, text)
     # The rest of that pass, in which nothing is left to be timed, the two other frameworks, and the fourth pass.
     assert [number for _, number in stand_in.passes()[before:]] == list("333444")
     assert stand_in.calls[before][0][stand_in.calls[before][0].index("--from-row") + 1] == "3"
-    assert races.board(one)["trouble"] == []
+    assert races.board(one).trouble == []
 
 
 def test_a_finished_race_is_not_run_again(one, stand_in, text):
@@ -268,8 +268,8 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
     assert "Traceback" not in said
     found = rows.read(file)
     assert len(found.rows) == 2
-    (table,) = leaderboard.build([found], [], name="x")["tables"]
-    statuses = {row["implementation"]: row["status"] for row in table["rows"]}
+    (table,) = leaderboard.build([found], [], name="x").tables
+    statuses = {row.implementation: row.status for row in table.rows}
     assert statuses == {"scratch": "equal", "compiled": "equal", "tuned": "unfinished"}
 
 
@@ -284,9 +284,9 @@ def test_a_race_of_another_version_is_left_out(one, stand_in, text):
         races.board(later)
     found = races.latest_board()
     assert found is not None
-    assert found["name"] == one.name
+    assert found.name == one.name
     file.write_text('{"format": "isogru-rows/9"}\n')
-    assert races.latest_board()["name"] == one.name
+    assert races.latest_board().name == one.name
 
 
 def test_a_page_of_a_race_alone(one, stand_in, text, command, tmp_path):

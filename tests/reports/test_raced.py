@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import fastjsonschema
+import msgspec
 import pytest
+from msgspec import structs
 
 from reports.diff import build, collect
 from reports.pages import render, schema
 from reports.race import standings
+from shared_spec.errors import UserError
 from shared_spec.files import store
 from tests import made, raced
 
@@ -29,34 +32,36 @@ def written(board):
 
 def test_it_is_what_the_schema_says_with_every_null_that_it_allows(board):
     definitions = json.loads(schema.FILE.read_text())["definitions"]
-    fastjsonschema.compile({"definitions": definitions, **definitions["leaderboard"]})(board)
-    nullable = {name for name, of in definitions["raced"]["properties"].items() if None in of.get("enum", [])}
-    nullable |= {name for name, of in definitions["raced"]["properties"].items() if "null" in of.get("type", [])}
-    rows = [row for table in board["tables"] for row in table["rows"]]
-    ranked = [row for row in rows if row["status"] == "equal"]
-    assert {name for row in rows for name, value in row.items() if value is None} == nullable
+    validator = fastjsonschema.compile({"definitions": definitions, **definitions["Leaderboard"]})
+    validator(json.loads(msgspec.json.encode(board)))
+    nullable = {
+        name for name, of in definitions["Row"]["properties"].items() if {"type": "null"} in of.get("anyOf", [])
+    }
+    rows = [row for table in board.tables for row in table.rows]
+    ranked = [row for row in rows if row.status == "equal"]
+    assert {name for row in rows for name, value in structs.asdict(row).items() if value is None} == nullable
     # Of what is ranked a rank, a time and a ratio are always there.
-    absent = {name for row in ranked for name, value in row.items() if value is None}
+    absent = {name for row in ranked for name, value in structs.asdict(row).items() if value is None}
     assert absent <= nullable - {"rank", "seconds", "ratio", "low", "high", "first"}
-    assert {row["status"] for row in rows} == {"equal", "different", "failed", "unfinished"}
-    assert {table["bound"] is None for table in board["tables"]} == {True, False}
-    assert board["tables"][0]["workload"] == raced.FIRST
-    first = standings.ranked(board["tables"][0])
-    assert [row["rank"] for row in first][:2] == [1, 1]
-    assert first[-1]["rank"] == len(first)
+    assert {row.status for row in rows} == {"equal", "different", "failed", "unfinished"}
+    assert {table.bound is None for table in board.tables} == {True, False}
+    assert board.tables[0].workload == raced.FIRST
+    first = standings.ranked(board.tables[0])
+    assert [row.rank for row in first][:2] == [1, 1]
+    assert first[-1].rank == len(first)
 
 
 def test_the_page_and_the_summary_hold_every_row(board):
     page, folder = written(board)
     summary = (folder / "leaderboard.md").read_text()
-    for row in board["tables"][0]["rows"]:
-        name = f"{row['framework']}/{row['implementation']}"
-        assert f"{name}: <code>{row['command']}</code>" in page
-        if row["status"] == "equal":
+    for row in board.tables[0].rows:
+        name = f"{row.framework}/{row.implementation}"
+        assert f"{name}: <code>{row.command}</code>" in page
+        if row.status == "equal":
             assert f'<th scope="row">{name}</th>' in page
-            assert f"| {row['rank']} | {name} | {standings.duration(row['seconds'])} |" in summary
+            assert f"| {row.rank} | {name} | {standings.duration(row.seconds)} |" in summary
         else:
-            assert f"- not ranked: {name}: {row['status']}: {render.markdown_cell(row['why'])}" in summary
+            assert f"- not ranked: {name}: {row.status}: {render.markdown_cell(row.why)}" in summary
     for text in (page, summary):
         assert raced.IMAGE not in text
         assert "&lt;img src=x onerror=alert(1)&gt;" in text
@@ -71,13 +76,27 @@ def test_side_by_side_with_an_earlier_one(board):
     assert len(others) > 3
     for line in others:
         assert f"<li>{line.strip()}</li>" in page
-    assert "Side by side" not in written({**board, "against": None})[0]
+    assert "Side by side" not in written(structs.replace(board, against=None))[0]
 
 
 def test_it_is_read_back(board):
     _, folder = written(board)
     assert schema.read_leaderboard(folder / "leaderboard.json") == board
-    assert schema.read(folder / "report.json")["leaderboard"] == board
+    assert schema.read(folder / "report.json").leaderboard == board
+
+
+def test_a_damaged_one_is_one_sentence_that_says_where_and_what_to_do(board, tmp_path):
+    damage = json.loads(msgspec.json.encode(board))
+    damage["tables"][0]["rows"][2]["held_back_by"] = "weather"
+    file = tmp_path / "leaderboard.json"
+    file.write_text(json.dumps(damage))
+    with pytest.raises(UserError) as error:
+        schema.read_leaderboard(file)
+    said = "tables[0].rows[2].held_back_by: must be one of compute, memory, latency, host"
+    assert str(error.value) == f"{file}: damaged: {said}; make it anew: python -m reports race"
+    file.write_text('{"format": "isogru-report/1"}')
+    with pytest.raises(UserError, match="not a leaderboard: its format is isogru-report/1"):
+        schema.read_leaderboard(file)
 
 
 def test_without_a_race_the_page_says_how_to_get_one():
@@ -87,9 +106,9 @@ def test_without_a_race_the_page_says_how_to_get_one():
 
 
 def test_a_race_without_rows_or_limits(board):
-    page, _ = written({**board, "tables": [], "limits": []})
+    page, _ = written(structs.replace(board, tables=[], limits=[]))
     assert "This race had no rows." in page
-    page, _ = written({**board, "limits": []})
+    page, _ = written(structs.replace(board, limits=[]))
     assert "That was not measured in this race." in page
 
 

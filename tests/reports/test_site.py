@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import threading
 
+import fastjsonschema
+import msgspec
 import numpy as np
 import pytest
+from msgspec import UNSET, structs
 from rich.console import Console
 
 from isogru.wording import finite
@@ -43,20 +47,20 @@ def report():
 
 
 def statuses(found, framework):
-    return {row["case"]: row["status"] for row in found["results"] if row["framework"] == framework}
+    return {row.case: row.status for row in found.results if row.framework == framework}
 
 
 def test_all_equal():
     all_made("torch", "jax")
     found = report()
-    assert found["summary"]["sentence"] == "torch and jax: all 6 results are equal to the cells that they claim."
-    assert [f["status"] for f in found["frameworks"]] == ["present", "missing", "present", "missing"]
-    assert found["frameworks"][1]["command"] == "tox -e tensorflow"
-    row = next(i for i in found["implementations"] if i["framework"] == "torch")
-    assert {(f["cell"], f["column"]) for f in row["fields"]} == {
+    assert found.summary.sentence == "torch and jax: all 6 results are equal to the cells that they claim."
+    assert [f.status for f in found.frameworks] == ["present", "missing", "present", "missing"]
+    assert found.frameworks[1].command == "tox -e tensorflow"
+    row = next(i for i in found.implementations if i.framework == "torch")
+    assert {(f.cell, f.column) for f in row.fields} == {
         (cell, column) for cell in ("gru", "rnn") for column in ("states", "gates", "gradients")
     }
-    assert all(f["status"] == "equal" and 0 <= f["ratio"] <= 1 for f in row["fields"])
+    assert all(f.status == "equal" and 0 <= f.ratio <= 1 for f in row.fields)
 
 
 def test_implementations_against_each_other():
@@ -66,21 +70,21 @@ def test_implementations_against_each_other():
     arrays["H"][3, 1, 2] = np.nextafter(arrays["H"][3, 1, 2], np.float32(2))
     made.save(made.job("mxnet", "gru-ordinary"), arrays)
     found = report()
-    (pairs,) = [p for p in found["pairs"] if p["cell"] == "gru"]
-    assert pairs["labels"] == ["torch/scratch", "jax/scratch", "mxnet/scratch"]
-    by_name = {q["quantity"]: q for q in pairs["quantities"]}
+    (pairs,) = [p for p in found.pairs if p.cell == "gru"]
+    assert pairs.labels == ["torch/scratch", "jax/scratch", "mxnet/scratch"]
+    by_name = {q.quantity: q for q in pairs.quantities}
     assert list(by_name)[:3] == ["H", "final", "grad.H0"]
     states = by_name["H"]
     spacing = float(np.spacing(np.abs(arrays["H"][3, 1, 2])))
-    assert states["absolute"] == [[], [0.0], [pytest.approx(spacing, rel=1e-3)] * 2]
-    assert states["ulp"][2] == [pytest.approx(1.0, abs=0.01), pytest.approx(1.0, abs=0.01)]
-    assert (states["worst"]["b"], states["worst"]["case"]) == ("mxnet/scratch", "gru-ordinary")
-    assert pairs["same_bits"] == [["torch/scratch", "jax/scratch"]]
-    assert by_name["grad.W_hh"]["absolute"][2] == [0.0, 0.0]
+    assert states.absolute == [[], [0.0], [pytest.approx(spacing, rel=1e-3)] * 2]
+    assert states.ulp[2] == [pytest.approx(1.0, abs=0.01), pytest.approx(1.0, abs=0.01)]
+    assert (states.worst.b, states.worst.case) == ("mxnet/scratch", "gru-ordinary")
+    assert pairs.same_bits == [["torch/scratch", "jax/scratch"]]
+    assert by_name["grad.W_hh"].absolute[2] == [0.0, 0.0]
     # What was measured is kept, and measured anew where a result has changed.
     made.save(made.job("mxnet", "gru-ordinary"))
-    (pairs,) = [p for p in report()["pairs"] if p["cell"] == "gru"]
-    assert pairs["same_bits"] == [pairs["labels"]]
+    (pairs,) = [p for p in report().pairs if p.cell == "gru"]
+    assert pairs.same_bits == [pairs.labels]
 
 
 def test_missing_failed_stale_and_different_are_all_listed():
@@ -98,11 +102,11 @@ def test_missing_failed_stale_and_different_are_all_listed():
         "gru-wide": "failed",
         "rnn-wide": "missing",
     }
-    mends = {row["case"]: row["mend"] for row in found["results"]}
+    mends = {row.case: row.mend for row in found.results}
     assert mends["gru-wide"] == "tox -e torch -- --case gru-wide --implementation scratch --dtype float32"
     assert mends["gru-ordinary"] == mends["rnn-ordinary"] == ""
-    row = found["implementations"][0]
-    assert {(f["cell"], f["column"]): f["status"] for f in row["fields"]} == {
+    row = found.implementations[0]
+    assert {(f.cell, f.column): f.status for f in row.fields} == {
         ("gru", "states"): "failed",
         ("gru", "gates"): "equal",  # of the three none else is traced
         ("gru", "gradients"): "failed",
@@ -110,7 +114,7 @@ def test_missing_failed_stale_and_different_are_all_listed():
         ("rnn", "gates"): "equal",
         ("rnn", "gradients"): "missing",
     }
-    assert found["summary"]["sentence"].startswith("torch: 1 of 5 results are equal to the cells that they claim; ")
+    assert found.summary.sentence.startswith("torch: 1 of 5 results are equal to the cells that they claim; ")
     page = render.write(found, store.folder() / "site").read_text()
     summary = (store.folder() / "site/report.md").read_text()
     for words in ("ended by SIGSEGV", "made of another version", "not run yet", "H[6,0,0] = ", mends["rnn-wide"]):
@@ -122,8 +126,8 @@ def test_the_gates_that_failed_or_are_missing_are_not_left_out():
     made.manifest("torch", [made.job("torch", name) for name in ("gru-ordinary", "gru-long", "gru-zero_start")])
     made.save(made.job("torch", "gru-ordinary"))
     store.save_failure(made.job("torch", "gru-long"), "ended by SIGSEGV")
-    gates = next(f for f in report()["implementations"][0]["fields"] if f["column"] == "gates")
-    assert gates == {
+    gates = next(f for f in report().implementations[0].fields if f.column == "gates")
+    assert structs.asdict(gates) == {
         "cell": "gru", "column": "gates", "status": "failed", "ratio": None, "quantity": None, "case": "gru-long"
     }  # fmt: skip
 
@@ -139,15 +143,15 @@ def test_two_that_agree_only_through_a_third_do_not_agree():
                 arrays["final"] = np.nextafter(arrays["final"], np.float32(2))
             made.save(made.job(framework, name), arrays)
     # torch and mxnet differ on one_unit, jax and mxnet too.
-    (pairs,) = report()["pairs"]
-    assert pairs["same_bits"] == [["torch/scratch", "jax/scratch"]]
+    (pairs,) = report().pairs
+    assert pairs.same_bits == [["torch/scratch", "jax/scratch"]]
 
 
 def test_versions_are_those_of_the_results():
     all_made("torch")
     made.save(made.job("torch", "gru-ordinary"), versions={"lib": "0.9"})
     found = report()
-    assert [(s["versions"], s["results"]) for s in found["setups"]] == [({"lib": "0.9"}, 1), ({}, 2)]
+    assert [(s.versions, s.results) for s in found.setups] == [({"lib": "0.9"}, 1), ({}, 2)]
     assert "lib 0.9" in render.write(found, store.folder() / "site").read_text()
 
 
@@ -181,7 +185,7 @@ def test_large_ratios_keep_their_order_of_magnitude():
 
 def test_no_result_at_all():
     store.save_manifest(Manifest("torch", failure="ended by SIGILL"))
-    assert report()["summary"]["sentence"] == "no framework: there is no result yet."
+    assert report().summary.sentence == "no framework: there is no result yet."
 
 
 def test_a_result_without_the_gates_that_its_case_wants_is_stale():
@@ -220,8 +224,8 @@ def test_a_framework_that_did_not_start():
     all_made("torch")
     store.save_manifest(Manifest("mxnet", failure="ended by SIGILL: Illegal instruction"))
     found = report()
-    assert found["frameworks"][3]["status"] == "failed"
-    assert "SIGILL" in found["frameworks"][3]["why"]
+    assert found.frameworks[3].status == "failed"
+    assert "SIGILL" in found.frameworks[3].why
 
 
 MANIFEST = '{"format": "isogru-manifest/1", "framework": "jax", "jobs": [], '
@@ -243,18 +247,18 @@ def test_a_damaged_manifest_is_a_failed_framework(content):
     all_made("torch", "jax")
     (store.folder() / "jax" / "manifest.json").write_text(content)
     found = report()
-    assert [f["status"] for f in found["frameworks"]] == ["present", "missing", "failed", "missing"]
-    assert "run tox -e jax again" in found["frameworks"][2]["why"]
+    assert [f.status for f in found.frameworks] == ["present", "missing", "failed", "missing"]
+    assert "run tox -e jax again" in found.frameworks[2].why
 
 
 def test_a_failure_to_start_keeps_the_jobs_and_is_forgotten_by_the_next_run():
     all_made("torch")
     store.note_failure("torch", "ended by SIGILL")
     found = report()
-    assert found["frameworks"][0]["status"] == "failed"
+    assert found.frameworks[0].status == "failed"
     assert len(statuses(found, "torch")) == 3
     store.note_failure("torch", "")
-    assert report()["frameworks"][0]["status"] == "present"
+    assert report().frameworks[0].status == "present"
 
 
 def test_nothing_there_is_an_error():
@@ -297,17 +301,17 @@ def trained(text, monkeypatch, *frameworks):
 def test_a_training_is_reported(text, monkeypatch):
     case, small = trained(text, monkeypatch, "torch", "jax")
     whole = report()
-    assert whole["summary"]["texts"] == [f"{case.problem.corpus_source} text, sha1 {case.problem.corpus_sha1}"]
-    (found,) = whole["training"]
-    assert (found["steps"], len(found["runs"]), found["same_text"]) == (4, 2, True)
-    assert found["digits_between_frameworks"] == 16.0
-    run = found["runs"][0]
-    assert 5 < run["digits"] < 12
-    assert found["envelope_opens_at"] is run["leaves_envelope_at"] is None
-    assert len(found["oracle"]["text"]) == case.problem.recipe.num_predictions
-    assert run["text_differs_at"] == []
-    assert all(d <= e for d, e in zip(run["distance"], found["oracle"]["envelope"], strict=True))
-    assert found["oracle"]["loss"] == pytest.approx(run["loss"], rel=1e-5)
+    assert whole.summary.texts == [f"{case.problem.corpus_source} text, sha1 {case.problem.corpus_sha1}"]
+    (found,) = whole.training
+    assert (found.steps, len(found.runs), found.same_text) == (4, 2, True)
+    assert found.digits_between_frameworks == 16.0
+    run = found.runs[0]
+    assert 5 < run.digits < 12
+    assert found.envelope_opens_at is run.leaves_envelope_at is None
+    assert len(found.oracle.text) == case.problem.recipe.num_predictions
+    assert run.text_differs_at == []
+    assert all(d <= e for d, e in zip(run.distance, found.oracle.envelope, strict=True))
+    assert found.oracle.loss == pytest.approx(run.loss, rel=1e-5)
     # One that has diverged is different, and hides no other.
     arrays = training.train(case.problem, dtype="float32")
     arrays["loss"][2:] = np.nan
@@ -317,9 +321,12 @@ def test_a_training_is_reported(text, monkeypatch):
     now = report()
     assert statuses(now, "torch") == {case.name: "equal"}
     assert statuses(now, "jax") == {case.name: "different"}
-    assert now["training"][0]["runs"][1]["text_differs_at"] == [4]
-    assert now["training"][0]["runs"][1]["leaves_envelope_at"] == 2
-    assert "∞" in render.write(now, store.folder() / "site").read_text()
+    assert now.training[0].runs[1].text_differs_at == [4]
+    assert now.training[0].runs[1].leaves_envelope_at == 2
+    page = render.write(now, store.folder() / "site")
+    assert "∞" in page.read_text()
+    # What was infinite is None before it is written: shown is what is read back.
+    assert schema.read(page.with_name("report.json")) == now
     terminal.show(now, Console(width=80, file=io.StringIO()), ["torch", "jax"])
     # Another recipe makes it stale.
     monkeypatch.setattr(
@@ -350,9 +357,8 @@ def nasty_report(text, monkeypatch):
         store.save_failure(job, NASTY)
     store.save_manifest(Manifest("jax", failure=NASTY))
     found = report()
-    found["summary"]["sentence"] = NASTY
-    found["machine"] = dict.fromkeys(found["machine"], NASTY)
-    return found
+    summary = structs.replace(found.summary, sentence=NASTY)
+    return structs.replace(found, summary=summary, machine=dict.fromkeys(found.machine, NASTY))
 
 
 def test_what_comes_from_data_is_escaped(text, monkeypatch):
@@ -374,29 +380,102 @@ def test_the_json_is_what_its_schema_says_and_has_no_infinities(text, monkeypatc
     folder = store.folder() / "site"
     render.write(found, folder)
     written = json.loads((folder / "report.json").read_text())
-    assert written == json.loads(json.dumps(found))
     assert "Infinity" not in (folder / "report.json").read_text()
-    assert schema.read(folder / "report.json") == written
-    for wrong, said in (
-        ({"surplus": 1}, "must not contain"),
-        ({"rule": {}}, "rule must contain"),
-        ({"results": [{**written["results"][0], "status": "fine"}]}, r"results\[0\].status must be one of"),
-    ):
-        (folder / "report.json").write_text(json.dumps(written | wrong))
-        with pytest.raises(UserError, match=f"damaged: .*{said}"):
-            schema.read(folder / "report.json")
+    # Infinities are None before it is written, too: what is shown is what is read back.
+    assert schema.read(folder / "report.json") == found
+    fastjsonschema.compile(json.loads(schema.FILE.read_text()))(written)
+
+
+DAMAGE = {
+    "a field too many": (("surplus",), 1, "object contains unknown field surplus"),
+    "a field too few": (("rule",), {}, "rule: object missing required field twin_multiple"),
+    "a word of its own": (
+        ("results", 0, "status"),
+        "fine",
+        "results[0].status: must be one of equal, undetermined, suspect, different, failed, missing, stale",
+    ),
+    "a word and a line": (("results", 0, "status"), "equal\n", "results[0].status: must be one of equal, undetermined"),
+    "a text for a number": (
+        ("results", 0, "findings", 1, "ratio"),
+        "1",
+        "findings[1].ratio: expected float | null, got",
+    ),
+    "a number below what it can be": (("precision", 0, "asked"), -1.0, "precision[0].asked: expected float > 0.0"),
+    "a table for a list": (("results",), {}, "results: expected array, got object"),
+    "no table": (("summary",), None, "summary: expected object, got null"),
+    "no findings": (("results", 0, "findings"), ..., "results[0]: a result that is equal must have findings"),
+    "no versions": (
+        ("frameworks", 0, "versions"),
+        ...,
+        "frameworks[0]: a framework that is present must have versions",
+    ),
+    "no UTF-8": (("machine", "processor"), "\N{REPLACEMENT CHARACTER}", "not all of it is text in UTF-8"),
+    "a character that is none": (("machine", "processor"), "\ud800", "damaged, truncated or not a report"),
+    "tables in tables": (("machine", "processor"), [], "damaged, truncated or not a report"),
+}
+
+
+@pytest.mark.parametrize(("place", "value", "said"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_report_is_one_sentence_that_says_where_and_what_to_do(tmp_path, place, value, said):
+    all_made("torch", names=("gru-one_unit",))
+    file = tmp_path / "report.json"
+    report_ = json.loads(msgspec.json.encode(report()))
+    *way, last = place
+    inner = functools.reduce(lambda one, name: one[name], way, report_)
+    if value is ...:
+        del inner[last]
+    else:
+        inner[last] = value
+    content = json.dumps(report_).encode()
+    if value == "\N{REPLACEMENT CHARACTER}":
+        content = content.replace(rb'"\ufffd"', b'"\xff"')
+    if value == [] and last == "processor":
+        content = content.replace(b'"processor": []', b'"processor": ' + b"[" * 100_000 + b"]" * 100_000)
+    file.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        schema.read(file)
+    sentence = str(error.value)
+    assert sentence.startswith(f"{file}: damaged")
+    assert said in sentence
+    assert sentence.endswith("; make it anew: python -m reports site")
+    assert "\n" not in sentence
+
+
+def test_each_number_that_is_infinite_is_none():
     assert finite({"a": [float("inf"), (float("nan"), 1.5)]}) == {"a": [None, [None, 1.5]]}
 
 
 def test_a_report_gives_each_framework_its_colour_and_an_older_one_is_given_them(tmp_path):
     all_made("torch")
     found = report()
-    colours = [each["colour"] for each in found["frameworks"]]
+    colours = [each.colour for each in found.frameworks]
     assert colours == [each.colour for each in frameworks.frameworks().values()]
-    for each in found["frameworks"]:
-        del each["colour"]
-    (tmp_path / "report.json").write_text(json.dumps(found))
-    assert [each["colour"] for each in schema.read(tmp_path / "report.json")["frameworks"]] == colours
+    older = [structs.replace(each, colour=UNSET) for each in found.frameworks]
+    (tmp_path / "report.json").write_bytes(msgspec.json.encode(structs.replace(found, frameworks=older)))
+    assert b"colour" not in (tmp_path / "report.json").read_bytes()
+    assert [each.colour for each in schema.read(tmp_path / "report.json").frameworks] == colours
+
+
+def test_a_report_of_before_anything_could_be_undetermined_is_read_and_written_as_it_was(tmp_path):
+    all_made("torch", names=("gru-one_unit",))
+    older = json.loads(msgspec.json.encode(report()))
+    for row in older["results"]:
+        for finding in (*row["findings"], *row["divergence"]["forward"], *row["divergence"]["backward"]):
+            del finding["undetermined"], finding["first_undetermined"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    render.write(schema.read(tmp_path / "older.json"), tmp_path / "site")
+    assert json.loads((tmp_path / "site" / "report.json").read_text()) == older
+
+
+def test_the_schema_is_that_of_the_types(command):
+    assert schema.FILE.read_bytes() == schema.generate(), "write it anew: python -m reports schema > " + str(
+        schema.FILE
+    )
+    printed = command("reports", "schema")
+    assert (printed.returncode, printed.stdout.encode()) == (0, schema.generate())
+    definitions = json.loads(schema.generate())["definitions"]
+    undescribed = [name for name, of in definitions.items() if "description" not in of]
+    assert undescribed == []
 
 
 def test_a_report_of_a_newer_version_is_not_overwritten(tmp_path):
@@ -419,8 +498,9 @@ def test_a_report_of_a_newer_version_is_not_overwritten(tmp_path):
         ("{}", "not a report: its format is not given"),
         ("[]", "not a report"),
         ("{", "damaged, truncated or not a report"),
-        ("[" * 100_000, "damaged, truncated or not a report"),
-        ('{"format": "isogru-report/1"}', "damaged: .*must contain"),
+        ("[" * 100_000, "not a report: it holds no table; give it a file that python -m reports site made"),
+        ('{"a":' * 100_000, "damaged, truncated or not a report"),
+        ('{"format": "isogru-report/1"}', "damaged: object missing required field rule; make it anew"),
     ],
 )
 def test_a_report_that_cannot_be_read(tmp_path, content, said):

@@ -1,0 +1,166 @@
+"""The leaderboard as types: what leaderboard.json holds, and the leaderboard of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, get_args
+
+import msgspec
+
+from isogru.judge.comparison import ORDER
+from reports.pages.parts import Part, about, one_of
+
+Format = Literal["isogru-leaderboard/1"]
+FORMAT: Format = get_args(Format)[0]
+FAILED, UNFINISHED = "failed", "unfinished"
+SLOWER, FASTER, ALIKE = "slower", "faster", "alike"
+
+
+class Entrant(Part, frozen=True):
+    """A framework in this race."""
+
+    name: str
+    passes: int
+    import_: Annotated[float, about("seconds to import it")] = msgspec.field(name="import")
+    versions: Mapping[str, str]
+    switches: Mapping[str, str]
+
+
+class Step(Part, frozen=True):
+    """A product (n, h) (h, k) that waits for the one before."""
+
+    n: int
+    h: int
+    k: int
+    seconds: float
+    rate: Annotated[float, about("floating-point operations a second")]
+
+
+class Limits(Part, frozen=True):
+    """What the machine was seen to reach in one precision, by the best framework."""
+
+    dtype: str
+    rates: Annotated[
+        Mapping[str, float], about("operations a second: product, function; bytes a second: cache, memory")
+    ]
+    by: Annotated[Mapping[str, str], about("the framework that reached it")]
+    steps: Sequence[Step]
+    issue: Annotated[Mapping[str, float], about("seconds in which each framework's host issues an operation")]
+
+
+class Size(Part, frozen=True):
+    """T steps of n sequences, d inputs, h units."""
+
+    name: str
+    T: int
+    n: int
+    d: int
+    h: int
+
+
+class Bound(Part, frozen=True):
+    """Seconds that a call takes at least on this machine: parts that add up."""
+
+    seconds: float
+    compute: Annotated[float, about("products and functions at the machine's best")]
+    memory: Annotated[float, about("what inputs and outputs take longer to move")]
+    latency: Annotated[float, about("what products that wait for one another take longer")]
+
+
+class Row(Part, frozen=True):
+    """A framework's implementation on a workload."""
+
+    id: Annotated[str, about("the benchmark's name, the same in every framework")]
+    framework: str
+    implementation: str
+    lane: str
+    status: Annotated[str, one_of(*ORDER, FAILED, UNFINISHED), about("only what is equal is ranked")]
+    why: Annotated[str, about("why it is not ranked; empty where it is")]
+    rank: Annotated[int | None, about("1 is the fastest; those that are not slower beyond doubt share one")]
+    seconds: Annotated[float | None, about("of a call: the geometric mean of the medians of passes")]
+    passes: Annotated[Mapping[str, float], about("the median of each pass, by its number")]
+    ratio: Annotated[float | None, about("how many times as long as the fastest, paired by pass")]
+    low: Annotated[float | None, about("its 95% confidence interval; null where there is one pass only")]
+    high: float | None
+    percent: Annotated[float | None, about("of the bound")]
+    held_back_by: Annotated[
+        Annotated[str, one_of("compute", "memory", "latency", "host")] | None, about("what takes most of its time")
+    ]
+    error: Annotated[
+        float | None, about("the largest difference from the oracle, relative to the largest element of its quantity")
+    ]
+    error_ratio: Annotated[float | None, about("of the worst element to what is allowed")]
+    first: Annotated[float | None, about("seconds of the first call, compiling included")]
+    issue: Annotated[
+        float | None, about("seconds that the host takes to issue a call: the same with next to nothing to compute")
+    ]
+    break_even: Annotated[
+        int | None, about("after how many calls compiling has paid, against the scratch lane; null for never")
+    ]
+    command: Annotated[str, about("that repeats it")]
+    memory: Annotated[int | None, about("bytes at the peak of a call, in a fresh process, above what it had before")]
+
+    @property
+    def time(self) -> float:
+        """The seconds of a row that is ranked, which has them."""
+        if self.seconds is None:
+            raise ValueError(f"{self.framework}: {self.id} is {self.status} and has no time")
+        return self.seconds
+
+
+class Table(Part, frozen=True):
+    """A workload: one kind of work, on one cell, at one size, in one precision."""
+
+    workload: str
+    title: str
+    kind: Annotated[str, one_of("step", "forward", "gradient", "training-step", "epoch", "prediction")]
+    size: Size
+    cell: str
+    dtype: str
+    series: Annotated[Sequence[str], about("the dimensions whose series it is a point of")]
+    bound: Bound | None
+    rows: Annotated[Sequence[Row], about("ranked ones first")]
+
+
+class Change(Part, frozen=True):
+    """A row in both leaderboards."""
+
+    framework: str
+    id: str
+    implementation: str
+    before: Annotated[float, about("seconds of a call")]
+    now: float
+    ratio: Annotated[float, about("now to before")]
+    low: Annotated[float | None, about("its 95% confidence interval; null where one of them has one pass")]
+    high: float | None
+    change: Annotated[str, one_of(SLOWER, FASTER, ALIKE)]
+
+
+class Against(Part, frozen=True):
+    """An earlier leaderboard, or another machine's, side by side."""
+
+    name: str
+    machine: Mapping[str, str]
+    same_machine: bool
+    rows: Sequence[Change]
+    gone: Annotated[Sequence[str], about("rows that only it has")]
+    new: Annotated[Sequence[str], about("rows that it has not")]
+    reversed: Annotated[Sequence[str], about("pairs whose order was beyond doubt in both, and not the same")]
+
+
+class Leaderboard(Part, frozen=True):
+    """A race: frameworks timed in turns, each proven equal on the very work."""
+
+    format: Format
+    name: Annotated[str, about("when it began")]
+    machine: Annotated[Mapping[str, str], about("that all passes ran on")]
+    device: str
+    threads: int
+    tf32: Annotated[bool, about("whether a GPU was let cut factors to TF32")]
+    corpus: Annotated[str, about("where the text is from, and its digest")]
+    passes: int
+    frameworks: Sequence[Entrant]
+    limits: Sequence[Limits]
+    tables: Sequence[Table]
+    trouble: Annotated[Sequence[str], about("passes that were cut off")]
+    against: Against | None
