@@ -31,7 +31,7 @@ Implementations = Annotated[
     Optional[list[str]], typer.Option("--implementation", help="Only this one; may be repeated.")
 ]
 Dtypes = Annotated[Optional[list[str]], typer.Option("--dtype", help="float32 or float64; may be repeated.")]
-Workers = Annotated[Optional[int], typer.Option(min=1, help="Trials at once on this machine; a core each unless told.")]
+Workers = Annotated[Optional[int], typer.Option(min=1, help="Trials at once on this machine. Default: one per core.")]
 Address = Annotated[Optional[str], typer.Option(help="A Ray cluster, HOST:PORT, instead of workers started here.")]
 Store = Annotated[
     Optional[Path], typer.Option("--store", help="The file of trials, instead of reports/results/trials.sqlite.")
@@ -119,7 +119,7 @@ def train(
     corpus: CorpusPath = None,
     corpus_sha1: CorpusSha1 = None,
 ) -> None:
-    """The chapter's fifty epochs, from scratch unless told otherwise; takes minutes."""
+    """The chapter's fifty epochs; takes minutes. Default: the scratch lane."""
     framework: str = context.obj
     chosen = case or [f"{cases.FULL_TRAINING}-gru"]
     # One after the other, on all cores: the report has the seconds that an epoch took.
@@ -134,12 +134,12 @@ def sweep(
         Optional[list[str]],
         typer.Option(metavar="SETTING=VALUE,...", help=f"What to vary: {', '.join(trials.GRID)}; may be repeated."),
     ] = None,
-    cell: Annotated[Optional[list[str]], typer.Option(help="gru unless told; may be repeated.")] = None,
+    cell: Annotated[Optional[list[str]], typer.Option(help="May be repeated. Default: gru.")] = None,
     lane: Annotated[
-        Optional[str], typer.Option(help="A lane or an implementation; tuned, where a cell has it, unless told.")
+        Optional[str], typer.Option(help="A lane or an implementation. Default: tuned, where a cell has it.")
     ] = None,
     task: Annotated[str, typer.Option(help="text, or copy-N: to copy after N steps.")] = tasks.TEXT,
-    epochs: Annotated[Optional[int], typer.Option(min=1, help="The chapter's 50 unless told.")] = None,
+    epochs: Annotated[Optional[int], typer.Option(min=1, help="Default: the chapter's 50.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from other starts.")] = 1,
     random: Annotated[Optional[int], typer.Option(min=1, help="So many of the grid, drawn at random.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -147,7 +147,9 @@ def sweep(
     workers: Workers = None,
     threads: Annotated[int, typer.Option(min=1, help="Of each worker.")] = 1,
     address: Address = None,
-    name: Annotated[Optional[str], typer.Option(help="What the sweep is called; made up unless told.")] = None,
+    name: Annotated[
+        Optional[str], typer.Option(help="The name of the sweep. Default: made of the framework and the grid.")
+    ] = None,
     kept: Store = None,
     corpus: CorpusPath = None,
     corpus_sha1: CorpusSha1 = None,

@@ -137,7 +137,7 @@ def run_race(
     passes: Annotated[int, typer.Option(min=1, help="How often all are timed, in shuffled order.")] = PASSES,
     seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = SECONDS,
     device: Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")] = "cpu",
-    threads: Annotated[Optional[int], typer.Option(min=1, help="As many as there are cores, unless told.")] = None,
+    threads: Annotated[Optional[int], typer.Option(min=1, help="Default: one per core.")] = None,
     tf32: Annotated[bool, typer.Option("--tf32", help="Let a GPU cut factors to TF32; not mixed with others.")] = False,
     resume: Annotated[
         Optional[str], typer.Option(help="The name of a race that was cut off: its complete passes are kept.")

@@ -13,15 +13,16 @@ from jax import Array
 
 from frameworks.jax.cells import Forward
 from shared_spec.weights.layouts import Layout, Part, layout
+from shared_spec.weights.packing import with_second
 
 
 def pack(layout: Layout, parameters: Mapping[str, Array]) -> dict:
     """The layer's own tensors, from parameters by their spec names; differentiable."""
 
+    held = with_second(layout, parameters, jnp.zeros_like)
+
     def value(part: Part) -> Array:
-        # The cells have one bias where some layers have two: the second is zero.
-        array = jnp.zeros_like(parameters["b_h"]) if part.name in layout.second else parameters[part.name]
-        return -array if part.negated else array
+        return -held[part.name] if part.negated else held[part.name]
 
     packed = {}
     for name, tensor in layout.tensors.items():

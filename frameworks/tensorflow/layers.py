@@ -11,15 +11,16 @@ from tensorflow import Tensor
 
 from frameworks.tensorflow.cells import Forward
 from shared_spec.weights.layouts import Layout, Part, layout
+from shared_spec.weights.packing import with_second
 
 
 def pack(layout: Layout, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The layer's own tensors, from parameters by their spec names; differentiable."""
 
+    held = with_second(layout, parameters, tf.zeros_like)
+
     def value(part: Part) -> Tensor:
-        # The cells have one bias where some layers have two: the second is zero.
-        array = tf.zeros_like(parameters["b_h"]) if part.name in layout.second else parameters[part.name]
-        return -array if part.negated else array
+        return -held[part.name] if part.negated else held[part.name]
 
     packed = {}
     for name, tensor in layout.tensors.items():

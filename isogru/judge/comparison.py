@@ -17,8 +17,9 @@ against nobody.
 """
 
 TWIN_MULTIPLE = 10.0
-"""How many times as far as its twins an implementation may stray. Twins share NumPy's exp and tanh, which err less than
-a unit in the last place; the frameworks' own err by several, and a maximum over four twins is itself uncertain.
+"""An implementation must lie within so many times the deviation of its twins. Twins share NumPy's exp and tanh, which
+err less than a unit in the last place; the frameworks' own err by several, and a maximum over four twins is itself
+uncertain.
 """
 WORST_CASE = 100.0
 """Rounding errors add up like a random walk, to about sqrt(k) units; the worst that k of them can do is k. With the

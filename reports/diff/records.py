@@ -32,7 +32,7 @@ class Summary(Part, frozen=True):
 class Rule(Part, frozen=True):
     """What decides."""
 
-    twin_multiple: Annotated[float, about("how many times as far as its twins an implementation may stray")]
+    twin_multiple: Annotated[float, about("an implementation must lie within so many times the deviation of its twins")]
     worst_case: Annotated[float, about("how many times that rounding could explain at worst")]
 
 

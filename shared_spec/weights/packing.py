@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from shared_spec.cells import cell
 from shared_spec.errors import UserError
 from shared_spec.readings.arithmetic import Array
 from shared_spec.weights.layouts import Layout, Part, Size, Tensor, show
+
+A = TypeVar("A")
 
 
 def pack(layout: Layout, parameters: Mapping[str, Array]) -> dict[str, Array]:
@@ -22,11 +25,10 @@ def pack(layout: Layout, parameters: Mapping[str, Array]) -> dict[str, Array]:
     if missing := [name for name in layout.holds if name not in {**parameters, **layout.second}]:
         raise UserError(f"{missing[0]} is missing; {layout.name} has {', '.join(layout.holds)}")
 
+    held = with_second(layout, parameters, np.zeros_like)
+
     def value(part: Part) -> Array:
-        array = parameters.get(part.name)
-        if array is None:
-            return np.zeros_like(parameters[layout.second[part.name]])
-        return -array if part.negated else array
+        return -held[part.name] if part.negated else held[part.name]
 
     packed = {}
     for name, tensor in layout.tensors.items():
@@ -37,6 +39,14 @@ def pack(layout: Layout, parameters: Mapping[str, Array]) -> dict[str, Array]:
         # NumPy joins transposed arrays into a transposed one, whose memory safetensors would write in the wrong order.
         packed[name] = np.ascontiguousarray(np.stack(rows) if tensor.stacked else rows[0])
     return packed
+
+
+def with_second(layout: Layout, parameters: Mapping[str, A], zeros_like: Callable[[A], A]) -> dict[str, A]:
+    """The parameters, and zero for each second bias of the layer that is not among them: the cells have one bias where
+    some layers have two. Of any framework's arrays; `zeros_like` is its own.
+    """
+    zeros = {two: zeros_like(parameters[one]) for two, one in layout.second.items() if two not in parameters}
+    return {**zeros, **parameters}
 
 
 def summed(layout: Layout, held: Mapping[str, Array]) -> dict[str, Array]:

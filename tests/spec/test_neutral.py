@@ -98,6 +98,38 @@ def test_a_framework_is_seen_wherever_it_is_imported(tmp_path, guilty):
     assert imported(*neutral(tmp_path), root=tmp_path) == ["torch"]
 
 
+# Which rooms a room may import; docs/architecture.md draws them.
+BELOW = {
+    "shared_spec": set(),
+    "isogru": {"shared_spec"},
+    "frameworks": {"isogru", "shared_spec"},
+    "reports": {"isogru", "shared_spec"},
+}
+
+
+def rooms_imported(file):
+    """The rooms of this project that a file imports, its own left out."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        found |= {name.partition(".")[0] for name in names}
+    return found & {*BELOW, "docs", "tests"}
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_a_room_imports_only_those_below_it(room):
+    for file in sorted((ROOT / room).rglob("*.py")):
+        above = rooms_imported(file) - BELOW[room] - {room}
+        assert not above, f"{file.relative_to(ROOT)} imports {', '.join(above)}"
+
+
+def test_an_import_against_the_direction_is_seen(tmp_path):
+    guilty = tmp_path / "guilty.py"
+    guilty.write_text("def f():\n    from reports.pages import render\n    import frameworks.harness.run\n")
+    assert rooms_imported(guilty) == {"reports", "frameworks"}
+
+
 def test_mypy_checks_everything_neutral_and_nothing_else():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
     assert settings["files"] == list(FOLDERS)

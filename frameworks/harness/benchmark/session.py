@@ -29,7 +29,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addoption("--workload", action="append", help="a workload, a kind of work, chapter or everything")
     parser.addoption("--cell", action="append", help="only this cell")
     parser.addoption("--implementation", action="append", help="only this one; or a lane")
-    parser.addoption("--threads", type=int, help="how many threads: as many as there are cores, unless told")
+    parser.addoption("--threads", type=int, help="how many threads; default: one per core")
     parser.addoption("--pass", type=int, default=1, help="the number of this pass; the first measures more")
     parser.addoption("--seconds", type=float, default=SECONDS, help="for how long each row is timed")
     parser.addoption("--tf32", action="store_true", help="let a GPU cut factors to TF32, and measure that")
