@@ -63,7 +63,9 @@ class Layers(Protocol):
 
 
 class Tuned(Protocol):
-    """tuned.py: the fastest that is still proven equal; COMPILED says whether it is compiled, for each shape anew."""
+    """tuned.py: tuned for the chapter's training step on a CPU, and still proven equal. At other sizes, and on a GPU,
+    another lane may be faster; a race says which. COMPILED says whether it is compiled, for each shape anew.
+    """
 
     TUNED: Mapping[str, Layer]
     COMPILED: bool
