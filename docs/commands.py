@@ -69,5 +69,11 @@ def _sentence(help: str | None) -> str:
     return " ".join((help or "").split()).replace("|", "\\|")
 
 
-if __name__ == "__main__":
+def write() -> None:
+    """Write docs/commands.md anew."""
     write_whole(FILE, text().encode())
+    typer.echo(f"wrote {FILE}")
+
+
+if __name__ == "__main__":
+    typer.run(write)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from isogru.judge import reference
-from isogru.judge.cache import is_kept, verdict_on
 from isogru.judge.comparison import worst
 from isogru.judge.verdict import ResultVerdict
+from isogru.judge.verdict_cache import is_kept, verdict_on
 from shared_spec import cases, frameworks, language_model, machine
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files import store

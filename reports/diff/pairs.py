@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from isogru.judge import code, distance
-from isogru.judge.cache import bits_of
 from isogru.judge.comparison import four
 from isogru.judge.distance import distances
+from isogru.judge.verdict_cache import bits_of
 from reports.diff.collect import Collection, Row
 from reports.diff.quantities import NOT_COMPARED, PAIRED, Difference, NotCompared, group_of
 from reports.diff.records import Distances, Furthest, Pairs

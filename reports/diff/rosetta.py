@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isogru.judge import reference
-from isogru.judge.cache import verdict_on
 from isogru.judge.comparison import Finding, four
+from isogru.judge.verdict_cache import verdict_on
 from reports.diff import records
 from reports.diff.collect import overall
 from reports.pages.parts import number

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isogru.judge.cache import is_kept, verdict_on
 from isogru.judge.comparison import EQUAL, four, worst
+from isogru.judge.verdict_cache import is_kept, verdict_on
 from reports.diff.collect import FRAMEWORKS, current_case, rank_of_lane
 from reports.pages.schema import Record
 from shared_spec import cases, oracle

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from isogru.judge import cache
+from isogru.judge import verdict_cache
 from isogru.judge.comparison import Finding
 from reports.exercises import build, corners, gates, memory
 from reports.exercises.corners import AT, FLAGS, STEPS, Answer, Gates
@@ -341,7 +341,7 @@ def test_a_verdict_that_is_kept_is_told(text, monkeypatch):
     save(job, case)
     for verdict in ("equal", "different"):
         finding = Finding("loss", verdict, (0,), 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, "twins", 0, None, None)
-        there = cache.Kept("", (finding,), None, None, {})
+        there = verdict_cache.Kept("", (finding,), None, None, {})
         monkeypatch.setattr(memory, "is_kept", lambda *_: True)
         monkeypatch.setattr(memory, "verdict_on", lambda *_, there=there: there)
         part = memory.remembered()
