@@ -78,7 +78,8 @@ class Verdict:
         of = self.worst_case
         if of.verdict == EQUAL:
             largest = f"largest ratio to the bound {of.worst.ratio:.2g} in {of.case}" if of.worst else ""
-            return f"equal to {self.cell} in {self.dtype}: {self.covers} of {len(self.cases)} cases, {largest}"
+            told = "" if self.roundoff else "; its precision could not be measured"
+            return f"equal to {self.cell} in {self.dtype}: {self.covers} of {len(self.cases)} cases, {largest}{told}"
         return f"{of.verdict}: {of.case}: {of.sentence}"
 
     def json(self) -> str:
@@ -108,7 +109,7 @@ def check(
     names = _names(of, cases)
     call = _Call(forward, gradients, of, dtype)
     judged = tuple(call.judged(name) for name in names)
-    return Verdict(of.name, dtype, call.covers, call.roundoff, judged, precision.unmeasured(of))
+    return Verdict(of.name, dtype, call.covers, call.roundoff, judged, call.unmeasured)
 
 
 def assert_equal(
@@ -129,7 +130,7 @@ def _names(of: Cell, chosen: Iterable[str] | None) -> list[str]:
     there = [name for name in catalogue.cell_case_names() if catalogue.cell_name_of(name) == of.name]
     if chosen is None:
         return there
-    names = list(chosen)
+    names = [chosen] if isinstance(chosen, str) else list(chosen)
     if unknown := [name for name in names if name not in there]:
         raise UserError(f"no case {unknown[0]!r} of {of.name}; its cases are {', '.join(there)}")
     if not names:
@@ -143,10 +144,11 @@ class _Call:
     def __init__(self, forward: Forward, gradients: Gradients | None, of: Cell, dtype: str) -> None:
         self._forward, self._gradients, self._cell, self._dtype = forward, gradients, of, dtype
         self.covers = "states and gradients" if gradients else "states"
+        self.unmeasured = precision.unmeasured(of)
         try:
             self.roundoff = precision.measure(self._states, of, dtype=dtype)
-        except Exception:  # Whatever it is, the cases say so.
-            self.roundoff = {}
+        except (Exception, SystemExit) as error:  # It may be right on the cases all the same.
+            self.roundoff, self.unmeasured = {}, (f"all of it: {type(error).__name__}: {error}",)
 
     def judged(self, name: str) -> CaseVerdict:
         """The verdict on one case of the catalogue."""
@@ -158,7 +160,7 @@ class _Call:
             arrays = self._arrays(case)
         except InterchangeError as error:
             return CaseVerdict(name, FAILED, f"{self._label}: {error}", None)
-        except Exception as error:  # What somebody else's function raises is a finding.
+        except (Exception, SystemExit) as error:  # What somebody else's function raises is a finding.
             return CaseVerdict(name, FAILED, f"{self._label}: {type(error).__name__}: {error}", None)
         try:
             found = judge.on(case, Result(self._origin(case), arrays), name=self._label)

@@ -93,15 +93,17 @@ def _module(file: Path) -> Any:
     """A Python file as a module, its own folder on the path as if it were run. Raises UserError where it cannot be."""
     if not file.is_file():
         raise UserError(f"{file}: no such file")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    # A file that is named like a module that there is, such as numpy.py, must not stand in its place.
+    name = f"file_{file.stem}" if importlib.util.find_spec(file.stem) else file.stem
+    spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise UserError(f"{file}: not a Python file; its name should end in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.resolve().parent))
-    sys.modules[file.stem] = module
+    sys.path.append(str(file.resolve().parent))
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # Whatever is wrong with it is the user's to mend.
+    except (Exception, SystemExit) as error:  # Whatever is wrong with it is the user's to mend.
         raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from None
     return module
 

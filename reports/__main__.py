@@ -22,7 +22,7 @@ from reports.race import races, running, standings
 from reports.race.records import Leaderboard
 from shared_spec import machine
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json
-from shared_spec.command import EQUAL, NOT_EQUAL, application, main
+from shared_spec.command import EQUAL, NOT_EQUAL, UNJUDGED, application, main
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.files.whole import write_whole
@@ -32,7 +32,9 @@ from shared_spec.sweeps import trial_store
 
 Site = Annotated[Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")]
 
-app = application("What is read by people. Exit status: 0 all equal, 1 something is not, 2 the request was wrong.")
+app = application(
+    "What is read by people. Exit status: 0 all equal, 1 something is not, 2 the request was wrong, 3 not judged."
+)
 
 
 app.command("verdict")(give_verdict)
@@ -69,9 +71,11 @@ def make_site(
     # Missing is wrong only where it was asked for by name.
     bad = {"failed", "missing"} if framework else {"failed"}
     failed = [f for f in report.frameworks if f.name in shown and f.status in bad]
-    wrong = [row for row in report.results if row.framework in shown and row.status != comparison.EQUAL]
-    layouts = [row for row in report.rosetta if row.status in terminal.WRONG and not framework]
-    raise typer.Exit(NOT_EQUAL if failed or wrong or layouts else EQUAL)
+    statuses = {row.status for row in report.results if row.framework in shown} - {comparison.EQUAL}
+    statuses |= {row.status for row in report.rosetta if row.status in terminal.WRONG and not framework}
+    if failed or statuses - {comparison.UNDETERMINED}:
+        raise typer.Exit(NOT_EQUAL)
+    raise typer.Exit(UNJUDGED if statuses else EQUAL)
 
 
 @app.command("exercises")

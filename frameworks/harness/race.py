@@ -22,6 +22,7 @@ import msgspec
 
 from isogru.judge import reference
 from isogru.judge.comparison import EQUAL
+from shared_spec import frameworks as known
 from shared_spec import machine
 from shared_spec.__main__ import find_corpus
 from shared_spec.command import INTERRUPTED, last_words, repeated
@@ -51,16 +52,19 @@ def main() -> None:
 
 def _carry_out(request: dict[str, Any]) -> None:
     race, corpus = msgspec.convert(request["race"], Race), request["corpus"]
-    kept = None if request["is_new"] else definition.text(race)
-    text = kept or find_corpus(corpus and Path(corpus), request["corpus_sha1"])
-    pythons = interpreters(race.frameworks, race.device, _say)
-    if request["is_new"]:
-        definition.begin(race)
-    _say(f"race {race.name}: {', '.join(race.frameworks)}; {race.passes} passes on {race.threads} threads")
+    begun = not request["is_new"]
     try:
+        kept = definition.text(race) if begun else None
+        text = kept or find_corpus(corpus and Path(corpus), request["corpus_sha1"])
+        pythons = interpreters(race.frameworks, race.device, _say)
+        if not begun:
+            definition.begin(race)
+            begun = True
+        _say(f"race {race.name}: {', '.join(race.frameworks)}; {race.passes} passes on {race.threads} threads")
         run(race, pythons, text, _say)
     except KeyboardInterrupt:
-        _say(f"broken off; what is complete is kept: python -m reports race --resume {race.name}")
+        go_on = f"; what is complete is kept: python -m reports race --resume {race.name}" if begun else ""
+        _say(f"broken off{go_on}")
         sys.exit(INTERRUPTED)
 
 
@@ -76,7 +80,7 @@ def interpreters(names: Iterable[str], device: str, tell: Tell) -> dict[str, str
     """
     found = {}
     for name in names:
-        if importlib.util.find_spec(name) is not None:
+        if importlib.util.find_spec(known.framework(name).imports[0]) is not None:
             found[name] = sys.executable
             continue
         if importlib.util.find_spec("tox") is None:

@@ -23,6 +23,11 @@ def on(
         raise InterchangeError(f"{name}: {result.origin.lie}; no verdict is given on it")
     if result.origin.case_digest != case.digest:
         raise InterchangeError(f"{name}: made of another case than {case_name or case.name}; run it again on this one")
+    if result.origin.cell != case.cell.name:
+        raise InterchangeError(
+            f"{name}: claims to be of the cell {result.origin.cell!r}, and {case_name or case.name} is one of "
+            f"{case.cell.name}; judge it with --claim, or run it again"
+        )
     check_result(name, result, case)
     if claim is not None:
         if not isinstance(case, Case):

@@ -65,9 +65,10 @@ class Finding:
         where = _place(self.quantity, self.index)
         if self.verdict == UNDETERMINED:
             first = _place(self.quantity, self.first_undetermined or ())
+            more = f" and {self.undetermined - 1} more elements" if self.undetermined > 1 else ""
             return (
-                f"{first} and {self.undetermined - 1} more elements cannot be told in {origin.dtype}: the right value, "
-                f"or what rounding makes of it, is beyond what it can hold [{origin.label}]"
+                f"{first}{more} cannot be told in {origin.dtype}: there nothing limits what rounding can do, since the "
+                f"oracle's twins overflow, or the bound does [{origin.label}]"
             )
         return (
             f"{where} = {self.value:.7g}, should be {self.should_be:.7g} "
@@ -106,7 +107,7 @@ class Comparison:
     ratio: Array
     """difference / allowed; 0 where nothing can be said."""
     is_undetermined: Array
-    """Where nothing can be said: what is allowed is no number, or the dtype cannot hold what the value should be."""
+    """Where nothing can be said: what is allowed is no finite number, or lies in part beyond the dtype."""
 
     @property
     def is_outside(self) -> bool:
@@ -149,15 +150,19 @@ class Comparison:
 def compare(value: Array, should_be: Array, allowed: Array) -> Comparison:
     """Differences, and their ratios to what is allowed, which is broadcast to the value's shape; both float64.
 
-    A value that is no number, or overflowed, is as wrong as can be, unless the dtype cannot hold what it should be, or
-    there is no scale to tell by: then nothing is said of it.
+    A value that is no number, or overflowed, is as wrong as can be, unless it overflows as it must: all that is allowed
+    is beyond its dtype. Where a part of that is, nothing is said of it; nor where what is allowed is no finite number.
     """
     allowed = np.broadcast_to(allowed, value.shape)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        is_held = np.isfinite(should_be.astype(value.dtype)) | ~np.isfinite(should_be)
-        is_undetermined = np.broadcast_to(~(is_held & np.isfinite(allowed)), value.shape)
+        least, most = ((should_be + sign * allowed).astype(value.dtype) for sign in (-1, 1))
+        may_overflow = (least != most) & ~(np.isfinite(least) & np.isfinite(most))
+        is_undetermined = ~np.isfinite(allowed) | (may_overflow & ~np.isfinite(value))
         difference = np.abs(value.astype(np.float64) - should_be)
-        difference = np.where(np.isfinite(difference), difference, np.where(value == should_be, 0.0, np.inf))
+        # Infinite in both is right; so is what must overflow.
+        difference = np.where(
+            np.isfinite(difference), difference, np.where((value == least) & (value == most), 0.0, np.inf)
+        )
         ratio = np.where((difference == 0) | is_undetermined, 0.0, difference / allowed)
     ratio = np.where(np.isnan(ratio), np.inf, ratio)
     return Comparison(value, should_be, allowed, difference, ratio, is_undetermined)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from isogru.judge.comparison import EQUAL, TWIN_MULTIPLE, WORST_CASE, Finding, compare
+from isogru.judge.comparison import DIFFERENT, EQUAL, SUSPECT, TWIN_MULTIPLE, WORST_CASE, Finding, compare
 from isogru.judge.profile import blocks
 from isogru.judge.reference import Reference
 from shared_spec import oracle
@@ -35,7 +35,7 @@ class Local:
 
     @property
     def is_wrong(self) -> bool:
-        return self.finding.verdict != EQUAL
+        return self.finding.verdict in (SUSPECT, DIFFERENT)
 
 
 @dataclass(frozen=True)

@@ -114,15 +114,20 @@ def _make(case: AnyCase, dtype: str) -> None:
 
 def pooled_stray(name: str, truth: Array, twins: list[Array], u: float) -> Array:
     """How far twins stray from the truth, at least one rounding of the largest value, pooled so that luck in one
-    element does not count: over all elements of a time step, or of a tensor; along a trajectory, up to each step.
+    element does not count: over all elements of a time step, or of a tensor; along a trajectory, up to each step. Where
+    a twin is no finite number the stray is infinite, at that element alone.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         distances = np.max([np.abs(twin.astype(np.float64) - truth) for twin in twins], axis=0)
         floor = u * np.abs(truth)
+    distances = np.where(np.isnan(distances), np.inf, distances)
     if is_trajectory(name):
         return np.maximum.accumulate(np.maximum(distances, floor))
     axes = (1, 2) if truth.ndim == 3 else None
-    return np.asarray(np.maximum(distances.max(axis=axes, keepdims=True), floor.max(axis=axes, keepdims=True)))
+    overflows = np.isinf(distances)
+    finite = np.where(overflows, 0.0, distances)
+    pooled = np.asarray(np.maximum(finite.max(axis=axes, keepdims=True), floor.max(axis=axes, keepdims=True)))
+    return np.where(overflows, np.inf, pooled) if overflows.any() else pooled
 
 
 def forget(of: str) -> None:

@@ -153,11 +153,11 @@ def _step(case: Case, result: Result, quantity: str) -> tuple[Array, Array]:
 
 def _with_bound(by_twins: Finding, by_step: Finding) -> Finding:
     """Of a state: outside the rigorous bound is different; inside it, but outside the twins' spread, suspect. Where the
-    twins say nothing, the bound alone decides.
+    twins say nothing, the bound alone decides; where the bound says nothing, the twins can accuse, but not acquit.
     """
     if by_step.verdict == DIFFERENT or by_twins.verdict in (EQUAL, UNDETERMINED):
         return by_step
-    return replace(by_twins, verdict=SUSPECT)
+    return by_twins if by_step.verdict == UNDETERMINED else replace(by_twins, verdict=SUSPECT)
 
 
 def _text(value: Array, truth: Array, reference: Reference) -> Finding:

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from msgspec import UNSET
 
 from isogru.judge import profile, reference
@@ -156,7 +155,7 @@ def _envelopes(found: Collection) -> Iterator[records.Envelope]:
         case = found.cases[name]
         if isinstance(case, Case):
             stray = reference.get(case, dtype).stray["H"]
-            block, twins = profile.blocks(TWIN_MULTIPLE * np.ravel(stray))
+            block, twins = profile.blocks(TWIN_MULTIPLE * stray.reshape(len(stray), -1).max(axis=1))
             yield records.Envelope(case=name, dtype=dtype, block=block, twins=numbers(twins), T=len(stray))
 
 

@@ -25,7 +25,7 @@ COLOURS = {
     "missing": "dim",
     "stale": "yellow",
 }
-WRONG = ("suspect", "different", "failed", "stale")
+WRONG = ("undetermined", "suspect", "different", "failed", "stale")
 """Of a layout; one that was not run, or that nothing here can run, is not wrong."""
 MOST_LINES = 12
 """Of results that are not equal; the page has them all."""

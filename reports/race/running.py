@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
+from shared_spec.command import INTERRUPTED, UNJUDGED, WRONG, last_words
 from shared_spec.race.definition import Race
 
-ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "frameworks.harness.race")
 
 
@@ -20,7 +20,7 @@ def run(race: Race, *, is_new: bool, corpus: Path | None, corpus_sha1: str | Non
     """Run a race, or what is left of one; its exit status. What ends this process ends the race too, in good order."""
     request = {"race": asdict(race), "is_new": is_new, "corpus": corpus and str(corpus), "corpus_sha1": corpus_sha1}
     # In a session of its own it does not get the user's Ctrl-C by itself, but once, from here.
-    with subprocess.Popen(COMMAND, cwd=ROOT, stdin=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, text=True, start_new_session=True) as process:
 
         def end(number: int, frame: FrameType | None) -> None:
             process.send_signal(signal.SIGINT)
@@ -31,4 +31,11 @@ def run(race: Race, *, is_new: bool, corpus: Path | None, corpus_sha1: str | Non
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+    if process.returncode == -signal.SIGINT:
+        # Before it was ready to end in good order; there is nothing to keep yet.
+        return INTERRUPTED
+    if process.returncode not in (0, WRONG, INTERRUPTED):
+        words = last_words(process.returncode, ())
+        print(f"isogru: the race {words}; go on with python -m reports race --resume {race.name}", file=sys.stderr)
+        return UNJUDGED
     return process.returncode

@@ -29,5 +29,6 @@ def results() -> Path:
     """
     if folder := os.environ.get("ISOGRU_RESULTS"):
         return Path(folder)
-    reports = CHECKOUT / "reports"
-    return reports / "results" if (reports / "__init__.py").is_file() else cache() / "results"
+    # Where isogru is installed, a folder called reports beside it is somebody else's.
+    is_checkout = (CHECKOUT / "reports" / "report.schema.json").is_file()
+    return CHECKOUT / "reports" / "results" if is_checkout else cache() / "results"

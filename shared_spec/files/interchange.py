@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from shared_spec.cells import Cell, cell
@@ -264,9 +265,9 @@ def _check(
 
 def _origin(path: Path, metadata: Mapping[str, str]) -> Origin:
     try:
-        origin = Origin(**json.loads(metadata["origin"]))
-        u = float(origin.unit_roundoff)
-    except (KeyError, TypeError, ValueError):
+        origin = msgspec.json.decode(metadata["origin"], type=Origin)
+        u = origin.unit_roundoff
+    except (KeyError, msgspec.DecodeError, RecursionError):
         raise InterchangeError(f"{path}: does not say where it comes from; make it again, see README.md") from None
     if origin.dtype not in DTYPES:
         raise InterchangeError(f"{path}: dtype is {origin.dtype!r}, should be {' or '.join(DTYPES)}")

@@ -13,6 +13,7 @@ from shared_spec.errors import UserError
 
 
 def pytest_addoption(parser):
+    parser.addoption("--erratum", action="append", help="only this one, as the command has it; may be repeated")
     parser.addoption(
         "--written", action="store_true", help="assert what the command has written, and run nothing again"
     )
@@ -30,7 +31,8 @@ def pytest_collection_modifyitems(config, items):
             frameworks.check_installed(name)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
-    there = run.names(name)
+    chosen = config.getoption("--erratum")
+    there = [of for of in run.names(name) if not chosen or of in chosen]
     elsewhere = [item for item in items if (of := _name(item)) and of not in there]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)

@@ -105,10 +105,15 @@ def raising(X, H0, parameters):
     raise ZeroDivisionError("a message of its own")
 
 
+def leaving(X, H0, parameters):
+    raise SystemExit(0)
+
+
 @pytest.mark.parametrize(
     ("forward", "words"),
     [
         (raising, "raising: ZeroDivisionError: a message of its own"),
+        (leaving, "leaving: SystemExit: 0"),
         (lambda X, H0, p: None, "H is NoneType, should be an array of numbers"),
         (lambda X, H0, p: of("gru")(X, H0, p).astype("float64"), "H is float64, should be float32"),
         (lambda X, H0, p: of("gru")(X, H0, p).swapaxes(0, 1), "H has shape (3, 7, 4), should be (T, n, h) = (7, 3, 4)"),
@@ -170,6 +175,20 @@ def test_requests_that_are_wrong(changes, words):
         isogru.check(of("gru"), **{"cell": "gru", **changes})
 
 
+def test_what_could_not_be_measured_is_said():
+    """A function that takes few rows only is right on this case, and the probe, which has more, learns nothing."""
+
+    def few_rows(X, H0, parameters):
+        if len(H0) > 8:
+            raise ValueError("8 rows at most")
+        return of("gru")(X, H0, parameters)
+
+    found = isogru.check(few_rows, cell="gru", cases="gru-ordinary")
+    assert found.verdict == "equal"
+    assert found.sentence.endswith("; its precision could not be measured")
+    assert found.unmeasured == ("all of it: ValueError: 8 rows at most",)
+
+
 def test_as_json():
     found = isogru.check(lambda X, H0, p: np.inf * H0[None] * X[..., :1], cell="gru", cases=["gru-one_unit"])
     plain = json.loads(found.json())
@@ -194,10 +213,14 @@ def test_the_command(command, tmp_path):
     done = command("isogru", "check", f"{file}:forward", "--cell", "gru_reset_after", "--json")
     assert (done.returncode, json.loads(done.stdout)["verdict"]) == (1, "different")
     file.with_name("broken.py").write_text("import nowhere")
+    file.with_name("leaves.py").write_text("import sys; sys.exit(0)")
+    file.with_name("numpy.py").write_text(RIGHT)
+    assert command("isogru", "check", f"{tmp_path}/numpy.py:forward", "--cell", "gru", *some).returncode == 0
     for asked, words in (
         (f"{file}:forwrad", f"{file} has no function 'forwrad'; it has sigmoid, forward"),
         (str(file), "names no function; write FILE.py:FUNCTION, such as my_gru.py:forward"),
         (f"{tmp_path}/none.py:forward", "none.py: no such file"),
+        (f"{tmp_path}/leaves.py:forward", "leaves.py: cannot be imported: SystemExit: 0"),
         (
             f"{tmp_path}/broken.py:forward",
             "broken.py: cannot be imported: ModuleNotFoundError: No module named 'nowhere'",

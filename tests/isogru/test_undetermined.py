@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from isogru import command, judge
 from isogru.judge import comparison
 from isogru.judge.comparison import compare
 from isogru.wording import MARKS
-from shared_spec import oracle
+from shared_spec import cases, oracle
 from shared_spec.cells import cell
 from shared_spec.files.interchange import Case, Origin, Result
 from shared_spec.oracle import shapes_of_case
@@ -61,6 +63,28 @@ def test_what_can_be_told_counts_all_the_same():
     assert (found.verdict, verdicts["H"], verdicts["grad.X"]) == ("different", "different", "undetermined")
 
 
+def test_only_what_overflows_is_excused():
+    """Gradients that are all zero are wrong wherever a twin says what they are."""
+    case = exploding(3e37, T=6)
+    right = result_of(case, "float32")
+    zero = {name: np.zeros_like(a) for name, a in right.arrays.items() if name.startswith("grad.")}
+    assert judge.on(case, right).verdict in ("equal", "undetermined")
+    found, verdicts = by_quantity(case, result_of(case, "float32", **zero))
+    assert found.verdict == "different"
+    assert verdicts["H"] == "equal"
+
+
+def test_a_bound_that_says_nothing_does_not_excuse():
+    """Where k u is 1 and more the twins can accuse, and nothing is called equal."""
+    case = cases.build("gru-wide")
+    coarse = replace(result_of(case, "float32").origin, unit_roundoff=2.0**-8)
+    right = replace(result_of(case, "float32"), origin=coarse)
+    assert judge.on(case, right).verdict == "undetermined"
+    for wrong in (np.zeros_like, lambda H: np.full_like(H, 5.0), lambda H: np.full_like(H, np.nan)):
+        arrays = {**right.arrays, "H": wrong(right.arrays["H"])}
+        assert judge.on(case, replace(right, arrays=arrays)).verdict == "different"
+
+
 def test_gradients_that_float32_holds_are_judged():
     """Of a size whose squares it cannot hold."""
     case = exploding(1e25, T=6)
@@ -73,11 +97,15 @@ def test_gradients_that_float32_holds_are_judged():
 @pytest.mark.parametrize(
     ("value", "should_be", "allowed", "verdict"),
     [
-        (np.inf, 1e39, 1e32, "undetermined"),
-        (3e38, 1e39, 1e32, "undetermined"),
         (1.0, 1.0, np.inf, "undetermined"),
         (1.0, 2.0, np.nan, "undetermined"),
-        # Nothing excuses what the dtype can hold.
+        (np.inf, 1e38, 1e39, "undetermined"),
+        (np.nan, 1e38, 1e39, "undetermined"),
+        # What must overflow may, to the right side; nothing else is excused.
+        (np.inf, 1e39, 1e32, "equal"),
+        (-np.inf, 1e39, 1e32, "different"),
+        (0.0, 1e39, 1e32, "different"),
+        (3e38, 1e39, 1e32, "different"),
         (np.inf, 1e38, 1e32, "different"),
         (np.nan, 1.0, 1e-6, "different"),
         (1.0, 1.0, 1e-6, "equal"),
