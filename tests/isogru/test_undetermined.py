@@ -15,6 +15,7 @@ from shared_spec import cases, oracle
 from shared_spec.cells import cell
 from shared_spec.files.interchange import Case, Origin, Result
 from shared_spec.oracle import shapes_of_case
+from tests import made
 
 
 def exploding(scale, T=88):
@@ -126,3 +127,14 @@ def test_where_it_stands_among_the_verdicts():
     assert set(comparison.ORDER) <= set(MARKS)
     statuses = {verdict: command.status(verdict) for verdict in (*comparison.ORDER, "failed")}
     assert statuses == {"equal": 0, "undetermined": 3, "suspect": 1, "different": 1, "failed": 1}
+
+
+@pytest.mark.parametrize(("gate", "value"), [("Z", np.nan), ("R", np.inf), ("C", np.nan)])
+def test_where_a_run_goes_wrong_is_not_where_nothing_can_be_told(gate, value):
+    """What comes out of a gate that is no number cannot be judged; the gate is what is wrong, at its step."""
+    case = cases.build("gru-ordinary")
+    arrays = made.run(case, "float32")
+    arrays[f"trace.{gate}"][5] = value
+    found = judge.on(case, replace(result_of(case, "float32"), arrays=arrays))
+    first = found.divergence.first_forward
+    assert (first.quantity, first.first_outside, first.verdict) == (f"trace.{gate}", 5, "different")
