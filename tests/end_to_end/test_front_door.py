@@ -137,7 +137,7 @@ def test_the_readme_and_continuous_integration_say_the_same():
     readme = (ROOT / "README.md").read_text()
     commands = re.findall(r"^    (python3\.11 .*tox.*)$", readme, re.M)
     assert commands[0].endswith("tox -e torch,jax")
-    assert commands[1].endswith("/tox -p")
+    assert commands[1].endswith("/tox -p auto")
     marked = re.search(r"<!-- test -->\n    (.*)\n", readme)
     assert marked is not None
     assert marked.group(1) == commands[1]
