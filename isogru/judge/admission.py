@@ -114,7 +114,7 @@ def _part(everything: Reference, arrays: Mapping[str, Array], whole: bool) -> Re
 
 
 def _prediction(case: AnyCase, arrays: Mapping[str, Array]) -> Admission:
-    """Characters, against those of the oracle in either precision: no two are near a tie, see tests/spec."""
+    """Characters, against those of the oracle in either precision: no two are near a tie, which a test shows."""
     assert isinstance(case, TrainingCase)
     count, text = workloads.PREDICTED, [int(token) for token in arrays["text"]]
     if len(text) != count:
