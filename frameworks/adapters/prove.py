@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from isogru.judge import precision, reference, verdict
-from isogru.judge.verdict import ResultVerdict
+from isogru import judge
+from isogru.judge import precision
 from shared_spec.files import store
 from shared_spec.files.interchange import Case, Origin, Result, write_result
 from shared_spec.weights import proof
@@ -38,7 +38,7 @@ def prove(package: str, module: Any, layout: Layout, name: str, dtype: str, roun
         result = run(package, module, layout, case, proof.weights(layout, case, dtype=dtype), dtype, roundoff)
         write_result(proof.result_file(layout.name, name, dtype), result)
         proof.failure_file(layout.name, name, dtype).unlink(missing_ok=True)
-        found = judge(case, result)
+        found = judge.on(case, result)
     except Exception as error:  # A failure is a record, and the next case goes on.
         words = store.words_of(error)
         proof.save_failure(layout.name, name, dtype, words)
@@ -70,13 +70,6 @@ def run(
         versions=module.versions(),
     )
     return Result(origin, {"H": H, "final": H[-1]})
-
-
-def judge(case: Case, result: Result) -> ResultVerdict:
-    """Raises TypeError for a "float64" that is none."""
-    if result.origin.lie:
-        raise TypeError(result.origin.lie)
-    return verdict.judge(case, result, reference.get(case, result.origin.dtype))
 
 
 def measure(module: Any, layout: Layout, case: Case, dtype: str) -> dict[str, float]:

@@ -19,11 +19,6 @@ GATED = ("gru", "gru_reset_after")
 MUTANT_CASES = ("ordinary", "large_weights", "zero_start", "long")
 
 
-@pytest.fixture(autouse=True)
-def _own_results(results):
-    """References made by these tests stay out of the user's results."""
-
-
 def result_of(case, arrays, dtype="float32", **changes):
     u = {"float32": 2.0**-24, "float64": 2.0**-53}[dtype]
     known = Origin(case.name, case.digest, case.cell.name, case.cell.digest, "mutant", "m", "scratch", dtype, "cpu", u)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from frameworks.adapters import prove
+from isogru import judge
 from shared_spec.files.interchange import read_result
 from shared_spec.weights import convert, layouts, proof
 from shared_spec.weights.layouts import Part
@@ -28,7 +29,7 @@ def roundoff(dtype):
 
 
 def judged(package, module, layout, case, dtype, tensors):
-    return prove.judge(case, prove.run(package, module, layout, case, tensors, dtype, roundoff(dtype)))
+    return judge.on(case, prove.run(package, module, layout, case, tensors, dtype, roundoff(dtype)))
 
 
 def test_the_module_runs_what_the_table_says(package, module):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from frameworks.harness.errata.hands import DTYPE, Hand
-from isogru.judge import reference, verdict
+from isogru import judge
 from isogru.judge.comparison import EQUAL, WORST_CASE
 from isogru.judge.verdict import ResultVerdict
 from shared_spec import cases, language_model, machine
 from shared_spec.errata.records import MEASURED, Held, Record, Wirings
-from shared_spec.files.interchange import AnyCase, Result, check_result
+from shared_spec.files.interchange import AnyCase, Result
 from shared_spec.language_model.corpus import Corpus
 
 
@@ -34,8 +33,7 @@ class Notes:
         """
         origin = replace(result.origin, cell=case.cell.name, spec_digest=case.cell.digest, case_digest=case.digest)
         claimed = Result(origin, result.arrays)
-        check_result(Path(case.name), claimed, case)
-        found = verdict.judge(case, claimed, reference.get(case, DTYPE))
+        found = judge.on(case, claimed)
         self._held.append(_held(what, expected, found, shown))
         if cases.entry_of(case.name):
             self._cases[case.name] = cases.build(case.name).digest
