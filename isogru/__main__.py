@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isogru import command
+from isogru.models import command as models
 from shared_spec import __main__ as specification
 from shared_spec.command import application
 from shared_spec.command import main as command_line
@@ -14,8 +15,9 @@ app = application(
 for name, function in (
     ("check", command.check_function),
     ("verdict", command.give_verdict),
-    ("same", specification.compare_weights),
-    ("convert", specification.convert_weights),
+    ("layers", models.list_layers),
+    ("same", models.compare_weights),
+    ("convert", models.convert_weights),
     ("layouts", specification.list_layouts),
     ("cells", specification.list_cells),
     ("cases", specification.list_cases),

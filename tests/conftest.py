@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -76,5 +77,32 @@ def command(tmp_path: Path) -> Command:
             timeout=300,
             check=False,
         )
+
+    return run
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def isogru(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs the command isogru in this process. What it refuses is one line, and no traceback."""
+    from isogru.__main__ import app
+    from shared_spec import command as command_line
+
+    def run(*arguments: object) -> Done:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            command_line.main(lambda: app([str(each) for each in arguments], prog_name="isogru"))
+        printed = capsys.readouterr()
+        done = Done(int(ended.value.code or 0), printed.out, printed.err)
+        if done.status == command_line.WRONG:
+            assert (done.out, done.err.count("\n"), done.err[:8]) == ("", 1, "isogru: "), done
+        return done
 
     return run

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from frameworks import adapters
 from frameworks.adapters import prove
+from isogru.judge import precision
 from shared_spec.command import EQUAL, NOT_EQUAL, application, main
 from shared_spec.errors import UserError
 from shared_spec.weights import layouts
@@ -38,7 +39,7 @@ def prove_package(
             bad = [row for row in rows if row.verdict != "equal"]
             wrong += bad
             worst = max(rows, key=lambda row: row.ratio)
-            u = f"{max(roundoff.get(part, 0.0) for part in ('product', 'sum')):.1e}"
+            u = f"{precision.unit_roundoff(roundoff, dtype):.1e}"
             said = bad[0].verdict if bad else "equal"
             table.add_row(name, dtype, str(len(rows)), said, f"{worst.ratio:.3f}", u)
     console = Console()

@@ -1,7 +1,8 @@
-"""keras.layers.GRU, both ways, and SimpleRNN, by set_weights."""
+"""keras.layers.GRU, both ways, and SimpleRNN, by set_weights; and the GRUCell of TensorFlow 1, by assign."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 # Before all else: what TensorFlow reads while it is imported, and Keras's backend.
@@ -9,9 +10,10 @@ from frameworks.tensorflow import runtime
 
 import keras  # isort: skip
 import numpy as np
+import tensorflow as tf
 
 BOTH = ("float32", "float64")
-LAYOUTS = {"keras": BOTH, "keras-reset-before": BOTH, "keras-rnn": BOTH}
+LAYOUTS = {"keras": BOTH, "keras-reset-before": BOTH, "tf1": BOTH, "keras-rnn": BOTH}
 
 runtime.setup()
 
@@ -21,6 +23,8 @@ def versions() -> dict[str, str]:
 
 
 def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> np.ndarray:
+    if layout == "tf1":
+        return unroll(tensors, X, H0)
     h, options = H0.shape[-1], {"return_sequences": True, "dtype": X.dtype.name}
     match layout:
         case "keras":
@@ -34,3 +38,24 @@ def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.nd
     layer.set_weights([tensors[variable.name] for variable in layer.weights])
     H = layer(batch_first, initial_state=keras.ops.convert_to_tensor(H0))
     return keras.ops.convert_to_numpy(H).transpose(1, 0, 2)
+
+
+def unroll(tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> np.ndarray:
+    # tf.compat.v1.nn.rnn_cell.GRUCell is this class; with Keras 3 installed, that name refuses.
+    from tensorflow.python.keras.layers.legacy_rnn.rnn_cell_impl import GRUCell
+
+    with warnings.catch_warnings():
+        # All of it is deprecated.
+        warnings.simplefilter("ignore")
+        cell = GRUCell(H0.shape[-1], kernel_initializer="zeros", dtype=X.dtype.name)
+        cell.build((None, X.shape[-1]))
+    # Their names are gates/kernel:0 and so on, behind the name of the cell where it has one.
+    variables = {"/".join(variable.name.removesuffix(":0").split("/")[-2:]): variable for variable in cell.variables}
+    assert set(variables) == set(tensors)
+    for name, variable in variables.items():
+        variable.assign(tensors[name])
+    states, H = [], tf.constant(H0)
+    for X_t in tf.constant(X):
+        H, _ = cell(X_t, H)
+        states.append(H)
+    return tf.stack(states).numpy()

@@ -1,4 +1,4 @@
-"""mlx.nn.GRU, by load_weights."""
+"""mlx.nn.GRU and mlx.nn.RNN, by load_weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import mlx.core as mx
 import mlx.nn
 import numpy as np
 
-LAYOUTS = {"mlx": ("float32",)}
+LAYOUTS = {"mlx": ("float32",), "mlx-rnn": ("float32",)}
 # Its exp, and with it sigmoid, is computed in float32: errors of 2e-8 in an array that is called float64.
 NOT_RUN = {"float64": "mlx computes sigmoid in float32 there, and the verdict is different"}
 
@@ -22,7 +22,8 @@ def versions() -> dict[str, str]:
 
 
 def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> np.ndarray:
-    layer = mlx.nn.GRU(X.shape[-1], H0.shape[-1])
+    layer_type = mlx.nn.GRU if layout == "mlx" else mlx.nn.RNN
+    layer = layer_type(X.shape[-1], H0.shape[-1])
     layer.load_weights([(name, array(tensor)) for name, tensor in tensors.items()])
     # MLX takes (n, T, d).
     H = layer(array(X.transpose(1, 0, 2)), array(H0))

@@ -1,4 +1,4 @@
-"""mxnet.gluon.rnn.GRU and RNN, by Parameter.set_data."""
+"""mxnet.gluon.rnn.GRU and RNN, by Parameter.set_data, and npx.rnn, which takes one vector of parameters."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from frameworks.mxnet import runtime
 
 import numpy  # isort: skip
-from mxnet import gluon, init, np  # isort: skip
+from mxnet import gluon, init, np, npx  # isort: skip
 
 BOTH = ("float32", "float64")
-LAYOUTS = {"gluon": BOTH, "gluon-rnn": BOTH}
+LAYOUTS = {"gluon": BOTH, "mxnet-fused": BOTH, "gluon-rnn": BOTH}
 
 runtime.setup()
 
@@ -22,6 +22,10 @@ def versions() -> dict[str, str]:
 
 def run(layout: str, tensors: Mapping[str, numpy.ndarray], X: numpy.ndarray, H0: numpy.ndarray) -> numpy.ndarray:
     d, h, dtype = X.shape[-1], H0.shape[-1], X.dtype.name
+    if layout == "mxnet-fused":
+        arrays = [np.array(array, dtype=dtype) for array in (X, tensors["parameters"], H0[None])]
+        H = npx.rnn(*arrays, state_size=h, num_layers=1, mode="gru", bidirectional=False, state_outputs=True)[0]
+        return H.asnumpy()
     if layout == "gluon":
         layer = gluon.rnn.GRU(h, input_size=d, dtype=dtype)
     else:

@@ -1,4 +1,4 @@
-"""The ONNX operator GRU with linear_before_reset 1 and 0, as a model of one node in ONNX Runtime."""
+"""The ONNX operators GRU, with linear_before_reset 1 and 0, and RNN, as a model of one node in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-LAYOUTS = {"onnx": ("float32",), "onnx-reset-before": ("float32",)}
-NOT_RUN = {"float64": "GRU operator does not support double yet, says ONNX Runtime"}
+LAYOUTS = {"onnx": ("float32",), "onnx-reset-before": ("float32",), "onnx-rnn": ("float32",)}
+NOT_RUN = {"float64": "GRU and RNN operators do not support double yet, says ONNX Runtime"}
 OPSET = 22
 TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 
@@ -22,12 +22,9 @@ def versions() -> dict[str, str]:
 def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> np.ndarray:
     T, n, _ = X.shape
     h, kind = H0.shape[-1], TYPES[X.dtype.name]
+    gated = {} if layout == "onnx-rnn" else {"linear_before_reset": int(layout == "onnx")}
     node = helper.make_node(
-        "GRU",
-        ["X", "W", "R", "B", "", "initial_h"],
-        ["Y"],
-        hidden_size=h,
-        linear_before_reset=int(layout == "onnx"),
+        "GRU" if gated else "RNN", ["X", "W", "R", "B", "", "initial_h"], ["Y"], hidden_size=h, **gated
     )
     graph = helper.make_graph(
         [node],

@@ -12,8 +12,11 @@ import safetensors
 import safetensors.numpy
 
 from shared_spec.errors import InterchangeError
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import whole
 from shared_spec.readings.arithmetic import Array
+
+DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
+"""safetensors' names of the dtypes that NumPy has."""
 
 
 def metadata(path: Path, format: str, kind: str) -> dict[str, str]:
@@ -40,6 +43,14 @@ def read(path: Path, format: str, kind: str) -> tuple[dict[str, Array], dict[str
     """The arrays of a file of this format, and its metadata."""
     found = metadata(path, format, kind)
     try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            # Asked of the header: NumPy has no bfloat16 and no float8 to load one as.
+            dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        if foreign := next((name for name, dtype in dtypes.items() if dtype not in DTYPES), None):
+            raise InterchangeError(
+                f"{path}: {foreign} is of dtype {dtypes[foreign]}, which a {kind} file does not hold; save it in "
+                "float32"
+            )
         return safetensors.numpy.load_file(path), found
     except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
@@ -49,7 +60,15 @@ def write(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> 
     """Writes arrays and metadata, whole or not at all."""
     # safetensors writes the memory of a transposed or strided array in the wrong order, without a word.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_whole(path, safetensors.numpy.save(contiguous, metadata))
+    with whole(path) as beside:
+        # Made here, with the rights that other files have: safetensors gives them to the owner alone.
+        beside.touch()
+        mode = beside.stat().st_mode
+        try:
+            safetensors.numpy.save_file(contiguous, beside, metadata)
+        except safetensors.SafetensorError as error:
+            raise InterchangeError(f"{path}: cannot be written: {error}") from None
+        beside.chmod(mode)
 
 
 def digest(arrays: Mapping[str, Any], *texts: str) -> str:

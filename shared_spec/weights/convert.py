@@ -14,7 +14,7 @@ import numpy as np
 from shared_spec.cells import Cell, cell
 from shared_spec.errors import UserError
 from shared_spec.readings import value
-from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.arithmetic import PLAIN, Array, Plain
 from shared_spec.weights.layouts import Layout, reset_of
 from shared_spec.weights.packing import pack, summed, unpack
 
@@ -59,21 +59,24 @@ class Plan:
     """Why it is impossible, or why it is exact where one would not expect it."""
     cost: Cost | None
     tensors: Mapping[str, Array]
+    conditions: tuple[str, ...] = ()
+    """What must hold for both to be the same function, which the weights do not tell."""
 
     @property
     def sentence(self) -> str:
         """The verdict as one sentence."""
+        notes = [*self.notes, *([f"the same function if {' and '.join(self.conditions)}"] if self.conditions else [])]
         if self.cost is not None:
             return (
                 f"impossible: {'; '.join(self.notes)}. The smallest error it would cost, of the ways tried: states "
                 f"up to {self.cost.error:.2g} off, with {self.cost.way} (measured with these weights on {PROBE})"
             )
         if not self.folded:
-            return "; ".join(["exact: every value is kept to the bit", *self.notes])
+            return "; ".join(["exact: every value is kept to the bit", *notes])
         pairs = " and ".join(f"{fold.second} into {fold.first}" for fold in self.folded)
         worst = max(fold.rounding for fold in self.folded)
         rounding = f"one rounding each, {worst:.1e} at most" if worst else "each sum without rounding"
-        return f"{FOLDED}: {'; '.join([f'{pairs}, {rounding}', *self.notes])}"
+        return f"{FOLDED}: {'; '.join([f'{pairs}, {rounding}', *notes])}"
 
     def record(self) -> dict[str, object]:
         """For machines."""
@@ -84,6 +87,7 @@ class Plan:
             "sentence": self.sentence,
             "folded": [vars(fold) for fold in self.folded],
             "notes": list(self.notes),
+            "conditions": list(self.conditions),
             "cost": None if self.cost is None else {**vars(self.cost), "probe": PROBE},
         }
 
@@ -99,7 +103,7 @@ def plan(source: Layout, tensors: Mapping[str, Array], target: Layout) -> Plan:
         raise UserError(
             f"{source.name} computes {of.name} and {target.name} {to.name}: no weights make the one into the other"
         )
-    given = unpack(source, tensors)
+    given = unpack(source, tensors, copied=False)
     parameters, folded = _fold(source, given, target)
     inner = parameters.pop(INNER, None) if INNER in of.parameters else None
     parameters |= {name: given[name] for name in source.second if name in target.second}
@@ -197,14 +201,18 @@ def _mean_of_reset(of: Cell, exact: Mapping[str, Array]) -> Array:
     return mean
 
 
-def states(the_cell: Cell, parameters: Mapping[str, Array]) -> Array:
-    """The states (T, n, h) of a cell with these parameters on PROBE."""
+def states(
+    the_cell: Cell, parameters: Mapping[str, Array], arithmetic: Plain = PLAIN, *, reverse: bool = False
+) -> Array:
+    """The states (T, n, h) of a cell with these parameters on PROBE, or from its last step to its first."""
     X, H = _problem(parameters)
     states = []
-    for X_t in X:
-        H = value.step(the_cell, X_t, H, parameters)["H"]
-        states.append(H)
-    return np.stack(states)
+    # What overflows is infinite here, and the difference of states says so.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for X_t in X[::-1] if reverse else X:
+            H = value.step(the_cell, X_t, H, parameters, arithmetic=arithmetic)["H"]
+            states.append(H)
+    return np.stack(states[::-1] if reverse else states)
 
 
 def _cheapest(of: Cell, exact: Mapping[str, Array], target: Layout, ways: Mapping[str, Mapping[str, Array]]) -> Cost:

@@ -5,46 +5,23 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from shared_spec.cells import Cell, cell, cells, place_of, read_tables
 from shared_spec.errors import UserError
 from shared_spec.expression import Expression, Function, Operation, Place, names
+from shared_spec.weights import entries
+from shared_spec.weights.parts import Part, Size, Tensor, show
+
+# What a layout is made of is to be had from here too.
+__all__ = ["Layout", "Part", "Size", "Tensor", "facts", "layout", "layouts", "own", "renews", "reset_of", "show"]
 
 FORMAT = "isogru-layouts/1"
 FILE = Path(__file__).parents[1] / "layouts.toml"
 SECOND_BIASES: Mapping[str, str] = {"b_hz": "b_z", "b_hr": "b_r", "b_hh": "b_h"}
 TIMES: Mapping[str, str] = {"first": "time first", "second": "batch first", "step": "one step"}
-
-Size = tuple[str, ...]
-"""The length of an axis as a sum of symbols: ("h", "h", "h") is 3h; "1" counts rows that are stacked."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A parameter within a tensor, as it is or negated."""
-
-    name: str
-    negated: bool = False
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor of a layer: parts joined along `axis`, each transposed first where `transpose` is true; where
-    `stacked`, such rows along a new first axis.
-    """
-
-    rows: tuple[tuple[Part, ...], ...]
-    shape: tuple[Size, ...]
-    axis: int = 0
-    transpose: bool = False
-    stacked: bool = False
-
-    @property
-    def parts(self) -> Iterator[Part]:
-        return (part for row in self.rows for part in row)
 
 
 @dataclass(frozen=True)
@@ -67,11 +44,27 @@ class Layout:
     """The tox environment that runs the layer on converted weights; empty where none does."""
     unproven: str = ""
     source: str = ""
+    saved: tuple[str, ...] = ("*",)
+    """How files name the tensors, as patterns; isogru/models/naming.py reads them. The first is that of `tensors`."""
+    in_order: bool = False
+    """Whether `tensors` stand in the order in which the package lists a layer's weights, in files without names."""
+    biased: bool = False
+    """Whether the layer is never without its biases."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What the layer must be set to where its weights do not tell, by what it is about ("gate", "candidate", "reset"),
+    in the package's words: {"gate": 'recurrent_activation="sigmoid"', ...}.
+    """
+    known: Mapping[str, int] = field(default_factory=dict)
+    """Sizes of one certain layer that its shapes do not tell: {"h": 5}, see `of_units`."""
 
     @property
     def holds(self) -> tuple[str, ...]:
         """Every parameter and second bias that the layer has, in the order of its cell."""
         return (*(p for p in cell(self.cell).parameters if p not in self.without), *self.second)
+
+    def of_units(self, units: int) -> Layout:
+        """The layout of layers with so many units: one vector that holds everything does not tell how many they are."""
+        return replace(self, known={"h": units})
 
 
 @functools.cache
@@ -95,16 +88,11 @@ def layout(name: str) -> Layout:
     return known[name]
 
 
-def show(shape: tuple[Size, ...]) -> str:
-    """A symbolic shape as text, such as ``(3h, d)``."""
-    return f"({', '.join(map(_show, shape))}{',' if len(shape) == 1 else ''})"
-
-
 def facts(layout: Layout) -> dict[str, Any]:
     """What a user of the layer asks, as a plain record for a table."""
     the_cell = cell(layout.cell)
     kernels = [tensor for tensor in layout.tensors.values() if any(p.name.startswith("W_x") for p in tensor.parts)]
-    order = [part.name[-1] for tensor in kernels for part in tensor.parts]
+    orders = [" ".join(p.name[-1] for p in tensor.parts if p.name.startswith("W_x")) for tensor in kernels]
     reset = reset_of(the_cell)
     update = f"Z {'renews' if renews(layout) else 'keeps'} the state" if "W_xz" in the_cell.parameters else "none"
     return {
@@ -112,9 +100,9 @@ def facts(layout: Layout) -> dict[str, Any]:
         "layer": layout.layer,
         "package": layout.package,
         "cell": layout.cell,
-        "gates": " ".join(order) if len(kernels) == 1 else "apart",
+        "gates": "apart" if len(orders) > 1 and all(len(order) == 1 for order in orders) else ", ".join(orders),
         "tensors": {name: show(tensor.shape) for name, tensor in layout.tensors.items()},
-        "transposed": any(tensor.transpose for tensor in kernels),
+        "transposed": any(tensor.transpose or tensor.turned for tensor in kernels),
         "biases": 2 if layout.second else 1,
         "folded": [f"{second} into {first}" for second, first in layout.second.items()],
         "inner_bias": "b_hh" in the_cell.parameters and "b_hh" not in layout.without,
@@ -152,11 +140,6 @@ def _factors(expression: Expression) -> Iterator[Expression]:
             yield from _factors(right)
 
 
-def _show(size: Size) -> str:
-    counts = Counter(size)
-    return " + ".join(str(n) if symbol == "1" else f"{n if n > 1 else ''}{symbol}" for symbol, n in counts.items())
-
-
 def _own(the_cell: Cell) -> Layout:
     tensors = {
         name: Tensor(((Part(name),),), tuple((symbol,) for symbol in symbols))
@@ -167,13 +150,14 @@ def _own(the_cell: Cell) -> Layout:
 
 
 TEXTS = ("layer", "package", "cell", "time", "source")
+OPTIONAL = ("without", "dtypes", "proven", "unproven", "saved", "in_order", "biased", "settings")
 
 
 def _layout(name: str, table: Any, raw: str) -> Layout:
     here = place_of("", name, raw, FILE)
     if not isinstance(table, dict) or not isinstance(table.get("tensors"), dict):
         raise here.error(0, "a layout has a table of tensors")
-    if unknown := sorted(set(table) - {*TEXTS, "without", "dtypes", "proven", "unproven", "tensors"}):
+    if unknown := sorted(set(table) - {*TEXTS, *OPTIONAL, "tensors"}):
         raise here.error(0, f"a layout has no {unknown[0]!r}")
     if wrong := [key for key in TEXTS if not isinstance(table.get(key), str)]:
         raise here.error(0, f"a layout says its {wrong[0]}")
@@ -197,8 +181,8 @@ def _layout(name: str, table: Any, raw: str) -> Layout:
 
     tensors = {}
     for key, entry in table["tensors"].items():
-        place = place_of(f'"{key}" =' if "." in key else f"{key} =", name, raw, FILE)
-        tensors[key] = _tensor(key, entry, shapes, place)
+        place = place_of(f"{key} =" if key.replace("_", "").isalnum() else f'"{key}" =', name, raw, FILE)
+        tensors[key] = entries.tensor(key, entry, shapes, place)
     packed = Counter(part.name for tensor in tensors.values() for part in tensor.parts)
     if missing := [p for p in known if not packed[p]]:
         raise here.error(0, f"{missing[0]} is in no tensor; list it in `without` if the layer takes it for zero")
@@ -213,40 +197,17 @@ def _layout(name: str, table: Any, raw: str) -> Layout:
         dtypes=dtypes,
         proven=table.get("proven", ""),
         unproven=table.get("unproven", ""),
+        saved=tuple(_texts(table, "saved", ["*"], list, here)),
+        in_order=table.get("in_order", False) is True,
+        biased=table.get("biased", False) is True,
+        settings=dict(_texts(table, "settings", {}, dict, here)),
     )
 
 
-def _tensor(key: str, entry: Any, shapes: Mapping[str, tuple[str, ...]], place: Place) -> Tensor:
-    if not isinstance(entry, dict) or set(entry) - {"parts", "rows", "axis", "transpose"}:
-        raise place.error(0, f"{key} has parts or rows, axis and transpose, and nothing else")
-    stacked = "rows" in entry
-    rows: Any = entry["rows"] if stacked else [entry.get("parts")]
-    axis, transpose = entry.get("axis", 0), entry.get("transpose", False)
-    texts = isinstance(rows, list) and all(
-        isinstance(row, list) and row and all(isinstance(part, str) for part in row) for row in rows
-    )
-    if not texts or not rows or ("parts" in entry) == stacked:
-        raise place.error(0, f"{key} has either parts, a list of parameters, or rows, a list of such lists")
-    if type(axis) is not int or type(transpose) is not bool:
-        raise place.error(0, f"{key}: axis is a whole number, transpose true or false")
-    joined = []
-    for row in rows:
-        if unknown := [part for part in row if part.removeprefix("-") not in shapes]:
-            raise place.error(0, f"{key}: no parameter {unknown[0]!r}; there are {', '.join(shapes)}")
-        of_parts = [shapes[part.removeprefix("-")] for part in row]
-        if not 0 <= axis < len(of_parts[0]) or (transpose and len(of_parts[0]) != 2):
-            raise place.error(0, f"{key}: {row[0]} has {len(of_parts[0])} axes, no axis {axis} or nothing to transpose")
-        turned = [tuple((symbol,) for symbol in (shape[::-1] if transpose else shape)) for shape in of_parts]
-        if len({shape[:axis] + shape[axis + 1 :] for shape in turned}) != 1:
-            raise place.error(0, f"{key}: {', '.join(row)} do not go together along axis {axis}")
-        length = tuple(symbol for shape in turned for symbol in shape[axis])
-        joined.append((*turned[0][:axis], length, *turned[0][axis + 1 :]))
-    if len(set(joined)) != 1:
-        raise place.error(0, f"{key}: rows of different shapes, {' and '.join(map(show, joined))}")
-    return Tensor(
-        rows=tuple(tuple(Part(part.removeprefix("-"), part.startswith("-")) for part in row) for row in rows),
-        shape=((("1",) * len(rows), *joined[0]) if stacked else joined[0]),
-        axis=axis,
-        transpose=transpose,
-        stacked=stacked,
-    )
+def _texts(table: Any, key: str, default: Any, kind: type, here: Place) -> Any:
+    """A list of texts, or a table of them."""
+    found = table.get(key, default)
+    values = found.values() if isinstance(found, dict) else found
+    if not isinstance(found, kind) or not all(isinstance(value, str) for value in values):
+        raise here.error(0, f"{key} is {found!r}, should be a {'table' if kind is dict else 'list'} of texts")
+    return found

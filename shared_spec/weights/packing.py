@@ -10,7 +10,8 @@ import numpy as np
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
 from shared_spec.readings.arithmetic import Array
-from shared_spec.weights.layouts import Layout, Part, Size, Tensor, show
+from shared_spec.weights.layouts import Layout
+from shared_spec.weights.parts import Part, Tensor, length, show, solve, symbols
 
 A = TypeVar("A")
 
@@ -27,18 +28,34 @@ def pack(layout: Layout, parameters: Mapping[str, Array]) -> dict[str, Array]:
 
     held = with_second(layout, parameters, np.zeros_like)
 
-    def value(part: Part) -> Array:
-        return -held[part.name] if part.negated else held[part.name]
+    def value(part: Part, tensor: Tensor) -> Array:
+        return _turned(-held[part.name] if part.negated else held[part.name], tensor)
 
     packed = {}
     for name, tensor in layout.tensors.items():
-        rows = []
-        for row in tensor.rows:
-            parts = [value(part).T if tensor.transpose else value(part) for part in row]
-            rows.append(np.concatenate(parts, tensor.axis))
+        rows = [np.concatenate([value(part, tensor) for part in row], tensor.axis) for row in tensor.rows]
+        whole = np.stack(rows) if tensor.stacked else np.concatenate(rows) if tensor.blocks else rows[0]
         # NumPy joins transposed arrays into a transposed one, whose memory safetensors would write in the wrong order.
-        packed[name] = np.ascontiguousarray(np.stack(rows) if tensor.stacked else rows[0])
+        packed[name] = np.ascontiguousarray(whole)
     return packed
+
+
+def _turned(array: Array, tensor: Tensor) -> Array:
+    """A parameter as it stands in the tensor."""
+    if tensor.transpose:
+        array = array.T
+    if tensor.turned:
+        array = array.T.reshape(array.shape)
+    return array.ravel() if tensor.flat else array
+
+
+def _turned_back(piece: Array, shape: tuple[int, ...], tensor: Tensor) -> Array:
+    """The parameter, of that shape, from how it stands in the tensor."""
+    if tensor.turned or (tensor.transpose and tensor.flat):
+        return piece.reshape(shape[::-1]).T
+    if tensor.flat:
+        return piece.reshape(shape)
+    return piece.T if tensor.transpose else piece
 
 
 def with_second(layout: Layout, parameters: Mapping[str, A], zeros_like: Callable[[A], A]) -> dict[str, A]:
@@ -61,8 +78,11 @@ def summed(layout: Layout, held: Mapping[str, Array]) -> dict[str, Array]:
     return {name: found.get(name, zero) for name in cell(layout.cell).parameters}
 
 
-def unpack(layout: Layout, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """The parameters and second biases that the tensors of a layer hold, by their spec names.
+def unpack(
+    layout: Layout, tensors: Mapping[str, Array], *, known: Mapping[str, int] | None = None, copied: bool = True
+) -> dict[str, Array]:
+    """The parameters and second biases that the tensors of a layer hold, by their spec names. `known` are sizes that
+    the shapes do not tell, see `sizes`. Where they are not `copied` they may be views of the tensors, for reading.
 
     Raises UserError for a tensor that is missing, superfluous or of a wrong shape.
     """
@@ -70,18 +90,30 @@ def unpack(layout: Layout, tensors: Mapping[str, Array]) -> dict[str, Array]:
         raise UserError(f"tensor {wrong[0]} is missing; {layout.name} has {expected(layout)}")
     if wrong := [name for name in tensors if name not in layout.tensors]:
         raise UserError(f"tensor {wrong[0]} is none of {layout.name}; it has {expected(layout)}")
-    lengths = sizes(layout, {name: array.shape for name, array in tensors.items()})
+    lengths = sizes(layout, {name: array.shape for name, array in tensors.items()}, known=known)
     found: dict[str, Array] = {}
     for name, tensor in layout.tensors.items():
-        for row, whole in zip(tensor.rows, tensors[name] if tensor.stacked else [tensors[name]], strict=True):
+        for row, whole in zip(tensor.rows, _rows(layout, tensor, tensors[name], lengths), strict=True):
             start = 0
             for part in row:
-                length = lengths[_symbols(layout, part)[tensor.axis if not tensor.transpose else 1 - tensor.axis]]
-                piece = np.take(whole, range(start, start + length), tensor.axis)
-                piece = -piece if part.negated else piece
-                found[part.name] = np.ascontiguousarray(piece.T if tensor.transpose else piece)
-                start += length
+                shape = tuple(lengths[symbol] for symbol in _symbols(layout, part))
+                size = int(np.prod(shape)) if tensor.flat else (shape[::-1] if tensor.transpose else shape)[tensor.axis]
+                piece = whole[(slice(None),) * tensor.axis + (slice(start, start + size),)]
+                piece = _turned_back(-piece if part.negated else piece, shape, tensor)
+                # A copy: a parameter that is the whole tensor is not that tensor.
+                found[part.name] = np.array(piece, order="C") if copied else piece
+                start += size
     return {name: found[name] for name in layout.holds}
+
+
+def _rows(layout: Layout, tensor: Tensor, whole: Array, lengths: Mapping[str, int]) -> list[Array]:
+    """The rows that a tensor is made of."""
+    if tensor.stacked:
+        return list(whole)
+    if not tensor.blocks:
+        return [whole]
+    heights = [lengths[_symbols(layout, row[0])[1 if tensor.transpose else 0]] for row in tensor.rows]
+    return np.split(whole, np.cumsum(heights)[:-1])
 
 
 def expected(layout: Layout) -> str:
@@ -89,22 +121,43 @@ def expected(layout: Layout) -> str:
     return ", ".join(f"{name} {show(tensor.shape)}" for name, tensor in layout.tensors.items())
 
 
-def sizes(layout: Layout, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """The numbers behind the symbols: {"d": ..., "h": ...}. Raises UserError for a shape that does not fit."""
-    known = {"1": 1}
-    for name, tensor in layout.tensors.items():
-        given = shapes[name]
-        fits = len(given) == len(tensor.shape)
-        for length, size in zip(given, tensor.shape, strict=False):
-            unknown = [symbol for symbol in size if symbol not in known]
-            rest = length - sum(known[symbol] for symbol in size if symbol in known)
-            if unknown and rest > 0 and len(set(unknown)) == 1 and rest % len(unknown) == 0:
-                known[unknown[0]] = rest // len(unknown)
-            elif unknown or rest:
-                fits = False
-        if not fits:
-            raise UserError(f"{name} has shape {given}, should be {_should_be(tensor, known)}{_hint(tensor, given)}")
-    return {symbol: length for symbol, length in known.items() if symbol != "1"}
+def sizes(
+    layout: Layout, shapes: Mapping[str, tuple[int, ...]], *, known: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """The numbers behind the symbols: {"d": ..., "h": ...}. `known` are those that are known without the shapes, such
+    as {"h": 5} for five units, besides those of the layout: one vector that holds everything has the same length for
+    many d and h.
+
+    Raises UserError for a shape that does not fit, and where the shapes leave open what `known` does not tell.
+    """
+    found = {"1": 1, **layout.known, **(known or {})}
+    waiting = dict(layout.tensors)
+    while waiting:
+        before = len(found)
+        waiting = {name: tensor for name, tensor in waiting.items() if not _settle(name, tensor, shapes[name], found)}
+        if waiting and len(found) == before:
+            name, tensor = next(iter(waiting.items()))
+            raise UserError(
+                f"{name} has shape {shapes[name]}, which {show(tensor.shape)} is for more than one number of units h: "
+                "say how many units the layer has"
+            )
+    return {symbol: number for symbol, number in found.items() if symbol != "1"}
+
+
+def _settle(name: str, tensor: Tensor, given: tuple[int, ...], found: dict[str, int]) -> bool:
+    """Finds what the shape of one tensor tells, and says whether it has told all."""
+    fits, settled, before = len(given) == len(tensor.shape), True, len(found)
+    for number, size in zip(given, tensor.shape, strict=False):
+        unknown = sorted(symbols(size) - found.keys())
+        if len(unknown) > 1:
+            settled = False
+        elif unknown and (solved := solve(size, number, found, unknown[0])) is not None:
+            found[unknown[0]] = solved
+        elif unknown or length(size, found) != number:
+            fits = False
+    if not fits:
+        raise UserError(f"{name} has shape {given}, should be {_should_be(tensor, found)}{_hint(tensor, given)}")
+    return settled or (len(found) > before and _settle(name, tensor, given, found))
 
 
 def _symbols(layout: Layout, part: Part) -> tuple[str, ...]:
@@ -112,13 +165,9 @@ def _symbols(layout: Layout, part: Part) -> tuple[str, ...]:
 
 
 def _should_be(tensor: Tensor, known: Mapping[str, int]) -> str:
-    if not all(symbol in known for size in tensor.shape for symbol in size):
+    if not all(symbols(size) <= known.keys() for size in tensor.shape):
         return show(tensor.shape)
-    return f"{show(tensor.shape)} = {tuple(_length(size, known) for size in tensor.shape)}"
-
-
-def _length(size: Size, known: Mapping[str, int]) -> int:
-    return sum(known[symbol] for symbol in size)
+    return f"{show(tensor.shape)} = {tuple(length(size, known) for size in tensor.shape)}"
 
 
 def _hint(tensor: Tensor, given: tuple[int, ...]) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
-from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+from shared_spec.readings.arithmetic import PLAIN, UNIT_ROUNDOFF, Array, Plain
 from shared_spec.weights import convert
 from shared_spec.weights.layouts import Layout, reset_of
-from shared_spec.weights.packing import summed, unpack
+from shared_spec.weights.packing import unpack
 
 SAME, ROUNDED, DIFFERENT = "the same", "the same but for rounding", "different"
 
@@ -36,63 +36,129 @@ class Comparison:
     differences: tuple[Difference, ...]
     error: float
     """The largest difference of a state on the problem of `convert.PROBE`, both in float64."""
+    conditions: tuple[str, ...] = ()
+    """What must hold besides, which the weights do not tell."""
+    precision: str = ""
+    """The narrowest dtype of the weights, where it is narrower than float32."""
 
     @property
     def sentence(self) -> str:
         """The verdict as one sentence."""
         said = [f"{d.parameter}{list(d.index)} is {d.one:.9g} and {d.other:.9g}" for d in self.differences]
         why = "; ".join([*self.reasons, *said])
+        condition = f", if {' and '.join(self.conditions)}" if self.conditions else ""
         if self.verdict == SAME:
-            return f"the same function: every parameter, of two biases their sum, to the bit{'; ' if why else ''}{why}"
+            every = "every parameter, of two biases their sum, to the bit"
+            return f"the same function{condition}: {every}{'; ' if why else ''}{why}"
         off = f"states up to {self.error:.2g} off (measured with these weights on {convert.PROBE})"
         if self.verdict == ROUNDED:
-            return f"the same function but for one rounding of a parameter: {why}; {off}"
+            to = f" to {self.precision}" if self.precision else ""
+            return f"the same function but for one rounding of a parameter{to}{condition}: {why}; {off}"
         return f"different: {why}; {off}"
 
 
-def compare(one: Layout, tensors: Mapping[str, Array], other: Layout, others: Mapping[str, Array]) -> Comparison:
+@dataclass(frozen=True)
+class Side:
+    """What is known of one side beside its weights."""
+
+    name: str = ""
+    """What reasons call it; its layout's name where it is empty."""
+    arithmetic: Plain = PLAIN
+    """Its functions, where they are not sigmoid and tanh."""
+    reverse: bool = False
+    """Whether it runs from the last step to the first."""
+    precision: str = ""
+    """The narrowest dtype that its weights were rounded to, such as bfloat16; theirs as they are given where empty."""
+    unit_roundoff: float = 0.0
+    """Of that dtype."""
+
+
+def compare(
+    one: Layout,
+    tensors: Mapping[str, Array],
+    other: Layout,
+    others: Mapping[str, Array],
+    *,
+    sides: tuple[Side, Side] = (Side(), Side()),
+    reasons: Sequence[str] = (),
+    conditions: Sequence[str] = (),
+) -> Comparison:
     """The weights of one layout against those of another. Biases that are added to each other count as their sum, and
-    that sum may have been rounded once. Raises UserError for cells of which neither can stand for the other, and for
-    sizes that are not the same.
+    that sum may have been rounded once. `reasons` are differences that are known beside the weights, `conditions` what
+    must hold and nobody knows. Raises UserError for cells of which neither can stand for the other, and for sizes that
+    are not the same.
     """
     of, to = cell(one.cell), cell(other.cell)
     if of.name != to.name and {of.name, to.name} != set(convert.GATED):
         raise UserError(f"{one.name} computes {of.name} and {other.name} {to.name}: two different cells")
-    (a, sizes_a), (b, sizes_b) = _parameters(one, tensors), _parameters(other, others)
-    if (sizes := (a["W_xh"].shape, b["W_xh"].shape))[0] != sizes[1]:
-        (d, h), (e, k) = sizes
-        raise UserError(f"{one.name} has {d} inputs and {h} units, {other.name} {e} and {k}: two different problems")
     u = max(UNIT_ROUNDOFF[array.dtype.name] for given in (tensors, others) for array in given.values())
+    coarsest = max(sides, key=lambda side: side.unit_roundoff)
+    u = max(u, coarsest.unit_roundoff)
+    a, b = _Held(one, tensors), _Held(other, others)
+    if a.shape != b.shape:
+        (d, h), (e, k) = a.shape, b.shape
+        raise UserError(f"{one.name} has {d} inputs and {h} units, {other.name} {e} and {k}: two different problems")
     differences, within = [], True
-    for name in a:
-        if not np.array_equal(a[name], b[name]):
-            apart = np.abs(a[name] - b[name])
+    for name in dict.fromkeys((*of.parameters, *to.parameters)):
+        if a.alike(name, b):
+            continue
+        x, y = a.parameter(name), b.parameter(name)
+        if not np.array_equal(x, y):
+            apart = np.abs(x - y)
             index = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), apart.shape))
-            differences.append(Difference(name, index, float(a[name][index]), float(b[name][index])))
+            differences.append(Difference(name, index, float(x[index]), float(y[index])))
             # Of two biases either may have been rounded, or their sum.
-            within = within and bool((apart <= u * np.maximum(sizes_a[name], sizes_b[name])).all())
-    reasons = []
-    placed_apart = of.name != to.name and not convert.is_diagonal(a["W_hh"])
-    if placed_apart:
+            within = within and bool((apart <= u * np.maximum(a.size(name), b.size(name))).all())
+    reasons = list(reasons)
+    if of.name != to.name and not convert.is_diagonal(a.held["W_hh"]):
+        names = [side.name or layout.name for side, layout in zip(sides, (one, other), strict=True)]
         reasons.append(
-            f"the reset gate acts {reset_of(of)} the product with W_hh in {one.name}, {reset_of(to)} it in {other.name}"
+            f"the reset gate acts {reset_of(of)} the product with W_hh in {names[0]}, {reset_of(to)} it in {names[1]}"
         )
-    verdict = DIFFERENT if placed_apart or not within else ROUNDED if differences else SAME
-    states = [convert.states(c, {name: p[name] for name in c.parameters}) for c, p in ((of, a), (to, b))]
-    return Comparison(verdict, tuple(reasons), tuple(differences), float(np.abs(states[0] - states[1]).max()))
+    verdict = DIFFERENT if reasons or not within else ROUNDED if differences else SAME
+    error = 0.0
+    if reasons or differences:
+        states = [
+            convert.states(c, {name: p.parameter(name) for name in c.parameters}, side.arithmetic, reverse=side.reverse)
+            for c, p, side in zip((of, to), (a, b), sides, strict=True)
+        ]
+        error = float(np.abs(states[0] - states[1]).max())
+    narrow = coarsest.precision if coarsest.unit_roundoff > UNIT_ROUNDOFF["float32"] else ""
+    return Comparison(verdict, tuple(reasons), tuple(differences), error, tuple(conditions), narrow)
 
 
-def _parameters(layout: Layout, tensors: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The parameters of both placements of the reset gate, in float64: what a layer does not have is zero. And of each
-    element the size of what it is the sum of.
+class _Held:
+    """What a layer holds, as the parameters of both placements of the reset gate. Wide copies are made one parameter at
+    a time: a large layer is not held in float64.
     """
-    held = unpack(layout, tensors)
-    with np.errstate(over="ignore"):
-        found, sizes = summed(layout, held), summed(layout, {name: np.abs(array) for name, array in held.items()})
-    for second, first in layout.second.items():
-        if not np.isfinite(sizes[first]).all():
-            raise UserError(f"{first} + {second} of {layout.name} is beyond float64: nothing can be compared")
-    if layout.cell in convert.GATED:
-        for known in (found, sizes):
-            known.setdefault(convert.INNER, np.zeros(known["b_h"].shape))
-    return found, sizes
+
+    def __init__(self, layout: Layout, tensors: Mapping[str, Array]) -> None:
+        self.held = unpack(layout, tensors, copied=False)
+        self.shape: tuple[int, ...] = self.held["W_xh"].shape
+        self._second = {first: second for second, first in layout.second.items()}
+        for first, second in self._second.items():
+            if not np.isfinite(self.size(first)).all():
+                raise UserError(f"{first} + {second} of {layout.name} is beyond float64: nothing can be compared")
+
+    def alike(self, name: str, other: _Held) -> bool:
+        """Whether a parameter is to the bit the same in both, as far as that can be told without adding biases."""
+        alone = name not in self._second and name not in other._second
+        both = name in self.held and name in other.held
+        return alone and both and np.array_equal(self.held[name], other.held[name])
+
+    def parameter(self, name: str) -> Array:
+        """A parameter in float64, of two biases their sum; zero for one that the layer does not have."""
+        return self._sum(name, lambda array: array)
+
+    def size(self, name: str) -> Array:
+        """Of each element the size of what it is the sum of."""
+        return self._sum(name, np.abs)
+
+    def _sum(self, name: str, of: Callable[[Array], Array]) -> Array:
+        parts = [self.held[part] for part in (name, self._second.get(name, "")) if part in self.held]
+        # The second bias of a layer that resets before the product is no inner bias of another.
+        if not parts or (name in self._second.values()):
+            return np.zeros(self.shape[-1:])
+        with np.errstate(over="ignore"):
+            total: Array = sum((of(part.astype(np.float64)) for part in parts[1:]), of(parts[0].astype(np.float64)))
+        return total

@@ -264,7 +264,7 @@ SAID = {
         "The largest gradient of W_xz, W_hz and b_z is 0 where the candidate takes the blend's place, and should be "
         "2.12."
     ],
-    "turned-gate": ["Of the 17 layouts that isogru knows, Z renews in 1: haiku.GRU."],
+    "turned-gate": ["Of the 36 layouts that isogru knows, Z renews in 1: haiku.GRU."],
     "clipping": [
         "The verdicts are on the book's RNN, at its rate, T and h, from a uniform start: its norm exceeds 1 in 2 of 3 "
         "steps (largest 2.50). With the GRU of 10.2 in its place it does in 0 of 1 steps (largest 0.25). Text: a text."

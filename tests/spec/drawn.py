@@ -11,6 +11,12 @@ ALL = [*layouts.layouts(), *layouts.own()]
 D, H = 3, 4
 
 
+def sized(name, h=H):
+    """The layout of that name, for layers of h units, where its shapes do not tell how many they are."""
+    layout = layouts.layout(name)
+    return layout.of_units(h) if any(tensor.flat for tensor in layout.tensors.values()) else layout
+
+
 def drawn(layout, dtype="float32", seed=0, d=D, h=H):
     """Random values for everything that a layout holds."""
     random = np.random.RandomState(seed)

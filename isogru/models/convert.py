@@ -1,0 +1,259 @@
+"""Whole models from one layout to another: which layer becomes which, under which names, and whether each is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from isogru.models.functions import USUAL, Arithmetic
+from isogru.models.layer import Layer
+from isogru.models.naming import Position, names, numbered
+from isogru.models.recognition import matrices
+from shared_spec.cells import cell
+from shared_spec.errors import UserError
+from shared_spec.readings.arithmetic import Array
+from shared_spec.weights import convert
+from shared_spec.weights.convert import IMPOSSIBLE, Cost, Plan
+from shared_spec.weights.layouts import Layout
+from shared_spec.weights.packing import summed, unpack
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One layer, converted."""
+
+    layer: Layer
+    plan: Plan
+    names: Mapping[str, str]
+    """The target's own names of its tensors -> the names to write."""
+    title: str
+    """What the layer becomes, as a line names it."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Whole models, converted."""
+
+    layers: tuple[Converted, ...]
+    tensors: Mapping[str, Array]
+    """By the names to write."""
+
+    @property
+    def cost(self) -> Cost | None:
+        """That of the layer that costs most; None where nothing is lost."""
+        costs = [each.plan.cost for each in self.layers if each.plan.cost is not None]
+        return max(costs, key=lambda cost: cost.error) if costs else None
+
+    def record(self) -> dict[str, object]:
+        """For machines: of one layer its own fields, and of all layers `layers`."""
+        layers: list[dict[str, object]] = [
+            {**each.plan.record(), "layer": each.layer.title, "becomes": each.title} for each in self.layers
+        ]
+        alone = layers[0] if len(layers) == 1 else {}
+        return {**alone, "layers": layers}
+
+
+def to_layout(
+    layers: Sequence[Layer], target: Layout, *, prefix: str = "", labels: Sequence[str] = (), bias: bool = True
+) -> Conversion:
+    """Layers into a layout that says how tensors are named: one alone under the layout's names, several as a stack.
+
+    `prefix` comes before the names, `labels` say which layer each becomes, such as l1_reverse. Without `bias` the
+    layers have none. Raises UserError where layers cannot be one stack, or a bias that is not zero has no place.
+    """
+    places = _places(layers, target, prefix, labels)
+    converted = []
+    for layer, position in zip(layers, places, strict=True):
+        if numbered(target):
+            named = names(target, position)
+        else:
+            named = {own: f"{position.place}{own}" for own in target.tensors}
+        converted.append(_converted(layer, target, named, position, bias))
+    return Conversion(tuple(converted), _gathered(converted))
+
+
+def into(layers: Sequence[Layer], templates: Sequence[Layer]) -> Conversion:
+    """Layers into those of a file that is there, one each, under that file's names and in its dtypes."""
+    converted = []
+    for layer, template in zip(layers, templates, strict=True):
+        layout = template.layout
+        made = _converted(layer, layout, template.names, template.position, True, template)
+        _no_homeless(layer, made.plan, template.missing, f"{template.contents.path}: {template.title}")
+        wanted = {template.contents.tensors[name].dtype for name in template.names.values()}
+        for own, array in made.plan.tensors.items():
+            for dtype in wanted & {"float32", "float64"}:
+                if own in template.names and not np.array_equal(array.astype(dtype), array):
+                    raise UserError(
+                        f"{layer.contents.path}: {layer.title} is {array.dtype}, and {template.contents.path} holds "
+                        f"{dtype}, which would round it; make a template of {array.dtype}, or round the weights first"
+                    )
+        converted.append(made)
+    return Conversion(tuple(converted), _gathered(converted, templates))
+
+
+def _converted(
+    layer: Layer,
+    target: Layout,
+    named: Mapping[str, str],
+    position: Position,
+    bias: bool,
+    template: Layer | None = None,
+) -> Converted:
+    plan = convert.plan(layer.layout, layer.tensors(), target)
+    plan = replace(plan, notes=(*layer.notes, *plan.notes), conditions=_conditions(layer, target, position, template))
+    plan = _functions(layer, target, plan, template)
+    if layer.wide not in target.dtypes:
+        only = " and ".join(target.dtypes)
+        plan = replace(
+            plan, notes=(*plan.notes, f"{target.layer} runs in {only} alone, and these weights are {layer.wide}")
+        )
+    if not bias:
+        absent = tuple(own for own in target.tensors if own not in matrices(target))
+        _no_homeless(layer, plan, absent, f"{target.name} without bias")
+        named = {own: name for own, name in named.items() if own not in absent}
+    title = f"{next(iter(named.values()))}{', ...' if len(named) > 1 else ''}"
+    return Converted(layer, plan, named, title)
+
+
+def _no_homeless(layer: Layer, plan: Plan, absent: Sequence[str], where: str) -> None:
+    for own in absent:
+        if own in plan.tensors and plan.tensors[own].any():
+            raise UserError(
+                f"{where} has no {own}, and {layer.title} of {layer.contents.path} has a bias that is not zero: it "
+                "would be another function; make the target with biases"
+            )
+
+
+def _conditions(layer: Layer, target: Layout, position: Position, template: Layer | None) -> tuple[str, ...]:
+    """What must hold of source and target beside the weights."""
+    said = []
+    functions = {**USUAL, **layer.functions}
+    if layer.unsaid:
+        asked = " and ".join(dict.fromkeys(layer.unsaid.values()))
+        said.append(f"{layer.contents.path} has {asked}, which it does not say")
+    settings = template.unsaid if template is not None else {k: v for k, v in target.settings.items() if k != "reverse"}
+    if functions == USUAL:
+        texts = list(dict.fromkeys(settings.values()))
+    else:
+        texts = [text for key, text in settings.items() if key not in USUAL]
+        texts += [f"{functions[key]} for its {key}" for key in USUAL if key in settings]
+    if texts:
+        said.append(f"the target ({target.layer}) has {' and '.join(texts)}")
+    told = numbered(target) or _two_rows(target) if template is None else bool(position.reverse)
+    if layer.position.reverse and not told:
+        how = target.settings.get("reverse")
+        said.append(f"the target of {layer.title} runs from the last step to the first{f' ({how})' if how else ''}")
+    return tuple(said)
+
+
+def _functions(layer: Layer, target: Layout, plan: Plan, template: Layer | None) -> Plan:
+    """The plan, made impossible where the target's functions are fixed and are others than the source's."""
+    ours = {**USUAL, **layer.functions}
+    theirs = {**ours, **{key: name for key, name in USUAL.items() if key not in target.settings}}
+    if template is not None:
+        theirs |= template.functions
+    if ours == theirs or plan.cost is not None:
+        return plan
+    exact = summed(layer.layout, unpack(layer.layout, layer.tensors()))
+    try:
+        states = [
+            convert.states(cell(layer.layout.cell), exact, Arithmetic(f["gate"], f["candidate"]))
+            for f in (ours, theirs)
+        ]
+    except KeyError as error:
+        raise UserError(
+            f"{layer.contents.path}: {layer.title} has the function {error}, which isogru does not know"
+        ) from None
+    differ = [
+        f"the {key} uses {ours[key]} in {layer.title}, {theirs[key]} in {target.name}"
+        for key in USUAL
+        if ours[key] != theirs[key]
+    ]
+    off = float(np.abs(states[0] - states[1]).max())
+    cost = Cost(off, "the weights as they are", {"the weights as they are": off})
+    return replace(plan, verdict=IMPOSSIBLE, notes=tuple(differ), cost=cost)
+
+
+def _places(layers: Sequence[Layer], target: Layout, prefix: str, labels: Sequence[str]) -> list[Position]:
+    """Where each layer goes: under the prefix, one alone as the layout names it, several numbered as a stack."""
+    if labels and len(labels) != len(layers):
+        raise UserError(f"{len(layers)} layers and {len(labels)} times --to-layer; give it once for each layer")
+    if labels:
+        return [_labelled(label, target, prefix) for label in labels]
+    if len(layers) == 1:
+        reverse = bool(layers[0].position.reverse) and layers[0].position.number is None and numbered(target)
+        return [Position(prefix, 0, reverse)]
+    if numbered(target) and all(layer.position.number is None for layer in layers) and is_stack(layers):
+        return [
+            Position(prefix, number, bool(layer.position.reverse))
+            for number, layer in zip(counted(layers), layers, strict=True)
+        ]
+    places = {layer.position.place for layer in layers if layer.position.number is not None}
+    found: list[Position] = []
+    for layer in layers:
+        place, number, reverse = layer.position.place, layer.position.number, bool(layer.position.reverse)
+        # Under its own place, so that an encoder stays an encoder; one stack alone needs none.
+        start = prefix if places == {place} and number is not None else f"{prefix}{place}"
+        if number is not None and not numbered(target):
+            several = len({each.position.number for each in layers if each.position.place == place}) > 1
+            label = f"l{number}" if several or not _two_rows(target) else ""
+            label += "_reverse" if reverse and not _two_rows(target) else ""
+            start = f"{start}{label}." if label else start
+        found.append(Position(start, number or 0, reverse))
+    return found
+
+
+def _two_rows(target: Layout) -> bool:
+    """Whether the layout's tensors hold two directions along their first axis, as ONNX' do."""
+    return all(tensor.stacked and len(tensor.rows) == 1 for tensor in target.tensors.values())
+
+
+def _labelled(label: str, target: Layout, prefix: str) -> Position:
+    bare = label.removesuffix("_reverse")
+    if not numbered(target):
+        return Position(f"{prefix}{label}." if label else prefix, None, label != bare)
+    if bare[:1] not in ("l", "r") or not bare[1:].isdigit():
+        raise UserError(f"no layer {label!r} in {target.name}; write l0, l0_reverse, l1 and so on")
+    return Position(prefix, int(bare[1:]), label != bare or bare[0] == "r")
+
+
+def counted(stack: Sequence[Layer]) -> list[int]:
+    """The number of each layer in a stack, a forward and a reverse layer counting as one."""
+    numbers: list[int] = []
+    for i, layer in enumerate(stack):
+        if i and layer.position.reverse and not stack[i - 1].position.reverse:
+            numbers.append(numbers[-1])
+        else:
+            numbers.append(numbers[-1] + 1 if numbers else 0)
+    return numbers
+
+
+def is_stack(layers: Sequence[Layer]) -> bool:
+    """Whether each layer takes as many inputs as those below it have units."""
+    numbers = counted(layers)
+    for number in range(1, numbers[-1] + 1):
+        below = sum(layer.sizes["h"] for layer, n in zip(layers, numbers, strict=True) if n == number - 1)
+        if any(layer.sizes["d"] != below for layer, n in zip(layers, numbers, strict=True) if n == number):
+            return False
+    return True
+
+
+def _gathered(converted: Sequence[Converted], templates: Sequence[Layer] = ()) -> dict[str, Array]:
+    """The tensors by the names to write; two directions of one tensor stacked. Raises UserError for one name twice."""
+    found: dict[str, Array] = {}
+    for i, each in enumerate(converted):
+        row = templates[i].row if templates else None
+        for own, name in each.names.items():
+            array = each.plan.tensors[own]
+            if row is not None and each.plan.target.tensors[own].stacked:
+                whole = found.get(name, templates[i].contents.tensors[name].load())
+                found[name] = np.concatenate([whole[:row], array, whole[row + 1 :]])
+            elif name not in found:
+                found[name] = array
+            elif each.layer.position.reverse and _two_rows(each.plan.target) and len(found[name]) == 1:
+                found[name] = np.concatenate([found[name], array])
+            else:
+                raise UserError(f"two layers would be written as {name}; tell them apart with --to-layer")
+    return found

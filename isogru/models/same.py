@@ -1,0 +1,199 @@
+"""Two files of weights, whole models: are they the same, layer by layer?"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from isogru.models.functions import USUAL, Arithmetic
+from isogru.models.layer import Layer
+from isogru.weight_files.floats import UNIT_ROUNDOFF
+from shared_spec.errors import UserError
+from shared_spec.readings.arithmetic import PLAIN, Array, Plain
+from shared_spec.weights import same
+from shared_spec.weights.layouts import Layout
+from shared_spec.weights.packing import unpack
+from shared_spec.weights.same import DIFFERENT, ROUNDED, SAME, Comparison, Side
+
+WORST_LAST = (SAME, ROUNDED, DIFFERENT)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A layer of one file and its partner in the other."""
+
+    one: Layer
+    other: Layer
+    comparison: Comparison
+
+    @property
+    def title(self) -> str:
+        """Both layers, as a line begins."""
+        return f"{self.one.title} and {self.other.title}"
+
+    def record(self) -> dict[str, object]:
+        """For machines."""
+        layers = {side: _told(layer) for side, layer in (("one", self.one), ("other", self.other))}
+        return {**layers, **asdict(self.comparison), "sentence": self.comparison.sentence}
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """Whole models against each other: the pairs, and one verdict for all."""
+
+    pairs: tuple[Pair, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the pairs'."""
+        return max((pair.comparison.verdict for pair in self.pairs), key=WORST_LAST.index)
+
+    @property
+    def sentence(self) -> str:
+        """One sentence for all."""
+        if len(self.pairs) == 1:
+            return self.pairs[0].comparison.sentence
+        worst = [pair for pair in self.pairs if pair.comparison.verdict == self.verdict]
+        if self.verdict == DIFFERENT:
+            return f"different: {len(worst)} of {len(self.pairs)} layers, such as {worst[0].title}"
+        conditions = dict.fromkeys(c for pair in self.pairs for c in pair.comparison.conditions)
+        asked = "; ".join([*conditions, "the layers are connected alike"])
+        rounding = "" if self.verdict == SAME else " but for rounding"
+        return f"the same function{rounding}, layer by layer, if {asked}: {len(self.pairs)} layers"
+
+    def record(self) -> dict[str, object]:
+        """For machines: of one pair its own fields, and of all pairs `layers`."""
+        layers = [pair.record() for pair in self.pairs]
+        alone = layers[0] if len(layers) == 1 else {}
+        return {**alone, "verdict": self.verdict, "sentence": self.sentence, "layers": layers}
+
+
+def _told(layer: Layer) -> dict[str, object]:
+    return {
+        "file": str(layer.contents.path),
+        "layer": layer.title,
+        "layout": layer.layout.name,
+        "notes": list(layer.notes),
+        "unsaid": list(layer.unsaid.values()),
+    }
+
+
+def pairs(ones: Sequence[Layer], others: Sequence[Layer], prefixes: tuple[str, str]) -> list[tuple[Layer, Layer]]:
+    """Partners: by place and label where both files have the same, else in order. Raises UserError for unequal numbers.
+
+    `prefixes` are what the options that choose layers of the one and of the other begin with: "--", "--to-".
+    """
+    if len(ones) != len(others):
+        many, start = (ones, prefixes[0]) if len(ones) > len(others) else (others, prefixes[1])
+        places = list(dict.fromkeys(layer.position.place for layer in many))
+        by_place = f"{start}prefix {shlex.quote(places[0])}"
+        example = f"{start}layer {shlex.quote(many[0].label)}" if len(places) == 1 or not places[0] else by_place
+        raise UserError(
+            f"{_counted(ones)}, {_counted(others)}: say which of the {len(many)} are meant, such as {example}"
+        )
+    by_name = {(layer.position.place, layer.label): layer for layer in others}
+    named = [by_name.get((layer.position.place, layer.label)) for layer in ones]
+    if len(by_name) == len(others) and all(named):
+        return [(one, other) for one, other in zip(ones, named, strict=True) if other is not None]
+    return list(zip(ones, others, strict=True))
+
+
+def _counted(layers: Sequence[Layer]) -> str:
+    named = ", ".join(layer.title for layer in layers[:8])
+    several = "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
+    return f"{layers[0].contents.path} has {several} ({named}{', ...' if len(layers) > 8 else ''})"
+
+
+def compare(one: Layer, other: Layer) -> Comparison:
+    """Two layers: weights, functions, placement of the reset gate and direction, as far as the files settle them."""
+    reasons, conditions = _beside(one, other)
+    tensors, others = one.tensors(), other.tensors()
+    sides = (_side(one, other), _side(other, one))
+    found = same.compare(one.layout, tensors, other.layout, others, sides=sides, reasons=reasons, conditions=conditions)
+    if found.verdict == DIFFERENT and found.differences:
+        for layer, given, rest, their in ((one, tensors, other, others), (other, others, one, tensors)):
+            if names := scrambled(layer.layout, given, rest.layout, their):
+                told = (
+                    f"{' and '.join(layer.names.get(name, name) for name in names)} of {layer.contents.path} "
+                    f"{'has' if len(names) == 1 else 'have'} the right values in the wrong order, as safetensors "
+                    "writes a transposed view; save numpy.ascontiguousarray(a.T) instead"
+                )
+                return replace(found, reasons=(*found.reasons, told))
+    return found
+
+
+def _side(layer: Layer, other: Layer) -> Side:
+    functions = {**USUAL, **layer.functions}
+    for key in set(functions) - set(layer.functions):
+        # What a file does not say is taken to be as in the other.
+        functions[key] = other.functions.get(key, functions[key])
+    narrow = max(layer.dtypes, key=lambda dtype: UNIT_ROUNDOFF.get(dtype, 0.0))
+    reverse = bool(layer.position.reverse) and other.position.reverse is False
+    try:
+        arithmetic: Plain = Arithmetic(functions["gate"], functions["candidate"])
+    except KeyError as error:
+        raise UserError(
+            f"{layer.contents.path}: {layer.title} has the function {error}, which isogru does not know"
+        ) from None
+    name = f"{layer.contents.path} ({layer.layout.name})"
+    return Side(name, PLAIN if functions == USUAL else arithmetic, reverse, narrow, layer.unit_roundoff)
+
+
+def _beside(one: Layer, other: Layer) -> tuple[list[str], list[str]]:
+    """What differs beside the weights, and what nobody says."""
+    reasons, conditions = [], []
+    names = {"gate": "the gates use", "candidate": "the candidate state uses"}
+    for key, verb in names.items():
+        a, b = one.functions.get(key), other.functions.get(key)
+        if a and b and a != b:
+            reasons.append(f"{verb} {a} in {one.contents.path}, {b} in {other.contents.path}")
+        for known, layer in ((b, one), (a, other)):
+            if layer.functions.get(key) is None and known not in (None, USUAL[key]):
+                conditions.append(f"{verb} {known} in {layer.contents.path} too, which does not say so")
+    a, b = one.settings.get("clip", "none"), other.settings.get("clip", "none")
+    if a != b:
+        reasons.append(f"clip is {a} in {one.contents.path}, {b} in {other.contents.path}")
+    directions = (one.position.reverse, other.position.reverse)
+    if None not in directions and directions[0] != directions[1]:
+        first, last = (one, other) if directions[1] else (other, one)
+        reasons.append(f"{first.title} runs from the first step to the last, {last.title} from the last to the first")
+    for layer, partner in ((one, other), (other, one)):
+        if layer.position.reverse is None and partner.position.reverse:
+            how = layer.layout.settings.get("reverse")
+            conditions.append(f"{layer.title} runs from the last step to the first{f' ({how})' if how else ''}")
+    asked = [_asked(one, other), _asked(other, one)]
+    if asked[0] == asked[1] and asked[0]:
+        conditions.append(f"both have {' and '.join(asked[0])}, which the files do not say")
+    else:
+        for layer, texts in zip((one, other), asked, strict=True):
+            if texts:
+                conditions.append(f"{layer.contents.path} has {' and '.join(texts)}, which it does not say")
+    return reasons, list(dict.fromkeys(conditions))
+
+
+def _asked(layer: Layer, partner: Layer) -> list[str]:
+    """What a layer does not say, but for functions of which its partner says that they are others."""
+    usual = {**USUAL, **partner.functions} == USUAL
+    return list(dict.fromkeys(text for key, text in layer.unsaid.items() if usual or key not in USUAL))
+
+
+def scrambled(layout: Layout, tensors: Mapping[str, Array], other: Layout, others: Mapping[str, Array]) -> list[str]:
+    """Which tensors hold another order of the right values, as safetensors.numpy.save_file (0.8.0) writes the memory of
+    a transposed view: those that put right make the layers' matrices alike. Empty where that is not it.
+    """
+    flat = [name for name, array in tensors.items() if array.ndim == 2 and 1 not in array.shape]
+    theirs = {key: array for key, array in unpack(other, others).items() if key.startswith("W_")}
+    as_they_are = unpack(layout, tensors)
+    if all(key in as_they_are and np.array_equal(as_they_are[key], array) for key, array in theirs.items()):
+        return []
+    for n in range(1, len(flat) + 1):
+        for names in itertools.combinations(flat, n):
+            right = {name: tensors[name].reshape(tensors[name].shape[::-1]).T for name in names}
+            ours = unpack(layout, {**tensors, **right})
+            if all(np.array_equal(ours[key], theirs[key]) for key in theirs if key in ours):
+                return list(names)
+    return []

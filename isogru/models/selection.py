@@ -1,0 +1,245 @@
+"""Which layers of a file are meant: by layout, prefix, label or name; and what to say where none is found."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from isogru.models.layer import Layer
+from isogru.models.recognition import (
+    Recognised,
+    as_told,
+    candidates,
+    fits,
+    grouped,
+    matrices,
+    recognise,
+    some,
+)
+from isogru.weight_files.contents import Contents
+from isogru.weight_files.floats import FLOATS
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.weights import layouts
+from shared_spec.weights.layouts import Layout
+from shared_spec.weights.packing import expected, sizes
+
+_PROJECTION = re.compile(r"(?:^|\.)weight_hr_l\d+(?:_reverse)?$")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user says of a file, and which options say so: those of the second file have other names."""
+
+    layout: str = ""
+    prefix: str = ""
+    layer: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    units: int = 0
+    """How many units the layers have, where they are said; 0 where they are not."""
+    from_option: str = "--from"
+
+    def option(self, name: str) -> str:
+        """An option of this file: --prefix, or --to-prefix where the layout's is --to."""
+        return f"--to-{name}" if self.from_option == "--to" else f"--{name}"
+
+
+def select(contents: Contents, wish: Wish) -> list[Layer]:
+    """The layers that are meant, each with one reading. Raises UserError with what there is and what to say instead."""
+    wanted = layouts.layout(wish.layout) if wish.layout else None
+    if wanted is not None and wish.units:
+        wanted = wanted.of_units(wish.units)
+    _check_metadata(contents, wanted)
+    if wish.names:
+        if wanted is None:
+            raise UserError(
+                f"{wish.option('name')} names the tensors of a layout; say of which with {wish.from_option}"
+            )
+        return [as_told(contents, wanted, wish.names)]
+    found = recognise(contents, wish.units)
+    chosen = [_reading(contents, readings, wanted, wish) for readings in found.layers]
+    of_layout = [layer for layer in chosen if layer is not None]
+    if not of_layout:
+        raise InterchangeError(f"{contents.path}: {nothing(contents, found, wanted, wish)}")
+    if projection := next((name for name in found.passed_over if _PROJECTION.search(name)), None):
+        raise InterchangeError(f"{contents.path}: {projection} is a projection of an LSTM; no GRU has one")
+    return _within(contents, of_layout, wish)
+
+
+def _check_metadata(contents: Contents, wanted: Layout | None) -> None:
+    said = contents.metadata
+    format = said.get("format", "")
+    if wanted is not None and format == "isogru-weights/1" and said.get("layout") not in (None, wanted.name):
+        raise InterchangeError(f"{contents.path}: says that its layout is {said['layout']}, not {wanted.name}")
+    if format.startswith("isogru-weights/") and format != "isogru-weights/1":
+        raise InterchangeError(
+            f"{contents.path}: format {format} is newer than isogru-weights/1, which this isogru reads; update isogru"
+        )
+
+
+def _reading(contents: Contents, readings: Sequence[Layer], wanted: Layout | None, wish: Wish) -> Layer | None:
+    """The one reading of a layer that is wanted; None where it is of another layout."""
+    if wanted is not None:
+        if readings[0].described and readings[0].layout.name != wanted.name:
+            return None
+        for layer in readings:
+            if layer.layout.name == wanted.name:
+                return layer
+        # The same tensors may be read in a layout that explains fewer of them, or that says the same.
+        names = list(readings[0].names.values())
+        again = [layer for layer in candidates(contents, [wanted], names) if layer.row == readings[0].row]
+        return again[0] if again else None
+    if len(readings) == 1:
+        return readings[0]
+    if wish.prefix and not readings[0].position.place.startswith(wish.prefix):
+        return None
+    ways = "; ".join(f"{wish.from_option} {layer.layout.name} ({layer.layout.layer})" for layer in readings)
+    raise UserError(
+        f"{contents.path}: {readings[0].title} ({', '.join(readings[0].names.values())}) can be read in "
+        f"{len(readings)} ways, which are different functions, and the file does not say which: {ways}"
+    )
+
+
+def _within(contents: Contents, layers: list[Layer], wish: Wish) -> list[Layer]:
+    places = list(dict.fromkeys(layer.position.place for layer in layers))
+    if wish.prefix:
+        exact = [layer for layer in layers if layer.position.place == wish.prefix]
+        layers = exact or [layer for layer in layers if layer.position.place.startswith(wish.prefix)]
+        if not layers:
+            told = (
+                f"there are {', '.join(p for p in places if p)}"
+                if any(places)
+                else f"leave {wish.option('prefix')} out"
+            )
+            raise InterchangeError(f"{contents.path}: no recurrent layer stands under {wish.prefix!r}; {told}")
+    if wish.layer:
+        labels = [layer.label for layer in layers]
+        exact = [layer for layer in layers if wish.layer in (layer.label, _gluons(layer))]
+        if not exact:
+            there = ", ".join(dict.fromkeys(label for label in labels if label))
+            told = (
+                f"there are {there}"
+                if there
+                else f"the file holds one layer without a number: leave {wish.option('layer')} out"
+            )
+            raise InterchangeError(f"{contents.path}: no layer {wish.layer}; {told}")
+        layers = exact
+    return layers
+
+
+def _gluons(layer: Layer) -> str:
+    """Gluon's own name of a direction: r0 for l0_reverse."""
+    return f"{'r' if layer.position.reverse else 'l'}{layer.position.number}"
+
+
+# What is said where nothing fits.
+
+
+def nothing(contents: Contents, found: Recognised, wanted: Layout | None, wish: Wish) -> str:
+    """Why no layer is there, from the nearest that was found to the furthest."""
+    there = list(contents.tensors)
+    others = dict.fromkeys(layer.layout.name for readings in found.layers for layer in readings)
+    if wanted is not None and found.layers:
+        described = [readings[0] for readings in found.layers if readings[0].described]
+        if described:
+            return (
+                f"the file itself says that {described[0].title} is {described[0].layout.layer} "
+                f"({wish.from_option} {described[0].layout.name}), not {wanted.layer}"
+            )
+        near = _near(contents, [wanted], wish)
+        shapes = f"{near}; these shapes are those of" if near else f"no layer of {wanted.name}; the layers are of"
+        return f"{shapes} {' or '.join(others)}"
+    known = [wanted] if wanted is not None else list(layouts.layouts().values())
+    if found.foreign:
+        return f"{found.foreign[0].place} is {found.foreign[0].what}, which is not judged; no GRU and no RNN is there"
+    if near := _near(contents, known, wish):
+        return near
+    start = (
+        "no recurrent layer was recognised"
+        if wanted is None
+        else f"none of the tensors of {wanted.name}, {expected(wanted)}"
+    )
+    told = _by_shape(contents, known, wish)
+    return f"{start}; there are {some(there)}{told}"
+
+
+def _near(contents: Contents, known: Sequence[Layout], wish: Wish) -> str:
+    """What is wrong with tensors that have the names of a layout."""
+    best: tuple[int, str] = (0, "")
+    for layout in known:
+        for position, own in grouped(layout, contents.tensors).items():
+            names = matrices(layout) & set(own)
+            if len(names) < min(2, len(matrices(layout))) or len(own) <= best[0]:
+                continue
+            given = {name: own[name] for name in layout.tensors if name in own}
+            layer = Layer(contents, layout, position, given, "")
+            best = (len(own), _wrong(layer, set(layout.tensors) - set(own)))
+    return best[1]
+
+
+def _wrong(layer: Layer, missing: set[str]) -> str:
+    layout, place = layer.layout, layer.position.place
+    if fits(layer):
+        absent = next(own for own in layout.tensors if own in missing) if missing else ""
+        return f"tensor {place}{absent} is missing; {layout.name} has {expected(layout)}" if absent else ""
+    shapes = layer.shapes
+    turned = {
+        own: shape[::-1] if len(shape) == 2 and own in matrices(layout) else shape for own, shape in shapes.items()
+    }
+    try:
+        sizes(layer.present, turned)
+        first = next(own for own in shapes if own in matrices(layout))
+        return (
+            f"the matrices are transposed: {layer.names[first]} has shape {shapes[first]}, which {layout.name} has as "
+            f"{turned[first]}; transpose each matrix and save copies (numpy.ascontiguousarray(a.T))"
+        )
+    except UserError:
+        pass
+    try:
+        sizes(layer.present, shapes)
+    except UserError as error:
+        return f"{place}{error}"
+    return ""
+
+
+def _by_shape(contents: Contents, known: Sequence[Layout], wish: Wish) -> str:
+    """Which tensors could be which, by their shapes alone, as the options that would say so."""
+    floats = [n for n, t in contents.tensors.items() if t.dtype in FLOATS and 1 <= len(t.shape) <= 3]
+    if not 2 <= len(floats) <= 40:
+        return ""
+    told = []
+    for layout in known:
+        if len(layout.tensors) > 4 or layout.name in layouts.own():
+            continue
+        given = next(_assigned(contents, layout, floats), None)
+        if given:
+            options = " ".join(f"{wish.option('name')} {own}={name}" for own, name in given.items())
+            told.append(f"{wish.from_option} {layout.name} {options}")
+    if not told:
+        return f"; a name that is not known is told by {wish.from_option} LAYOUT {wish.option('name')} TENSOR=NAME"
+    more = f" (or as {', '.join(t.split()[1] for t in told[1:4])})" if len(told) > 1 else ""
+    return f"; by their shapes they could be {told[0]}{more}"
+
+
+def _alike(name: str, own: str) -> bool:
+    """Whether the last part of a name begins with the layout's own."""
+    return re.split(r"[./:]", name)[-1].startswith(own)
+
+
+def _assigned(contents: Contents, layout: Layout, floats: Sequence[str]) -> Iterator[Mapping[str, str]]:
+    """Ways to give each tensor of a layout one of the file's, in their order, with shapes that fit."""
+    owns = list(layout.tensors)
+    axes = {own: len(layout.tensors[own].shape) for own in owns}
+    fitting = []
+    for own in owns:
+        names = [name for name in floats if len(contents.tensors[name].shape) == axes[own]]
+        fitting.append([n for n in names if _alike(n, own)] + [n for n in names if not _alike(n, own)])
+    for chosen in itertools.islice(itertools.product(*fitting), 20_000):
+        if len(set(chosen)) == len(chosen):
+            shapes = {own: contents.tensors[name].shape for own, name in zip(owns, chosen, strict=True)}
+            try:
+                sizes(layout, shapes)
+            except UserError:
+                continue
+            yield dict(zip(owns, chosen, strict=True))

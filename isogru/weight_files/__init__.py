@@ -1,0 +1,97 @@
+"""Files of weights, whoever wrote them: a reader for each kind, loaded when such a file is met. No pickle is executed.
+
+`read(path)` knows a file by its content, never by its ending.
+"""
+
+from __future__ import annotations
+
+import importlib
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from isogru.weight_files.contents import Contents
+from shared_spec.errors import InterchangeError, UserError
+
+READERS = ("safetensors", "torch", "onnx", "keras", "numpy", "mxnet", "msgpack", "tensorflow")
+"""Modules of this folder, in the order in which they are asked."""
+
+PACKAGES: Mapping[str, tuple[str, str]] = {
+    "torch": ("torch", "torch"),
+    "onnx": ("onnx", "onnx"),
+    "h5py": ("h5py", "keras"),
+}
+"""What has to be installed for some kinds of files: the module -> the package, and the extra of isogru that has it."""
+
+HEAD = 4096
+
+
+def needs(module: str, path: Path, kind: str) -> Any:
+    """A package that a kind of file needs. Raises UserError, with the line that installs it."""
+    package, extra = PACKAGES[module]
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UserError(
+            f'{path}: {kind}, which takes the package {package} to read; pip install "isogru[{extra}]"'
+        ) from None
+
+
+def module_of(name: str) -> Any:
+    """A reader by its name."""
+    return importlib.import_module(f"isogru.weight_files.{name}")
+
+
+def read(path: Path) -> Contents:
+    """Opens a file of weights. Raises InterchangeError, in one sentence, for what is none or is damaged."""
+    return reader_of(path).read(path)  # type: ignore[no-any-return]
+
+
+def reader_of(path: Path) -> Any:
+    """The module that reads a file, by what the file holds."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise InterchangeError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InterchangeError(f"{path}: cannot be read ({error.strerror})") from None
+    if stat.S_ISDIR(mode):
+        raise InterchangeError(f"{path}: a directory; name a file of weights{_inside(path)}")
+    if not stat.S_ISREG(mode):
+        raise InterchangeError(f"{path}: no regular file; copy what it gives into one, and name that")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise InterchangeError(f"{path}: cannot be read ({error.strerror})") from None
+    if not head:
+        raise InterchangeError(f"{path}: empty; save the weights again")
+    for name in READERS:
+        if (module := module_of(name)).recognises(head, path):
+            return module
+    raise InterchangeError(f"{path}: {_looks_like(head)}; what can be read: {kinds()}")
+
+
+def kinds() -> str:
+    """What can be read, in words."""
+    return ", ".join(f"{module_of(name).KIND} ({', '.join(module_of(name).ENDINGS)})" for name in READERS)
+
+
+def _inside(path: Path) -> str:
+    inside = path / "variables" / "variables.index"
+    return f", such as {inside}" if inside.exists() else ""
+
+
+def _looks_like(head: bytes) -> str:
+    if head.lstrip()[:1] in (b"{", b"["):
+        return "looks like JSON, of which no layout is known"
+    if head.startswith(b"\x80") and head[1:2] in b"\x02\x03\x04\x05":
+        return "a bare pickle, which is never run; in the program that made it, save the state dict or the arrays"
+    if head.startswith(b"GGUF"):
+        return "a GGUF file, for which there is no GRU"
+    if head.startswith(b"PK"):
+        return "a zip archive of a kind that is not known"
+    if b"\x00" not in head:
+        return "text, not weights"
+    return "of a kind that is not known"

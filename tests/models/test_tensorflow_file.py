@@ -1,0 +1,259 @@
+"""TensorFlow's checkpoints, written by TensorFlow and read without it; and indexes on which TensorFlow would abort."""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isogru.weight_files import tensorflow as reader
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.readings.arithmetic import Array
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+tf = pytest.importorskip("tensorflow")
+
+D, H = 3, 4
+GRU = {"gates/kernel": (D + H, 2 * H), "gates/bias": (2 * H,), "candidate/kernel": (D + H, H), "candidate/bias": (H,)}
+
+
+def saved(prefix: Path, tensors: dict[str, Any], slices: list[str] | None = None) -> Path:
+    """As TensorFlow 1's Saver writes them."""
+    pieces = slices or [""] * len(tensors)
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix), tensor_names=list(tensors), shape_and_slices=pieces, tensors=list(tensors.values())
+    )
+    return prefix.with_name(f"{prefix.name}.index")
+
+
+def gru(prefix: str = "rnn/gru_cell", seed: int = 0) -> dict[str, Array]:
+    numbers = np.random.default_rng(seed)
+    return {f"{prefix}/{name}": numbers.normal(size=shape).astype(np.float32) for name, shape in GRU.items()}
+
+
+def refused(path: Path, says: str) -> None:
+    with pytest.raises(InterchangeError, match=says) as caught:
+        everything_of(path)
+    assert str(caught.value).isprintable()
+
+
+def everything_of(path: Path) -> dict[str, Array]:
+    return {name: tensor.load() for name, tensor in reader.read(path).tensors.items()}
+
+
+def test_variables_of_tensorflow_1(tmp_path: Path) -> None:
+    weights = gru()
+    kept = {f"rnn/gru_cell/gates/kernel/{slot}": np.zeros((D + H, 2 * H), np.float32) for slot in ("Adam", "Adam_1")}
+    index = saved(tmp_path / "model.ckpt-7", weights | kept | {"global_step": np.int64(7), "words": np.array([b"a"])})
+    contents = reader.read(index)
+    assert sorted(contents.tensors) == sorted([*weights, "global_step"])
+    assert contents.kind == "a TensorFlow checkpoint"
+    assert (contents.described, contents.ordered) == ((), False)
+    for name, value in weights.items():
+        assert (contents.tensors[name].shape, contents.tensors[name].dtype) == (value.shape, "float32")
+        np.testing.assert_array_equal(contents.tensors[name].load(), value)
+    np.testing.assert_array_equal(contents.tensors["global_step"].load(), 7)
+    values = index.with_name("model.ckpt-7.data-00000-of-00001")
+    assert list(reader.read(values).tensors) == list(contents.tensors)
+
+
+def test_a_variable_called_as_a_slot_is_kept(tmp_path: Path) -> None:
+    assert list(everything_of(saved(tmp_path / "x", {"people/Adam": np.ones(2)}))) == ["people/Adam"]
+
+
+def test_objects_of_tensorflow_2(tmp_path: Path) -> None:
+    class Cell(tf.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.kernel = tf.Variable(np.arange(D * 3.0 * H).reshape(D, -1))
+            self.bias = tf.Variable(tf.ones(3 * H))
+
+    class Model(tf.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = [Cell() for _ in range(11)]
+
+    model = Model()
+    optimizer = tf.Module()
+    optimizer.velocity = [tf.Variable(tf.zeros(3))]
+    path = tf.train.Checkpoint(model=model, optimizer=optimizer).save(str(tmp_path / "ckpt"))
+    contents = reader.read(Path(f"{path}.index"))
+    assert list(contents.tensors) == [f"model/layers/{i}/{name}" for i in range(11) for name in ("bias", "kernel")]
+    assert contents.tensors["model/layers/0/kernel"].dtype == "float64"
+    np.testing.assert_array_equal(contents.tensors["model/layers/10/kernel"].load(), model.layers[10].kernel.numpy())
+
+
+@pytest.mark.parametrize("dtype", list(reader.DTYPES.values()))
+def test_every_dtype_is_read_as_tensorflow_reads_it(dtype: str, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).integers(0, 100, size=(7, 5)).astype(np.float32)
+    given = tf.cast(numbers, tf.as_dtype(dtype))
+    index = saved(tmp_path / "x", {"v": given})
+    tensor = reader.read(index).tensors["v"]
+    own = tf.train.load_checkpoint(str(tmp_path / "x")).get_tensor("v")
+    assert tensor.dtype == dtype
+    wide = {"bfloat16": "float32", "float16": "float32", "float8_e5m2": "float32", "float8_e4m3fn": "float32"}
+    assert tensor.load().dtype == wide.get(dtype, dtype)
+    np.testing.assert_array_equal(tensor.load(), own.astype(wide.get(dtype, dtype)))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3,), (64,), (1000, 301)], ids=str)
+def test_checksums_are_tensorflows(shape: tuple[int, ...], tmp_path: Path) -> None:
+    value = np.random.default_rng(1).normal(size=shape)
+    np.testing.assert_array_equal(everything_of(saved(tmp_path / "x", {"v": value}))["v"], value)
+
+
+def test_several_files_of_values(tmp_path: Path) -> None:
+    one, other = gru("a"), gru("b", 1)
+    saved(tmp_path / "one", one)
+    saved(tmp_path / "other", other)
+    tf.raw_ops.MergeV2Checkpoints(
+        checkpoint_prefixes=[str(tmp_path / "one"), str(tmp_path / "other")], destination_prefix=str(tmp_path / "both")
+    )
+    found = everything_of(tmp_path / "both.index")
+    assert len(found) == 8
+    for name, value in (one | other).items():
+        np.testing.assert_array_equal(found[name], value)
+    (tmp_path / "both.data-00001-of-00002").unlink()
+    refused(tmp_path / "both.index", "both.data-00001-of-00002, which is not beside it")
+
+
+def test_what_is_recognised(tmp_path: Path) -> None:
+    index = saved(tmp_path / "x", gru())
+    values = tmp_path / "x.data-00000-of-00001"
+    assert reader.recognises(b"", index)
+    assert reader.recognises(values.read_bytes(), values)
+    index.unlink()
+    assert not reader.recognises(values.read_bytes(), values)
+    (tmp_path / "short.index").write_bytes(reader.MAGIC)
+    (tmp_path / "other.index").write_bytes(bytes(100))
+    for name in ("short.index", "other.index"):
+        assert not reader.recognises(b"", tmp_path / name)
+
+
+def test_damaged_values(tmp_path: Path) -> None:
+    index = saved(tmp_path / "x", gru())
+    values = tmp_path / "x.data-00000-of-00001"
+    content = values.read_bytes()
+    values.write_bytes(content[:-1])
+    refused(index, "damaged or truncated")
+    values.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    refused(index, "is not what its checksum says")
+
+
+def test_slices_are_named(tmp_path: Path) -> None:
+    part = np.ones((2, 6), np.float32)
+    refused(saved(tmp_path / "x", {"v": part}, ["4 6 0,2:0,6"]), "v is stored in slices")
+
+
+def varint(value: int) -> bytes:
+    value, out = value % 2**64, bytearray()
+    while True:
+        out.append(value & 0x7F | (0x80 if value > 0x7F else 0))
+        value >>= 7
+        if not value:
+            return bytes(out)
+
+
+def table(path: Path, entries: list[tuple[bytes, bytes]], twice: int = 1) -> Path:
+    """An index by hand, with checksums that are right."""
+    content = bytearray()
+
+    def block(pairs: list[tuple[bytes, bytes]]) -> bytes:
+        body = b"".join(varint(0) + varint(len(k)) + varint(len(v)) + k + v for k, v in pairs) + struct.pack(
+            "<II", 0, 1
+        )
+        at = len(content)
+        content.extend(body + b"\0" + struct.pack("<I", reader._masked(body + b"\0")))
+        return varint(at) + varint(len(body))
+
+    data = block(entries)
+    footer = block([]) + block([(b"z" * (i + 1), data) for i in range(twice)])
+    path.write_bytes(content + footer.ljust(40, b"\0") + reader.MAGIC)
+    return path
+
+
+def entry(dtype: int = 1, shape: tuple[int, ...] = (2, 2), shard: int = 0, offset: int = 0, size: int = 16) -> bytes:
+    sizes = b"".join(b"\x12" + varint(len(b"\x08" + varint(n))) + b"\x08" + varint(n) for n in shape)
+    crc = struct.pack("<I", reader._masked(bytes(16)))
+    numbers = b"".join(bytes([key << 3]) + varint(value) for key, value in ((3, shard), (4, offset), (5, size)))
+    return b"\x08" + varint(dtype) + b"\x12" + varint(len(sizes)) + sizes + numbers + b"\x35" + crc
+
+
+HEADER = (b"", b"\x08\x01")
+
+
+def test_an_index_by_hand_is_read_as_tensorflow_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "x.data-00000-of-00001").write_bytes(bytes(16))
+    index = table(tmp_path / "x.index", [HEADER, (b"v", entry())])
+    assert everything_of(index)["v"].shape == (2, 2)
+    assert tf.train.load_checkpoint(str(tmp_path / "x")).get_tensor("v").shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shape": (-5, 2)},
+        {"shape": (2**62, 2**62)},
+        {"shape": (1,) * 300},
+        {"shape": (2**34,), "size": 2**36},
+        {"shape": (2**20,)},
+        {"offset": -8},
+        {"offset": 8},
+        {"size": -3},
+        {"size": 2**40},
+        {"shard": 7},
+        {"shard": 2**40},
+    ],
+    ids=str,
+)
+def test_sizes_that_nothing_has(settings: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "x.data-00000-of-00001").write_bytes(bytes(16))
+    refused(table(tmp_path / "x.index", [HEADER, (b"v", entry(**settings))]), "x.index: ")
+
+
+def test_dtypes_that_are_no_weights_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "x.data-00000-of-00001").write_bytes(bytes(16))
+    entries = [(bytes([65 + i]), entry(dtype)) for i, dtype in enumerate((1, 7, 20, 21, 77, 101))]
+    assert list(everything_of(table(tmp_path / "x.index", [HEADER, *entries]))) == ["A"]
+
+
+def test_tables_that_are_no_index(tmp_path: Path) -> None:
+    (tmp_path / "x.data-00000-of-00001").write_bytes(bytes(16))
+    path = tmp_path / "x.index"
+    for entries, says in [
+        ([], "no checkpoint of a kind that is read"),
+        ([(b"", b"\x0a\x01a")], "no checkpoint of a kind that is read"),
+        ([(b"", b"\x08\x01\x10\x01")], "no checkpoint of a kind that is read"),
+        ([(b"", b"\xff" * 20)], "a number in it has no end"),
+        ([HEADER, (b"v", b"\x0a\x7f")], "an entry of it is cut off"),
+        ([HEADER, (b"v", entry()), (b"v", entry())], "a name twice"),
+        ([HEADER, (b"v", entry()), (b"v" + reader.VALUE.encode(), entry())], "two variables of the name v"),
+        ([HEADER, (b"\xff", entry())], "damaged"),
+        ([HEADER, (b"a\n\x1b[31m", entry(shard=3))], r"a\\n\\x1b\[31m lies in"),
+    ]:
+        refused(table(path, entries), says)
+    refused(table(path, [HEADER, (b"v", entry())], twice=2), "twice")
+
+
+def test_damage_is_told_in_a_sentence(tmp_path: Path) -> None:
+    index = saved(tmp_path / "x", gru("a") | gru("b\nc", 1))
+    content, numbers = index.read_bytes(), random.Random(5)
+    damaged = [content[: len(content) * i // 20] for i in range(20)]
+    for _ in range(200):
+        flipped = bytearray(content)
+        flipped[numbers.randrange(len(flipped))] ^= 1 << numbers.randrange(8)
+        damaged.append(bytes(flipped))
+    messages = []
+    for case in damaged:
+        index.write_bytes(case)
+        try:
+            everything_of(index)
+        except UserError as error:
+            messages.append(str(error))
+    assert len(messages) > 150
+    assert [message for message in messages if not message.isprintable()] == []
