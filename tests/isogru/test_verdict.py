@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from isogru.judge import reference, verdict
+from isogru.judge.comparison import TWIN_MULTIPLE
 from isogru.judge.distance import Distance, distance, distances
 from isogru.judge.reference import Reference
 from shared_spec import cases, oracle
@@ -274,3 +275,12 @@ def test_a_case_without_cotangents_is_judged_by_its_states():
     found = judge(bare, oracle.run(bare.cell, bare.arrays, dtype="float32"))
     assert [f.quantity for f in found.findings] == ["H", "final"]
     assert found.verdict == "equal"
+
+
+@pytest.mark.parametrize("name", cases.training_case_names())
+def test_two_trainings_that_are_equal_in_float64_agree_to_nine_digits(name, text):
+    """Each is within what is allowed of the oracle, so that two of them are within twice that of each other."""
+    known = reference.get(cases.build(name, text), "float64")
+    allowed = TWIN_MULTIPLE * known.stray["loss"]
+    assert (2 * allowed <= 1e-9 * np.abs(known.oracle["loss"])).all()
+    assert len(known.texts) == 1
