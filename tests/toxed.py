@@ -26,8 +26,9 @@ def environments(text: str) -> Mapping[str, Mapping[str, list[str]]]:
 
 
 def env_list(text: str) -> list[str]:
-    """What a bare `tox` runs."""
-    return [name for line in _read(text)["tox"]["env_list"].split() for name in expanded(line)]
+    """What a bare `tox` runs, where no variable of the surroundings says more."""
+    lines = [line for line in _read(text)["tox"]["env_list"].split() if not line.startswith("{env:")]
+    return [name for line in lines for name in expanded(line)]
 
 
 def expanded(name: str) -> list[str]:

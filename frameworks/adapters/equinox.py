@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from frameworks.jax import runtime
+
 LAYOUTS = {"equinox": ("float32", "float64")}
 
-# Without the first every float64 becomes float32; the second matters where JAX would use TF32 or bfloat16.
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_default_matmul_precision", "highest")
+runtime.setup()
 
 
 def versions() -> dict[str, str]:

@@ -12,12 +12,12 @@ import numpy as np
 from flax import linen, nnx
 from flax.traverse_util import unflatten_dict
 
+from frameworks.jax import runtime
+
 BOTH = ("float32", "float64")
 LAYOUTS = {"flax-linen": BOTH, "flax-nnx": BOTH, "flax-rnn": BOTH}
 
-# Without the first every float64 becomes float32; the second matters where JAX would use TF32 or bfloat16.
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_default_matmul_precision", "highest")
+runtime.setup()
 
 
 def versions() -> dict[str, str]:

@@ -41,14 +41,18 @@ class Reference:
 
 def get(case: AnyCase, dtype: str) -> Reference:
     """The reference of a case, from the folder of results where it has been made before."""
-    file = _file(case, dtype)
-    if not file.exists():
-        _make(case, dtype)
+    if known := _known(case, dtype):
+        return known
+    _make_once(case, dtype)
+    return _load(_file(case, dtype))
+
+
+def _known(case: AnyCase, dtype: str) -> Reference | None:
+    """The reference of a case where it has been made; None where it has not, or its file is damaged."""
     try:
-        return _load(file)
+        return _load(_file(case, dtype))
     except (safetensors.SafetensorError, OSError, KeyError):
-        _make(case, dtype)
-        return _load(file)
+        return None
 
 
 def prepare(wanted: Iterable[tuple[AnyCase, str]], *, processes: int) -> None:
@@ -56,7 +60,7 @@ def prepare(wanted: Iterable[tuple[AnyCase, str]], *, processes: int) -> None:
     missing = [(case, dtype) for case, dtype in wanted if not _file(case, dtype).exists()]
     if len(missing) < 2 or processes < 2:
         for case, dtype in missing:
-            _make(case, dtype)
+            _make_once(case, dtype)
         return
     trainings_first = sorted(missing, key=lambda item: isinstance(item[0], Case))
     with tempfile.TemporaryDirectory() as folder, pool(processes) as workers:
@@ -90,17 +94,25 @@ def _environment(**changes: str) -> Iterator[None]:
 
 
 def _make_from_file(file: Path, dtype: str) -> None:
-    _make(read_case(file), dtype)
+    _make_once(read_case(file), dtype)
+
+
+def _make_once(case: AnyCase, dtype: str) -> None:
+    """Make a reference, unless another process is at it: then wait for that one, and take over where it died."""
+    file = _file(case, dtype)
+    with store.lock_file(file.with_name(f".{file.name}.lock")):
+        if _known(case, dtype) is None:
+            _make(case, dtype)
 
 
 def _make(case: AnyCase, dtype: str) -> None:
     # What a precision cannot hold overflows in twins: nothing is said of it then, and no warning given.
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(case, Case):
-            truth = oracle.run(case.cell, case.arrays)
+            truth = _truth(case) or oracle.run(case.cell, case.arrays)
             twins = [oracle.twin(case.cell, case.arrays, dtype=dtype, seed=seed) for seed in range(oracle.TWINS)]
         else:
-            truth = training.train(case.problem)
+            truth = _truth(case) or training.train(case.problem)
             twins = [training.twin(case.problem, dtype=dtype, seed=seed) for seed in range(oracle.TWINS)]
     arrays = {f"oracle.{name}": array for name, array in truth.items()}
     for name, array in truth.items():
@@ -110,6 +122,11 @@ def _make(case: AnyCase, dtype: str) -> None:
             arrays[f"stray.{name}"] = pooled_stray(name, array, [twin[name] for twin in twins], UNIT_ROUNDOFF[dtype])
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     write_whole(_file(case, dtype), safetensors.numpy.save(contiguous))
+
+
+def _truth(case: AnyCase) -> Mapping[str, Array] | None:
+    """The oracle's own float64, from the reference of any dtype: it is the same in all of them."""
+    return next((known.oracle for dtype in UNIT_ROUNDOFF if (known := _known(case, dtype))), None)
 
 
 def pooled_stray(name: str, truth: Array, twins: list[Array], u: float) -> Array:

@@ -164,12 +164,17 @@ def _lock(framework: str) -> filelock.BaseFileLock:
 
 def lock(name: str) -> filelock.BaseFileLock:
     """A lock in the folder of results. Raises UserError where that folder cannot be written to."""
+    return lock_file(folder() / name)
+
+
+def lock_file(file: Path) -> filelock.BaseFileLock:
+    """A lock that is this file. Raises UserError where its folder cannot be written to."""
     try:
-        folder().mkdir(parents=True, exist_ok=True)
-        (folder() / name).touch()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     except OSError as error:
-        raise UserError(f"{folder()}: cannot be written: {error.strerror or error}") from None
-    return filelock.FileLock(folder() / name)
+        raise UserError(f"{file.parent}: cannot be written: {error.strerror or error}") from None
+    return filelock.FileLock(file)
 
 
 def read_failure(job: Job) -> str | None:

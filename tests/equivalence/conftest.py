@@ -7,7 +7,7 @@ import pytest
 import frameworks
 from frameworks.protocol import implementations
 from shared_spec.errors import UserError
-from shared_spec.files.interchange import DTYPES
+from tests.equivalence.chosen import chosen
 
 LOADED = pytest.StashKey()
 
@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc):
         return
     _, available = metafunc.config.stash[LOADED]
     names = metafunc.definition.get_closest_marker("runs").args[0]
-    found = [(i, name, dtype) for name in names for i in available for dtype in DTYPES if i.runs(name, dtype)]
+    found = chosen(available, names)
     ids = [f"{name}-{i.name}-{dtype}" for i, name, dtype in found]
     metafunc.parametrize(("implementation", "name", "dtype"), found, ids=ids)
 

@@ -18,7 +18,8 @@ from shared_spec import cases, frameworks, language_model
 from shared_spec.cells import cell, cells
 from shared_spec.errors import UserError
 from shared_spec.expression import names
-from shared_spec.files.interchange import DTYPES, TrainingCase
+from shared_spec.files.interchange import DTYPES, Result, TrainingCase
+from tests.equivalence import chosen
 
 UNAVAILABLE = {("torch", "compiled"): "C++ compiler"}
 OTHER = {"gru": "gru_reset_after", "gru_reset_after": "gru"}
@@ -85,6 +86,20 @@ def test_every_implementation_runs_something_of_each_kind(available):
                 assert set(ran) == {name for name in cases.names() if cases.cell_name_of(name) == implementation.cell}
 
 
+@pytest.mark.parametrize("kind", ["short-training", "long"])
+def test_dtypes_that_take_turns_leave_none_out(available, kind):
+    """Every lane runs each of its cells, and runs in each of its dtypes; from scratch each cell does in each dtype."""
+    of_kind = [name for name in cases.names() if chosen.kind(name) == kind]
+    ran = chosen.chosen(available, of_kind)
+    for each in available:
+        mine = [(name, dtype) for i, name, dtype in ran if i.name == each.name]
+        could = {name for i in available for name in of_kind if i.name == each.name and i.runs(name, DTYPES[0])}
+        assert {name for name, _ in mine} == could
+        assert {dtype for _, dtype in mine} == set(each.dtypes)
+        if each.lane == "scratch":
+            assert sorted(mine) == sorted((name, dtype) for name in of_kind for dtype in DTYPES)
+
+
 def test_a_training_on_which_clipping_acts(framework, available, device, text):
     sizes = {"num_hiddens": 8, "num_steps": 12, "num_train": 200, "num_val": 40, "batch_size": 64, "epochs": 3}
     recipe = language_model.recipe("rnn", start="uniform", clip_norm=0.25, **sizes)
@@ -109,26 +124,17 @@ def test_the_other_reset_placement_is_different(framework, implementation, name,
     assert {f.quantity: f.ratio for f in found.findings}["H"] > 100
 
 
-def without_a_term(step, left_out):
-    """The step with one parameter taken for zero: a term of its equations is gone."""
-
-    def wrong(X, H, **parameters):
-        parameters[left_out] = 0 * parameters[left_out]
-        return step(X, H, **parameters)
-
-    return wrong
-
-
 @pytest.mark.parametrize(("name", "left_out"), [(c, p) for c in cells() for p in cell(c).parameters])
 def test_any_term_left_out_is_seen(framework, name, left_out, device):
+    """One parameter taken for zero by the framework, and with it its own gradients: a term of the equations is gone. A
+    step that leaves it out gives the same numbers, and is another program to compile for each parameter.
+    """
     case = cases.build(f"{name}-zero_start")
-    right = find(framework, "scratch", name, "float64")
-    cells = framework.cells
-    step = without_a_term(cells.CELLS[name], left_out)
-    wrong = replace(
-        right, build=lambda: cells.unroll(step), build_with_gates=lambda: cells.unroll(cells.with_gates(step))
-    )
-    found = judged(framework, wrong, case, "float64", device)
+    without = replace(case, arrays={**case.arrays, left_out: np.zeros_like(case.arrays[left_out])})
+    ran = run(framework, find(framework, "scratch", name, "float64"), without, dtype="float64", device=device)
+    none = {key: np.zeros_like(array) for key, array in ran.arrays.items() if key.endswith(f"grad.{left_out}")}
+    assert set(none) == {f"grad.{left_out}", f"trace.grad.{left_out}"}
+    found = judge.on(case, Result(replace(ran.origin, case_digest=case.digest), {**ran.arrays, **none}))
     assert found.verdict == "different"
     assert f"{framework.name}/scratch" in found.worst_finding.sentence(found.origin)
     # The equation that lost its term is the one that is wrong by itself, at the first step at which it had one.

@@ -54,8 +54,7 @@ def test_how_much_is_done_is_told_on_the_way(framework, device, text, in_this_pr
     assert len(list(worker.run(chosen, text, 1))) == 1
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["scratch", "tuned"])
+@pytest.mark.parametrize(("name", "dtype"), [("scratch", "float64"), ("tuned", "float32")])
 def test_trials_are_equal_to_the_oracle_and_to_a_training_by_itself(
     framework, device, text, name, dtype, in_this_process
 ):

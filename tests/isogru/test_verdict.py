@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from isogru.judge import reference, verdict
+from isogru.judge.comparison import TWIN_MULTIPLE
 from isogru.judge.distance import Distance, distance, distances
 from isogru.judge.reference import Reference
 from shared_spec import cases, oracle
@@ -212,12 +215,40 @@ def test_a_reference_is_kept_and_mended(results, monkeypatch):
     monkeypatch.setenv("ISOGRU_REFERENCE", str(results))
     case = cases.build("rnn-one_unit")
     first = reference.get(case, "float32")
-    (kept,) = results.iterdir()
+    (kept,) = results.glob("*.safetensors")
     kept.write_bytes(b"damaged")
     again = reference.get(case, "float32")
     assert (again.oracle["H"] == first.oracle["H"]).all()
     monkeypatch.setattr(reference, "_make", None)
     assert (reference.get(case, "float32").stray["H"] == first.stray["H"]).all()
+
+
+def test_who_comes_second_waits_and_makes_nothing_again(results, monkeypatch):
+    """Two want the same at once; and the oracle is the same in the other dtype."""
+    monkeypatch.setenv("ISOGRU_REFERENCE", str(results))
+    case, made, truths = cases.build("rnn-one_unit"), [], []
+    make, run = reference._make, oracle.run
+
+    def slowly(case, dtype):
+        made.append(dtype)
+        time.sleep(0.2)
+        make(case, dtype)
+
+    def counted(*arguments, **options):
+        # Twins are runs too, by an arithmetic of their own.
+        truths.extend(["truth"] * (not options))
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(reference, "_make", slowly)
+    monkeypatch.setattr(reference.oracle, "run", counted)
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda dtype: reference.get(case, dtype), ["float32", "float32"]))
+    assert made == ["float32"]
+    assert (found[0].stray["H"] == found[1].stray["H"]).all()
+    other = reference.get(case, "float64")
+    assert made == ["float32", "float64"]
+    assert truths == ["truth"]
+    assert (other.oracle["H"] == found[0].oracle["H"]).all()
 
 
 def test_references_made_side_by_side_are_the_same(results, monkeypatch):
@@ -244,3 +275,12 @@ def test_a_case_without_cotangents_is_judged_by_its_states():
     found = judge(bare, oracle.run(bare.cell, bare.arrays, dtype="float32"))
     assert [f.quantity for f in found.findings] == ["H", "final"]
     assert found.verdict == "equal"
+
+
+@pytest.mark.parametrize("name", cases.training_case_names())
+def test_two_trainings_that_are_equal_in_float64_agree_to_nine_digits(name, text):
+    """Each is within what is allowed of the oracle, so that two of them are within twice that of each other."""
+    known = reference.get(cases.build(name, text), "float64")
+    allowed = TWIN_MULTIPLE * known.stray["loss"]
+    assert (2 * allowed <= 1e-9 * np.abs(known.oracle["loss"])).all()
+    assert len(known.texts) == 1

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 import frameworks
+from frameworks.__main__ import app
+from shared_spec.command import main
 from shared_spec.sweeps.trial_store import TrialStore
 from shared_spec.sweeps.trials import FINISHED
 from tests.conftest import heed_ctrl_c
@@ -247,14 +249,29 @@ def test_a_cluster_that_is_not_there(framework_name, file):
         (["--random", "5"], "5 random configurations are asked for; the grid has 1"),
         (["--grid", "num_hiddens=99999999"], "GiB at the least; this machine has"),
         (["--task", "copy-10", "--grid", "num_steps=8,16"], "copy-10 has rows of 16 steps, the recipe of 8"),
-        (["--address", "somewhere"], "should be a host and a port"),
-        (["--address", "a..b:6379"], "the cluster at a..b:6379 cannot be reached"),
         (["--store", str(ROOT / "README.md")], "name another with --store"),
     ],
 )
-def test_a_request_that_is_wrong_is_one_line(framework_name, command, options, words):
+def test_a_request_that_is_wrong_is_one_line(framework_name, capsys, options, words):
+    """In this process, which has loaded the framework already: a process for each would load it each time."""
     if "--device" in options and "cuda" in frameworks.load(framework_name).runtime.devices():
         options, words = ["--device", "tpu"], "no device 'tpu' here"
+    with pytest.raises(SystemExit) as ended:
+        main(lambda: app([framework_name, "sweep", *options]))
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert words in err.splitlines()[-1]
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--address", "somewhere"], "should be a host and a port"),
+        (["--address", "a..b:6379"], "the cluster at a..b:6379 cannot be reached"),
+    ],
+)
+def test_an_address_that_is_wrong_is_one_line(framework_name, command, options, words):
     done = command("frameworks", framework_name, "sweep", *options)
     assert done.returncode == 2
     assert words in done.stderr.splitlines()[-1]
