@@ -26,8 +26,8 @@ def own_case(
     *,
     batch_first: bool = False,
 ) -> tuple[Case, tuple[str, ...]]:
-    """The case, and what is to be said of it. Raises UserError for weights of several layers, or of one that is no cell;
-    InterchangeError for arrays that do not fit.
+    """The case, and what is to be said of it. Raises UserError for weights of several layers, or of one that is no
+    cell; InterchangeError for arrays that do not fit.
     """
     layers = select(weight_files.read(weights), wish)
     if len(layers) > 1:
