@@ -436,7 +436,7 @@ def test_control_characters_of_a_file_are_escaped(isogru, saved):
 def test_one_vector_that_holds_everything(isogru, saved, tmp_path):
     """Its length does not tell how many units: 3 h (d + h) + 6 h."""
     torch = layouts.layout("torch")
-    given = {name: array for name, array in grus.torch_layer(3, 4).items()}
+    given = grus.torch_layer(3, 4)
     vector = pack(layouts.layout("cudnn-flat"), unpack(torch, given))
     file, out = saved("flat", vector), tmp_path / "out.safetensors"
     asked = isogru("convert", file, "--from", "cudnn-flat", "--to", "torch", "-o", out)
