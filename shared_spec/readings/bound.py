@@ -10,8 +10,9 @@ error, and adds a few units of its own (readings/arithmetic.py says how many).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -39,23 +40,49 @@ class Bounded:
         return self.inherited + ku / (1 - ku) * self.size + self.roundings * _smallest_normal(u)
 
 
-def step(cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array], *, u: float) -> tuple[Array, Array]:
+@dataclass(frozen=True)
+class Stretch:
+    """A function other than sigmoid and tanh, and the steepest slope that it has anywhere."""
+
+    function: Callable[[Array], Array]
+    slope: float
+
+
+Functions = Mapping[str, Stretch]
+
+
+def step(
+    cell: Cell,
+    X: Array,
+    H: Array,
+    parameters: Mapping[str, Array],
+    *,
+    u: float,
+    functions: Functions = MappingProxyType({}),
+) -> tuple[Array, Array]:
     """One step from exact X (..., d), H (..., h) and parameters, all float64: next state and its bound, both (..., h).
+    `functions` are those that the equations have beside sigmoid and tanh.
 
     The bound covers a result computed with unit roundoff `u` held against the value returned here, which itself
     is rounded in float64.
     """
-    return quantities(cell, X, H, parameters, u=u)["H"]
+    return quantities(cell, X, H, parameters, u=u, functions=functions)["H"]
 
 
 def quantities(
-    cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array], *, u: float
+    cell: Cell,
+    X: Array,
+    H: Array,
+    parameters: Mapping[str, Array],
+    *,
+    u: float,
+    functions: Functions = MappingProxyType({}),
 ) -> dict[str, tuple[Array, Array]]:
     """The same for every quantity that the cell assigns, gates included: value and bound, both (..., h), by name."""
     u += 2.0**-53
     scope = {name: _exact(array) for name, array in {"X": X, "H": H, **parameters}.items()}
     for equation in cell.equations:
-        scope[equation.target] = _read(equation.expression, scope, u)
+        scope[equation.target] = _read(equation.expression, scope, u, functions)
     return {
         equation.target: (found.value, found.error(u))
         for equation in cell.equations
@@ -70,16 +97,19 @@ def equation(equation: Equation, values: Mapping[str, Array], *, u: float) -> tu
     return found.value, found.error(u)
 
 
-def _read(expression: Expression, scope: Mapping[str, Bounded], u: float) -> Bounded:
+def _read(
+    expression: Expression, scope: Mapping[str, Bounded], u: float, functions: Functions = MappingProxyType({})
+) -> Bounded:
     match expression:
         case Name(id):
             return scope[id]
         case Number(value):
             return _exact(np.asarray(value, np.float64))
         case Function(name, argument):
-            return _function(name, _read(argument, scope, u), u)
+            x = _read(argument, scope, u, functions)
+            return _stretched(functions[name], x, u) if name in functions else _function(name, x, u)
         case Operation(symbol, left, right):
-            a, b = _read(left, scope, u), _read(right, scope, u)
+            a, b = _read(left, scope, u, functions), _read(right, scope, u, functions)
             if symbol in "+-":
                 inherited = a.inherited + b.inherited
                 return Bounded(
@@ -108,6 +138,14 @@ def _function(name: str, x: Bounded, u: float) -> Bounded:
         slope = s * (1 - s)
         own = np.full_like(value, SIGMOID_UNITS_OF_ONE * u)
     error = slope * incoming + own + _smallest_normal(u)
+    return Bounded(value, np.abs(value) + error, error, 0)
+
+
+def _stretched(other: Stretch, x: Bounded, u: float) -> Bounded:
+    value = other.function(x.value)
+    # Such as clip(0.2 x + 0.5, 0, 1): its roundings are of numbers up to 1, or up to its value.
+    own = SIGMOID_UNITS_OF_ONE * u * (1 + np.abs(value))
+    error = other.slope * x.error(u) + own + _smallest_normal(u)
     return Bounded(value, np.abs(value) + error, error, 0)
 
 
