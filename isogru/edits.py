@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 
 from isogru.conventions import Convention, Held
 from isogru.judge.comparison import compare
-from isogru.models.functions import ByName, function, steepest
 from isogru.sequences import Inputs, Run, Sequence
 from shared_spec.cells import Cell
-from shared_spec.expression import FUNCTIONS
 from shared_spec.files.interchange import Case
 from shared_spec.readings import bound, value
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.functions import ByName
 from shared_spec.weights.layouts import SECOND_BIASES
 
 BY_NAME = ByName()
@@ -56,13 +54,6 @@ class Edit:
                 found[first] = found[first] + self.weights[second]
         return found
 
-    @property
-    def functions(self) -> Mapping[str, bound.Stretch]:
-        """Those of the equations that are neither sigmoid nor tanh."""
-        used = {each.name for _, each in self.cell.functions if each.name not in FUNCTIONS}
-        found = {name: (made, steepest(name)) for name in used if (made := function(name)) is not None}
-        return MappingProxyType({name: bound.Stretch(*each) for name, each in found.items()})
-
     def states(self, X: Array, H0: Array) -> Array | None:
         """What such an implementation gives, (T, n, h), from X (T, n, d) and H0 (n, h), in their precision; None where
         the sequence cannot be edited so.
@@ -92,21 +83,33 @@ class Edit:
             run = None if run is None else run.through(sequence)
         return run
 
-    def ratio(self, run: Run, u: float, *, few: int = 0) -> float:
+    def ratio(self, run: Run, u: float, *, few: bool = False) -> float:
         """The largest ratio of any state to the one-step bound at unit roundoff u; up to 1 it is what the edit gives.
-        With `few`, of so many rows alone. Infinite where nothing can be said.
+        Of a few rows alone, if that is said. Infinite where nothing can be said.
         """
-        X, before = _rows(run.inputs.X), _rows(run.before)
-        H, parameters, functions = _rows(run.H), self.parameters, self.functions
-        chosen = np.unique(np.linspace(0, len(X) - 1, few or 1).astype(int))
-        parts = [chosen] if few else [np.arange(s, min(s + ROWS, len(X))) for s in range(0, len(X), ROWS)]
+        X, before, H = run.few if few else run.rows
+        parameters = self.parameters
+        parts = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
         with np.errstate(all="ignore"):
             compared = [compare(found, should.astype(np.float64), u * np.abs(should)) for found, should in run.given]
             compared += [
-                compare(H[rows], *bound.step(self.cell, X[rows], before[rows], parameters, u=u, functions=functions))
-                for rows in parts
+                compare(H[part], *bound.step(self.cell, X[part], before[part], parameters, u=u)) for part in parts
             ]
         return max(np.inf if each.is_undetermined.any() else float(each.ratio.max()) for each in compared)
+
+    def allowed(self, run: Run, u: float) -> float:
+        """The largest bound of a few rows; infinite where there is none."""
+        X, before, _ = run.few
+        with np.errstate(all="ignore"):
+            largest = float(bound.step(self.cell, X, before, self.parameters, u=u)[1].max())
+        return largest if np.isfinite(largest) else np.inf
+
+    def apart(self, run: Run) -> float:
+        """How far a few rows are at most from what the edit gives, in a fraction of the time that a bound takes."""
+        X, before, H = run.few
+        with np.errstate(all="ignore"):
+            off = np.abs(value.step(self.cell, X, before, self.parameters, arithmetic=BY_NAME)["H"] - H).max()
+        return float(off) if np.isfinite(off) else np.inf
 
 
 def unedited(case: Case) -> Edit:
@@ -122,8 +125,3 @@ def edited(edit: Edit, conventions: Iterable[Convention]) -> Edit | None:
     for convention in conventions:
         found = None if found is None else found.then(convention)
     return found
-
-
-def _rows(array: Array) -> Array:
-    """(T, n, k) as (T n, k)."""
-    return array.reshape(-1, array.shape[-1])

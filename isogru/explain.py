@@ -14,6 +14,7 @@ import numpy as np
 
 from isogru.conventions import Convention, conventions
 from isogru.edits import Edit, edited, unedited
+from isogru.judge.comparison import WORST_CASE
 from isogru.sequences import Run
 from isogru.wording import ratio as worded
 from shared_spec.errors import UserError
@@ -21,8 +22,6 @@ from shared_spec.files.interchange import Case
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 EQUAL, EXPLAINED, AMBIGUOUS, UNEXPLAINED = "equal", "explained", "cannot tell apart", "not explained"
-FEW = 12
-"""How many rows reject a candidate before all are looked at."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def explain(case: Case, H: Array, *, unit_roundoff: float | None = None, pairs: 
         return Explanation(UNEXPLAINED, as_it_is, note=f"H{at} is {H[tuple(at)]}, the first that is no finite number")
     fits = search.fits(search.singles)
     if not fits and pairs:
-        fits = search.fits(search.pairs())
+        fits = search.fits(search.pairs(), search.nearest)
     found = _causes(case, fits)
     verdict = UNEXPLAINED if not found else EXPLAINED if len(found) == 1 else AMBIGUOUS
     telling = probe(case) if verdict == AMBIGUOUS else None
@@ -122,17 +121,25 @@ class _Search:
                 if i != j and (i < j or _kind(one) == _kind(two)) and (both := first.then(two)) is not None:
                     yield both
 
-    def fits(self, edits: Iterable[Edit]) -> list[tuple[Edit, float]]:
-        """Those that make the result equal, with the largest ratio that is left."""
+    def fits(self, edits: Iterable[Edit], nearest: float = np.inf) -> list[tuple[Edit, float]]:
+        """Those that make the result equal, with the largest ratio that is left. What is further off than `nearest` is
+        not held against its bound.
+        """
         found = []
         for edit in edits:
             self.tried += 1
             run = self._run(edit)
-            if run is None or edit.ratio(run, self._u, few=FEW) > 1:
+            if run is None or edit.apart(run) > nearest or edit.ratio(run, self._u, few=True) > 1:
                 continue
             if (ratio := edit.ratio(run, self._u)) <= 1:
                 found.append((edit, ratio))
         return found
+
+    @property
+    def nearest(self) -> float:
+        """How far off two edits at once are looked at: far beyond the largest bound that one alone has."""
+        runs = [(edit, run) for edit in self.singles if (run := self._run(edit)) is not None]
+        return WORST_CASE * max((edit.allowed(run, self._u) for edit, run in runs), default=np.inf)
 
     def exactly(self, edit: Edit) -> float:
         """The largest ratio of any state under an edit."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from shared_spec.readings.arithmetic import Array
+
+FEW = 12
+"""How many rows reject an edit before all are looked at."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,19 @@ class Run:
         if not self.inputs.carried:
             return np.broadcast_to(H0, self.H.shape)
         return np.concatenate([H0, self.H[:-1].astype(np.float64)])
+
+    @functools.cached_property
+    def rows(self) -> tuple[Array, Array, Array]:
+        """Every step of every sequence as a row: X (T n, d), the state before (T n, h), the state after (T n, h)."""
+        X, before, H = (a.reshape(-1, a.shape[-1]) for a in (self.inputs.X, self.before, self.H))
+        return X, before, H
+
+    @functools.cached_property
+    def few(self) -> tuple[Array, Array, Array]:
+        """A few of those rows, from the first to the last."""
+        X, before, H = self.rows
+        chosen = np.unique(np.linspace(0, len(X) - 1, FEW).astype(int))
+        return X[chosen], before[chosen], H[chosen]
 
     def through(self, edit: Sequence) -> Run | None:
         """The same result, if the edit is what was done; None where the edit cannot be applied."""

@@ -10,15 +10,15 @@ error, and adds a few units of its own (readings/arithmetic.py says how many).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
 from shared_spec.cells import Cell
 from shared_spec.expression import Equation, Expression, Function, Name, Number, Operation
 from shared_spec.readings.arithmetic import FUNCTIONS, SIGMOID_UNITS_OF_ONE, TANH_UNITS_OF_VALUE, Array
+from shared_spec.readings.functions import function, steepest
 from shared_spec.readings.value import operate
 
 
@@ -40,49 +40,23 @@ class Bounded:
         return self.inherited + ku / (1 - ku) * self.size + self.roundings * _smallest_normal(u)
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A function other than sigmoid and tanh, and the steepest slope that it has anywhere."""
-
-    function: Callable[[Array], Array]
-    slope: float
-
-
-Functions = Mapping[str, Stretch]
-
-
-def step(
-    cell: Cell,
-    X: Array,
-    H: Array,
-    parameters: Mapping[str, Array],
-    *,
-    u: float,
-    functions: Functions = MappingProxyType({}),
-) -> tuple[Array, Array]:
+def step(cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array], *, u: float) -> tuple[Array, Array]:
     """One step from exact X (..., d), H (..., h) and parameters, all float64: next state and its bound, both (..., h).
-    `functions` are those that the equations have beside sigmoid and tanh.
 
     The bound covers a result computed with unit roundoff `u` held against the value returned here, which itself
     is rounded in float64.
     """
-    return quantities(cell, X, H, parameters, u=u, functions=functions)["H"]
+    return quantities(cell, X, H, parameters, u=u)["H"]
 
 
 def quantities(
-    cell: Cell,
-    X: Array,
-    H: Array,
-    parameters: Mapping[str, Array],
-    *,
-    u: float,
-    functions: Functions = MappingProxyType({}),
+    cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array], *, u: float
 ) -> dict[str, tuple[Array, Array]]:
     """The same for every quantity that the cell assigns, gates included: value and bound, both (..., h), by name."""
     u += 2.0**-53
     scope = {name: _exact(array) for name, array in {"X": X, "H": H, **parameters}.items()}
     for equation in cell.equations:
-        scope[equation.target] = _read(equation.expression, scope, u, functions)
+        scope[equation.target] = _read(equation.expression, scope, u)
     return {
         equation.target: (found.value, found.error(u))
         for equation in cell.equations
@@ -97,19 +71,16 @@ def equation(equation: Equation, values: Mapping[str, Array], *, u: float) -> tu
     return found.value, found.error(u)
 
 
-def _read(
-    expression: Expression, scope: Mapping[str, Bounded], u: float, functions: Functions = MappingProxyType({})
-) -> Bounded:
+def _read(expression: Expression, scope: Mapping[str, Bounded], u: float) -> Bounded:
     match expression:
         case Name(id):
             return scope[id]
         case Number(value):
             return _exact(np.asarray(value, np.float64))
         case Function(name, argument):
-            x = _read(argument, scope, u, functions)
-            return _stretched(functions[name], x, u) if name in functions else _function(name, x, u)
+            return _function(name, _read(argument, scope, u), u)
         case Operation(symbol, left, right):
-            a, b = _read(left, scope, u, functions), _read(right, scope, u, functions)
+            a, b = _read(left, scope, u), _read(right, scope, u)
             if symbol in "+-":
                 inherited = a.inherited + b.inherited
                 return Bounded(
@@ -127,6 +98,8 @@ def _read(
 
 
 def _function(name: str, x: Bounded, u: float) -> Bounded:
+    if name not in FUNCTIONS:
+        return _other(name, x, u)
     incoming = x.error(u)
     value = FUNCTIONS[name](x.value)
     flattest = np.maximum(np.abs(x.value) - incoming, 0)
@@ -141,11 +114,14 @@ def _function(name: str, x: Bounded, u: float) -> Bounded:
     return Bounded(value, np.abs(value) + error, error, 0)
 
 
-def _stretched(other: Stretch, x: Bounded, u: float) -> Bounded:
-    value = other.function(x.value)
-    # Such as clip(0.2 x + 0.5, 0, 1): its roundings are of numbers up to 1, or up to its value.
-    own = SIGMOID_UNITS_OF_ONE * u * (1 + np.abs(value))
-    error = other.slope * x.error(u) + own + _smallest_normal(u)
+def _other(name: str, x: Bounded, u: float) -> Bounded:
+    """One of readings/functions.py, by its steepest slope. Such as clip(0.2 x + 0.5, 0, 1): what it rounds itself is of
+    the size of 1, or of its value.
+    """
+    known = function(name)
+    assert known is not None, name
+    value = known(x.value)
+    error = steepest(name) * x.error(u) + SIGMOID_UNITS_OF_ONE * u * (1 + np.abs(value)) + _smallest_normal(u)
     return Bounded(value, np.abs(value) + error, error, 0)
 
 
