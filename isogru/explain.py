@@ -8,7 +8,7 @@ is held against every row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Explanation:
 
     verdict: str
     """"equal", "explained", "cannot tell apart" or "not explained"."""
-    ratio: float
+    ratio: float = 0.0
     """The largest ratio of any state to its bound, as the result is."""
     causes: tuple[Cause, ...] = ()
     tried: int = 0
@@ -59,7 +59,7 @@ class Explanation:
         if self.verdict == EQUAL:
             return "nothing to explain: each state is what a step from the one before gives"
         if self.verdict == UNEXPLAINED:
-            return f"not explained: none of {self.tried} edits makes it equal{f'; {self.note}' if self.note else ''}"
+            return f"not explained: {self.note or f'none of {self.tried} edits makes it equal'}"
         proof = f"the largest ratio to the bound is {worded(self.ratio)}, and so {worded(self.causes[0].ratio)}"
         if self.verdict == EXPLAINED:
             return f"equal if {self.causes[0].sentence} ({proof})"
@@ -70,6 +70,12 @@ class Explanation:
     def remedy(self) -> str:
         """What to do about it; empty where that is not known."""
         return self.causes[0].remedy if self.verdict == EXPLAINED else ""
+
+    def record(self) -> dict[str, object]:
+        """For machines."""
+        causes = [asdict(cause) for cause in self.causes]
+        told = {"verdict": self.verdict, "sentence": self.sentence, "remedy": self.remedy, "ratio": self.ratio}
+        return {**told, "causes": causes, "tried": self.tried}
 
 
 def explain(case: Case, H: Array, *, unit_roundoff: float | None = None, pairs: bool = True) -> Explanation:
