@@ -42,12 +42,16 @@ class Convention:
 
     def of_cell(self, cell: Cell) -> Cell | None:
         """The cell with edited equations; None where that is none of its conventions."""
-        equations = []
+        equations, defined = [], {"X", "H", *cell.parameters}
         for equation in cell.equations:
             expression = equation.expression
             for old, new in self.rewrites:
                 expression = _rewritten(expression, old, new)
             expression = _with_functions(expression, self.functions)
+            if not set(names(expression)) <= defined:
+                # Such as R, in a cell that has no reset gate.
+                return None
+            defined.add(equation.target)
             equations.append(Equation(equation.target, expression, equation.text))
         edited = tuple(equations)
         return None if edited == cell.equations else replace(cell, equations=edited)
