@@ -95,8 +95,9 @@ def explain(case: Case, H: Array, *, unit_roundoff: float | None = None, pairs: 
     if as_it_is <= 1:
         return Explanation(EQUAL, as_it_is)
     if not np.isfinite(H).all():
-        at = [int(i) for i in np.argwhere(~np.isfinite(H))[0]]
-        return Explanation(UNEXPLAINED, as_it_is, note=f"H{at} is {H[tuple(at)]}, the first that is no finite number")
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(H))[0])
+        note = f"H[{','.join(map(str, at))}] is {H[at]}, the first that is no finite number"
+        return Explanation(UNEXPLAINED, as_it_is, note=note)
     fits = search.fits(search.singles)
     if not fits and pairs:
         fits = search.fits(search.pairs(), search.nearest)
@@ -135,7 +136,9 @@ class _Search:
         for edit in edits:
             self.tried += 1
             run = self._run(edit)
-            if run is None or edit.apart(run) > nearest or edit.ratio(run, self._u, few=True) > 1:
+            if run is None or (nearest < np.inf and edit.apart(run) > nearest):
+                continue
+            if edit.ratio(run, self._u, few=True) > 1:
                 continue
             if (ratio := edit.ratio(run, self._u)) <= 1:
                 found.append((edit, ratio))
