@@ -18,6 +18,7 @@ import numpy as np
 from shared_spec.cells import Cell
 from shared_spec.expression import Equation, Expression, Function, Name, Number, Operation
 from shared_spec.readings.arithmetic import FUNCTIONS, SIGMOID_UNITS_OF_ONE, TANH_UNITS_OF_VALUE, Array
+from shared_spec.readings.functions import function, steepest
 from shared_spec.readings.value import operate
 
 
@@ -97,6 +98,8 @@ def _read(expression: Expression, scope: Mapping[str, Bounded], u: float) -> Bou
 
 
 def _function(name: str, x: Bounded, u: float) -> Bounded:
+    if name not in FUNCTIONS:
+        return _other(name, x, u)
     incoming = x.error(u)
     value = FUNCTIONS[name](x.value)
     flattest = np.maximum(np.abs(x.value) - incoming, 0)
@@ -108,6 +111,17 @@ def _function(name: str, x: Bounded, u: float) -> Bounded:
         slope = s * (1 - s)
         own = np.full_like(value, SIGMOID_UNITS_OF_ONE * u)
     error = slope * incoming + own + _smallest_normal(u)
+    return Bounded(value, np.abs(value) + error, error, 0)
+
+
+def _other(name: str, x: Bounded, u: float) -> Bounded:
+    """One of readings/functions.py, by its steepest slope. Such as clip(0.2 x + 0.5, 0, 1): what it rounds itself is of
+    the size of 1, or of its value.
+    """
+    known = function(name)
+    assert known is not None, name
+    value = known(x.value)
+    error = steepest(name) * x.error(u) + SIGMOID_UNITS_OF_ONE * u * (1 + np.abs(value)) + _smallest_normal(u)
     return Bounded(value, np.abs(value) + error, error, 0)
 
 
