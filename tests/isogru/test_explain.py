@@ -114,6 +114,15 @@ def test_a_value_that_is_no_number_is_said():
     assert explain(case, H).sentence == "not explained: H[6,0,0] is nan, the first that is no finite number"
 
 
+def test_a_cause_is_found_in_the_steps_before_an_overflow():
+    case = drawn("gru", (12, 3, 5, 4), 1)
+    H = planted(case, "gates_linear")
+    assert not np.isfinite(H).all()
+    found = explain(case, H, pairs=False)
+    assert (found.verdict, found.causes[0].names) == (EXPLAINED, ("gates_linear",))
+    assert "looked at up to there: H[" in found.sentence
+
+
 def test_causes_that_a_case_cannot_tell_apart_are_said_with_a_case_that_does():
     case = drawn("gru", SIZES[0], 1)
     for name in ("b_z", "b_r", "b_h"):
@@ -151,24 +160,36 @@ def test_the_public_face_has_it():
 
 
 def by_hand(case, how):
-    """States as somebody computes them, in float32, with one mistake."""
+    """States as somebody computes them, in float32, with one mistake: nothing of isogru is in it."""
     a = {name: array.astype(np.float32) for name, array in case.arrays.items()}
+    X, H, states = a["X"], a["H0"], []
+    hard, order = how == "hard", (lambda steps: steps[::-1]) if how == "reversed" else (lambda steps: steps)
 
-    def sigmoid(x):
-        return 1 / (1 + np.exp(-x))
+    def gate(x):
+        return np.clip(np.float32(0.2) * x + np.float32(0.5), 0, 1) if hard else 1 / (1 + np.exp(-x))
 
-    H, states = a["H0"], []
-    for x in a["X"]:
-        z = sigmoid(x @ a["W_xz"] + H @ a["W_hz"] + a["b_z"])
-        r = sigmoid(x @ a["W_xr"] + H @ a["W_hr"] + a["b_r"])
+    if how == "batch first":
+        X, H = X.swapaxes(0, 1), 0 * a["X"][:, 0, :1] + np.zeros(len(a["b_h"]), np.float32)
+    if how == "zero start":
+        H = 0 * H
+    if how == "transposed":
+        a |= {name: a[name].T for name in ("W_hz", "W_hr", "W_hh")}
+    if how == "bias out":
+        a["b_h"], a["b_hh"] = a["b_h"] + a["b_hh"], 0 * a["b_hh"]
+    start = H
+    for x in order(X):
+        z = gate(x @ a["W_xz"] + H @ a["W_hz"] + a["b_z"])
+        r = gate(x @ a["W_xr"] + H @ a["W_hr"] + a["b_r"])
         if how == "swapped":
             z, r = r, z
         inner = (r * H) @ a["W_hh"] if how == "before" else r * (H @ a["W_hh"] + a["b_hh"])
-        n = np.tanh(x @ a["W_xh"] + a["b_h"] + inner)
+        n = x @ a["W_xh"] + a["b_h"] + inner
+        n = np.maximum(n, 0) if how == "relu" else np.tanh(n)
         new = (1 - z) * H + z * n if how == "flipped" else z * H + (1 - z) * n
-        states.append(new)
-        H = a["H0"] if how == "stale" else new
-    return np.stack(states)
+        states.append(H if how == "late" else new)
+        H = start if how == "stale" else new
+    made = np.stack(order(states))
+    return np.ascontiguousarray(made.swapaxes(0, 1) if how == "batch first" else made)
 
 
 OF_HAND = {
@@ -176,6 +197,14 @@ OF_HAND = {
     "stale": "the state is not carried on",
     "before": "the reset gate acts before the product with W_hh",
     "swapped": "the gates r and z are exchanged in every weight and bias",
+    "hard": "the gates use hard_sigmoid with slope 0.2",
+    "relu": "the candidate state uses relu",
+    "batch first": "batch and time are exchanged",
+    "zero start": "the start state H0 is ignored",
+    "transposed": "the recurrent blocks, W_h*, are transposed",
+    "bias out": "b_hh was moved out of the reset gate",
+    "reversed": "time is reversed",
+    "late": "the states are late by one",
 }
 
 
