@@ -8,7 +8,7 @@ is held against every row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -61,6 +61,8 @@ class Explanation:
         if self.verdict == UNEXPLAINED:
             return f"not explained: {self.note or f'none of {self.tried} edits makes it equal'}"
         proof = f"the largest ratio to the bound is {worded(self.ratio)}, and so {worded(self.causes[0].ratio)}"
+        if self.note:
+            proof += f"; {self.note}"
         if self.verdict == EXPLAINED:
             return f"equal if {self.causes[0].sentence} ({proof})"
         either = ", or if ".join(cause.sentence for cause in self.causes)
@@ -90,14 +92,24 @@ def explain(case: Case, H: Array, *, unit_roundoff: float | None = None, pairs: 
     u = UNIT_ROUNDOFF.get(H.dtype.name) if unit_roundoff is None else unit_roundoff
     if u is None:
         raise UserError(f"H is {H.dtype.name}; say its unit roundoff")
+    if np.isfinite(H).all():
+        return _explained(case, H, u, pairs)
+    at = tuple(int(i) for i in np.argwhere(~np.isfinite(H))[0])
+    note = f"H[{','.join(map(str, at))}] is {H[at]}, the first that is no finite number"
+    if until := at[0]:
+        # What overflows or divides by zero may have a cause that the steps before it tell.
+        sooner = replace(case, arrays={**case.arrays, "X": case.arrays["X"][:until]})
+        found = _explained(sooner, H[:until], u, pairs)
+        if found.verdict in (EXPLAINED, AMBIGUOUS):
+            return replace(found, note=f"looked at up to there: {note}")
+    return Explanation(UNEXPLAINED, np.inf, note=note)
+
+
+def _explained(case: Case, H: Array, u: float, pairs: bool) -> Explanation:
     search = _Search(case, H, u)
     as_it_is = search.exactly(search.start)
     if as_it_is <= 1:
         return Explanation(EQUAL, as_it_is)
-    if not np.isfinite(H).all():
-        at = tuple(int(i) for i in np.argwhere(~np.isfinite(H))[0])
-        note = f"H[{','.join(map(str, at))}] is {H[at]}, the first that is no finite number"
-        return Explanation(UNEXPLAINED, as_it_is, note=note)
     fits = search.fits(search.singles)
     if not fits and pairs:
         fits = search.fits(search.pairs(), search.nearest)

@@ -91,6 +91,14 @@ def test_weights_take_those_of_other_gates():
         np.testing.assert_array_equal(found[f"W_x{gate}"], held[f"W_x{gate}"])
 
 
+def test_a_second_bias_in_another_place_is_added_there():
+    case = drawn("gru_reset_after", SIZES[0], 2)
+    found = unedited(case).then(conventions()["order_rh: the second bias"])
+    assert found is not None
+    np.testing.assert_array_equal(found.parameters["b_r"], case.arrays["b_r"] + case.arrays["b_hh"])
+    assert not found.parameters["b_hh"].any()
+
+
 class Blurred(Unlike):
     """Another library's arithmetic, with functions by their names."""
 
