@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from isogru.weight_files.contents import Contents, Tensor
-from isogru.weight_files.floats import FLOATS
+from shared_spec.readings.floats import FLOATS
 from shared_spec.readings.arithmetic import Array, length
 
 _OLD = re.compile(r"(?P<before>.*?)(?P<name>[^./]+)_v", re.DOTALL)

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from isogru.weight_files.contents import Tensor
-from isogru.weight_files.floats import FLOATS, widened
+from shared_spec.readings.floats import FLOATS, widened
 from shared_spec.errors import InterchangeError
 from shared_spec.files.whole import write_whole
 from shared_spec.readings.arithmetic import Array

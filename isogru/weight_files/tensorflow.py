@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from isogru.weight_files.contents import Contents, Tensor
-from isogru.weight_files.floats import FLOATS, widened
+from shared_spec.readings.floats import FLOATS, widened
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from isogru.weight_files.contents import Contents, Tensor
-from isogru.weight_files.floats import FLOATS
+from shared_spec.readings.floats import FLOATS
 from isogru.weight_files.keras import archive as archives
 from isogru.weight_files.keras import config as configuration
 from isogru.weight_files.keras import layers as of_layers

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from isogru.weight_files import needs
-from isogru.weight_files.floats import widened
+from shared_spec.readings.floats import widened
 from isogru.weight_files.keras import walk
 from isogru.weight_files.keras.walk import said, shown
 from shared_spec.errors import InterchangeError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from isogru.weight_files.contents import Described, Foreign, Tensor
-from isogru.weight_files.floats import FLOATS
+from shared_spec.readings.floats import FLOATS
 from isogru.weight_files.onnx.graph import OWN_DOMAINS, Scope
 from isogru.weight_files.onnx.tensors import INTEGERS, Leaf, shown
 from isogru.weight_files.onnx.values import UnknownError, Value, dequantised, moved, of_leaf

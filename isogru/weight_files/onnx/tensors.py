@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from isogru.weight_files.floats import FLOATS, widened
+from shared_spec.readings.floats import FLOATS, widened
 from isogru.weight_files.onnx.wire import whereabouts
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array

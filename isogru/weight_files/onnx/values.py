@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from isogru.weight_files.floats import FLOATS
+from shared_spec.readings.floats import FLOATS
 from isogru.weight_files.onnx.tensors import DTYPES, INTEGERS, Leaf
 from shared_spec.readings.arithmetic import Array
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from isogru.weight_files.contents import Tensor
-from isogru.weight_files.floats import FLOATS, widened
+from shared_spec.readings.floats import FLOATS, widened
 from isogru.weight_files.torch.names import said
 from isogru.weight_files.torch.records import Record, Stored
 from shared_spec.errors import InterchangeError
