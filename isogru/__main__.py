@@ -21,7 +21,7 @@ for name, function in (
     ("layouts", specification.list_layouts),
     ("cells", specification.list_cells),
     ("cases", specification.list_cases),
-    ("case", specification.case_to_file),
+    ("case", command.write_case),
 ):
     app.command(name)(function)
 

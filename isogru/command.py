@@ -5,53 +5,67 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from isogru import checking, judge
+from isogru import answers, checking
 from isogru.judge import comparison
 from isogru.judge.verdict import ResultVerdict
+from isogru.models.own_case import own_case
+from isogru.models.selection import Wish
 from isogru.wording import MARKS, finite, ratio
+from shared_spec import __main__ as specification
 from shared_spec import cells
-from shared_spec.__main__ import Json
+from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output
 from shared_spec.command import EQUAL, NOT_EQUAL, UNJUDGED
 from shared_spec.errors import UserError
-from shared_spec.files.interchange import read_case, read_result
+from shared_spec.files.interchange import read_case
+from shared_spec.files.interchange import write_case as write_case_file
 
 
 def give_verdict(
     case_file: Annotated[Path, typer.Argument(metavar="CASE")],
-    result_files: Annotated[list[Path], typer.Argument(metavar="RESULT...")],
+    result_files: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULT...", help="Result files, or states in .npy, .npz, .pt."),
+    ],
     as_json: Json = False,
     claim: Annotated[
         Optional[str], typer.Option(help="Judge the results as if they claimed this cell instead of the case's.")
     ] = None,
+    time: Annotated[str, typer.Option(help="Which axis of the states is time: first, or second after the batch.")] = "",
 ) -> None:
-    """Hold result files against a case: equal, suspect, different or undetermined, and the worst element of each
-    quantity. Exit status: 0 all equal, 1 something is not, 2 the request was wrong, 3 something could not be judged.
+    """Hold results against a case: equal, suspect, different or undetermined, and the worst element of each quantity.
+    A file of plain arrays holds all states H (T, n, h), the last one final (n, h), gradients grad.X and so on, or a
+    part. Exit status: 0 all equal, 1 something is not, 2 the request was wrong, 3 something could not be judged.
     """
     case, claimed = read_case(case_file), None if claim is None else cells.cell(claim)
-    verdicts = [
-        judge.on(case, read_result(file), claim=claimed, name=str(file), case_name=str(case_file))
-        for file in result_files
-    ]
+    if time not in ("", answers.TIME_FIRST, answers.BATCH_FIRST):
+        raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")
+    verdicts = []
+    for file in result_files:
+        answer = answers.read(file, case, time=time)
+        verdicts.append(answers.judged(case, answer, claim=claimed, name=str(file), case_name=str(case_file)))
     if as_json:
         records = [
-            {"file": str(f), "verdict": v.verdict, **asdict(v)} for f, v in zip(result_files, verdicts, strict=True)
+            {"file": str(f), "verdict": v.verdict, "notes": list(notes), **asdict(v)}
+            for f, (v, notes) in zip(result_files, verdicts, strict=True)
         ]
         typer.echo(json.dumps(finite(records), indent=1))
     else:
-        for file, found in zip(result_files, verdicts, strict=True):
-            _show(file, found)
-    raise typer.Exit(status(comparison.worst(v.verdict for v in verdicts)))
+        for file, (found, notes) in zip(result_files, verdicts, strict=True):
+            _show(file, found, notes)
+    raise typer.Exit(status(comparison.worst(v.verdict for v, _ in verdicts)))
 
 
-def _show(file: Path, found: ResultVerdict) -> None:
+def _show(file: Path, found: ResultVerdict, notes: Sequence[str]) -> None:
     typer.echo(f"{MARKS[found.verdict]} {found.verdict}: {file}")
+    for note in notes:
+        typer.echo(f"    {note}")
     for one in found.all_findings:
         typer.echo(f"    {MARKS[one.verdict]} {one.sentence(found.origin)}, ratio {ratio(one.ratio)}")
 
@@ -59,6 +73,51 @@ def _show(file: Path, found: ResultVerdict) -> None:
 def status(verdict: str) -> int:
     """The exit status that a verdict has."""
     return {comparison.EQUAL: EQUAL, comparison.UNDETERMINED: UNJUDGED}.get(verdict, NOT_EQUAL)
+
+
+def write_case(
+    output: Output,
+    name: Annotated[Optional[str], typer.Argument(help="A case of the catalogue; isogru cases lists them.")] = None,
+    weights: Annotated[
+        Optional[Path],
+        typer.Option(help="One's own: a file with one recurrent layer, of any kind that isogru reads."),
+    ] = None,
+    input_file: Annotated[
+        Optional[Path],
+        typer.Option("--input", help="With --weights: X (T, n, d), as .npy or another file."),
+    ] = None,
+    h0: Annotated[Optional[Path], typer.Option(help="The start state (n, h); zero where it is not given.")] = None,
+    cotangent: Annotated[Optional[Path], typer.Option(help="dH (T, n, h), for gradients to be judged too.")] = None,
+    source: Annotated[str, typer.Option("--from", help="The layout of the weights, if the file leaves it open.")] = "",
+    prefix: Annotated[str, typer.Option(help="Only layers under this place.")] = "",
+    layer: Annotated[str, typer.Option(help="Only this layer; isogru layers lists them.")] = "",
+    time: Annotated[str, typer.Option(help="Which axis of the given arrays is time: first, or second.")] = "first",
+    corpus: CorpusPath = None,
+    corpus_sha1: CorpusSha1 = None,
+) -> None:
+    """Write a case as a file: one of the catalogue by its name, or one's own weights with one's own input."""
+    if (name is None) == (weights is None):
+        raise UserError("say which case: one of the catalogue by its NAME, or --weights FILE with --input FILE")
+    if weights is None:
+        assert name is not None
+        if input_file or h0 or cotangent:
+            raise UserError("--input, --h0 and --cotangent go with --weights; a case of the catalogue has its own")
+        specification.case_to_file(name, output, corpus, corpus_sha1)
+        return
+    if input_file is None:
+        raise UserError("--weights goes with --input, the file of X (T, n, d)")
+    if time not in (answers.TIME_FIRST, answers.BATCH_FIRST):
+        raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")
+    for given in (weights, input_file, h0, cotangent):
+        if given is not None:
+            specification.keep(given, output)
+    case, notes = own_case(
+        output.stem, weights, Wish(source, prefix, layer), input_file, h0, cotangent, batch_first=time != "first"
+    )
+    write_case_file(output, case)
+    for note in notes:
+        typer.echo(note)
+    typer.echo(f"wrote {output} ({case.cell.name}, name {case.name})")
 
 
 def check_function(

@@ -10,9 +10,16 @@ from shared_spec.files.interchange import AnyCase, Case, Result, check_result
 
 
 def on(
-    case: AnyCase, result: Result, *, claim: Cell | None = None, name: str = "", case_name: str = ""
+    case: AnyCase,
+    result: Result,
+    *,
+    claim: Cell | None = None,
+    name: str = "",
+    case_name: str = "",
+    partial: bool = False,
 ) -> ResultVerdict:
-    """The verdict on a result of a case, as if it claimed another cell where one is given.
+    """The verdict on a result of a case, as if it claimed another cell where one is given. Where it is `partial`, what
+    it does not hold is not judged.
 
     Raises InterchangeError, with the names of result and case (their files, where they have some), for a result that
     was made of another case, that does not hold what the case asks for, or whose dtype is not what it was computed in;
@@ -28,10 +35,10 @@ def on(
             f"{name}: claims to be of the cell {result.origin.cell!r}, and {case_name or case.name} is one of "
             f"{case.cell.name}; judge it with --claim, or run it again"
         )
-    check_result(name, result, case)
+    check_result(name, result, case, partial=partial)
     if claim is not None:
         if not isinstance(case, Case):
             raise UserError("a claim can be judged on a case of a cell over a sequence, not on a language model")
         case, result = verdict.claim(case, result, claim)
-        check_result(name, result, case)
+        check_result(name, result, case, partial=partial)
     return verdict.judge(case, result, reference.get(case, result.origin.dtype))

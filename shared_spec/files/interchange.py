@@ -211,8 +211,10 @@ def shapes_of_training(cell: Cell) -> dict[str, Shape]:
     return found
 
 
-def check_result(path: Path | str, result: Result, case: AnyCase) -> None:
-    """Raises InterchangeError where the result does not hold what the case asks for, by name."""
+def check_result(path: Path | str, result: Result, case: AnyCase, *, partial: bool = False) -> None:
+    """Raises InterchangeError where the result does not hold what the case asks for, by name; where it is `partial`, a
+    part of that will do.
+    """
     sizes: dict[str, int]
     if isinstance(case, Case):
         symbols = shapes_of_result(case.cell)
@@ -225,6 +227,8 @@ def check_result(path: Path | str, result: Result, case: AnyCase) -> None:
         symbols = shapes_of_training(case.cell)
         sizes = {"h": recipe.num_hiddens, "v": len(case.problem.vocabulary), "epochs": recipe.epochs}
         sizes |= {"steps": recipe.epochs * recipe.steps_per_epoch, "predictions": recipe.num_predictions}
+    if partial:
+        symbols = {name: shape for name, shape in symbols.items() if name in result.arrays} or symbols
     training = isinstance(case, TrainingCase)
     dtypes = {name: (quantity(name, training=training).dtype or result.origin.dtype,) for name in symbols}
     _check(path, result.arrays, symbols, dtypes=dtypes, sizes=sizes, finite=False)

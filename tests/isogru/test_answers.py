@@ -1,0 +1,156 @@
+"""A case of one's own, and what somebody computed for it, as they saved it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.isogru import grus
+
+T, N, D, H = 6, 2, 3, 4
+
+
+@pytest.fixture
+def mine(isogru, tmp_path):
+    """A case of one's own weights and input, and the states that they give, in float32."""
+    torch = grus.torch_layer(D, H)
+    X = np.random.RandomState(3).standard_normal((T, N, D)).astype(np.float32)
+    save_file(torch, tmp_path / "gru.safetensors")
+    np.save(tmp_path / "X.npy", X)
+    case = tmp_path / "mine.safetensors"
+    done = isogru("case", "--weights", tmp_path / "gru.safetensors", "--input", tmp_path / "X.npy", "-o", case)
+    assert (done.status, f"wrote {case} (gru_reset_after, name mine)" in done.out) == (0, True), done
+    states = grus.states(X.astype(float), *grus.of_torch(torch)).astype(np.float32)
+    return case, states, tmp_path
+
+
+def test_states_in_any_file(isogru, mine):
+    case, states, folder = mine
+    np.save(folder / "time.npy", states)
+    np.save(folder / "batch.npy", states.swapaxes(0, 1))
+    np.save(folder / "last.npy", states[-1])
+    np.savez(folder / "both.npz", output=states, h_n=states[-1])
+    save_file({"H": states}, folder / "plain.safetensors")
+    for name, said in (
+        ("time.npy", "not there, and not judged: final"),
+        ("batch.npy", f"the batch comes first in it, as its shape {(N, T, H)} tells"),
+        ("last.npy", "not there, and not judged: H"),
+        ("both.npz", "judged in float32, as the file has it: how it was computed was not measured"),
+        ("plain.safetensors", "not there, and not judged: final"),
+    ):
+        done = isogru("verdict", case, folder / name)
+        assert (done.status, said in done.out) == (0, True), done
+        assert done.out.startswith(f"✓ equal: {folder / name}\n")
+
+
+def test_wrong_states_are_different(isogru, mine):
+    case, states, folder = mine
+    for name, wrong in (("time", states[::-1]), ("late", np.roll(states, 1, 0)), ("off", states + np.float32(1e-4))):
+        np.save(folder / f"{name}.npy", wrong)
+        assert isogru("verdict", case, folder / f"{name}.npy").status == 1
+    np.save(folder / "last.npy", states[-1] + np.float32(1e-3))
+    assert isogru("verdict", case, folder / "last.npy").status == 1
+    (record,) = json.loads(isogru("verdict", "--json", case, folder / "last.npy").out)
+    assert (record["verdict"], record["findings"][0]["quantity"]) == ("different", "final")
+    assert "not there, and not judged: H" in record["notes"]
+
+
+def test_where_shapes_do_not_tell_values_do(isogru, tmp_path):
+    """T = n: the states are taken with the batch first only where that makes them equal."""
+    torch = grus.torch_layer(D, H)
+    X = np.random.RandomState(3).standard_normal((4, 4, D)).astype(np.float32)
+    save_file(torch, tmp_path / "gru.safetensors")
+    np.save(tmp_path / "X.npy", X)
+    case = tmp_path / "square.safetensors"
+    isogru("case", "--weights", tmp_path / "gru.safetensors", "--input", tmp_path / "X.npy", "-o", case)
+    states = grus.states(X.astype(float), *grus.of_torch(torch)).astype(np.float32)
+    np.save(tmp_path / "H.npy", states.swapaxes(0, 1))
+    done = isogru("verdict", case, tmp_path / "H.npy")
+    assert (done.status, "the batch comes first in it, as its values tell" in done.out) == (0, True)
+    assert isogru("verdict", case, tmp_path / "H.npy", "--time", "first").status == 1
+    assert "as was said" in isogru("verdict", case, tmp_path / "H.npy", "--time", "second").out
+    np.save(tmp_path / "H.npy", -states)
+    wrong = isogru("verdict", case, tmp_path / "H.npy")
+    assert (wrong.status, "batch comes first" in wrong.out) == (1, False)
+
+
+def test_a_result_file_with_the_batch_first(isogru, command, tmp_path):
+    case, result = tmp_path / "case.safetensors", tmp_path / "result.safetensors"
+    isogru("case", "gru-ordinary", "-o", case)
+    command("shared_spec", "run", str(case), "-o", str(result))
+    assert isogru("verdict", case, result).status == 0
+    import safetensors
+
+    with safetensors.safe_open(result, framework="numpy") as file:
+        metadata = file.metadata()
+    arrays = load_file(result)
+    save_file({**arrays, "H": np.ascontiguousarray(arrays["H"].swapaxes(0, 1))}, result, metadata)
+    done = isogru("verdict", case, result)
+    assert (done.status, "the batch comes first in it" in done.out) == (0, True)
+
+
+def test_gradients_are_judged_where_they_are_there(isogru, mine):
+    case, states, folder = mine
+    np.save(folder / "dH.npy", np.ones_like(states))
+    weights, X = folder / "gru.safetensors", folder / "X.npy"
+    pulled = folder / "pulled.safetensors"
+    arguments = ["case", "--weights", weights, "--input", X, "--cotangent", folder / "dH.npy", "-o", pulled]
+    assert isogru(*arguments).status == 0
+    from shared_spec import oracle
+    from shared_spec.files.interchange import read_case
+
+    of = read_case(pulled)
+    right = oracle.run(of.cell, of.arrays, dtype="float32")
+    np.savez(folder / "some.npz", **{"H": right["H"], "grad.W_hh": right["grad.W_hh"]})
+    done = isogru("verdict", pulled, folder / "some.npz")
+    assert (done.status, "✓ grad.W_hh" in done.out, "not judged: final, grad.X, grad.H0" in done.out) == (0, True, True)
+    np.savez(folder / "some.npz", **{"H": right["H"], "grad.W_hh": 2 * right["grad.W_hh"]})
+    assert isogru("verdict", pulled, folder / "some.npz").status == 1
+    assert "tensor grad.W_hh is superfluous" in isogru("verdict", case, folder / "some.npz").err
+
+
+def test_what_is_no_answer(isogru, mine):
+    case, states, folder = mine
+    np.save(folder / "shape.npy", states[:, :, :2])
+    np.save(folder / "half.npy", (100 * states).astype(np.int32))
+    np.savez(folder / "names.npz", H=states, gates=states)
+    for name, said in (
+        ("shape.npy", "0 has shape (6, 2, 2); all states are (T, n, h) = (6, 2, 4), or (n, T, h) = (2, 6, 4)"),
+        ("half.npy", "int32; save all of them in one of float32 and float64"),
+        ("names.npz", "gates is no part of a result; name all states H, the last one final, and gradients grad.X"),
+        ("nothing.npy", "no such file"),
+    ):
+        assert said in isogru("verdict", case, folder / name).err
+    assert "--time is 'third', should be first or second" in isogru("verdict", case, case, "--time", "third").err
+
+
+def test_cases_that_cannot_be_made(isogru, mine, tmp_path):
+    _, _, folder = mine
+    weights, X, out = folder / "gru.safetensors", folder / "X.npy", folder / "out.safetensors"
+    save_file(grus.torch_stack(D, H), folder / "stack.safetensors")
+    np.save(folder / "nan.npy", np.full((T, N, D), np.nan))
+    for arguments, said in (
+        ([], "say which case: one of the catalogue by its NAME, or --weights FILE with --input FILE"),
+        (["gru-ordinary", "--weights", weights], "say which case"),
+        (["gru-ordinary", "--input", X], "go with --weights; a case of the catalogue has its own"),
+        (["--weights", weights], "--weights goes with --input"),
+        (
+            ["--weights", folder / "stack.safetensors", "--input", X],
+            "4 layers (l0, l0_reverse, l1, l1_reverse); say",
+        ),
+        (["--weights", folder / "stack.safetensors", "--layer", "l0_reverse", "--input", X], "runs from the last step"),
+        (["--weights", weights, "--input", folder / "nan.npy"], "a case holds finite numbers"),
+        (["--weights", weights, "--input", X, "--h0", X], "H0 has shape (6, 2, 3), should be (n, h) = (2, 4)"),
+        (["--weights", weights, "--input", weights], "4 arrays; save the one that is meant"),
+        (["--weights", weights, "--input", X, "--time", "third"], "--time is 'third', should be first or second"),
+    ):
+        assert said in isogru("case", *arguments, "-o", out).err, said
+    assert not out.exists()
+    assert "would overwrite what is read" in isogru("case", "--weights", weights, "--input", X, "-o", X).err
+    np.save(folder / "batch.npy", np.load(X).swapaxes(0, 1))
+    turned = ["case", "--weights", weights, "--input", folder / "batch.npy", "--time", "second", "-o", out]
+    assert isogru(*turned).status == 0
+    np.testing.assert_array_equal(load_file(out)["X"], np.load(X))
