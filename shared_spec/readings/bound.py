@@ -84,7 +84,7 @@ class Bounded:
         ku = precision.rounding(self.stores, self.sums)
         if ku >= 1:
             return np.full_like(self.inherited, np.inf)
-        error = self.inherited + ku / (1 - ku) * self.size + self.stores * precision.smallest_normal
+        error: Array = self.inherited + ku / (1 - ku) * self.size + self.stores * precision.smallest_normal
         if precision.stored:
             error = np.where(self.size / (1 - ku) > floats.largest(precision.stored), np.nan, error)
         return error
@@ -152,8 +152,8 @@ def _read(expression: Expression, scope: Mapping[str, Bounded], precision: Preci
             a, b = _read(left, scope, precision), _read(right, scope, precision)
             stores, sums = a.stores + b.stores, a.sums + b.sums
             if symbol in "+-":
-                value = operate(symbol, a.value, b.value)
-                return Bounded(value, a.size + b.size, a.inherited + b.inherited, stores + 1, sums)
+                total = operate(symbol, a.value, b.value)
+                return Bounded(total, a.size + b.size, a.inherited + b.inherited, stores + 1, sums)
             # (a + da)(b + db) - a b = a db + da (b + db), for both products.
             product = operate(symbol, a.value, b.value)
             inherited = np.zeros_like(product)
@@ -174,7 +174,7 @@ def _function(name: str, x: Bounded, precision: Precision) -> Bounded:
     incoming, f = x.error(precision), FUNCTIONS[name]
     value = f(x.value)
     flattest = f(np.maximum(np.abs(x.value) - incoming, 0))
-    through = (1 - flattest**2 if name == "tanh" else flattest * (1 - flattest)) * incoming
+    through: Array = (1 - flattest**2 if name == "tanh" else flattest * (1 - flattest)) * incoming
     if not (incoming <= SMALL).all():
         ends = np.maximum(f(x.value + incoming) - value, value - f(x.value - incoming))
         # The ends are themselves rounded, in float64.

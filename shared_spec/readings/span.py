@@ -51,4 +51,3 @@ def _cut(expression: Expression, scope: Mapping[str, Expression], leaves: dict[s
             return Name(leaf)
         case Operation(symbol, left, right):
             return Operation(symbol, _cut(left, scope, leaves), _cut(right, scope, leaves))
-

@@ -148,7 +148,8 @@ def test_no_such_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"dtype": "float16"}, "dtype is 'float16', should be float32 or float64"),
+        ({"dtype": "float8_e5m2"}, "dtype is 'float8_e5m2', should be float32 or float64 or float16 or bfloat16"),
+        ({"dtype": "float16"}, "H is float64, should be float16 or float32"),
         ({"unit_roundoff": 1.0}, "says that its unit roundoff is 1.0"),
         ({"unit_roundoff": 0.0}, "says that its unit roundoff is 0.0"),
         ({"dtype": "float32"}, "H is float64, should be float32"),
