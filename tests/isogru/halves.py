@@ -58,3 +58,39 @@ class Half:
                 H = self(self(z * c) + self(other * H)) if turned else self(self(z * H) + self(other * c))
             found.append(H)
         return np.stack(found)
+
+    def results(self, arrays, *, after, lost=0.0):
+        """States and the gradients of the sum of dH * H, by hand; a part of the candidate's gradient may be lost."""
+        p = {name: self(array) for name, array in arrays.items()}
+        H = self.states(arrays, after=after)
+        found = {f"grad.{name}": np.zeros(p[name].shape) for name in p if name != "dH"}
+        d, one = np.zeros_like(p["H0"]), np.ones((1, len(p["H0"])))
+
+        def add(name, part):
+            found[f"grad.{name}"] = self(found[f"grad.{name}"] + part)
+
+        for t in reversed(range(len(H))):
+            x, before, d = p["X"][t], H[t - 1] if t else p["H0"], self(d + p["dH"][t])
+            z, r = self.gate(x, before, p, "z"), self.gate(x, before, p, "r")
+            inner = self(self.product(before, p["W_hh"]) + p["b_hh"]) if after else self(r * before)
+            product = self(r * inner) if after else self.product(inner, p["W_hh"])
+            c = self(np.tanh(self(self(self.product(x, p["W_xh"]) + p["b_h"]) + product)))
+            dz = self(self(d * self(before - c)) * self(z * self(1 - z)))
+            dc = self(self((1 - lost) * self(d * self(1 - z))) * self(1 - self(c * c)))
+            to_inner = self(dc * r) if after else self.product(dc, p["W_hh"].T)
+            dr = self(self(dc * inner if after else to_inner * before) * self(r * self(1 - r)))
+            back = self.product(to_inner, p["W_hh"].T) if after else self(to_inner * r)
+            back = self(back + self(d * z))
+            for name, da in (("z", dz), ("r", dr), ("h", dc)):
+                add(f"W_x{name}", self.product(x.T, da))
+                add(f"b_{name}", self.product(one, da)[0])
+                found["grad.X"][t] = self(found["grad.X"][t] + self.product(da, p[f"W_x{name}"].T))
+            for name, da in (("z", dz), ("r", dr)):
+                add(f"W_h{name}", self.product(before.T, da))
+                back = self(back + self.product(da, p[f"W_h{name}"].T))
+            add("W_hh", self.product(before.T, to_inner) if after else self.product(inner.T, dc))
+            if after:
+                add("b_hh", self.product(one, to_inner)[0])
+            d = back
+        found["grad.H0"] = d
+        return {"H": H, "final": H[-1].copy(), **found}
