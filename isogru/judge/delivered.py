@@ -43,15 +43,17 @@ class Delivered:
 
 def of(result: Result) -> Delivered:
     """The precision of a result."""
-    origin, u = result.origin, result.origin.unit_roundoff
-    half = origin.dtype in floats.HALVES
+    origin, half = result.origin, result.origin.dtype in floats.HALVES
+    u = max(origin.unit_roundoff, UNIT_ROUNDOFF[origin.dtype]) if half else origin.unit_roundoff
     # Some say half of what it is: the digit in front counts too.
     coarser = [name for name in ("bfloat16", "float16") if UNIT_ROUNDOFF[name] <= 2 * u and not origin.roundoff]
     claimed = [origin.dtype] if half else coarser if origin.dtype == "float32" else []
     kept = next((dtype for dtype in claimed if _is_kept_in(result, dtype)), "")
     if not kept:
-        said = f"judged by the scale of float32: its values are no {origin.dtype} numbers" if half else ""
-        return Delivered("float32" if half else origin.dtype, max(u, UNIT_ROUNDOFF[origin.dtype]), (u,), said)
+        if not half:
+            return Delivered(origin.dtype, u, (u,))
+        said = f"judged by the scale of float32: its states are no {origin.dtype} numbers"
+        return Delivered("float32", u, (u,), said)
     u = max(u, UNIT_ROUNDOFF[kept])
     if "sum" in origin.roundoff:
         return Delivered(kept, u, (origin.roundoff["sum"],))
