@@ -18,7 +18,7 @@ from shared_spec.cells import cell
 from shared_spec.errors import InterchangeError
 from shared_spec.files import interchange
 from shared_spec.files.interchange import Case, Origin, Result
-from shared_spec.readings import floats, span
+from shared_spec.readings import bound, floats, span
 from tests import made
 from tests.isogru.halves import Half, rounded
 
@@ -241,6 +241,48 @@ def test_what_float16_cannot_hold_is_undetermined():
             off = H.copy()
             off[place] += wrong
             assert judged(case, off, "float16").verdict == "different"
+
+
+@pytest.mark.parametrize("narrow_sums", [False, True])
+def test_sums_that_float16_cannot_hold_are_undetermined(narrow_sums):
+    """Of numbers that it holds; in float32 they cancel."""
+    case = problem("gru")
+    X = case.arrays["X"].copy()
+    X[6, 1] = [4e4, 4e4, -4e4, -4e4, 0.1]
+    weights = {name: np.ones_like(a) for name, a in case.arrays.items() if name.startswith("W_x")}
+    case = replace(case, arrays={**case.arrays, "X": X, **weights})
+    found = judged(case, loop(case, "float16", narrow_sums=narrow_sums), "float16")
+    assert found.verdict == "undetermined", said(found)
+    assert found.findings[0].first_undetermined[:2] == (6, 1)
+
+
+def test_sums_that_stagnate_are_explained_by_sums_in_the_format():
+    """One number added to itself 600 times: each time it is rounded to the same side."""
+    case = problem("gru", d=600, T=2)
+    alike = {name: np.full_like(a, np.float32(0.005)) for name, a in case.arrays.items() if name.startswith("W_x")}
+    case = replace(case, arrays={**case.arrays, "X": np.ones_like(case.arrays["X"]), **alike})
+    right = judged(case, loop(case, "float16"), "float16")
+    assert right.verdict == "equal"
+    assert "with sums in float32" in said(right)
+    H = loop(case, "float16", narrow_sums=True)
+    found = judged(case, H, "float16")
+    assert found.verdict == "equal", said(found)
+    assert "with sums in float16" in said(found)
+    assert judged(case, H, "float16", roundoff={"product": U["float16"], "sum": 2.0**-24}).verdict == "different"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_given_may_be_rounded_to_the_format(dtype):
+    """One more half of a unit for what it does not hold."""
+    case = problem("gru")
+    held = {name: floats.rounded(array, dtype).astype(np.float64) for name, array in case.arrays.items()}
+
+    def allowed(arrays, stored):
+        P = {name: arrays[name] for name in case.cell.parameters}
+        return bound.step(case.cell, arrays["X"][0], arrays["H0"], P, u=U[dtype], stored=stored)[1]
+
+    assert (allowed(held, dtype) < 1.01 * allowed(held, "") + 1e-3).all()
+    assert (allowed(case.arrays, dtype) > allowed(case.arrays, "") + 0.1 * U[dtype]).all()
 
 
 def test_subnormal_weights_may_be_flushed():
