@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isogru import command
+from isogru import command, explain_command
 from isogru.models import command as models
 from shared_spec import __main__ as specification
 from shared_spec.command import application
@@ -15,6 +15,7 @@ app = application(
 for name, function in (
     ("check", command.check_function),
     ("verdict", command.give_verdict),
+    ("explain", explain_command.explain_result),
     ("layers", models.list_layers),
     ("same", models.compare_weights),
     ("convert", models.convert_weights),

@@ -12,16 +12,16 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from isogru import answers, checking
+from isogru import answers, checking, explain_command
+from isogru.explain_command import Why
 from isogru.judge import comparison
 from isogru.judge.verdict import ResultVerdict
 from isogru.models.own_case import own_case
 from isogru.models.selection import Wish
-from isogru.wording import MARKS, finite, ratio
+from isogru.wording import MARKS, finite, ratio, status
 from shared_spec import __main__ as specification
 from shared_spec import cells
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output
-from shared_spec.command import EQUAL, NOT_EQUAL, UNJUDGED
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import read_case
 from shared_spec.files.interchange import write_case as write_case_file
@@ -38,6 +38,7 @@ def give_verdict(
         Optional[str], typer.Option(help="Judge the results as if they claimed this cell instead of the case's.")
     ] = None,
     time: Annotated[str, typer.Option(help="Which axis of the states is time: first, or second after the batch.")] = "",
+    why: Why = False,
 ) -> None:
     """Hold results against a case: equal, suspect, different or undetermined, and the worst element of each quantity.
     A file of plain arrays holds all states H (T, n, h), the last one final (n, h), gradients grad.X and so on, or a
@@ -46,19 +47,25 @@ def give_verdict(
     case, claimed = read_case(case_file), None if claim is None else cells.cell(claim)
     if time not in ("", answers.TIME_FIRST, answers.BATCH_FIRST):
         raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")
-    verdicts = []
+    verdicts, reasons = [], []
     for file in result_files:
         answer = answers.read(file, case, time=time)
-        verdicts.append(answers.judged(case, answer, claim=claimed, name=str(file), case_name=str(case_file)))
+        judged = answers.judged(case, answer, claim=claimed, name=str(file), case_name=str(case_file))
+        verdicts.append(judged)
+        asked = why and judged[0].verdict != comparison.EQUAL
+        reasons.append(explain_command.why(case, answer.result, judged[0], claimed) if asked else None)
     if as_json:
         records = [
             {"file": str(f), "verdict": v.verdict, "notes": list(notes), **asdict(v)}
-            for f, (v, notes) in zip(result_files, verdicts, strict=True)
+            | ({"why": reason and reason.record()} if why else {})
+            for f, (v, notes), reason in zip(result_files, verdicts, reasons, strict=True)
         ]
         typer.echo(json.dumps(finite(records), indent=1))
     else:
-        for file, (found, notes) in zip(result_files, verdicts, strict=True):
+        for file, (found, notes), reason in zip(result_files, verdicts, reasons, strict=True):
             _show(file, found, notes)
+            for line in explain_command.lines(reason) if reason else ():
+                typer.echo(f"    {line}")
     raise typer.Exit(status(comparison.worst(v.verdict for v, _ in verdicts)))
 
 
@@ -68,11 +75,6 @@ def _show(file: Path, found: ResultVerdict, notes: Sequence[str]) -> None:
         typer.echo(f"    {note}")
     for one in found.all_findings:
         typer.echo(f"    {MARKS[one.verdict]} {one.sentence(found.origin)}, ratio {ratio(one.ratio)}")
-
-
-def status(verdict: str) -> int:
-    """The exit status that a verdict has."""
-    return {comparison.EQUAL: EQUAL, comparison.UNDETERMINED: UNJUDGED}.get(verdict, NOT_EQUAL)
 
 
 def write_case(

@@ -1,12 +1,19 @@
-"""Verdicts as people read them, and numbers as JSON takes them."""
+"""Verdicts as people and shells read them, and numbers as JSON takes them."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from shared_spec.command import EQUAL, NOT_EQUAL, UNJUDGED
+
 # A verdict is never told by colour alone.
 MARKS = {"equal": "✓", "undetermined": "○", "suspect": "?", "different": "✗", "failed": "!"}
+
+
+def status(verdict: str) -> int:
+    """The exit status that a verdict has."""
+    return {"equal": EQUAL, "undetermined": UNJUDGED}.get(verdict, NOT_EQUAL)
 
 
 def ratio(value: float | None) -> str:

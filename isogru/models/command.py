@@ -11,7 +11,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from isogru import weight_files
-from isogru.models import convert, same
+from isogru.models import convert, same, why
 from isogru.models.layer import Layer
 from isogru.models.recognition import recognise
 from isogru.models.selection import Wish, select
@@ -139,6 +139,7 @@ def compare_weights(
     ] = None,
     units: Units = 0,
     to_units: Annotated[int, typer.Option(help="The same of OTHER.", min=0)] = 0,
+    explained: why.Why = False,
     as_json: Json = False,
 ) -> None:
     """Whether two files hold the same recurrent layers, in order; of any kind, one layer or whole models. Exit status 1
@@ -156,7 +157,7 @@ def compare_weights(
         )
     )
     if as_json:
-        typer.echo(json.dumps(found.record(), indent=1))
+        typer.echo(json.dumps(found.record() | (why.record(found) if explained else {}), indent=1))
     else:
         if len(found.pairs) > 1:
             for pair in found.pairs:
@@ -165,7 +166,8 @@ def compare_weights(
         for each in dict.fromkeys(_noted(layer) for pair in found.pairs for layer in (pair.one, pair.other)):
             if each:
                 typer.echo(printable(each), err=True)
-        typer.echo(printable(found.sentence))
+        for line in (found.sentence, *(why.lines(found) if explained else ())):
+            typer.echo(printable(line))
     raise typer.Exit(NOT_EQUAL if found.verdict == DIFFERENT else EQUAL)
 
 

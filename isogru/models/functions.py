@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import numpy as np
-
-from shared_spec.readings.arithmetic import FUNCTIONS, Array, Plain
+from shared_spec.readings.arithmetic import Array, Plain
+from shared_spec.readings.functions import function as function
 
 USUAL: Mapping[str, str] = {"gate": "sigmoid", "candidate": "tanh"}
 """What a cell of the specification has."""
-
-_PLAIN: Mapping[str, Callable[[Array], Array]] = {
-    **FUNCTIONS,
-    "relu": lambda x: np.maximum(x, 0),
-    "linear": lambda x: x,
-    "identity": lambda x: x,
-    "softsign": lambda x: x / (1 + np.abs(x)),
-    "softplus": lambda x: np.logaddexp(x, 0),
-    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))),
-    "silu": lambda x: x * FUNCTIONS["sigmoid"](x),
-    "relu6": lambda x: np.clip(x, 0, 6),
-}
-_HARD_SIGMOID = re.compile(r"hard_sigmoid\(([-+.\deE]+), ([-+.\deE]+)\)")
-
-
-def function(name: str) -> Callable[[Array], Array] | None:
-    """A function by its name, such as relu or "hard_sigmoid(0.2, 0.5)", which is clip(0.2 x + 0.5, 0, 1). None where it
-    is not known.
-    """
-    if match := _HARD_SIGMOID.fullmatch(name):
-        slope, middle = float(match[1]), float(match[2])
-        return lambda x: np.clip(slope * x + middle, 0, 1)
-    return _PLAIN.get(name)
 
 
 class Arithmetic(Plain):

@@ -23,6 +23,7 @@ from shared_spec.cells import Cell
 from shared_spec.expression import Equation, Expression, Function, Name, Number, Operation
 from shared_spec.readings import floats
 from shared_spec.readings.arithmetic import FUNCTIONS, SIGMOID_UNITS_OF_ONE, TANH_UNITS_OF_VALUE, Array
+from shared_spec.readings.functions import function, steepest
 from shared_spec.readings.value import operate
 
 SMALL = 2.0**-10
@@ -171,6 +172,8 @@ def _read(expression: Expression, scope: Mapping[str, Bounded], precision: Preci
 
 
 def _function(name: str, x: Bounded, precision: Precision) -> Bounded:
+    if name not in FUNCTIONS:
+        return _other(name, x, precision)
     incoming, f = x.error(precision), FUNCTIONS[name]
     value = f(x.value)
     flattest = f(np.maximum(np.abs(x.value) - incoming, 0))
@@ -184,6 +187,18 @@ def _function(name: str, x: Bounded, precision: Precision) -> Bounded:
     else:
         own = np.full_like(value, SIGMOID_UNITS_OF_ONE * precision.u)
     error = through + own + precision.smallest_normal
+    return Bounded(value, np.abs(value) + error, error, 0, 0)
+
+
+def _other(name: str, x: Bounded, precision: Precision) -> Bounded:
+    """One of readings/functions.py, by its steepest slope. Such as clip(0.2 x + 0.5, 0, 1): what it rounds itself is of
+    the size of 1, or of its value.
+    """
+    known = function(name)
+    assert known is not None, name
+    value = known(x.value)
+    own = SIGMOID_UNITS_OF_ONE * precision.u * (1 + np.abs(value))
+    error = steepest(name) * x.error(precision) + own + precision.smallest_normal
     return Bounded(value, np.abs(value) + error, error, 0, 0)
 
 

@@ -22,7 +22,7 @@ ENDS: Mapping[str, tuple[float, float]] = {"sigmoid": (0.0, 1.0), "tanh": (-1.0,
 
 def state(cell: Cell, H: Array) -> tuple[Array, Array]:
     """The least and the largest next state that a state H (..., h) in float64 can go to, both (..., h). Infinite where
-    the last equation takes more than H and what functions gave.
+    the last equation takes more than H and what functions gave, or a function has no ends.
     """
     leaves: dict[str, str] = {}
     scope: dict[str, Expression] = {}
@@ -30,7 +30,7 @@ def state(cell: Cell, H: Array) -> tuple[Array, Array]:
         scope[equation.target] = _cut(equation.expression, scope, leaves)
     last = scope["H"]
     own = {name: function for name, function in leaves.items() if name in set(names(last))}
-    if set(names(last)) - {"H", *own}:
+    if set(names(last)) - {"H", *own} or set(own.values()) - set(ENDS):
         return np.full_like(H, -np.inf), np.full_like(H, np.inf)
     ends = []
     for corner in itertools.product(*(ENDS[function] for function in own.values())):

@@ -94,7 +94,7 @@ def compare(
     u = max(UNIT_ROUNDOFF[array.dtype.name] for given in (tensors, others) for array in given.values())
     coarsest = max(sides, key=lambda side: side.unit_roundoff)
     u = max(u, coarsest.unit_roundoff)
-    a, b = _Held(one, tensors), _Held(other, others)
+    a, b = _Held(one, unpack(one, tensors, copied=False)), _Held(other, unpack(other, others, copied=False))
     if a.shape != b.shape:
         (d, h), (e, k) = a.shape, b.shape
         raise UserError(f"{one.name} has {d} inputs and {h} units, {other.name} {e} and {k}: two different problems")
@@ -107,8 +107,7 @@ def compare(
             apart = np.abs(x - y)
             index = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), apart.shape))
             differences.append(Difference(name, index, float(x[index]), float(y[index])))
-            # Of two biases either may have been rounded, or their sum.
-            within = within and bool((apart <= u * np.maximum(a.size(name), b.size(name))).all())
+            within = within and a.within(name, b, u)
     reasons = list(reasons)
     if of.name != to.name and not convert.is_diagonal(a.held["W_hh"]):
         names = [side.name or layout.name for side, layout in zip(sides, (one, other), strict=True)]
@@ -127,13 +126,25 @@ def compare(
     return Comparison(verdict, tuple(reasons), tuple(differences), error, tuple(conditions), narrow)
 
 
+def within_rounding(
+    one: Layout, held: Mapping[str, Array], other: Layout, others: Mapping[str, Array], *, unit_roundoff: float
+) -> bool:
+    """Whether what two layers hold, by the spec's names, is the same parameters but for one rounding of each: what
+    `compare` asks of weights.
+    """
+    a, b = _Held(one, held), _Held(other, others)
+    every = dict.fromkeys((*cell(one.cell).parameters, *cell(other.cell).parameters))
+    # One row of each first: it tells most of what differs in no time.
+    return all(a.within(name, b, unit_roundoff, rows) for rows in (slice(1), slice(None)) for name in every)
+
+
 class _Held:
     """What a layer holds, as the parameters of both placements of the reset gate. Wide copies are made one parameter at
     a time: a large layer is not held in float64.
     """
 
-    def __init__(self, layout: Layout, tensors: Mapping[str, Array]) -> None:
-        self.held = unpack(layout, tensors, copied=False)
+    def __init__(self, layout: Layout, held: Mapping[str, Array]) -> None:
+        self.held = held
         self.shape: tuple[int, ...] = self.held["W_xh"].shape
         self._second = {first: second for second, first in layout.second.items()}
         for first, second in self._second.items():
@@ -146,19 +157,26 @@ class _Held:
         both = name in self.held and name in other.held
         return alone and both and np.array_equal(self.held[name], other.held[name])
 
-    def parameter(self, name: str) -> Array:
+    def within(self, name: str, other: _Held, u: float, rows: slice = slice(None)) -> bool:
+        """Whether some rows of a parameter are the same in both but for rounding: of two biases either may have been
+        rounded, or their sum.
+        """
+        apart = np.abs(self.parameter(name, rows) - other.parameter(name, rows))
+        return bool((apart <= u * np.maximum(self.size(name, rows), other.size(name, rows))).all())
+
+    def parameter(self, name: str, rows: slice = slice(None)) -> Array:
         """A parameter in float64, of two biases their sum; zero for one that the layer does not have."""
-        return self._sum(name, lambda array: array)
+        return self._sum(name, rows, lambda array: array)
 
-    def size(self, name: str) -> Array:
+    def size(self, name: str, rows: slice = slice(None)) -> Array:
         """Of each element the size of what it is the sum of."""
-        return self._sum(name, np.abs)
+        return self._sum(name, rows, np.abs)
 
-    def _sum(self, name: str, of: Callable[[Array], Array]) -> Array:
-        parts = [self.held[part] for part in (name, self._second.get(name, "")) if part in self.held]
+    def _sum(self, name: str, rows: slice, of: Callable[[Array], Array]) -> Array:
+        parts = [self.held[part][rows] for part in (name, self._second.get(name, "")) if part in self.held]
         # The second bias of a layer that resets before the product is no inner bias of another.
         if not parts or (name in self._second.values()):
-            return np.zeros(self.shape[-1:])
+            return np.zeros(self.shape[-1:])[rows]
         with np.errstate(over="ignore"):
             total: Array = sum((of(part.astype(np.float64)) for part in parts[1:]), of(parts[0].astype(np.float64)))
         return total

@@ -1,0 +1,127 @@
+"""A cell with its weights, edited by conventions: what it computes, and how far a result is from that, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from isogru.conventions import Convention, Held
+from isogru.judge.comparison import compare
+from isogru.sequences import Inputs, Run, Sequence
+from shared_spec.cells import Cell
+from shared_spec.files.interchange import Case
+from shared_spec.readings import bound, value
+from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.functions import ByName
+from shared_spec.weights.layouts import SECOND_BIASES
+
+BY_NAME = ByName()
+ROWS = 2**10
+"""How many rows a bound takes at a time: it holds a dozen arrays at once, and these stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What conventions make of a cell with its weights, applied one after the other: the last one acts on the inputs
+    first.
+    """
+
+    cell: Cell
+    weights: Held
+    """With second biases, which are zero where the cell has one alone."""
+    conventions: tuple[Convention, ...] = ()
+    sequences: tuple[Sequence, ...] = ()
+
+    def then(self, convention: Convention) -> Edit | None:
+        """One more; None where it cannot be applied, or changes nothing."""
+        conventions = (*self.conventions, convention)
+        if convention.sequence:
+            return replace(self, conventions=conventions, sequences=(*self.sequences, convention.sequence))
+        if convention.weights:
+            weights = convention.of_weights(self.weights)
+            return None if weights is None else replace(self, conventions=conventions, weights=weights)
+        cell = convention.of_cell(self.cell)
+        return None if cell is None else replace(self, conventions=conventions, cell=cell)
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """What the cell sees: of two biases that are added to each other their sum."""
+        found = {name: self.weights[name] for name in self.cell.parameters}
+        for second, first in SECOND_BIASES.items():
+            if second in self.weights and second not in found and self.weights[second].any():
+                found[first] = found[first] + self.weights[second]
+        return found
+
+    def states(self, X: Array, H0: Array) -> Array | None:
+        """What such an implementation gives, (T, n, h), from X (T, n, d) and H0 (n, h), in their precision; None where
+        the sequence cannot be edited so.
+        """
+        met, inputs = [], Inputs(X, H0)
+        for sequence in reversed(self.sequences):
+            met.append(inputs)
+            edited = sequence.inputs(inputs)
+            if edited is None:
+                return None
+            inputs = edited
+        parameters = {name: array.astype(X.dtype) for name, array in self.parameters.items()}
+        H = np.empty((*inputs.X.shape[:2], H0.shape[1]), X.dtype)
+        previous = inputs.H0
+        with np.errstate(over="ignore", invalid="ignore"):
+            for t, X_t in enumerate(inputs.X):
+                H[t] = value.step(self.cell, X_t, previous, parameters, arithmetic=BY_NAME)["H"]
+                previous = H[t] if inputs.carried else inputs.H0
+        for sequence, given in zip(self.sequences, reversed(met), strict=True):
+            H = sequence.outward(H, given)
+        return H
+
+    def run(self, X: Array, H0: Array, H: Array) -> Run | None:
+        """A result H (T, n, h) as such an implementation would have come to it; None where none could."""
+        run: Run | None = Run(Inputs(X, H0), H)
+        for sequence in reversed(self.sequences):
+            run = None if run is None else run.through(sequence)
+        return run
+
+    def ratio(self, run: Run, u: float, *, few: bool = False) -> float:
+        """The largest ratio of any state to the one-step bound at unit roundoff u; up to 1 it is what the edit gives.
+        Of a few rows alone, if that is said. Infinite where nothing can be said.
+        """
+        X, before, H = run.few if few else run.rows
+        parameters = self.parameters
+        parts = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
+        with np.errstate(all="ignore"):
+            compared = [compare(found, should.astype(np.float64), u * np.abs(should)) for found, should in run.given]
+            compared += [
+                compare(H[part], *bound.step(self.cell, X[part], before[part], parameters, u=u)) for part in parts
+            ]
+        return max(np.inf if each.is_undetermined.any() else float(each.ratio.max()) for each in compared)
+
+    def allowed(self, run: Run, u: float) -> float:
+        """The largest bound of a few rows; infinite where there is none."""
+        X, before, _ = run.few
+        with np.errstate(all="ignore"):
+            largest = float(bound.step(self.cell, X, before, self.parameters, u=u)[1].max())
+        return largest if np.isfinite(largest) else np.inf
+
+    def apart(self, run: Run) -> float:
+        """How far a few rows are at most from what the edit gives, in a fraction of the time that a bound takes."""
+        X, before, H = run.few
+        with np.errstate(all="ignore"):
+            off = np.abs(value.step(self.cell, X, before, self.parameters, arithmetic=BY_NAME)["H"] - H).max()
+        return float(off) if np.isfinite(off) else np.inf
+
+
+def unedited(case: Case) -> Edit:
+    """A case's cell with its weights as they are."""
+    parameters = case.parameters
+    seconds = {two: np.zeros_like(parameters[one]) for two, one in SECOND_BIASES.items() if one in parameters}
+    return Edit(case.cell, {**seconds, **parameters})
+
+
+def edited(edit: Edit, conventions: Iterable[Convention]) -> Edit | None:
+    """Several conventions one after the other; None where one cannot be applied."""
+    found: Edit | None = edit
+    for convention in conventions:
+        found = None if found is None else found.then(convention)
+    return found

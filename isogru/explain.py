@@ -1,0 +1,220 @@
+"""Why is a result not what it should be? A search for the conventions under which it is, and the proof.
+
+Each candidate is one batched step from the result's own states: where every state is within the rounding bound of a
+step of the edited cell, the result is that cell's, for this case. A few rows reject nearly all candidates; what is left
+is held against every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from isogru.conventions import Convention, conventions
+from isogru.edits import Edit, edited, unedited
+from isogru.judge.comparison import WORST_CASE
+from isogru.sequences import Run
+from isogru.wording import ratio as worded
+from shared_spec.errors import UserError
+from shared_spec.files.interchange import Case
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+
+EQUAL, EXPLAINED, AMBIGUOUS, UNEXPLAINED = "equal", "explained", "cannot tell apart", "not explained"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Conventions under which a result is equal, and others that are the same function."""
+
+    names: tuple[str, ...]
+    """Of the conventions, in the order in which they are applied."""
+    sentence: str
+    remedy: str
+    ratio: float
+    """The largest ratio of any state to its bound, under these conventions."""
+    alike: tuple[tuple[str, ...], ...] = ()
+    """Other conventions that are the same function."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What makes a result equal, if anything does."""
+
+    verdict: str
+    """"equal", "explained", "cannot tell apart" or "not explained"."""
+    ratio: float = 0.0
+    """The largest ratio of any state to its bound, as the result is."""
+    causes: tuple[Cause, ...] = ()
+    tried: int = 0
+    """How many edits were tried."""
+    telling: Case | None = field(default=None, repr=False)
+    """Of causes that cannot be told apart, a case on which they differ."""
+    note: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What there is to say in one line."""
+        if self.verdict == EQUAL:
+            return "nothing to explain: each state is what a step from the one before gives"
+        if self.verdict == UNEXPLAINED:
+            return f"not explained: {self.note or f'none of {self.tried} edits makes it equal'}"
+        proof = f"the largest ratio to the bound is {worded(self.ratio)}, and so {worded(self.causes[0].ratio)}"
+        if self.verdict == EXPLAINED:
+            return f"equal if {self.causes[0].sentence} ({proof})"
+        either = ", or if ".join(cause.sentence for cause in self.causes)
+        return f"cannot tell apart: equal on this case if {either} ({proof})"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it; empty where that is not known."""
+        return self.causes[0].remedy if self.verdict == EXPLAINED else ""
+
+    def record(self) -> dict[str, object]:
+        """For machines."""
+        causes = [asdict(cause) for cause in self.causes]
+        told = {"verdict": self.verdict, "sentence": self.sentence, "remedy": self.remedy, "ratio": self.ratio}
+        return {**told, "causes": causes, "tried": self.tried}
+
+
+def explain(case: Case, H: Array, *, unit_roundoff: float | None = None, pairs: bool = True) -> Explanation:
+    """Name the conventions under which the states H (T, n, h) that somebody computed of a case are right: one, or else
+    two at once unless `pairs` is false. `unit_roundoff` is what they were computed with, their dtype's by default.
+
+    Raises UserError for states of another shape or of a dtype that has no known roundoff.
+    """
+    shape = (*case.arrays["X"].shape[:2], case.arrays["H0"].shape[1])
+    if H.shape != shape:
+        raise UserError(f"H has shape {H.shape}, should be (T, n, h) = {shape}")
+    u = UNIT_ROUNDOFF.get(H.dtype.name) if unit_roundoff is None else unit_roundoff
+    if u is None:
+        raise UserError(f"H is {H.dtype.name}; say its unit roundoff")
+    search = _Search(case, H, u)
+    as_it_is = search.exactly(search.start)
+    if as_it_is <= 1:
+        return Explanation(EQUAL, as_it_is)
+    if not np.isfinite(H).all():
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(H))[0])
+        note = f"H[{','.join(map(str, at))}] is {H[at]}, the first that is no finite number"
+        return Explanation(UNEXPLAINED, as_it_is, note=note)
+    fits = search.fits(search.singles)
+    if not fits and pairs:
+        fits = search.fits(search.pairs(), search.nearest)
+    found = _causes(case, fits)
+    verdict = UNEXPLAINED if not found else EXPLAINED if len(found) == 1 else AMBIGUOUS
+    telling = probe(case) if verdict == AMBIGUOUS else None
+    return Explanation(verdict, as_it_is, found, search.tried, telling)
+
+
+class _Search:
+    """The edits of a case, held against a result."""
+
+    def __init__(self, case: Case, H: Array, u: float) -> None:
+        self._X, self._H0, self._H, self._u = case.arrays["X"], case.arrays["H0"], H, u
+        self._runs: dict[tuple[int, ...], Run | None] = {}
+        self.start = unedited(case)
+        self.tried = 0
+        made = (self.start.then(each) for each in conventions().values())
+        self.singles = [each for each in made if each is not None]
+
+    def pairs(self) -> Iterator[Edit]:
+        """Every two conventions, in both orders where the order may matter: edits of equations, weights and sequences
+        do not get in each other's way.
+        """
+        for i, first in enumerate(self.singles):
+            for j, second in enumerate(self.singles):
+                one, two = first.conventions[0], second.conventions[0]
+                if i != j and (i < j or _kind(one) == _kind(two)) and (both := first.then(two)) is not None:
+                    yield both
+
+    def fits(self, edits: Iterable[Edit], nearest: float = np.inf) -> list[tuple[Edit, float]]:
+        """Those that make the result equal, with the largest ratio that is left. What is further off than `nearest` is
+        not held against its bound.
+        """
+        found = []
+        for edit in edits:
+            self.tried += 1
+            run = self._run(edit)
+            if run is None or (nearest < np.inf and edit.apart(run) > nearest):
+                continue
+            if edit.ratio(run, self._u, few=True) > 1:
+                continue
+            if (ratio := edit.ratio(run, self._u)) <= 1:
+                found.append((edit, ratio))
+        return found
+
+    @property
+    def nearest(self) -> float:
+        """How far off two edits at once are looked at: far beyond the largest bound that one alone has."""
+        runs = [(edit, run) for edit in self.singles if (run := self._run(edit)) is not None]
+        return WORST_CASE * max((edit.allowed(run, self._u) for edit, run in runs), default=np.inf)
+
+    def exactly(self, edit: Edit) -> float:
+        """The largest ratio of any state under an edit."""
+        run = self._run(edit)
+        return np.inf if run is None else edit.ratio(run, self._u)
+
+    def _run(self, edit: Edit) -> Run | None:
+        key = tuple(map(id, edit.sequences))
+        if key not in self._runs:
+            self._runs[key] = edit.run(self._X, self._H0, self._H)
+        return self._runs[key]
+
+
+def _kind(convention: Convention) -> str:
+    return "sequence" if convention.sequence else "weights" if convention.weights else "equations"
+
+
+def probe(case: Case) -> Case:
+    """A case of the same cell and sizes that tells conventions apart: nothing in it is zero, or the same twice."""
+    (T, n, d), h = case.arrays["X"].shape, case.arrays["H0"].shape[1]
+    random = np.random.RandomState(h)
+    steps = 6
+    # Where batch and time are of one length, or not, they are so here.
+    sizes = {"T": steps, "n": steps if n == T else steps - 2, "d": d, "h": h}
+    symbols = {"X": ("T", "n", "d"), "H0": ("n", "h"), **case.cell.parameters}
+    arrays = {name: random.standard_normal([sizes[s] for s in shape]) for name, shape in symbols.items()}
+    for name in case.cell.parameters:
+        arrays[name] /= np.sqrt(h)
+    arrays["H0"] = np.tanh(arrays["H0"])
+    rounded = {name: array.astype(np.float32).astype(np.float64) for name, array in arrays.items()}
+    return Case(f"{case.cell.name}-telling", case.cell, rounded)
+
+
+def same_function(one: Sequence[Convention], other: Sequence[Convention], on: Case) -> bool:
+    """Whether two lists of conventions make the same function, as a case tells it."""
+    first, second = edited(unedited(on), one), edited(unedited(on), other)
+    if first is None or second is None:
+        return False
+    X, H0 = on.arrays["X"], on.arrays["H0"]
+    H = first.states(X, H0)
+    run = None if H is None else second.run(X, H0, H)
+    return run is not None and second.ratio(run, UNIT_ROUNDOFF["float64"]) <= 1
+
+
+def _causes(case: Case, fits: Sequence[tuple[Edit, float]]) -> tuple[Cause, ...]:
+    """What fits, one cause for each function."""
+    groups: list[list[tuple[Edit, float]]] = []
+    telling = probe(case)
+    for edit, ratio in fits:
+        for group in groups:
+            if same_function(group[0][0].conventions, edit.conventions, telling):
+                group.append((edit, ratio))
+                break
+        else:
+            groups.append([(edit, ratio)])
+    return tuple(
+        Cause(
+            _names(first),
+            ", and ".join(each.sentence for each in first.conventions),
+            "; ".join(each.remedy for each in first.conventions),
+            ratio,
+            tuple(_names(edit) for edit, _ in rest),
+        )
+        for (first, ratio), *rest in groups
+    )
+
+
+def _names(edit: Edit) -> tuple[str, ...]:
+    return tuple(each.name for each in edit.conventions)

@@ -1,0 +1,79 @@
+"""The command isogru explain, and what `isogru verdict --why` adds to a verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from isogru import answers
+from isogru.explain import UNEXPLAINED, Explanation, explain
+from isogru.judge import comparison
+from isogru.judge.verdict import ResultVerdict, claiming
+from isogru.wording import finite, status
+from shared_spec.cells import Cell
+from shared_spec.errors import UserError
+from shared_spec.files.interchange import AnyCase, Case, Result, read_case, write_case
+
+Why = Annotated[
+    bool, typer.Option("--why", help="Name the convention under which what is not equal would be, and prove it.")
+]
+
+
+def why(case: AnyCase, result: Result, found: ResultVerdict, claim: Cell | None = None) -> Explanation:
+    """What a result that is not equal would be equal under. Its states tell: gradients alone are not searched."""
+    if not isinstance(case, Case):
+        return Explanation(UNEXPLAINED, note="of a training nothing is searched")
+    H = result.arrays.get("H")
+    if H is None:
+        return Explanation(UNEXPLAINED, note="it does not hold the states H, which the search goes by")
+    made = explain(case if claim is None else claiming(case, claim), H, unit_roundoff=result.origin.unit_roundoff)
+    if made.verdict == comparison.EQUAL and found.verdict != comparison.EQUAL:
+        off = ", ".join(f.quantity for f in found.all_findings if f.verdict != comparison.EQUAL)
+        return Explanation(
+            UNEXPLAINED, made.ratio, note=f"every step of H is right by itself, and {off} is not searched"
+        )
+    return made
+
+
+def lines(made: Explanation) -> Iterator[str]:
+    """What there is to say, line by line."""
+    yield f"why: {made.sentence}"
+    if made.remedy:
+        yield f"remedy: {made.remedy}"
+
+
+def explain_result(
+    case_file: Annotated[Path, typer.Argument(metavar="CASE")],
+    result_file: Annotated[Path, typer.Argument(metavar="RESULT", help="A result file, or states in .npy, .npz, .pt.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    time: Annotated[str, typer.Option(help="Which axis of the states is time: first, or second after the batch.")] = "",
+    telling: Annotated[
+        Optional[Path],
+        typer.Option("-o", "--output", help="Where causes cannot be told apart: write a case that tells them apart."),
+    ] = None,
+) -> None:
+    """Name the convention, or the two, under which a result that is not equal would be: reset gate before or after,
+    order of gates, transposes, biases, functions, the order of steps. Exit status as of isogru verdict: 0 equal, 1 not.
+    """
+    case = read_case(case_file)
+    if time not in ("", answers.TIME_FIRST, answers.BATCH_FIRST):
+        raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")
+    answer = answers.read(result_file, case, time=time)
+    found, _ = answers.judged(case, answer, name=str(result_file), case_name=str(case_file))
+    made = Explanation(comparison.EQUAL) if found.verdict == comparison.EQUAL else why(case, answer.result, found)
+    if telling is not None and made.telling is not None:
+        write_case(telling, made.telling)
+    if as_json:
+        record: dict[str, Any] = {"file": str(result_file), "verdict": found.verdict, "why": made.record()}
+        typer.echo(json.dumps(finite(record), indent=1))
+    else:
+        typer.echo(f"{found.verdict}: {result_file}")
+        for line in lines(made):
+            typer.echo(line)
+        if telling is not None and made.telling is not None:
+            typer.echo(f"wrote {telling}, on which they differ")
+    raise typer.Exit(status(found.verdict))

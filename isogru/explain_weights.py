@@ -1,0 +1,110 @@
+"""Why are two files of weights not the same? The same search over edits of weights, and no run is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isogru.conventions import Convention, Held, conventions
+from isogru.explain import EQUAL, EXPLAINED, UNEXPLAINED
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+from shared_spec.weights.layouts import Layout
+from shared_spec.weights.packing import unpack
+from shared_spec.weights.same import within_rounding
+
+DECIMALS = range(1, 10)
+"""float32 has nine significant digits at most."""
+
+
+@dataclass(frozen=True)
+class WeightExplanation:
+    """What makes the weights of one layer those of another, if anything does."""
+
+    verdict: str
+    """"equal", "explained" or "not explained"."""
+    sentence: str
+    remedy: str = ""
+    names: tuple[str, ...] = ()
+    """Of the conventions, in the order in which they are applied."""
+    tried: int = 0
+
+
+def explain_weights(
+    one: Layout,
+    tensors: Mapping[str, Array],
+    other: Layout,
+    others: Mapping[str, Array],
+    *,
+    unit_roundoff: float = 0.0,
+    names: tuple[str, str] = ("ONE", "OTHER"),
+    pairs: bool = True,
+) -> WeightExplanation:
+    """Name the conventions, one or else two, that make the weights of one layer those of the other, or those of the
+    other those of the one, up to one rounding of a parameter. `unit_roundoff` is the coarser one that they were rounded
+    with, where their dtypes do not tell; `names` are what sentences call the two.
+
+    Which of several that do is named first in conventions.toml: on these weights they are the same. Raises UserError
+    for tensors that do not fit their layouts.
+    """
+    u = max(unit_roundoff, *(UNIT_ROUNDOFF[a.dtype.name] for given in (tensors, others) for a in given.values()))
+    a, b = unpack(one, tensors), unpack(other, others)
+    if within_rounding(one, a, other, b, unit_roundoff=u):
+        return WeightExplanation(EQUAL, "nothing to explain: the weights are the same")
+    tried = 0
+    for most in (1, 2) if pairs else (1,):
+        for source, held, target, sought, (this, that) in (
+            (one, a, other, b, names),
+            (other, b, one, a, names[::-1]),
+        ):
+            for applied, edit in _edits(held, most):
+                tried += 1
+                if within_rounding(source, edit, target, sought, unit_roundoff=u):
+                    return _told(applied, this, that, tried)
+        if most == 1 and (lower := _coarser(a, b, u)):
+            return WeightExplanation(
+                EXPLAINED, f"{names[1]} is {names[0]}, but {lower}", "write every digit", (), tried
+            )
+    return WeightExplanation(
+        UNEXPLAINED, f"not explained: none of {tried} edits makes the weights the same", tried=tried
+    )
+
+
+def _told(applied: Sequence[Convention], this: str, that: str, tried: int) -> WeightExplanation:
+    said = ", and ".join(each.sentence for each in applied)
+    remedy = "; ".join(each.remedy for each in applied)
+    return WeightExplanation(EXPLAINED, f"{that} is {this}, but {said}", remedy, tuple(e.name for e in applied), tried)
+
+
+def _edits(held: Held, most: int) -> Iterator[tuple[tuple[Convention, ...], Held]]:
+    """Edited weights, with the conventions that edited them: `most` of them."""
+    known = [each for each in conventions().values() if each.weights]
+    for first in known:
+        once = first.of_weights(held)
+        if once is None:
+            continue
+        if most == 1:
+            yield (first,), once
+            continue
+        for second in known:
+            if second is not first and (twice := second.of_weights(once)) is not None:
+                yield (first, second), twice
+
+
+def _coarser(a: Held, b: Held, u: float) -> str:
+    """How the second's numbers are the first's, rounded more coarsely than their dtype; empty where they are not."""
+    if a.keys() != b.keys():
+        return ""
+    with np.errstate(over="ignore"):
+        if all(_near(a[name].astype(np.float16), b[name], u) for name in a):
+            return "each number is rounded to float16"
+    for digits in DECIMALS:
+        if all(_near(np.round(a[name].astype(np.float64), digits), b[name], u) for name in a):
+            return f"each number is rounded to {digits} decimals"
+    return ""
+
+
+def _near(x: Array, y: Array, u: float) -> bool:
+    wide, found = x.astype(np.float64), y.astype(np.float64)
+    return bool((np.abs(wide - found) <= u * np.abs(wide)).all())

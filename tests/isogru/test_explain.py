@@ -1,0 +1,335 @@
+"""Why two GRUs differ, named and proven: faults that were planted, right results, files of weights, the commands."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import isogru as public
+from isogru.conventions import conventions
+from isogru.edits import unedited
+from isogru.explain import AMBIGUOUS, EQUAL, EXPLAINED, UNEXPLAINED, explain, probe, same_function
+from isogru.explain_weights import explain_weights
+from shared_spec import oracle
+from shared_spec.errors import UserError
+from shared_spec.files.interchange import read_case, write_case
+from shared_spec.readings.arithmetic import Unlike
+from shared_spec.weights.layouts import layout
+from shared_spec.weights.packing import pack
+from tests.isogru.grus import to_keras, torch_layer
+from tests.isogru.planted import SIZES, drawn, planted
+
+GATED = ("gru", "gru_reset_after")
+
+
+def named(explanation):
+    """Every list of conventions that an explanation names, or says to be the same as one that it names."""
+    return [names for cause in explanation.causes for names in (cause.names, *cause.alike)]
+
+
+@pytest.mark.parametrize("seed", range(len(SIZES)))
+@pytest.mark.parametrize("cell", GATED)
+def test_every_convention_is_named_alone_and_rightly(cell, seed):
+    case = drawn(cell, SIZES[seed], seed)
+    there = {name: H for name in conventions() if (H := planted(case, name)) is not None}
+    assert len(there) > 80
+    for name, H in there.items():
+        found = explain(case, H, pairs=False)
+        assert (found.verdict, (name,) in named(found)) == (EXPLAINED, True), (name, found.sentence)
+        # Outside all rounding before, inside after.
+        assert found.causes[0].ratio <= 1 < found.ratio
+
+
+@pytest.mark.parametrize("cell", ["gru_reset_only", "gru_update_only", "rnn"])
+def test_cells_with_fewer_gates_have_their_conventions(cell):
+    case = drawn(cell, SIZES[0], 1)
+    there = {name: H for name in conventions() if (H := planted(case, name)) is not None}
+    assert {"candidate_relu", "time_reversed", "biases_missing"} <= set(there)
+    for name, H in there.items():
+        found = explain(case, H, pairs=False)
+        assert (found.verdict, (name,) in named(found)) == (EXPLAINED, True), (name, found.sentence)
+
+
+def test_pairs_are_named():
+    chosen, right, count, missed = random.Random(14), 0, 40, []
+    while right + len(missed) < count:
+        case = drawn(chosen.choice(GATED), chosen.choice(SIZES), chosen.randrange(1000))
+        pair = chosen.sample(list(conventions()), 2)
+        H = planted(case, *pair)
+        if H is None:
+            continue
+        found = explain(case, H)
+        cause = found.causes[0].names if found.causes else ()
+        if found.verdict == EXPLAINED and same_function(
+            *([conventions()[n] for n in p] for p in (cause, pair)), probe(case)
+        ):
+            right += 1
+        else:
+            missed.append((pair, found.sentence))
+    assert right >= 0.9 * count, missed
+
+
+@pytest.mark.parametrize("cell", GATED)
+def test_right_results_are_equal_and_not_explained(cell):
+    for seed in range(50):
+        case = drawn(cell, SIZES[seed % len(SIZES)], seed)
+        narrow = {name: array.astype(np.float32) for name, array in case.arrays.items()}
+        parameters = {name: narrow[name] for name in case.cell.parameters}
+        # Another library's sums and functions, or the same sums in another order.
+        arithmetic = Unlike("float32", seed) if seed % 2 else Backwards()
+        H = oracle.states(case.cell, narrow["X"], narrow["H0"], parameters, arithmetic=arithmetic)
+        assert H.dtype == np.float32
+        found = explain(case, H)
+        assert (found.verdict, found.causes, found.tried) == (EQUAL, (), 0), found.sentence
+
+
+class Backwards(oracle.Plain):
+    """Products whose terms are added from the last to the first, one after the other."""
+
+    def product(self, a, b):
+        total = a[..., -1:] * b[-1]
+        for i in range(len(b) - 2, -1, -1):
+            total = total + a[..., i : i + 1] * b[i]
+        return total
+
+
+def test_what_no_edit_makes_equal_is_not_explained():
+    case = drawn("gru", SIZES[0], 1)
+    H = unedited(case).states(case.arrays["X"], case.arrays["H0"])
+    H[3, 1, 2] += 1e-3
+    found = explain(case, H)
+    assert found.verdict == UNEXPLAINED
+    assert found.sentence == f"not explained: none of {found.tried} edits makes it equal"
+    assert found.tried > 1000
+
+
+def test_a_value_that_is_no_number_is_said():
+    case = drawn("gru", SIZES[0], 1)
+    H = unedited(case).states(case.arrays["X"], case.arrays["H0"])
+    H[-1, 0, 0] = np.nan
+    assert explain(case, H).sentence == "not explained: H[6,0,0] is nan, the first that is no finite number"
+
+
+def test_causes_that_a_case_cannot_tell_apart_are_said_with_a_case_that_does():
+    case = drawn("gru", SIZES[0], 1)
+    for name in ("b_z", "b_r", "b_h"):
+        case.arrays[name][...] = 0
+    H = planted(case, "order_rz: every weight and bias")
+    found = explain(case, H)
+    assert found.verdict == AMBIGUOUS
+    assert {("order_rz: every weight and bias",), ("order_rz: W_x and W_h",)} <= {c.names for c in found.causes}
+    assert "every weight and bias, or if the gates r and z are exchanged in W_x and W_h" in found.sentence
+    again = explain(found.telling, planted(found.telling, "order_rz: W_x and W_h"))
+    assert (again.verdict, again.causes[0].names) == (EXPLAINED, ("order_rz: W_x and W_h",))
+
+
+def test_the_unit_roundoff_is_heeded():
+    """float64 that was computed in float32 is not what any edit gives in float64."""
+    case = drawn("gru", SIZES[0], 1)
+    H = planted(case, "update_turned").astype(np.float64)
+    assert explain(case, H, pairs=False).verdict == UNEXPLAINED
+    assert explain(case, H, pairs=False, unit_roundoff=2.0**-24).causes[0].names == ("update_turned",)
+
+
+def test_states_of_another_shape_or_dtype_are_refused():
+    case = drawn("gru", SIZES[0], 1)
+    with pytest.raises(UserError, match=r"H has shape \(3, 7, 4\), should be \(T, n, h\) = \(7, 3, 4\)"):
+        explain(case, np.zeros((3, 7, 4), np.float32))
+    with pytest.raises(UserError, match="H is int32; say its unit roundoff"):
+        explain(case, np.zeros((7, 3, 4), np.int32))
+
+
+def test_the_public_face_has_it():
+    case = drawn("gru", SIZES[0], 1)
+    assert public.explain(case, planted(case, "update_turned")).sentence.startswith(
+        "equal if the update gate is turned"
+    )
+
+
+def by_hand(case, how):
+    """States as somebody computes them, in float32, with one mistake."""
+    a = {name: array.astype(np.float32) for name, array in case.arrays.items()}
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    H, states = a["H0"], []
+    for x in a["X"]:
+        z = sigmoid(x @ a["W_xz"] + H @ a["W_hz"] + a["b_z"])
+        r = sigmoid(x @ a["W_xr"] + H @ a["W_hr"] + a["b_r"])
+        if how == "swapped":
+            z, r = r, z
+        inner = (r * H) @ a["W_hh"] if how == "before" else r * (H @ a["W_hh"] + a["b_hh"])
+        n = np.tanh(x @ a["W_xh"] + a["b_h"] + inner)
+        new = (1 - z) * H + z * n if how == "flipped" else z * H + (1 - z) * n
+        states.append(new)
+        H = a["H0"] if how == "stale" else new
+    return np.stack(states)
+
+
+OF_HAND = {
+    "flipped": "the update gate is turned round",
+    "stale": "the state is not carried on",
+    "before": "the reset gate acts before the product with W_hh",
+    "swapped": "the gates r and z are exchanged in every weight and bias",
+}
+
+
+@pytest.mark.parametrize(("how", "words"), OF_HAND.items())
+def test_the_command_names_what_somebody_did(tmp_path, isogru, how, words):
+    case = drawn("gru_reset_after", SIZES[0], 4)
+    write_case(tmp_path / "case.safetensors", case)
+    np.save(tmp_path / "mine.npy", by_hand(case, how))
+    status, out, _ = isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npy")
+    assert (status, out.splitlines()[0]) == (1, f"different: {tmp_path / 'mine.npy'}")
+    assert out.splitlines()[1].startswith(f"why: equal if {words}")
+    assert out.splitlines()[2].startswith("remedy: ")
+    found = isogru("verdict", tmp_path / "case.safetensors", tmp_path / "mine.npy", "--why")
+    assert (found.status, f"why: equal if {words}" in found.out) == (1, True)
+    record = json.loads(isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npy", "--json").out)
+    assert (record["verdict"], record["why"]["verdict"]) == ("different", "explained")
+
+
+def test_the_command_has_nothing_to_say_of_what_is_equal(tmp_path, isogru):
+    case = drawn("gru_reset_after", SIZES[0], 4)
+    write_case(tmp_path / "case.safetensors", case)
+    np.save(tmp_path / "mine.npy", by_hand(case, "right"))
+    found = isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npy")
+    assert (found.status, found.out.splitlines()[1][:24]) == (0, "why: nothing to explain:")
+    assert "why" not in isogru("verdict", tmp_path / "case.safetensors", tmp_path / "mine.npy", "--why").out
+
+
+def test_the_command_says_what_is_not_searched(tmp_path, isogru):
+    case = drawn("gru_reset_after", SIZES[0], 4)
+    write_case(tmp_path / "case.safetensors", case)
+    H = by_hand(case, "right")
+    np.savez(tmp_path / "mine.npz", H=H, final=H[0])
+    found = isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npz")
+    assert (found.status, found.out.splitlines()[1]) == (
+        1,
+        "why: not explained: every step of H is right by itself, and final is not searched",
+    )
+    np.savez(tmp_path / "last.npz", final=H[0])
+    assert "does not hold the states H" in isogru("explain", tmp_path / "case.safetensors", tmp_path / "last.npz").out
+
+
+def test_the_command_writes_a_case_that_tells_causes_apart(tmp_path, isogru):
+    case = drawn("gru", SIZES[0], 1)
+    for name in ("b_z", "b_r", "b_h"):
+        case.arrays[name][...] = 0
+    write_case(tmp_path / "case.safetensors", case)
+    np.save(tmp_path / "mine.npy", planted(case, "order_rz: every weight and bias"))
+    telling = tmp_path / "telling.safetensors"
+    found = isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npy", "-o", telling)
+    assert (found.status, "cannot tell apart" in found.out) == (1, True)
+    assert read_case(telling).arrays["b_z"].all()
+
+
+# Files of weights.
+
+
+def swapped(array, axis=-1):
+    z, r, h = np.split(array, 3, axis)
+    return np.concatenate([r, z, h], axis)
+
+
+def blocks_transposed(array):
+    return np.concatenate([block.T for block in np.split(array, 3, 1)], 1)
+
+
+def summed(bias):
+    return np.stack([bias[0] + bias[1]] * 2)
+
+
+def folded(bias):
+    return np.stack([bias[0] + bias[1], 0 * bias[1]])
+
+
+def printed(array):
+    return np.array([float(f"{x:.6f}") for x in array.ravel()], np.float32).reshape(array.shape)
+
+
+OF_FILES = {
+    "order": (lambda k, r, b: (swapped(k), swapped(r), swapped(b)), "the gates r and z are exchanged in every weight"),
+    "order of one": (lambda k, r, b: (k, swapped(r), b), "the gates r and z are exchanged in W_h"),
+    "twice": (lambda k, r, b: (k, r, summed(b)), "both biases hold the sum of the two, b_ih + b_hh"),
+    "one bias": (lambda k, r, b: (k, r, np.stack([b[0], 0 * b[1]])), "the second bias, b_hh (bias_hh), is missing"),
+    "inner": (lambda k, r, b: (k, r, folded(b)), "b_hh was moved out of the reset gate"),
+    "untransposed": (lambda k, r, b: (k, blocks_transposed(r), b), "the recurrent blocks, W_h*, are transposed"),
+    "six decimals": (lambda k, r, b: (printed(k), printed(r), printed(b)), "each number is rounded to 6 decimals"),
+    "float16": (
+        lambda k, r, b: tuple(a.astype(np.float16).astype(np.float32) for a in (k, r, b)),
+        "each number is rounded to float16",
+    ),
+    "two": (lambda k, r, b: (swapped(k), blocks_transposed(r), b), ", and "),
+}
+
+
+@pytest.mark.parametrize("how", OF_FILES)
+def test_files_of_weights_are_told_in_what_way_they_differ(tmp_path, isogru, how):
+    edit, words = OF_FILES[how]
+    tensors = torch_layer(seed=8)
+    right = to_keras(tensors)
+    wrong = edit(right["kernel"], right["recurrent_kernel"], right["bias"])
+    one, other = tmp_path / "torch.safetensors", tmp_path / "keras.safetensors"
+    save_file(tensors, one)
+    save_file({k: np.ascontiguousarray(a) for k, a in zip(right, wrong, strict=True)}, other)
+    status, out, _ = isogru("same", one, other, "--why")
+    assert status == 1
+    why = next(line for line in out.splitlines() if line.startswith("why: "))
+    assert why.startswith(f"why: {other} is {one}, but ")
+    assert words in why
+    record = json.loads(isogru("same", one, other, "--why", "--json").out)
+    assert record["why"][0]["verdict"] == "explained"
+    # Without being asked it says nothing of it, and of what is the same there is nothing to say.
+    assert "why" not in isogru("same", one, other).out
+    save_file(right, other)
+    assert "why" not in isogru("same", one, other, "--why").out
+
+
+def test_either_file_may_be_the_wrong_one():
+    tensors, keras = torch_layer(seed=8), layout("keras")
+    right = to_keras(tensors)
+    wrong = {**right, "bias": folded(right["bias"])}
+    found = explain_weights(keras, wrong, layout("torch"), tensors)
+    assert found.sentence == "ONE is OTHER, but b_hh was moved out of the reset gate: it is added to b_h"
+    assert found.names == ("inner_bias_out",)
+
+
+def test_weights_drawn_anew_are_not_explained():
+    one, other = torch_layer(seed=1), torch_layer(seed=2)
+    found = explain_weights(layout("torch"), one, layout("torch"), other)
+    assert (found.verdict, found.tried > 1000) == (UNEXPLAINED, True)
+    assert explain_weights(layout("torch"), one, layout("torch"), one).verdict == EQUAL
+
+
+@pytest.mark.parametrize("name", ["torch", "keras-reset-before", "haiku"])
+def test_every_edit_of_weights_is_named_in_a_file(name):
+    of, chosen = layout(name), np.random.RandomState(3)
+    shapes = {"d": 3, "h": 4}
+    held = {
+        key: chosen.standard_normal([shapes[s] for s in symbols]).astype(np.float32)
+        for key in of.holds
+        for symbols in [drawn(of.cell, SIZES[0], 1).cell.parameters[of.second.get(key, key)]]
+    }
+    there = {key: each.of_weights(held) for key, each in conventions().items() if each.weights}
+    there = {key: edited for key, edited in there.items() if edited is not None}
+    assert len(there) > 20
+    for key, edited in there.items():
+        given, changed = (pack(of, {n: a.astype(np.float32) for n, a in h.items()}) for h in (held, edited))
+        found = explain_weights(of, given, of, changed)
+        if found.verdict == EQUAL:
+            # Such as second biases that are exchanged with the first ones: their sum is the same.
+            assert key in ("biases_exchanged", "outer_bias_in", "inner_bias_out")
+            continue
+        assert found.verdict == EXPLAINED, key
+        (named_first,) = found.names
+        again = conventions()[named_first].of_weights(held)
+        assert again is not None
+        # Another name is right where it comes to the same weights.
+        both = [pack(of, {n: a.astype(np.float32) for n, a in h.items()}) for h in (again, edited)]
+        assert explain_weights(of, both[0], of, both[1], pairs=False).verdict == EQUAL, (key, named_first)
