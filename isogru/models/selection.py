@@ -19,8 +19,8 @@ from isogru.models.recognition import (
     some,
 )
 from isogru.weight_files.contents import Contents
-from isogru.weight_files.floats import FLOATS
 from shared_spec.errors import InterchangeError, UserError
+from shared_spec.readings.floats import FLOATS
 from shared_spec.weights import layouts
 from shared_spec.weights.layouts import Layout
 from shared_spec.weights.packing import expected, sizes
