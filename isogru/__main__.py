@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isogru import command, explain_command
 from isogru.models import command as models
+from isogru.models import layers_command
 from shared_spec import __main__ as specification
 from shared_spec.command import application
 from shared_spec.command import main as command_line
@@ -16,7 +17,7 @@ for name, function in (
     ("check", command.check_function),
     ("verdict", command.give_verdict),
     ("explain", explain_command.explain_result),
-    ("layers", models.list_layers),
+    ("layers", layers_command.list_layers),
     ("same", models.compare_weights),
     ("convert", models.convert_weights),
     ("layouts", specification.list_layouts),

@@ -114,7 +114,13 @@ def write_case(
         if given is not None:
             specification.keep(given, output)
     case, notes = own_case(
-        output.stem, weights, Wish(source, prefix, layer), input_file, h0, cotangent, batch_first=time != "first"
+        output.stem,
+        weights,
+        Wish(source, prefix, (layer,) if layer else ()),
+        input_file,
+        h0,
+        cotangent,
+        batch_first=time != "first",
     )
     write_case_file(output, case)
     for note in notes:

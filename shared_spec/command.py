@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from shared_spec.errors import UserError
+
+if TYPE_CHECKING:
+    import typer
 
 EQUAL, NOT_EQUAL, WRONG, UNJUDGED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses. Unjudged: the judging itself could not be done."""
@@ -30,6 +31,9 @@ def last_words(status: int, printed: Sequence[str]) -> str:
 
 def application(about: str) -> typer.Typer:
     """A command line without shell completion and with plain tracebacks for our own mistakes."""
+    # Here, since who wants a verdict in Python wants no command line.
+    import typer
+
     return typer.Typer(help=about, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 

@@ -13,17 +13,16 @@ import typer
 from isogru import weight_files
 from isogru.models import convert, same, why
 from isogru.models.layer import Layer
-from isogru.models.recognition import recognise
+from isogru.models.layers_command import A_FILE, Json
 from isogru.models.selection import Wish, select
 from isogru.weight_files import writing
+from isogru.wording import printable
 from shared_spec.command import EQUAL, NOT_EQUAL
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import CASE_FORMAT
 from shared_spec.weights import layouts
 from shared_spec.weights.same import DIFFERENT
 
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-A_FILE = "A file of weights, of any kind that isogru reads; isogru layers shows what is in it."
 Name = Annotated[
     Optional[list[str]],
     typer.Option(
@@ -37,89 +36,6 @@ Units = Annotated[
 ]
 
 
-def list_layers(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=A_FILE)], as_json: Json = False
-) -> None:
-    """Every recurrent layer of a file: its place, its layout and how that was recognised, sizes, biases, dtype, what
-    the file says beside the weights, and what it does not say. Exit status 2 where there is none.
-    """
-    records = []
-    for file in files:
-        contents = weight_files.read(file)
-        found = recognise(contents)
-        if not found.layers and not found.foreign:
-            select(contents, Wish())
-        records.append(
-            {
-                "file": str(file),
-                "kind": contents.kind,
-                "layers": [_facts(readings) for readings in found.layers],
-                "not_judged": [vars(each) for each in found.foreign],
-                "passed_over": list(found.passed_over),
-            }
-        )
-    if as_json:
-        typer.echo(json.dumps(records, indent=1))
-        return
-    for record in records:
-        _show(record)
-
-
-def _facts(readings: Sequence[Layer]) -> dict[str, Any]:
-    layer = readings[0]
-    direction = {True: "last step to first", False: "first step to last", None: "not said"}[layer.position.reverse]
-    return {
-        "place": layer.position.place,
-        "layer": layer.label,
-        "layout": layer.layout.name,
-        "of": layer.layout.layer,
-        "recognised": layer.how,
-        **{key: layer.sizes[key] for key in ("d", "h")},
-        "biases": "no biases" if layer.missing else "two biases" if layer.layout.second else "one bias",
-        "dtype": " and ".join(layer.dtypes),
-        "direction": direction,
-        "tensors": dict(layer.names),
-        "says": dict(layer.settings),
-        "does_not_say": list(dict.fromkeys(layer.unsaid.values())),
-        "notes": list(layer.notes),
-        "or": [other.layout.name for other in readings[1:]],
-    }
-
-
-def _show(record: dict[str, Any]) -> None:
-    typer.echo(printable(f"{record['file']}: {record['kind']}"))
-    for layer in record["layers"]:
-        place = layer["place"].rstrip("./_:-")
-        title = " ".join(dict.fromkeys(text for text in (place, layer["layer"]) if text)) or "(without a name)"
-        layout = " or ".join([layer["layout"], *layer["or"]])
-        typer.echo(
-            printable(
-                f"  {title}: {layout} ({layer['of']}), {layer['recognised']}; d = {layer['d']}, h = {layer['h']}, "
-                f"{layer['biases']}, {layer['dtype']}, {layer['direction']}"
-            )
-        )
-        if layer["or"]:
-            typer.echo("    which of these the file does not say; they are different functions: say it with --from")
-        if layer["says"]:
-            typer.echo(printable(f"    says {', '.join(f'{key} {value}' for key, value in layer['says'].items())}"))
-        if layer["does_not_say"]:
-            typer.echo(f"    does not say whether it has {' and '.join(layer['does_not_say'])}")
-        for note in layer["notes"]:
-            typer.echo(printable(f"    {note}"))
-    for each in record["not_judged"]:
-        typer.echo(printable(f"  {each['place']}: {each['what']}, not judged"))
-    if record["passed_over"]:
-        names = record["passed_over"]
-        typer.echo(
-            printable(f"  {len(names)} other tensors: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}")
-        )
-
-
-def printable(text: str) -> str:
-    """Text of a file for a terminal: what is no printable character is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def compare_weights(
     file: Annotated[Path, typer.Argument(metavar="ONE", help=A_FILE)],
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="Another.")],
@@ -129,10 +45,10 @@ def compare_weights(
     target: Annotated[str, typer.Option("--to", help="The layout of OTHER, likewise.")] = "",
     prefix: Annotated[str, typer.Option(help='Only layers of ONE under this place, such as "encoder.".')] = "",
     layer: Annotated[
-        str, typer.Option(help='Only this layer of ONE, such as "l1" or "l0_reverse"; isogru layers lists them.')
-    ] = "",
+        Optional[list[str]], typer.Option(help='Only this layer of ONE, such as "l0_reverse"; may be repeated.')
+    ] = None,
     to_prefix: Annotated[str, typer.Option(help="The same in OTHER.")] = "",
-    to_layer: Annotated[str, typer.Option(help="The same of OTHER.")] = "",
+    to_layer: Annotated[Optional[list[str]], typer.Option(help="The same of OTHER.")] = None,
     name: Name = None,
     to_name: Annotated[
         Optional[list[str]], typer.Option("--to-name", metavar="TENSOR=NAME", help="The same of OTHER.")
@@ -146,8 +62,8 @@ def compare_weights(
     where they do not.
     """
     wishes = (
-        Wish(source, prefix, layer, _named(name), units),
-        Wish(target, to_prefix, to_layer, _named(to_name), to_units, "--to"),
+        Wish(source, prefix, layer or (), _named(name), units),
+        Wish(target, to_prefix, to_layer or (), _named(to_name), to_units, "--to"),
     )
     ones, others = (_layers(path, wish) for path, wish in zip((file, other), wishes, strict=True))
     found = same.ModelComparison(
@@ -163,12 +79,24 @@ def compare_weights(
             for pair in found.pairs:
                 alone = replace(pair.comparison, conditions=())
                 typer.echo(printable(f"{pair.title}: {alone.sentence}"))
+        for line in _not_compared([layer for pair in found.pairs for layer in (pair.one, pair.other)]):
+            typer.echo(printable(line), err=True)
         for each in dict.fromkeys(_noted(layer) for pair in found.pairs for layer in (pair.one, pair.other)):
             if each:
                 typer.echo(printable(each), err=True)
         for line in (found.sentence, *(why.lines(found) if explained else ())):
             typer.echo(printable(line))
     raise typer.Exit(NOT_EQUAL if found.verdict == DIFFERENT else EQUAL)
+
+
+def _not_compared(layers: Sequence[Layer]) -> list[str]:
+    """How many tensors of each file are of other layers."""
+    used = {(layer.contents.path, name) for layer in layers for name in layer.names.values()}
+    lines = []
+    for path, contents in {layer.contents.path: layer.contents for layer in layers}.items():
+        if left := [name for name in contents.tensors if (path, name) not in used]:
+            lines.append(f"not compared: {len(left)} other tensor{'s' if len(left) > 1 else ''} of {path}")
+    return lines
 
 
 def _compared(one: Layer, other: Layer) -> Any:
@@ -225,8 +153,8 @@ def convert_weights(
     lossy: Annotated[bool, typer.Option("--lossy", help="Write what costs least where it is impossible.")] = False,
     prefix: Annotated[str, typer.Option(help='Only layers of IN under this place, such as "encoder.".')] = "",
     layer: Annotated[
-        str, typer.Option(help='Only this layer of IN, such as "l1" or "l0_reverse"; isogru layers lists them.')
-    ] = "",
+        Optional[list[str]], typer.Option(help='Only this layer of IN, such as "l0_reverse"; may be repeated.')
+    ] = None,
     to_prefix: Annotated[
         str, typer.Option(help="What comes before the names to write; with --into, the place of its layers.")
     ] = "",
@@ -248,13 +176,13 @@ def convert_weights(
     for file in (*files, *([template] if template else [])):
         _keep(file, output)
     writer = writing.writer(output, template)
-    wish = Wish(source, prefix, layer, _named(name), units)
+    wish = Wish(source, prefix, layer or (), _named(name), units)
     layers = [each for file in files for each in _layers(file, wish)]
     if template is not None:
         given = weight_files.read(template)
-        labels = to_layer or [""]
-        there = [each for label in labels for each in select(given, Wish(target, to_prefix, label, {}, 0, "--to"))]
-        partners = same.pairs(layers, there, ("--", "--to-"))
+        there = select(given, Wish(target, to_prefix, to_layer or (), {}, 0, "--to"))
+        told = len(to_layer or ()) == len(layers) == len(there)
+        partners = list(zip(layers, there, strict=True)) if told else same.pairs(layers, there, ("--", "--to-"))
         try:
             made = convert.into([one for one, _ in partners], [other for _, other in partners])
         except UserError as error:
@@ -281,8 +209,23 @@ def convert_weights(
         conditions = dict.fromkeys(text for each in made.layers for text in each.plan.conditions)
         asked = "; ".join([*conditions, "the layers are connected alike"])
         typer.echo(printable(f"the same function, layer by layer, if {asked}"))
+    for each_file, count in _others(files, template, made).items():
+        kept = "left as they were" if each_file == template else "not carried"
+        typer.echo(printable(f"{kept}: {count} other tensor{'s' if count > 1 else ''} of {each_file}"))
     what = made.layers[0].plan.target.layer
     typer.echo(f"wrote {output} ({what}{', lossy' if made.cost else ''})")
+
+
+def _others(files: Sequence[Path], template: Path | None, made: convert.Conversion) -> dict[Path, int]:
+    """How many tensors a conversion leaves alone: of the template, or where there is none of what is read."""
+    if template is not None:
+        used = set(made.tensors)
+        left = {template: [name for name in weight_files.read(template).tensors if name not in used]}
+    else:
+        used = {name for each in made.layers for name in each.layer.names.values()}
+        read = {each.layer.contents.path: each.layer.contents for each in made.layers}
+        left = {path: [name for name in read[path].tensors if name not in used] for path in files if path in read}
+    return {path: len(names) for path, names in left.items() if names}
 
 
 def _placed(files: Sequence[Path], error: UserError) -> UserError:

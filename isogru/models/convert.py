@@ -63,7 +63,7 @@ def to_layout(
     `prefix` comes before the names, `labels` say which layer each becomes, such as l1_reverse. Without `bias` the
     layers have none. Raises UserError where layers cannot be one stack, or a bias that is not zero has no place.
     """
-    places = _places(layers, target, prefix, labels)
+    places = _places(layers, target, _ended(prefix), labels)
     converted = []
     for layer, position in zip(layers, places, strict=True):
         if numbered(target):
@@ -79,6 +79,14 @@ def into(layers: Sequence[Layer], templates: Sequence[Layer]) -> Conversion:
     converted = []
     for layer, template in zip(layers, templates, strict=True):
         layout = template.layout
+        ways = {True: "the last step to the first", False: "the first step to the last"}
+        ours, theirs = layer.position.reverse, template.position.reverse
+        if None not in (ours, theirs) and bool(ours) != bool(theirs):
+            raise UserError(
+                f"{layer.contents.path}: {layer.title} runs from {ways[bool(ours)]}, and {template.title} of "
+                f"{template.contents.path} from {ways[bool(theirs)]}: it would be another function; choose layers with "
+                "--layer and --to-layer, or --prefix and --to-prefix"
+            )
         made = _converted(layer, layout, template.names, template.position, True, template)
         _no_homeless(layer, made.plan, template.missing, f"{template.contents.path}: {template.title}")
         wanted = {template.contents.tensors[name].dtype for name in template.names.values()}
@@ -141,7 +149,7 @@ def _conditions(layer: Layer, target: Layout, position: Position, template: Laye
         texts += [f"{functions[key]} for its {key}" for key in USUAL if key in settings]
     if texts:
         said.append(f"the target ({target.layer}) has {' and '.join(texts)}")
-    told = numbered(target) or _two_rows(target) if template is None else bool(position.reverse)
+    told = bool(position.reverse) and (template is not None or numbered(target) or _two_rows(target))
     if layer.position.reverse and not told:
         how = target.settings.get("reverse")
         said.append(f"the target of {layer.title} runs from the last step to the first{f' ({how})' if how else ''}")
@@ -195,7 +203,10 @@ def _places(layers: Sequence[Layer], target: Layout, prefix: str, labels: Sequen
     for layer in layers:
         place, number, reverse = layer.position.place, layer.position.number, bool(layer.position.reverse)
         # Under its own place, so that an encoder stays an encoder; one stack alone needs none.
-        start = prefix if places == {place} and number is not None else f"{prefix}{place}"
+        start = prefix if places == {place} and number is not None else f"{prefix}{_ended(place)}"
+        if target.package == "torch":
+            # PyTorch joins its levels by dots, and load_state_dict asks for them.
+            start = start.replace("/", ".")
         if number is not None and not numbered(target):
             several = len({each.position.number for each in layers if each.position.place == place}) > 1
             label = f"l{number}" if several or not _two_rows(target) else ""
@@ -203,6 +214,11 @@ def _places(layers: Sequence[Layer], target: Layout, prefix: str, labels: Sequen
             start = f"{start}{label}." if label else start
         found.append(Position(start, number or 0, reverse))
     return found
+
+
+def _ended(place: str) -> str:
+    """A place with the separator that ends it."""
+    return f"{place}." if place and place[-1].isalnum() else place
 
 
 def _two_rows(target: Layout) -> bool:

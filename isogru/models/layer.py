@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from isogru.models.functions import USUAL
-from isogru.models.naming import Position, natural
+from isogru.models.naming import Position, natural, one_way, stripped
 from isogru.weight_files.contents import Contents, Tensor
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
@@ -41,20 +41,19 @@ class Layer:
         backwards = "_reverse" if self.position.reverse and (self.position.number is not None or self.row) else ""
         if self.position.number is not None:
             return f"l{self.position.number}{backwards}"
-        return f"{self.position.place.rstrip('./_:-')}{backwards}"
+        return f"{stripped(self.position.place)}{backwards}"
 
     @property
     def title(self) -> str:
         """Its place and its label, for a line of text; "the layer" where it has none of both."""
-        place = self.position.place.rstrip("./_:-")
+        place = stripped(self.position.place)
         label = self.label
         return label or "the layer" if self.position.number is None or not place else f"{place} {label}"
 
     @property
     def order(self) -> tuple[object, ...]:
         """Layers of a file sort by this: by place, then number, forward before reverse."""
-        place = self.position.place.replace("backward", "forward")
-        return natural(place), self.position.number or 0, bool(self.position.reverse)
+        return natural(one_way(self.position.place)), self.position.number or 0, bool(self.position.reverse)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

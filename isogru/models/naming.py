@@ -53,6 +53,20 @@ def positions(layout: Layout, name: str) -> list[tuple[Position, str]]:
     return found
 
 
+def stripped(place: str) -> str:
+    """A place without the separator that ends it: "encoder." is encoder."""
+    return place.rstrip("./_:-")
+
+
+def one_way(place: str) -> str:
+    """A place with its word for backwards as that for forwards, so that both directions of a layer have one."""
+    return _BACKWARDS.sub(_as_forward, _FORWARDS.sub(_as_forward, place))
+
+
+def _as_forward(match: re.Match[str]) -> str:
+    return match[0].replace(match[1], "forward")
+
+
 def direction(place: str) -> bool | None:
     """Whether a place says backward (True) or forward (False); None where it says neither."""
     if _BACKWARDS.search(place):

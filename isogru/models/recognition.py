@@ -70,8 +70,11 @@ def _known(units: int) -> list[Layout]:
 def _described(contents: Contents, each: Described) -> Layer:
     layout = layouts.layout(each.layout)
     settings = {key: value for key, value in each.settings.items() if key not in ("reset_after", "use_bias")}
+    # Weights alone do not say that a Keras layer goes backwards, but for the two of a Bidirectional.
+    unsaid = layout.package == "keras" and not each.reverse and "candidate" not in settings
+    reverse = direction(each.place) if unsaid else each.reverse
     layer = Layer(
-        contents, layout, Position(each.place, None, each.reverse), each.tensors, DESCRIBED, each.row, settings, True
+        contents, layout, Position(each.place, None, reverse), each.tensors, DESCRIBED, each.row, settings, True
     )
     try:
         layer.sizes  # noqa: B018

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +12,7 @@ import numpy as np
 
 from isogru.models.functions import USUAL, Arithmetic
 from isogru.models.layer import Layer
+from isogru.models.naming import one_way, stripped
 from shared_spec.errors import UserError
 from shared_spec.readings.arithmetic import PLAIN, Array, Plain
 from shared_spec.readings.floats import UNIT_ROUNDOFF
@@ -83,7 +85,8 @@ def _told(layer: Layer) -> dict[str, object]:
 
 
 def pairs(ones: Sequence[Layer], others: Sequence[Layer], prefixes: tuple[str, str]) -> list[tuple[Layer, Layer]]:
-    """Partners: by place and label where both files have the same, else in order. Raises UserError for unequal numbers.
+    """Partners: by place and label where both files have the same, or the same last names, else in order. Raises
+    UserError for unequal numbers.
 
     `prefixes` are what the options that choose layers of the one and of the other begin with: "--", "--to-".
     """
@@ -95,11 +98,22 @@ def pairs(ones: Sequence[Layer], others: Sequence[Layer], prefixes: tuple[str, s
         raise UserError(
             f"{_counted(ones)}, {_counted(others)}: say which of the {len(many)} are meant, such as {example}"
         )
-    by_name = {(layer.position.place, layer.label): layer for layer in others}
-    named = [by_name.get((layer.position.place, layer.label)) for layer in ones]
-    if len(by_name) == len(others) and all(named):
-        return [(one, other) for one, other in zip(ones, named, strict=True) if other is not None]
+    for key in (_whole_name, _last_name):
+        by_name = {key(layer): layer for layer in others}
+        named = [by_name.get(key(layer)) for layer in ones]
+        if len(by_name) == len(others) == len({key(layer) for layer in ones}) and all(named):
+            return [(one, other) for one, other in zip(ones, named, strict=True) if other is not None]
     return list(zip(ones, others, strict=True))
+
+
+def _whole_name(layer: Layer) -> tuple[object, ...]:
+    return layer.position.place, layer.label
+
+
+def _last_name(layer: Layer) -> tuple[object, ...]:
+    """The last name of a place, as encoder is of "module.encoder." and "params/encoder/", number and direction."""
+    last = re.split("[./]", stripped(one_way(layer.position.place)))[-1]
+    return last, layer.position.number or 0, bool(layer.position.reverse)
 
 
 def _counted(layers: Sequence[Layer]) -> str:

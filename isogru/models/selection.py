@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isogru.models.layer import Layer
+from isogru.models.naming import stripped
 from isogru.models.recognition import (
     Recognised,
     as_told,
@@ -34,7 +35,7 @@ class Wish:
 
     layout: str = ""
     prefix: str = ""
-    layer: str = ""
+    layers: Sequence[str] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     units: int = 0
     """How many units the layers have, where they are said; 0 where they are not."""
@@ -104,8 +105,8 @@ def _reading(contents: Contents, readings: Sequence[Layer], wanted: Layout | Non
 def _within(contents: Contents, layers: list[Layer], wish: Wish) -> list[Layer]:
     places = list(dict.fromkeys(layer.position.place for layer in layers))
     if wish.prefix:
-        exact = [layer for layer in layers if layer.position.place == wish.prefix]
-        layers = exact or [layer for layer in layers if layer.position.place.startswith(wish.prefix)]
+        exact = [layer for layer in layers if stripped(layer.position.place) == stripped(wish.prefix)]
+        layers = exact or [layer for layer in layers if _stands_under(layer.position.place, wish.prefix)]
         if not layers:
             told = (
                 f"there are {', '.join(p for p in places if p)}"
@@ -113,9 +114,10 @@ def _within(contents: Contents, layers: list[Layer], wish: Wish) -> list[Layer]:
                 else f"leave {wish.option('prefix')} out"
             )
             raise InterchangeError(f"{contents.path}: no recurrent layer stands under {wish.prefix!r}; {told}")
-    if wish.layer:
+    chosen = []
+    for wanted in wish.layers:
         labels = [layer.label for layer in layers]
-        exact = [layer for layer in layers if wish.layer in (layer.label, _gluons(layer))]
+        exact = [layer for layer in layers if wanted in (layer.label, _gluons(layer))]
         if not exact:
             there = ", ".join(dict.fromkeys(label for label in labels if label))
             told = (
@@ -123,9 +125,14 @@ def _within(contents: Contents, layers: list[Layer], wish: Wish) -> list[Layer]:
                 if there
                 else f"the file holds one layer without a number: leave {wish.option('layer')} out"
             )
-            raise InterchangeError(f"{contents.path}: no layer {wish.layer}; {told}")
-        layers = exact
-    return layers
+            raise InterchangeError(f"{contents.path}: no layer {wanted}; {told}")
+        chosen += exact
+    return chosen or layers
+
+
+def _stands_under(place: str, prefix: str) -> bool:
+    """Whether a place begins with a prefix, up to a separator: params/fwd2 does not stand under params/fwd."""
+    return place.startswith(prefix) and (not prefix[-1].isalnum() or not place[len(prefix) : len(prefix) + 1].isalnum())
 
 
 def _gluons(layer: Layer) -> str:

@@ -53,7 +53,8 @@ def reader_of(path: Path) -> Any:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise InterchangeError(f"{path}: no such file") from None
+        index = path.with_name(f"{path.name}.index")
+        raise InterchangeError(f"{path}: no such file{f'; there is {index}' if index.exists() else ''}") from None
     except OSError as error:
         raise InterchangeError(f"{path}: cannot be read ({error.strerror})") from None
     if stat.S_ISDIR(mode):

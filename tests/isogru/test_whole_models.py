@@ -186,7 +186,7 @@ def test_two_readings_that_are_other_functions_are_asked_for(isogru, saved, tmp_
     assert isogru("same", one, saved("zeros", zeros)).status == 0
     shown = isogru("layers", keras).out
     assert "keras or keras-reset-before" in shown
-    assert "the file does not say; they are different functions: say it with --from" in shown
+    assert "different functions, and the file does not say which; same and convert take --from" in shown
     # Into a target without bias: a zero one goes, another is refused.
     done = isogru("convert", saved("zeros", zeros), "--to", "keras", "--no-bias", "-o", tmp_path / "none.safetensors")
     assert (done.status, set(load_file(tmp_path / "none.safetensors"))) == (0, {"kernel", "recurrent_kernel"})

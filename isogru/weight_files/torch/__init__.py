@@ -27,6 +27,7 @@ from shared_spec.readings.arithmetic import Array
 
 KIND = "a PyTorch checkpoint"
 ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".pt2")
+WRITTEN = (".pt", ".pth", ".bin", ".ckpt")
 
 # The number that torch.save wrote before PyTorch 1.6, as a pickle.
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
