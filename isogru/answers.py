@@ -21,6 +21,7 @@ from shared_spec.cells import Cell
 from shared_spec.errors import InterchangeError
 from shared_spec.files.interchange import DTYPES, RESULT_FORMAT, AnyCase, Case, Origin, Result, read_result
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+from shared_spec.readings.floats import HALVES
 
 STATES = ("h", "states", "output", "outputs", "y", "hidden_states")
 FINAL = ("final", "h_n", "hn", "last", "last_state", "y_h")
@@ -51,10 +52,9 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
         raise InterchangeError(f"{path}: no result file ({RESULT_FORMAT}), and of a training nothing else is judged")
     arrays = _named(contents, case)
     dtypes = {contents.tensors[name].dtype for name in arrays.values()}
-    if len(dtypes) > 1 or not dtypes <= set(DTYPES):
-        raise InterchangeError(
-            f"{path}: {' and '.join(sorted(dtypes))}; save all of them in one of {' and '.join(DTYPES)}"
-        )
+    known = (*DTYPES, *HALVES)
+    if len(dtypes) > 1 or not dtypes <= set(known):
+        raise InterchangeError(f"{path}: {' and '.join(sorted(dtypes))}; save all of them in one of {', '.join(known)}")
     (dtype,) = dtypes
     origin = Origin(
         case=case.name,

@@ -13,7 +13,7 @@ import numpy as np
 
 from shared_spec.cells import Cell
 from shared_spec.expression import Shape
-from shared_spec.readings import gradient, value
+from shared_spec.readings import floats, gradient, value
 from shared_spec.readings.arithmetic import PARTS, PLAIN, Array, OneHot, Plain, Unlike
 
 SEQUENCE_SHAPES: Mapping[str, Shape] = {"X": ("T", "n", "d"), "H0": ("n", "h"), "dH": ("T", "n", "h")}
@@ -145,12 +145,14 @@ def run(
 
 
 def twin(cell: Cell, case: Mapping[str, Array], *, dtype: str, seed: int) -> dict[str, Array]:
-    """`run`, on the permuted problem by unlike arithmetic, permuted back."""
+    """`run`, on the permuted problem by unlike arithmetic, permuted back; in float16 and bfloat16 too, as float32."""
+    if dtype in floats.HALVES:
+        case = {name: floats.rounded(array, dtype) for name, array in case.items()}
     permutation = Permutation(_sizes(cell, case), seed)
     permuted = {name: permutation.apply(array, shapes_of_case(cell)[name]) for name, array in case.items()}
     # At the end of its range a twin may go over it where the truth does not: that is how far it strays, no fault.
     with np.errstate(over="ignore", invalid="ignore"):
-        results = run(cell, permuted, dtype=dtype, arithmetic=Unlike(dtype, seed))
+        results = run(cell, permuted, dtype=floats.carrier(dtype).name, arithmetic=Unlike(dtype, seed))
     return {name: permutation.undo(array, shapes_of_result(cell)[name]) for name, array in results.items()}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from isogru.judge import reference, verdict
+from isogru.judge import delivered, reference, verdict
 from isogru.judge.verdict import ResultVerdict
 from shared_spec.cells import Cell
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.files.interchange import AnyCase, Case, Result, check_result
+from shared_spec.files.interchange import DTYPES, AnyCase, Case, Result, check_result
+from shared_spec.readings import floats
 
 
 def on(
@@ -41,4 +42,7 @@ def on(
             raise UserError("a claim can be judged on a case of a cell over a sequence, not on a language model")
         case, result = verdict.claim(case, result, claim)
         check_result(name, result, case, partial=partial)
-    return verdict.judge(case, result, reference.get(case, result.origin.dtype))
+    dtype = delivered.of(result).dtype
+    if dtype in floats.HALVES and not isinstance(case, Case):
+        raise InterchangeError(f"{name}: a training in {dtype} is not judged; it is in {' and '.join(DTYPES)}")
+    return verdict.judge(case, result, reference.get(case, dtype))

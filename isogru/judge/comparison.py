@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from shared_spec.files.interchange import Origin
+from shared_spec.readings import floats
 from shared_spec.readings.arithmetic import Array
 
 EQUAL, UNDETERMINED, SUSPECT, DIFFERENT = "equal", "undetermined", "suspect", "different"
@@ -59,6 +60,10 @@ class Finding:
     undetermined: int = 0
     """Of how many elements nothing can be said in this precision; the others are judged all the same."""
     first_undetermined: tuple[int, ...] | None = None
+    vacuous: str = ""
+    """Why what is allowed there says nothing, where it is a finite number."""
+    judged: str = ""
+    """In what precision, where that was not measured."""
 
     def sentence(self, origin: Origin) -> str:
         """Such as ``H[3,7,2] = 0.4121, should be 0.4127 (6.0e-4 off, bound 1.1e-6) [gru · jax/scratch · ...]``."""
@@ -66,13 +71,15 @@ class Finding:
         if self.verdict == UNDETERMINED:
             first = _place(self.quantity, self.first_undetermined or ())
             more = f" and {self.undetermined - 1} more elements" if self.undetermined > 1 else ""
-            return (
-                f"{first}{more} cannot be told in {origin.dtype}: there nothing limits what rounding can do, since the "
-                f"oracle's twins overflow, or the bound does [{origin.label}]"
+            why = self.vacuous or (
+                "there nothing limits what rounding can do, since the oracle's twins overflow, or the bound does"
             )
+            judged = f"; {self.judged}" if self.judged else ""
+            return f"{first}{more} cannot be told in {origin.dtype}: {why}{judged} [{origin.label}]"
+        judged = f", {self.judged}" if self.judged else ""
         return (
             f"{where} = {self.value:.7g}, should be {self.should_be:.7g} "
-            f"({self.difference:.1e} off, bound {self.bound:.1e}) [{origin.label}]"
+            f"({self.difference:.1e} off, bound {self.bound:.1e}{judged}) [{origin.label}]"
         )
 
 
@@ -107,7 +114,12 @@ class Comparison:
     ratio: Array
     """difference / allowed; 0 where nothing can be said."""
     is_undetermined: Array
-    """Where nothing can be said: what is allowed is no finite number, or lies in part beyond the dtype."""
+    """Where nothing can be said: what is allowed is no finite number, or lies in part beyond the dtype; or it is
+    vacuous, and the value within it.
+    """
+    dtype: str
+    vacuous: str = ""
+    """Why what is allowed says nothing where it is vacuous; empty where it nowhere is."""
 
     @property
     def is_outside(self) -> bool:
@@ -124,8 +136,7 @@ class Comparison:
         at = np.unravel_index(int(np.argmax(self.ratio)), self.ratio.shape)
         top = float(self.ratio[at])
         along_first = np.flatnonzero(self.by_step > 1) if self.ratio.ndim else np.zeros(0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            ulp = float(np.spacing(np.abs(self.should_be[at]).astype(self.value.dtype)))
+        ulp = floats.spacing(float(self.should_be[at]), self.dtype)
         unsaid = np.argwhere(self.is_undetermined)
         inside = UNDETERMINED if len(unsaid) else EQUAL
         return Finding(
@@ -144,18 +155,28 @@ class Comparison:
             last_outside=int(along_first[-1]) if len(along_first) else None,
             undetermined=len(unsaid),
             first_undetermined=tuple(int(i) for i in unsaid[0]) if len(unsaid) else None,
+            vacuous=self.vacuous,
         )
 
+    def without(self, unsaid: Array | np.bool_, vacuous: str, *, outside: bool = False) -> Comparison:
+        """The same where nothing can be said of some more elements: those that are not outside, or these too."""
+        here = np.broadcast_to(unsaid, self.ratio.shape) & ~self.is_undetermined & (outside | (self.ratio <= 1))
+        if not here.any():
+            return self
+        ratio = np.where(here, 0.0, self.ratio)
+        return replace(self, ratio=ratio, is_undetermined=self.is_undetermined | here, vacuous=vacuous)
 
-def compare(value: Array, should_be: Array, allowed: Array) -> Comparison:
-    """Differences, and their ratios to what is allowed, which is broadcast to the value's shape; both float64.
+
+def compare(value: Array, should_be: Array, allowed: Array, *, dtype: str = "") -> Comparison:
+    """Differences, and their ratios to what is allowed, which is broadcast to the value's shape; both float64. `dtype`
+    is that of the value, where NumPy's own does not tell.
 
     A value that is no number, or overflowed, is as wrong as can be, unless it overflows as it must: all that is allowed
     is beyond its dtype. Where a part of that is, nothing is said of it; nor where what is allowed is no finite number.
     """
-    allowed = np.broadcast_to(allowed, value.shape)
+    allowed, dtype = np.broadcast_to(allowed, value.shape), dtype or value.dtype.name
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        least, most = ((should_be + sign * allowed).astype(value.dtype) for sign in (-1, 1))
+        least, most = (floats.rounded(should_be + sign * allowed, dtype) for sign in (-1, 1))
         may_overflow = (least != most) & ~(np.isfinite(least) & np.isfinite(most))
         is_undetermined = ~np.isfinite(allowed) | (may_overflow & ~np.isfinite(value))
         difference = np.abs(value.astype(np.float64) - should_be)
@@ -165,4 +186,4 @@ def compare(value: Array, should_be: Array, allowed: Array) -> Comparison:
         )
         ratio = np.where((difference == 0) | is_undetermined, 0.0, difference / allowed)
     ratio = np.where(np.isnan(ratio), np.inf, ratio)
-    return Comparison(value, should_be, allowed, difference, ratio, is_undetermined)
+    return Comparison(value, should_be, allowed, difference, ratio, is_undetermined, dtype)

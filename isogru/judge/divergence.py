@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from isogru.judge.comparison import DIFFERENT, EQUAL, SUSPECT, TWIN_MULTIPLE, WORST_CASE, Finding, compare
+from isogru.judge.delivered import Delivered
 from isogru.judge.profile import blocks
 from isogru.judge.reference import Reference
 from shared_spec import oracle
 from shared_spec.files.interchange import TRACE, Case, Result
-from shared_spec.readings import bound, gradient
+from shared_spec.readings import bound, floats, gradient
 from shared_spec.readings.arithmetic import PLAIN, UNIT_ROUNDOFF, Array, Plain, Unlike
 
 
@@ -69,23 +69,24 @@ class Divergence:
 TIMED = (f"{TRACE}dH", f"{TRACE}grad.X")
 
 
-def of_trace(case: Case, result: Result, reference: Reference) -> Divergence:
+def of_trace(case: Case, result: Result, reference: Reference, delivered: Delivered) -> Divergence:
     """Where the trace of a result diverges. The result must hold one (Result.is_traced)."""
     trace = {name.removeprefix(TRACE): a for name, a in result.arrays.items() if name.startswith(TRACE)}
     before = np.concatenate([case.arrays["H0"][None], trace["H"][:-1].astype(np.float64)])
     return Divergence(
-        tuple(_forward(case, trace, before, result.origin.unit_roundoff)),
-        tuple(_backward(case, trace, before, result.origin.dtype, reference)),
+        tuple(_forward(case, trace, before, delivered)),
+        tuple(_backward(case, trace, before, delivered, reference)),
     )
 
 
-def _forward(case: Case, trace: Mapping[str, Array], before: Array, u: float) -> list[Local]:
+def _forward(case: Case, trace: Mapping[str, Array], before: Array, delivered: Delivered) -> list[Local]:
     values = {"X": case.arrays["X"], "H": before, **case.parameters}
-    given_before = bound.quantities(case.cell, case.arrays["X"], before, case.parameters, u=u)
+    u, stored = delivered.u, delivered.stored
+    given_before = bound.quantities(case.cell, case.arrays["X"], before, case.parameters, u=u, stored=stored)
     found = []
     for equation in case.cell.equations:
         own = trace[equation.target]
-        held = compare(own, *bound.equation(equation, values, u=u))
+        held = compare(own, *bound.equation(equation, values, u=u, stored=stored), dtype=stored)
         finding = held.finding(f"{TRACE}{equation.target}", basis="equation")
         inherits = finding.verdict == EQUAL and compare(own, *given_before[equation.target]).is_outside
         found.append(Local(finding, blocks(held.by_step)[1], inherits))
@@ -93,13 +94,15 @@ def _forward(case: Case, trace: Mapping[str, Array], before: Array, u: float) ->
     return found
 
 
-def _backward(case: Case, trace: Mapping[str, Array], before: Array, dtype: str, reference: Reference) -> list[Local]:
+def _backward(
+    case: Case, trace: Mapping[str, Array], before: Array, delivered: Delivered, reference: Reference
+) -> list[Local]:
     """From the run's own cotangent of each state, one step back: all steps at once, as rows of one batch."""
-    T, n, h = before.shape
+    (T, n, h), dtype = before.shape, delivered.dtype
     own = trace["dH"].astype(np.float64)
     rows = {"X": case.arrays["X"].reshape(T * n, -1), "H": before.reshape(T * n, h), "dH": own.reshape(T * n, h)}
-    truth = _pulled(case, rows, PLAIN, np.dtype("float64"))
-    twins = [_pulled(case, rows, Unlike(dtype, seed), np.dtype(dtype)) for seed in range(oracle.TWINS)]
+    truth = _pulled(case, rows, PLAIN, "float64")
+    twins = [_pulled(case, rows, Unlike(dtype, seed), dtype) for seed in range(oracle.TWINS)]
 
     def expected(pulled: Mapping[str, Array]) -> dict[str, Array]:
         # The cotangent of a state is what the case gives it and what the next step hands back.
@@ -122,8 +125,8 @@ def _backward(case: Case, trace: Mapping[str, Array], before: Array, dtype: str,
     return found
 
 
-def _pulled(case: Case, rows: Mapping[str, Array], arithmetic: Plain, dtype: np.dtype[Any]) -> dict[str, Array]:
-    given = {name: array.astype(dtype) for name, array in {**rows, **case.parameters}.items()}
+def _pulled(case: Case, rows: Mapping[str, Array], arithmetic: Plain, dtype: str) -> dict[str, Array]:
+    given = {name: floats.rounded(array, dtype) for name, array in {**rows, **case.parameters}.items()}
     parameters = {name: given[name] for name in case.cell.parameters}
     wanted = ("X", "H", *parameters)
     _, pull = gradient.step(case.cell, given["X"], given["H"], parameters, wanted, arithmetic=arithmetic)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isogru.judge import divergence, profile
+from isogru.judge import delivered, divergence, profile, states
 from isogru.judge.comparison import (
     DIFFERENT,
     EQUAL,
@@ -17,10 +17,12 @@ from isogru.judge.comparison import (
     TWIN_MULTIPLE,
     UNDETERMINED,
     WORST_CASE,
+    Comparison,
     Finding,
     compare,
     worst,
 )
+from isogru.judge.delivered import Delivered
 from isogru.judge.distance import distance
 from isogru.judge.divergence import Divergence
 from isogru.judge.profile import Profile
@@ -28,11 +30,9 @@ from isogru.judge.reference import Reference
 from shared_spec.cells import Cell
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import AnyCase, Case, Origin, Result
-from shared_spec.readings import bound
-from shared_spec.readings.arithmetic import Array
+from shared_spec.readings import floats
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
-IN_CACHE = 2**16
-"""As many float64 as fit a processor's cache."""
 NARROW = 1e-3
 """A training's envelope is narrow while twins agree on the loss to a thousandth: after that they agree on nothing."""
 
@@ -77,8 +77,10 @@ def judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict:
 
 
 def _judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict:
-    findings = []
-    found_profile = None
+    given, result = delivered.of(result), _wide(result)
+    steps = states.by_step(case, result, given) if isinstance(case, Case) and "H" in result.arrays else None
+    overflows = bool(given.stored) and not all(np.isfinite(stray).all() for stray in reference.stray.values())
+    findings, found_profile = [], None
     for quantity, truth in reference.oracle.items():
         if quantity not in result.arrays:  # Of an answer that holds a part.
             continue
@@ -86,20 +88,49 @@ def _judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict
         if quantity == "text":
             findings.append(_text(value, truth, reference))
             continue
-        by_twins = compare(value, truth, TWIN_MULTIPLE * reference.stray[quantity])
-        finding = by_twins.finding(quantity, basis="twins", worst_case=WORST_CASE)
-        if isinstance(case, Case) and quantity in ("H", "final") and "H" in result.arrays:
-            by_step = compare(value, *_step(case, result, quantity))
-            finding = _with_bound(finding, by_step.finding(quantity, basis="step"))
+        by_twins = compare(value, truth, TWIN_MULTIPLE * reference.stray[quantity], dtype=given.stored)
+        if isinstance(case, Case) and quantity in ("H", "final") and steps is not None:
+            own = steps if quantity == "H" else states.final(case, steps, result, given)
+            by_twins = by_twins.without(own.overflows, "", outside=True)
             if quantity == "H":
-                found_profile = profile.of_states(by_step, by_twins)
+                found_profile = profile.of_states(own.held, by_twins)
+            by_step = _refused(own.held, given).finding(quantity, basis="step")
+            finding = _with_bound(by_twins.finding(quantity, basis="twins", worst_case=WORST_CASE), by_step)
+        else:
+            if isinstance(case, Case) and quantity == "final":
+                by_twins = states.within_span(case, by_twins)
+            elif overflows:
+                # On the way back one number that is none spreads over all, where a twin may have had luck.
+                by_twins = by_twins.without(~np.isfinite(value), "", outside=True)
+            finding = _refused(by_twins, given).finding(quantity, basis="twins", worst_case=WORST_CASE)
         # From the oracle rounded to the result's own dtype: the best that it could have given.
-        largest = distance(value, truth.astype(value.dtype))
+        own_dtype = given.stored or value.dtype.name
+        largest = distance(value, floats.rounded(truth, own_dtype))
         findings.append(
-            replace(finding, max_absolute=largest.absolute, max_relative=largest.relative, max_ulp=largest.ulp)
+            replace(
+                finding,
+                max_absolute=largest.absolute,
+                max_relative=largest.relative,
+                max_ulp=largest.ulp * UNIT_ROUNDOFF[value.dtype.name] / UNIT_ROUNDOFF[own_dtype],
+                judged=given.explained(steps.sums if steps else given.u),
+            )
         )
-    local = divergence.of_trace(case, result, reference) if isinstance(case, Case) and result.is_traced else None
+    local = divergence.of_trace(case, result, reference, given) if isinstance(case, Case) and result.is_traced else None
     return ResultVerdict(result.origin, tuple(findings), local, found_profile)
+
+
+def _wide(result: Result) -> Result:
+    """With float16 as float32, which holds it, as it holds bfloat16."""
+    arrays = {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in result.arrays.items()}
+    return Result(result.origin, arrays)
+
+
+def _refused(held: Comparison, given: Delivered) -> Comparison:
+    """Of a coarse format, nothing where all that is allowed would be allowed of zeros too."""
+    truth = held.should_be
+    if given.stored and truth.any() and (np.abs(truth) <= held.allowed).all():
+        return held.without(np.True_, "the bound is vacuous, zeros would be within it from the first to the last")
+    return held
 
 
 def claiming(case: Case, cell: Cell) -> Case:
@@ -135,22 +166,6 @@ def claim(case: Case, result: Result, cell: Cell) -> tuple[Case, Result]:
         arrays = {name: arrays[name] for name in ("H", "final") if name in arrays}
     origin = replace(result.origin, cell=cell.name, spec_digest=cell.digest, case_digest=other.digest)
     return other, Result(origin, arrays)
-
-
-def _step(case: Case, result: Result, quantity: str) -> tuple[Array, Array]:
-    """One step of the spec from the implementation's own previous state, which is known exactly, and its bound."""
-    H = result.arrays["H"].astype(np.float64)
-    X, before = case.arrays["X"], np.concatenate([case.arrays["H0"][None], H[:-1]])
-    if quantity == "final":
-        X, before = X[-1], before[-1]
-        return bound.step(case.cell, X, before, case.parameters, u=result.origin.unit_roundoff)
-    # A few steps at a time: a bound holds a dozen arrays at once, and these stay in the cache.
-    block = max(1, IN_CACHE // before[0].size)
-    parts = [
-        bound.step(case.cell, X[t : t + block], before[t : t + block], case.parameters, u=result.origin.unit_roundoff)
-        for t in range(0, len(X), block)
-    ]
-    return np.concatenate([value for value, _ in parts]), np.concatenate([allowed for _, allowed in parts])
 
 
 def _with_bound(by_twins: Finding, by_step: Finding) -> Finding:

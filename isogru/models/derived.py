@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from isogru.weight_files.contents import Contents, Tensor
-from isogru.weight_files.floats import FLOATS
 from shared_spec.readings.arithmetic import Array, length
+from shared_spec.readings.floats import FLOATS
 
 _OLD = re.compile(r"(?P<before>.*?)(?P<name>[^./]+)_v", re.DOTALL)
 _NEW = re.compile(r"(?P<before>.*?)parametrizations\.(?P<name>[^.]+)\.original1", re.DOTALL)

@@ -10,9 +10,9 @@ import numpy as np
 from isogru.models.functions import USUAL
 from isogru.models.naming import Position, natural
 from isogru.weight_files.contents import Contents, Tensor
-from isogru.weight_files.floats import FLOATS, UNIT_ROUNDOFF
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import FLOATS, UNIT_ROUNDOFF
 from shared_spec.weights.layouts import Layout
 from shared_spec.weights.packing import sizes
 

@@ -15,8 +15,8 @@ from isogru.models.derived import put_together
 from isogru.models.layer import Layer
 from isogru.models.naming import Position, direction, positions
 from isogru.weight_files.contents import Contents, Described, Foreign
-from isogru.weight_files.floats import FLOATS
 from shared_spec.errors import InterchangeError, UserError
+from shared_spec.readings.floats import FLOATS
 from shared_spec.weights import layouts
 from shared_spec.weights.layouts import Layout
 from shared_spec.weights.parts import Tensor

@@ -11,9 +11,9 @@ import numpy as np
 
 from isogru.models.functions import USUAL, Arithmetic
 from isogru.models.layer import Layer
-from isogru.weight_files.floats import UNIT_ROUNDOFF
 from shared_spec.errors import UserError
 from shared_spec.readings.arithmetic import PLAIN, Array, Plain
+from shared_spec.readings.floats import UNIT_ROUNDOFF
 from shared_spec.weights import same
 from shared_spec.weights.layouts import Layout
 from shared_spec.weights.packing import unpack

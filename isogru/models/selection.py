@@ -19,8 +19,8 @@ from isogru.models.recognition import (
     some,
 )
 from isogru.weight_files.contents import Contents
-from isogru.weight_files.floats import FLOATS
 from shared_spec.errors import InterchangeError, UserError
+from shared_spec.readings.floats import FLOATS
 from shared_spec.weights import layouts
 from shared_spec.weights.layouts import Layout
 from shared_spec.weights.packing import expected, sizes
@@ -174,7 +174,9 @@ def _near(contents: Contents, known: Sequence[Layout], wish: Wish) -> str:
                 continue
             given = {name: own[name] for name in layout.tensors if name in own}
             layer = Layer(contents, layout, position, given, "")
-            best = (len(own), _wrong(layer, set(layout.tensors) - set(own)))
+            wrong = _wrong(layer, set(layout.tensors) - set(own))
+            how = f" with {wish.option('units')}" if wrong.endswith("say how many units the layer has") else ""
+            best = (len(own), wrong + how)
     return best[1]
 
 

@@ -11,10 +11,10 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from isogru.weight_files.contents import Contents, Tensor
-from isogru.weight_files.floats import widened
 from shared_spec.errors import InterchangeError
 from shared_spec.files.whole import write_whole
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import widened
 
 KIND = "a file of NumPy arrays"
 ENDINGS = (".npz", ".npy", ".eqx")

@@ -13,10 +13,10 @@ from typing import IO
 import numpy as np
 
 from isogru.weight_files.contents import Tensor
-from isogru.weight_files.floats import FLOATS, widened
 from shared_spec.errors import InterchangeError
 from shared_spec.files.whole import write_whole
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import FLOATS, widened
 
 MOST_AXES = 32
 """Those of an array of NumPy 1."""

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from isogru.weight_files.contents import Contents, Tensor
-from isogru.weight_files.floats import FLOATS, widened
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import FLOATS, widened
 
 KIND = "a TensorFlow checkpoint"
 ENDINGS = (".index", ".data-00000-of-00001")

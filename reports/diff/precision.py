@@ -10,7 +10,12 @@ from reports.diff.collect import Collection
 from reports.diff.records import Precision
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF
 
-FORMATS = {**dict(sorted(UNIT_ROUNDOFF.items(), reverse=True)), "TF32": 2.0**-11, "bfloat16": 2.0**-8}
+FORMATS = {
+    "float64": UNIT_ROUNDOFF["float64"],
+    "float32": UNIT_ROUNDOFF["float32"],
+    "TF32": UNIT_ROUNDOFF["float16"],
+    "bfloat16": UNIT_ROUNDOFF["bfloat16"],
+}
 """Formats by their unit roundoff u. TF32 has as many bits of precision as float16, which is not told apart from it."""
 OPERATIONS = ("product", "sum", "tanh", "sigmoid", "cell")
 

@@ -21,10 +21,14 @@ from shared_spec.oracle import shapes_of_case, shapes_of_result
 from shared_spec.quantities import OF_TRAINING, quantity
 from shared_spec.quantities import TRACE as TRACE
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+from shared_spec.readings.floats import HALVES
 
 CASE_FORMAT = "isogru-case/1"
 RESULT_FORMAT = "isogru-result/1"
 DTYPES = ("float32", "float64")
+"""What implementations run in, and cases and trainings are judged in. Results of a cell may be in float16 and bfloat16
+too (floats.HALVES); the arrays of those may be float32.
+"""
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ def read_result(path: Path, case: AnyCase | None = None) -> Result:
 
     Raises InterchangeError for one that is damaged, of a newer format, or does not hold what the case asks for.
     """
-    arrays, metadata = tensors.read(path, RESULT_FORMAT, "result")
+    arrays, metadata = tensors.read(path, RESULT_FORMAT, "result", narrow=True)
     origin = _origin(path, metadata)
     if case is not None:
         check_result(path, Result(origin, arrays), case)
@@ -230,7 +234,8 @@ def check_result(path: Path | str, result: Result, case: AnyCase, *, partial: bo
     if partial:
         symbols = {name: shape for name, shape in symbols.items() if name in result.arrays} or symbols
     training = isinstance(case, TrainingCase)
-    dtypes = {name: (quantity(name, training=training).dtype or result.origin.dtype,) for name in symbols}
+    own = (result.origin.dtype, "float32") if result.origin.dtype in HALVES else (result.origin.dtype,)
+    dtypes = {name: (of,) if (of := quantity(name, training=training).dtype) else own for name in symbols}
     _check(path, result.arrays, symbols, dtypes=dtypes, sizes=sizes, finite=False)
     text = result.arrays.get("text")
     if text is not None and not (text.min() >= 0 and text.max() < sizes["v"]):
@@ -273,8 +278,8 @@ def _origin(path: Path, metadata: Mapping[str, str]) -> Origin:
         u = origin.unit_roundoff
     except (KeyError, msgspec.DecodeError, RecursionError):
         raise InterchangeError(f"{path}: does not say where it comes from; make it again, see README.md") from None
-    if origin.dtype not in DTYPES:
-        raise InterchangeError(f"{path}: dtype is {origin.dtype!r}, should be {' or '.join(DTYPES)}")
+    if origin.dtype not in (*DTYPES, *HALVES):
+        raise InterchangeError(f"{path}: dtype is {origin.dtype!r}, should be {' or '.join((*DTYPES, *HALVES))}")
     if not 2.0**-60 < u <= 2.0**-8:
         raise InterchangeError(f"{path}: says that its unit roundoff is {u}; bfloat16, the coarsest there is, has 2^-8")
     return origin

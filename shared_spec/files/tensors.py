@@ -13,6 +13,7 @@ import safetensors.numpy
 
 from shared_spec.errors import InterchangeError
 from shared_spec.files.whole import whole
+from shared_spec.readings import floats
 from shared_spec.readings.arithmetic import Array
 
 DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
@@ -39,21 +40,35 @@ def metadata(path: Path, format: str, kind: str) -> dict[str, str]:
     raise InterchangeError(f"{path}: not a {kind} file: its format is {given or 'not given'}, should be {format}")
 
 
-def read(path: Path, format: str, kind: str) -> tuple[dict[str, Array], dict[str, str]]:
-    """The arrays of a file of this format, and its metadata."""
+def read(path: Path, format: str, kind: str, *, narrow: bool = False) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays of a file of this format, and its metadata. Where it may hold bfloat16, as a `narrow` one, that is
+    widened to float32.
+    """
     found = metadata(path, format, kind)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             # Asked of the header: NumPy has no bfloat16 and no float8 to load one as.
             dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
-        if foreign := next((name for name, dtype in dtypes.items() if dtype not in DTYPES), None):
-            raise InterchangeError(
-                f"{path}: {foreign} is of dtype {dtypes[foreign]}, which a {kind} file does not hold; save it in "
-                "float32"
-            )
-        return safetensors.numpy.load_file(path), found
+            read = (*DTYPES, "BF16") if narrow else DTYPES
+            if foreign := next((name for name, dtype in dtypes.items() if dtype not in read), None):
+                raise InterchangeError(
+                    f"{path}: {foreign} is of dtype {dtypes[foreign]}, which a {kind} file does not hold; save it in "
+                    "float32"
+                )
+            arrays = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype != "BF16"}
+        return arrays | (_bfloat16(path) if len(arrays) < len(dtypes) else {}), found
     except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
+
+
+def _bfloat16(path: Path) -> dict[str, Array]:
+    """Those arrays that are of bfloat16, as float32."""
+    given: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    return {
+        name: floats.widened(tensor["data"], "bfloat16", tuple(tensor["shape"]))
+        for name, tensor in given
+        if tensor["dtype"] == "BF16"
+    }
 
 
 def write(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-
-UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+from shared_spec.readings import floats
+from shared_spec.readings.floats import UNIT_ROUNDOFF as UNIT_ROUNDOFF
+from shared_spec.readings.floats import Array as Array
 
 # What a library's own functions may add, in units of u. Sigmoid is often taken as 0.5 + 0.5 tanh(x / 2), whose
 # error is relative to 1 and not to the small value; tanh keeps its relative accuracy near 0 in every library. The worst
@@ -120,8 +120,8 @@ PARTS = Parts()
 
 @functools.lru_cache(maxsize=8)
 def _pool(dtype: str, seed: int, size: int) -> Array:
-    noise: Array = (UNIT_ROUNDOFF[dtype] * np.random.RandomState(seed).uniform(-1, 1, size)).astype(dtype)
-    return noise
+    noise: Array = UNIT_ROUNDOFF[dtype] * np.random.RandomState(seed).uniform(-1, 1, size)
+    return noise.astype(floats.carrier(dtype))
 
 
 class Unlike(Plain):
@@ -132,6 +132,9 @@ class Unlike(Plain):
     u sqrt(k / 2) sqrt(s^2 + sum of squares). A sum errs by that much where every term, and then the sum itself, is off
     by u sqrt(k / 2) of its own size, each by itself; no square is taken, and none overflows. Functions err by half of
     what the bound allows.
+
+    In float16 and bfloat16 the arrays are float32, and what comes out is rounded to the format: it overflows, and falls
+    to zero, where the format does.
     """
 
     _POOL = 2**20
@@ -140,6 +143,7 @@ class Unlike(Plain):
         """Errors of less than `faintest` units of u are left out."""
         self._random = random.Random(seed)
         self._faintest = faintest
+        self._half = dtype if dtype in floats.HALVES else ""
         # Fresh noise for every operation would take most of the time; slices of one pool at random places do.
         self._noise = _pool(dtype, seed, 2 * self._POOL)
 
@@ -167,9 +171,8 @@ class Unlike(Plain):
         s = super().accumulated(parts, rows)
         units = _of_sum(rows) * math.sqrt(1 + 1 / len(parts))
         if units <= self._faintest:
-            return s
-        value: Array = s + length(np.stack([s, *parts]), (0,)) * self._draw(s, units)
-        return value
+            return self._kept(s)
+        return self._kept(s + length(np.stack([s, *parts]), (0,)) * self._draw(s, units))
 
     def function(self, name: str, x: Array) -> Array:
         y = super().function(name, x)
@@ -177,15 +180,19 @@ class Unlike(Plain):
             return self._off(y, TANH_UNITS_OF_VALUE / 2)
         if self._faintest < SIGMOID_UNITS_OF_ONE / 2:
             y += self._draw(y, SIGMOID_UNITS_OF_ONE / 2)
-        return y
+        return self._kept(y)
 
     def _off(self, a: Array, units: float) -> Array:
         """Each element off by so many units of u of its own size, at most."""
         if units <= self._faintest:
-            return a
+            return self._kept(a)
         value: Array = a * self._draw(a, units)
         value += a
-        return value
+        return self._kept(value)
+
+    def _kept(self, a: Array) -> Array:
+        """As the format has it."""
+        return floats.rounded(a, self._half) if self._half else a
 
     def _draw(self, like: Array, units: float) -> Array:
         """u times uniform(-units, units), in the shape of an array."""

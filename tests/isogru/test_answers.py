@@ -119,7 +119,7 @@ def test_what_is_no_answer(isogru, mine):
     np.savez(folder / "names.npz", H=states, gates=states)
     for name, said in (
         ("shape.npy", "0 has shape (6, 2, 2); all states are (T, n, h) = (6, 2, 4), or (n, T, h) = (2, 6, 4)"),
-        ("half.npy", "int32; save all of them in one of float32 and float64"),
+        ("half.npy", "int32; save all of them in one of float32, float64, float16, bfloat16"),
         ("names.npz", "gates is no part of a result; name all states H, the last one final, and gradients grad.X"),
         ("nothing.npy", "no such file"),
     ):

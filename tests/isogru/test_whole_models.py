@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from shared_spec.weights import layouts
+from shared_spec.weights.packing import pack, unpack
 from tests.isogru import grus
 
 SIGMOID_AND_TANH = 'recurrent_activation="sigmoid" and activation="tanh"'
@@ -429,3 +431,17 @@ def test_control_characters_of_a_file_are_escaped(isogru, saved):
     shown = isogru("layers", saved("red", tensors)).out
     assert "\x1b" not in shown
     assert "\\x1b[31mred\\n l0: torch" in shown
+
+
+def test_one_vector_that_holds_everything(isogru, saved, tmp_path):
+    """Its length does not tell how many units: 3 h (d + h) + 6 h."""
+    torch = layouts.layout("torch")
+    given = grus.torch_layer(3, 4)
+    vector = pack(layouts.layout("cudnn-flat"), unpack(torch, given))
+    file, out = saved("flat", vector), tmp_path / "out.safetensors"
+    asked = isogru("convert", file, "--from", "cudnn-flat", "--to", "torch", "-o", out)
+    assert "say how many units the layer has with --units" in asked.err
+    assert isogru("convert", file, "--from", "cudnn-flat", "--units", 4, "--to", "torch", "-o", out).status == 0
+    assert all(np.array_equal(array, given[name]) for name, array in load_file(out).items())
+    assert isogru("same", saved("torch", given), file, "--to", "cudnn-flat", "--to-units", 4).status == 0
+    assert isogru("same", saved("torch", given), file, "--to", "cudnn-flat", "--to-units", 5).status == 2

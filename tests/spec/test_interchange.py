@@ -148,7 +148,8 @@ def test_no_such_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"dtype": "float16"}, "dtype is 'float16', should be float32 or float64"),
+        ({"dtype": "float8_e5m2"}, "dtype is 'float8_e5m2', should be float32 or float64 or float16 or bfloat16"),
+        ({"dtype": "float16"}, "H is float64, should be float16 or float32"),
         ({"unit_roundoff": 1.0}, "says that its unit roundoff is 1.0"),
         ({"unit_roundoff": 0.0}, "says that its unit roundoff is 0.0"),
         ({"dtype": "float32"}, "H is float64, should be float32"),
@@ -207,16 +208,14 @@ def test_files_are_written_whole_or_not_at_all(tmp_path, case, monkeypatch):
     assert [f.name for f in tmp_path.iterdir()] == ["case.safetensors"]
 
 
-@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3"])
-def test_dtypes_that_numpy_does_not_have(tmp_path, dtype):
-    """A case and a result in bfloat16 are refused in one sentence."""
+@pytest.mark.parametrize(("kind", "dtype"), [("case", "BF16"), ("case", "F8_E4M3"), ("result", "F8_E4M3")])
+def test_dtypes_that_numpy_does_not_have(tmp_path, kind, dtype):
+    """A case in bfloat16, and a result in float8, are refused in one sentence; a result in bfloat16 is read."""
     size = {"BF16": 2, "F8_E4M3": 1}[dtype]
     entry = {"dtype": dtype, "shape": [1], "data_offsets": [0, size]}
-    for format, read in (("isogru-case/1", interchange.read_case), ("isogru-result/1", interchange.read_result)):
-        text = json.dumps({"__metadata__": {"format": format}, "X": entry}).encode()
-        file = tmp_path / "file.safetensors"
-        file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(size))
-        with pytest.raises(
-            InterchangeError, match=f"file.safetensors: X is of dtype {dtype}, which a .* does not hold"
-        ):
-            read(file)
+    text = json.dumps({"__metadata__": {"format": f"isogru-{kind}/1"}, "X": entry}).encode()
+    file = tmp_path / "file.safetensors"
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(size))
+    read = {"case": interchange.read_case, "result": interchange.read_result}[kind]
+    with pytest.raises(InterchangeError, match=f"X is of dtype {dtype}, which a {kind} file does not hold"):
+        read(file)

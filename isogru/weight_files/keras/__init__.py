@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from isogru.weight_files.contents import Contents, Tensor
-from isogru.weight_files.floats import FLOATS
 from isogru.weight_files.keras import archive as archives
 from isogru.weight_files.keras import config as configuration
 from isogru.weight_files.keras import layers as of_layers
@@ -22,6 +21,7 @@ from isogru.weight_files.keras.walk import said, shown
 from shared_spec.errors import InterchangeError
 from shared_spec.files.whole import write_whole
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import FLOATS
 
 KIND = "a Keras file"
 ENDINGS = (".keras", ".weights.h5", ".h5", ".hdf5")

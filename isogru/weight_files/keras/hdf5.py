@@ -19,11 +19,11 @@ from typing import Any, Literal
 import numpy as np
 
 from isogru.weight_files import needs
-from isogru.weight_files.floats import widened
 from isogru.weight_files.keras import walk
 from isogru.weight_files.keras.walk import said, shown
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import widened
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 PATIENCE = 60.0

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from isogru.weight_files.contents import Described, Foreign, Tensor
-from isogru.weight_files.floats import FLOATS
 from isogru.weight_files.onnx.graph import OWN_DOMAINS, Scope
 from isogru.weight_files.onnx.tensors import INTEGERS, Leaf, shown
 from isogru.weight_files.onnx.values import UnknownError, Value, dequantised, moved, of_leaf
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import FLOATS
 
 KINDS = ("LSTM", "GRU", "RNN")
 DIRECTIONS: Mapping[str, tuple[bool, ...]] = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}

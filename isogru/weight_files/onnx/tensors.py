@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from isogru.weight_files.floats import FLOATS, widened
 from isogru.weight_files.onnx.wire import whereabouts
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import FLOATS, widened
 
 # onnx/onnx.proto, TensorProto.DataType.
 DTYPES = {

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from isogru.weight_files.floats import FLOATS
 from isogru.weight_files.onnx.tensors import DTYPES, INTEGERS, Leaf
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import FLOATS
 
 Read = Callable[[Leaf], Array]
 MOST_PIECES = 1000

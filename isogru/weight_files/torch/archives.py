@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from isogru.weight_files.contents import Tensor
-from isogru.weight_files.floats import FLOATS, widened
 from isogru.weight_files.torch.names import said
 from isogru.weight_files.torch.records import Record, Stored
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import FLOATS, widened
 
 ERRORS = (
     zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, EOFError, struct.error, zlib.error,
