@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isogru.conventions import Convention, Held
-from isogru.judge.comparison import compare
+from isogru.judge.comparison import Comparison, compare
+from isogru.judge.delivered import Delivered
 from isogru.sequences import Inputs, Run, Sequence
 from shared_spec.cells import Cell
 from shared_spec.files.interchange import Case
-from shared_spec.readings import bound, value
+from shared_spec.readings import bound, span, value
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.functions import ByName
 from shared_spec.weights.layouts import SECOND_BIASES
@@ -83,25 +84,37 @@ class Edit:
             run = None if run is None else run.through(sequence)
         return run
 
-    def ratio(self, run: Run, u: float, *, few: bool = False) -> float:
-        """The largest ratio of any state to the one-step bound at unit roundoff u; up to 1 it is what the edit gives.
-        Of a few rows alone, if that is said. Infinite where nothing can be said.
+    def ratio(self, run: Run, given: Delivered, *, few: bool = False) -> float:
+        """The largest ratio of any state to the one-step bound, in the precision that was delivered and the finest sums
+        that it may have; up to 1 it is what the edit gives. Infinite where nothing can be said: the bound is none, or
+        allows all that the state can be. Of a few rows alone, to reject it, if that is said.
         """
         X, before, H = run.few if few else run.rows
-        parameters = self.parameters
         parts = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
         with np.errstate(all="ignore"):
-            compared = [compare(found, should.astype(np.float64), u * np.abs(should)) for found, should in run.given]
-            compared += [
-                compare(H[part], *bound.step(self.cell, X[part], before[part], parameters, u=u)) for part in parts
+            compared = [
+                compare(found, should.astype(np.float64), given.u * np.abs(should), dtype=given.stored)
+                for found, should in run.given
             ]
+            compared += [self._held(X[part], before[part], H[part], given, proof=not few) for part in parts]
         return max(np.inf if each.is_undetermined.any() else float(each.ratio.max()) for each in compared)
 
-    def allowed(self, run: Run, u: float) -> float:
+    def _held(self, X: Array, before: Array, H: Array, given: Delivered, *, proof: bool) -> Comparison:
+        should_be, allowed = self._step(X, before, given)
+        held = compare(H, should_be, allowed, dtype=given.stored)
+        if not proof or held.is_outside:
+            return held
+        least, most = span.state(self.cell, before)
+        return held.without((should_be - allowed <= least) & (should_be + allowed >= most), "vacuous")
+
+    def _step(self, X: Array, before: Array, given: Delivered) -> tuple[Array, Array]:
+        return bound.step(self.cell, X, before, self.parameters, u=given.u, sums=given.sums[0], stored=given.stored)
+
+    def allowed(self, run: Run, given: Delivered) -> float:
         """The largest bound of a few rows; infinite where there is none."""
         X, before, _ = run.few
         with np.errstate(all="ignore"):
-            largest = float(bound.step(self.cell, X, before, self.parameters, u=u)[1].max())
+            largest = float(self._step(X, before, given)[1].max())
         return largest if np.isfinite(largest) else np.inf
 
     def apart(self, run: Run) -> float:

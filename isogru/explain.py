@@ -7,6 +7,7 @@ is held against every row.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
@@ -15,11 +16,13 @@ import numpy as np
 from isogru.conventions import Convention, conventions
 from isogru.edits import Edit, edited, unedited
 from isogru.judge.comparison import WORST_CASE
+from isogru.judge.delivered import Delivered
 from isogru.sequences import Run
 from isogru.wording import ratio as worded
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import Case
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+from shared_spec.readings.floats import HALVES
 
 EQUAL, EXPLAINED, AMBIGUOUS, UNEXPLAINED = "equal", "explained", "cannot tell apart", "not explained"
 
@@ -80,33 +83,52 @@ class Explanation:
         return {**told, "causes": causes, "tried": self.tried}
 
 
-def explain(case: Case, H: Array, *, unit_roundoff: float | None = None, pairs: bool = True) -> Explanation:
+def explain(
+    case: Case, H: Array, *, unit_roundoff: float | None = None, given: Delivered | None = None, pairs: bool = True
+) -> Explanation:
     """Name the conventions under which the states H (T, n, h) that somebody computed of a case are right: one, or else
-    two at once unless `pairs` is false. `unit_roundoff` is what they were computed with, their dtype's by default.
+    two at once unless `pairs` is false. `unit_roundoff` is what they were computed with, their dtype's by default;
+    `given` says it in full, with what was summed up in.
 
     Raises UserError for states of another shape or of a dtype that has no known roundoff.
     """
     shape = (*case.arrays["X"].shape[:2], case.arrays["H0"].shape[1])
     if H.shape != shape:
         raise UserError(f"H has shape {H.shape}, should be (T, n, h) = {shape}")
-    u = UNIT_ROUNDOFF.get(H.dtype.name) if unit_roundoff is None else unit_roundoff
-    if u is None:
-        raise UserError(f"H is {H.dtype.name}; say its unit roundoff")
+    given = given or _delivered(H.dtype.name, unit_roundoff)
+    H = H.astype(np.float32) if H.dtype == np.float16 else H
     if np.isfinite(H).all():
-        return _explained(case, H, u, pairs)
+        return _in_any_sums(case, H, given, pairs)
     at = tuple(int(i) for i in np.argwhere(~np.isfinite(H))[0])
     note = f"H[{','.join(map(str, at))}] is {H[at]}, the first that is no finite number"
     if until := at[0]:
         # What overflows or divides by zero may have a cause that the steps before it tell.
         sooner = replace(case, arrays={**case.arrays, "X": case.arrays["X"][:until]})
-        found = _explained(sooner, H[:until], u, pairs)
+        found = _in_any_sums(sooner, H[:until], given, pairs)
         if found.verdict in (EXPLAINED, AMBIGUOUS):
             return replace(found, note=f"looked at up to there: {note}")
     return Explanation(UNEXPLAINED, np.inf, note=note)
 
 
-def _explained(case: Case, H: Array, u: float, pairs: bool) -> Explanation:
-    search = _Search(case, H, u)
+def _delivered(dtype: str, unit_roundoff: float | None) -> Delivered:
+    u = UNIT_ROUNDOFF.get(dtype) if unit_roundoff is None else unit_roundoff
+    if u is None:
+        raise UserError(f"H is {dtype}; say its unit roundoff")
+    return Delivered(dtype, u, (UNIT_ROUNDOFF["float32"], u) if dtype in HALVES else (u,))
+
+
+def _in_any_sums(case: Case, H: Array, given: Delivered, pairs: bool) -> Explanation:
+    """With the finest sums that something explains, as a verdict has it."""
+    found = [_explained(case, H, replace(given, sums=(sums,)), pairs) for sums in given.sums[:1]]
+    for sums in given.sums[1:]:
+        if found[-1].verdict != UNEXPLAINED:
+            break
+        found.append(_explained(case, H, replace(given, sums=(sums,)), pairs))
+    return found[-1]
+
+
+def _explained(case: Case, H: Array, given: Delivered, pairs: bool) -> Explanation:
+    search = _Search(case, H, given)
     as_it_is = search.exactly(search.start)
     if as_it_is <= 1:
         return Explanation(EQUAL, as_it_is)
@@ -122,8 +144,8 @@ def _explained(case: Case, H: Array, u: float, pairs: bool) -> Explanation:
 class _Search:
     """The edits of a case, held against a result."""
 
-    def __init__(self, case: Case, H: Array, u: float) -> None:
-        self._X, self._H0, self._H, self._u = case.arrays["X"], case.arrays["H0"], H, u
+    def __init__(self, case: Case, H: Array, given: Delivered) -> None:
+        self._X, self._H0, self._H, self._given = case.arrays["X"], case.arrays["H0"], H, given
         self._runs: dict[tuple[int, ...], Run | None] = {}
         self.start = unedited(case)
         self.tried = 0
@@ -150,22 +172,33 @@ class _Search:
             run = self._run(edit)
             if run is None or (nearest < np.inf and edit.apart(run) > nearest):
                 continue
-            if edit.ratio(run, self._u, few=True) > 1:
+            if edit.ratio(run, self._given, few=True) > 1:
                 continue
-            if (ratio := edit.ratio(run, self._u)) <= 1:
+            if (ratio := edit.ratio(run, self._given)) <= 1 and not self._allows_what_is_right(edit):
                 found.append((edit, ratio))
         return found
+
+    def _allows_what_is_right(self, edit: Edit) -> bool:
+        """Whether the bound under an edit is so wide that right states are within it too, and it proves nothing."""
+        run = edit.run(self._X, self._H0, self._right)
+        return run is not None and edit.ratio(run, self._given) <= 1
+
+    @functools.cached_property
+    def _right(self) -> Array:
+        states = self.start.states(self._X, self._H0)
+        assert states is not None
+        return states
 
     @property
     def nearest(self) -> float:
         """How far off two edits at once are looked at: far beyond the largest bound that one alone has."""
         runs = [(edit, run) for edit in self.singles if (run := self._run(edit)) is not None]
-        return WORST_CASE * max((edit.allowed(run, self._u) for edit, run in runs), default=np.inf)
+        return WORST_CASE * max((edit.allowed(run, self._given) for edit, run in runs), default=np.inf)
 
     def exactly(self, edit: Edit) -> float:
         """The largest ratio of any state under an edit."""
         run = self._run(edit)
-        return np.inf if run is None else edit.ratio(run, self._u)
+        return np.inf if run is None else edit.ratio(run, self._given)
 
     def _run(self, edit: Edit) -> Run | None:
         key = tuple(map(id, edit.sequences))
@@ -202,7 +235,7 @@ def same_function(one: Sequence[Convention], other: Sequence[Convention], on: Ca
     X, H0 = on.arrays["X"], on.arrays["H0"]
     H = first.states(X, H0)
     run = None if H is None else second.run(X, H0, H)
-    return run is not None and second.ratio(run, UNIT_ROUNDOFF["float64"]) <= 1
+    return run is not None and second.ratio(run, _delivered("float64", None)) <= 1
 
 
 def _causes(case: Case, fits: Sequence[tuple[Edit, float]]) -> tuple[Cause, ...]:

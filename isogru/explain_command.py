@@ -11,7 +11,7 @@ import typer
 
 from isogru import answers
 from isogru.explain import UNEXPLAINED, Explanation, explain
-from isogru.judge import comparison
+from isogru.judge import comparison, delivered
 from isogru.judge.verdict import ResultVerdict, claiming
 from isogru.wording import finite, status
 from shared_spec.cells import Cell
@@ -30,7 +30,7 @@ def why(case: AnyCase, result: Result, found: ResultVerdict, claim: Cell | None 
     H = result.arrays.get("H")
     if H is None:
         return Explanation(UNEXPLAINED, note="it does not hold the states H, which the search goes by")
-    made = explain(case if claim is None else claiming(case, claim), H, unit_roundoff=result.origin.unit_roundoff)
+    made = explain(case if claim is None else claiming(case, claim), H, given=delivered.of(result))
     if made.verdict == comparison.EQUAL and found.verdict != comparison.EQUAL:
         off = ", ".join(f.quantity for f in found.all_findings if f.verdict != comparison.EQUAL)
         return Explanation(
