@@ -99,9 +99,7 @@ def _show(record: dict[str, Any]) -> None:
             )
         )
         if layer["or"]:
-            typer.echo(
-                "    different functions, and the file does not say which; same and convert take --from"
-            )
+            typer.echo("    different functions, and the file does not say which; same and convert take --from")
         said = {key: value for key, value in layer["says"].items() if key not in ("time", "merge_mode")}
         if said:
             typer.echo(printable(f"    says {', '.join(f'{key} {value}' for key, value in said.items())}"))
