@@ -102,7 +102,7 @@ def isogru(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
         printed = capsys.readouterr()
         done = Done(int(ended.value.code or 0), printed.out, printed.err)
         if done.status == command_line.WRONG:
-            assert (done.out, done.err.count("\n"), done.err[:8]) == ("", 1, "isogru: "), done
+            assert (done.err.count("\n"), done.err[:8]) == (1, "isogru: "), done
         return done
 
     return run

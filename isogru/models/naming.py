@@ -127,7 +127,12 @@ def _levels(stem: str) -> str:
     return stem.replace("/", ".")
 
 
-def natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """A key by which gru_2 comes before gru_10, and gru before gru_1."""
-    parts = re.findall(r"\d+|\D+", re.sub(r"[./]", "\0", text))
-    return tuple((1, int(part), "") if part.isdigit() and len(part) < 10 else (0, 0, part) for part in parts)
+def natural(place: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
+    """A key by which gru_2 comes before gru_10, and gru before gru_1, level by level."""
+    return tuple(
+        tuple(
+            (1, int(part), "") if part.isdigit() and len(part) < 10 else (0, 0, part)
+            for part in re.findall(r"\d+|\D+", level)
+        )
+        for level in re.split("[./]", stripped(place))
+    )

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from shared_spec.weights import layouts
 from shared_spec.weights.packing import pack, unpack
 from tests.isogru import grus
+from tests.spec.drawn import drawn
 
 SIGMOID_AND_TANH = 'recurrent_activation="sigmoid" and activation="tanh"'
 TO_THE_BIT = "every parameter, of two biases their sum, to the bit"
@@ -445,3 +446,78 @@ def test_one_vector_that_holds_everything(isogru, saved, tmp_path):
     assert all(np.array_equal(array, given[name]) for name, array in load_file(out).items())
     assert isogru("same", saved("torch", given), file, "--to", "cudnn-flat", "--to-units", 4).status == 0
     assert isogru("same", saved("torch", given), file, "--to", "cudnn-flat", "--to-units", 5).status == 2
+
+
+def mlx(places, seed=7):
+    """Weights under MLX' names, which name no direction but in the place."""
+    layout, made = layouts.layout("mlx"), {}
+    for i, (place, d) in enumerate(places.items()):
+        made |= {f"{place}{name}": array for name, array in pack(layout, drawn(layout, seed=seed + i, d=d)).items()}
+    return made
+
+
+def test_layers_are_paired_by_their_names_before_their_order(isogru, saved, tmp_path):
+    """safetensors sorts a decoder before its encoder; a template has them in the model's order, under other places."""
+    torch = grus.torch_layer(prefix="model.encoder.") | grus.torch_layer(prefix="model.decoder.", seed=1)
+    model = saved("model", torch)
+    template = tmp_path / "template.npz"
+    blank = {**grus.torch_layer(prefix="encoder.", seed=8), **grus.torch_layer(prefix="decoder.", seed=9)}
+    np.savez(template, **blank)
+    done = isogru("convert", model, "--into", template, "-o", tmp_path / "out.npz")
+    assert "model.encoder l0 to encoder.weight_ih_l0" in done.out
+    found = np.load(tmp_path / "out.npz")
+    for place in ("encoder", "decoder"):
+        np.testing.assert_array_equal(found[f"{place}.weight_ih_l0"], torch[f"model.{place}.weight_ih_l0"])
+    assert isogru("same", model, tmp_path / "out.npz").status == 0
+
+
+def test_both_directions_are_paired_forward_with_forward(isogru, saved, tmp_path):
+    """Names that sort the backward layer first, and do not number layers: bw, bw2, fw, fw2."""
+    torch = grus.torch_stack(prefix="rnn.")
+    model = saved("model", torch)
+    places = {"fw.": 3, "bw.": 3, "fw2.": 8, "bw2.": 8}
+    template, out = saved("template", mlx(places)), tmp_path / "out.safetensors"
+    done = isogru("convert", model, "--into", template, "-o", out)
+    assert done.status == 0, done.err
+    for line in ("rnn l0 to fw.Wx", "rnn l0_reverse to bw.Wx", "rnn l1 to fw2.Wx", "rnn l1_reverse to bw2.Wx"):
+        assert line in done.out
+    same = isogru("same", model, out)
+    assert (same.status, "different" in same.out) == (0, False), same
+    refused = isogru("convert", model, "--layer", "l0", "--into", template, "--to-prefix", "bw.", "-o", tmp_path / "no")
+    assert "runs from the first step to the last, and bw of" in refused.err
+    assert "from the last step to the first: it would be another function" in refused.err
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_reverse_layer_alone_comes_with_its_condition(isogru, saved, tmp_path):
+    model, out = saved("model", grus.torch_stack(prefix="rnn.")), tmp_path / "out.safetensors"
+    done = isogru("convert", model, "--layer", "l0_reverse", "--to", "torch", "-o", out)
+    assert "the same function if the target of rnn l0_reverse runs from the last step to the first" in done.out
+    assert "weight_ih_l0" in load_file(out)
+    done = isogru("convert", model, "--layer", "l0_reverse", "--to", "torch", "--to-layer", "l0_reverse", "-o", out)
+    assert "runs from" not in done.out
+
+
+def test_several_layers_are_chosen_and_prefixes_end_at_a_separator(isogru, saved, tmp_path):
+    model, out = saved("model", grus.torch_stack(prefix="rnn.")), tmp_path / "out.safetensors"
+    done = isogru("convert", model, "--layer", "l0", "--layer", "l0_reverse", "--to", "torch", "-o", out)
+    assert (done.status, {name.split("_")[-1] for name in load_file(out)}) == (0, {"l0", "reverse"})
+    two = saved("two", mlx({"fwd.": 3, "fwd2.": 4}))
+    assert isogru("same", two, two, "--prefix", "fwd", "--to-prefix", "fwd.").status == 0
+    # Names that load_state_dict takes: places end with a dot, and levels are joined by dots.
+    flat = saved("flat", {name.replace(".", "/"): array for name, array in mlx({"net.fwd.": 3}).items()})
+    assert isogru("convert", flat, "--to", "torch", "-o", out).status == 0
+    assert set(load_file(out)) >= {"weight_ih_l0"}
+    assert isogru("convert", flat, "--to", "torch", "--to-prefix", "rnn", "-o", out).status == 0
+    assert all(name.startswith("rnn.") for name in load_file(out))
+
+
+def test_what_is_left_alone_is_said(isogru, saved, tmp_path):
+    torch = {**grus.torch_layer(prefix="rnn."), "head.weight": np.ones((2, 4), np.float32)}
+    model, bare = saved("model", torch), saved("bare", grus.torch_layer())
+    assert f"not compared: 1 other tensor of {model}" in isogru("same", bare, model).err
+    out = tmp_path / "out.safetensors"
+    assert f"not carried: 1 other tensor of {model}" in isogru("convert", model, "--to", "keras", "-o", out).out
+    assert f"left as they were: 1 other tensor of {model}" in isogru("convert", bare, "--into", model, "-o", out).out
+    done = isogru("layers", bare, tmp_path / "nothing", model)
+    assert (done.status, done.out.count("a safetensors file"), done.err.count("no such file")) == (2, 2, 1)
