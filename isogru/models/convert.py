@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isogru.models.functions import USUAL, Arithmetic
-from isogru.models.layer import Layer
+from isogru.models.layer import Layer, check_sizes
 from isogru.models.naming import Position, names, numbered
 from isogru.models.recognition import matrices
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
 from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import HALVES, rounded
 from shared_spec.weights import convert
 from shared_spec.weights.convert import IMPOSSIBLE, Cost, Plan
 from shared_spec.weights.layouts import Layout
@@ -87,18 +88,31 @@ def into(layers: Sequence[Layer], templates: Sequence[Layer]) -> Conversion:
                 f"{template.contents.path} from {ways[bool(theirs)]}: it would be another function; choose layers with "
                 "--layer and --to-layer, or --prefix and --to-prefix"
             )
+        check_sizes(layer, template)
         made = _converted(layer, layout, template.names, template.position, True, template)
         _no_homeless(layer, made.plan, template.missing, f"{template.contents.path}: {template.title}")
-        wanted = {template.contents.tensors[name].dtype for name in template.names.values()}
-        for own, array in made.plan.tensors.items():
-            for dtype in wanted & {"float32", "float64"}:
-                if own in template.names and not np.array_equal(array.astype(dtype), array):
-                    raise UserError(
-                        f"{layer.contents.path}: {layer.title} is {array.dtype}, and {template.contents.path} holds "
-                        f"{dtype}, which would round it; make a template of {array.dtype}, or round the weights first"
-                    )
+        _check_held(layer, template, made)
         converted.append(made)
     return Conversion(tuple(converted), _gathered(converted, templates))
+
+
+def _check_held(layer: Layer, template: Layer, made: Converted) -> None:
+    """Raises UserError where a template does not hold the values as they are."""
+    for own, name in template.names.items():
+        tensor, array = template.contents.tensors[name], made.plan.tensors[own]
+        if tensor.note:
+            raise UserError(
+                f"{template.contents.path}: {name} is {tensor.note}, which cannot be filled; save the template with "
+                "plain weights"
+            )
+        with np.errstate(over="ignore"):
+            known = tensor.dtype in ("float64", "float32", *HALVES)
+            held = rounded(array.astype(np.float64), tensor.dtype) if known else array
+        if not np.array_equal(held, array):
+            raise UserError(
+                f"{layer.contents.path}: {layer.title} is {array.dtype}, and {name} of {template.contents.path} holds "
+                f"{tensor.dtype}, which would round it; save the template in {array.dtype}"
+            )
 
 
 def _converted(

@@ -10,11 +10,21 @@ import numpy as np
 from isogru.models.functions import USUAL
 from isogru.models.naming import Position, natural, one_way, stripped
 from isogru.weight_files.contents import Contents, Tensor
-from shared_spec.errors import InterchangeError
+from shared_spec.errors import InterchangeError, UserError
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import FLOATS, UNIT_ROUNDOFF
 from shared_spec.weights.layouts import Layout
 from shared_spec.weights.packing import sizes
+
+
+def check_sizes(one: Layer, other: Layer) -> None:
+    """Raises UserError where two layers do not take as many inputs, or do not have as many units."""
+    (d, h), (e, k) = ((layer.sizes["d"], layer.sizes["h"]) for layer in (one, other))
+    if (d, h) != (e, k):
+        raise UserError(
+            f"{one.contents.path}: {one.title} has {d} inputs and {h} units, {other.title} of {other.contents.path} "
+            f"{e} and {k}: two different problems"
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from isogru.models.functions import USUAL, Arithmetic
-from isogru.models.layer import Layer
+from isogru.models.layer import Layer, check_sizes
 from isogru.models.naming import one_way, stripped
 from shared_spec.errors import UserError
 from shared_spec.readings.arithmetic import PLAIN, Array, Plain
@@ -124,6 +124,7 @@ def _counted(layers: Sequence[Layer]) -> str:
 
 def compare(one: Layer, other: Layer) -> Comparison:
     """Two layers: weights, functions, placement of the reset gate and direction, as far as the files settle them."""
+    check_sizes(one, other)
     reasons, conditions = _beside(one, other)
     tensors, others = one.tensors(), other.tensors()
     sides = (_side(one, other), _side(other, one))

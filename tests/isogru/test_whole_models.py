@@ -409,7 +409,18 @@ def test_into_a_file_of_another_dtype_or_without_bias(isogru, saved, tmp_path):
     out = tmp_path / "out.safetensors"
     refused = isogru("convert", double, "--into", single, "-o", out)
     assert "is float64, and " in refused.err
-    assert "holds float32, which would round it" in refused.err
+    assert "holds float32, which would round it; save the template in float64" in refused.err
+    norm = {**grus.torch_layer(), "weight_hh_l0_v": grus.torch_layer()["weight_hh_l0"]}
+    norm["weight_hh_l0_g"] = np.ones((12, 1), np.float32)
+    del norm["weight_hh_l0"]
+    refused = isogru("convert", single, "--into", saved("norm", norm), "-o", out)
+    assert "which cannot be filled; save the template with plain weights" in refused.err
+    larger = saved("larger", grus.torch_layer(5, 6))
+    for refused in (isogru("convert", single, "--into", larger, "-o", out), isogru("same", single, larger)):
+        assert f"l0 has 3 inputs and 4 units, l0 of {larger} 5 and 6: two different problems" in refused.err
+    half = saved("half", {name: array.astype(np.float16) for name, array in grus.torch_layer().items()})
+    refused = isogru("convert", single, "--into", half, "-o", out)
+    assert "holds float16, which would round it; save the template in float32" in refused.err
     bare = saved("bare", grus.torch_layer(bias=False))
     assert "has a bias that is not zero" in isogru("convert", single, "--into", bare, "-o", out).err
     assert not out.exists()
