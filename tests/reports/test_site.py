@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import re
 import threading
 
 import fastjsonschema
@@ -180,7 +181,7 @@ def test_large_ratios_keep_their_order_of_magnitude():
     made.save(made.job("torch", "gru-ordinary"), broken("gru-ordinary"))
     console = Console(width=80, record=True, force_terminal=False)
     terminal.show(report(), console, ["torch"])
-    assert "✗ 2e+05" in console.export_text()
+    assert re.search(r"✗ \de\+05", console.export_text())
 
 
 def test_no_result_at_all():
