@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -22,9 +23,9 @@ from isogru.weight_files.keras import hdf5 as keras_hdf5
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.readings.arithmetic import Array
 
-h5py = pytest.importorskip("h5py")
+h5py = importlib.import_module("h5py")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-keras = pytest.importorskip("keras")
+keras = importlib.import_module("keras")
 L = keras.layers
 pytestmark = [
     # Keras with JAX, and NumPy 2.
