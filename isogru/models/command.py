@@ -16,6 +16,7 @@ from isogru.models.layer import Layer
 from isogru.models.layers_command import A_FILE, Json
 from isogru.models.selection import Wish, select
 from isogru.weight_files import writing
+from isogru.weight_files.contents import Contents
 from isogru.wording import printable
 from shared_spec.command import EQUAL, NOT_EQUAL
 from shared_spec.errors import UserError
@@ -178,8 +179,8 @@ def convert_weights(
     writer = writing.writer(output, template)
     wish = Wish(source, prefix, layer or (), _named(name), units)
     layers = [each for file in files for each in _layers(file, wish)]
-    if template is not None:
-        given = weight_files.read(template)
+    given = None if template is None else weight_files.read(template)
+    if given is not None:
         there = select(given, Wish(target, to_prefix, to_layer or (), {}, 0, "--to"))
         told = len(to_layer or ()) == len(layers) == len(there)
         partners = list(zip(layers, there, strict=True)) if told else same.pairs(layers, there, ("--", "--to-"))
@@ -209,23 +210,22 @@ def convert_weights(
         conditions = dict.fromkeys(text for each in made.layers for text in each.plan.conditions)
         asked = "; ".join([*conditions, "the layers are connected alike"])
         typer.echo(printable(f"the same function, layer by layer, if {asked}"))
-    for each_file, count in _others(files, template, made).items():
+    for each_file, count in _others(given, made).items():
         kept = "left as they were" if each_file == template else "not carried"
         typer.echo(printable(f"{kept}: {count} other tensor{'s' if count > 1 else ''} of {each_file}"))
     what = made.layers[0].plan.target.layer
     typer.echo(f"wrote {output} ({what}{', lossy' if made.cost else ''})")
 
 
-def _others(files: Sequence[Path], template: Path | None, made: convert.Conversion) -> dict[Path, int]:
+def _others(template: Contents | None, made: convert.Conversion) -> dict[Path, int]:
     """How many tensors a conversion leaves alone: of the template, or where there is none of what is read."""
     if template is not None:
-        used = set(made.tensors)
-        left = {template: [name for name in weight_files.read(template).tensors if name not in used]}
+        used, read = set(made.tensors), {template.path: template}
     else:
         used = {name for each in made.layers for name in each.layer.names.values()}
         read = {each.layer.contents.path: each.layer.contents for each in made.layers}
-        left = {path: [name for name in read[path].tensors if name not in used] for path in files if path in read}
-    return {path: len(names) for path, names in left.items() if names}
+    left = {path: sum(name not in used for name in contents.tensors) for path, contents in read.items()}
+    return {path: count for path, count in left.items() if count}
 
 
 def _placed(files: Sequence[Path], error: UserError) -> UserError:

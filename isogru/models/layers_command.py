@@ -11,7 +11,8 @@ import typer
 
 from isogru import weight_files
 from isogru.models.layer import Layer
-from isogru.models.recognition import recognise
+from isogru.models.naming import stripped
+from isogru.models.recognition import recognise, some
 from isogru.models.selection import Wish, select
 from isogru.wording import printable
 from shared_spec.command import WRONG
@@ -89,7 +90,7 @@ def _facts(readings: Sequence[Layer]) -> dict[str, Any]:
 def _show(record: dict[str, Any]) -> None:
     typer.echo(printable(f"{record['file']}: {record['kind']}"))
     for layer in record["layers"]:
-        place = layer["place"].rstrip("./_:-")
+        place = stripped(layer["place"])
         title = " ".join(dict.fromkeys(text for text in (place, layer["layer"]) if text)) or "(without a name)"
         layout = " or ".join([layer["layout"], *layer["or"]])
         typer.echo(
@@ -111,6 +112,4 @@ def _show(record: dict[str, Any]) -> None:
         typer.echo(printable(f"  {each['place']}: {each['what']}, not judged"))
     if record["passed_over"]:
         names = record["passed_over"]
-        typer.echo(
-            printable(f"  {len(names)} other tensors: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}")
-        )
+        typer.echo(printable(f"  {len(names)} other tensors: {some(names)}"))

@@ -138,7 +138,8 @@ def _order(contents: Contents, layer: Layer) -> tuple[object, ...]:
 
 
 def _first(contents: Contents, layer: Layer) -> int:
-    return min(list(contents.tensors).index(name) for name in layer.names.values())
+    own = set(layer.names.values())
+    return next(i for i, name in enumerate(contents.tensors) if name in own)
 
 
 def _other_biases(layer: Layer, names: Sequence[str]) -> bool:
@@ -234,19 +235,12 @@ def foreigners(contents: Contents, claimed: set[str]) -> list[Foreign]:
     """LSTMs, told by four blocks where a GRU has three."""
     found = {}
     left = [name for name in contents.tensors if name not in claimed]
-    for known in ("torch", "torch-cell", "keras", "gluon"):
-        if known not in layouts.layouts():
-            continue
-        for position, own in grouped(layouts.layout(known), left).items():
-            recurrent = [
-                n
-                for o, n in own.items()
-                if any(p.name.startswith("W_h") for p in layouts.layout(known).tensors[o].parts)
-            ]
-            for name in recurrent:
+    for known in map(layouts.layout, ("torch", "torch-cell", "keras", "gluon")):
+        for position, own in grouped(known, left).items():
+            for name in (own[o] for o in own if any(p.name.startswith("W_h") for p in known.tensors[o].parts)):
                 shape = contents.tensors[name].shape
                 if len(shape) == 2 and max(shape) == 4 * min(shape):
-                    found[position.place] = Foreign(f"{position.place}{name.removeprefix(position.place)}", "an LSTM")
+                    found[position.place] = Foreign(name, "an LSTM")
     return list(found.values())
 
 

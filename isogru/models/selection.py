@@ -20,6 +20,7 @@ from isogru.models.recognition import (
     some,
 )
 from isogru.weight_files.contents import Contents
+from isogru.weight_files.writing import FORMAT
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.readings.floats import FLOATS
 from shared_spec.weights import layouts
@@ -71,11 +72,11 @@ def select(contents: Contents, wish: Wish) -> list[Layer]:
 def _check_metadata(contents: Contents, wanted: Layout | None) -> None:
     said = contents.metadata
     format = said.get("format", "")
-    if wanted is not None and format == "isogru-weights/1" and said.get("layout") not in (None, wanted.name):
+    if wanted is not None and format == FORMAT and said.get("layout") not in (None, wanted.name):
         raise InterchangeError(f"{contents.path}: says that its layout is {said['layout']}, not {wanted.name}")
-    if format.startswith("isogru-weights/") and format != "isogru-weights/1":
+    if format.startswith(f"{FORMAT.rpartition('/')[0]}/") and format != FORMAT:
         raise InterchangeError(
-            f"{contents.path}: format {format} is newer than isogru-weights/1, which this isogru reads; update isogru"
+            f"{contents.path}: format {format} is newer than {FORMAT}, which this isogru reads; update isogru"
         )
 
 
@@ -93,7 +94,8 @@ def _reading(contents: Contents, readings: Sequence[Layer], wanted: Layout | Non
         return again[0] if again else None
     if len(readings) == 1:
         return readings[0]
-    if wish.prefix and not readings[0].position.place.startswith(wish.prefix):
+    place = readings[0].position.place
+    if wish.prefix and stripped(place) != stripped(wish.prefix) and not _stands_under(place, wish.prefix):
         return None
     ways = "; ".join(f"{wish.from_option} {layer.layout.name} ({layer.layout.layer})" for layer in readings)
     raise UserError(
