@@ -18,6 +18,7 @@ from flax.training import train_state
 
 from isogru.weight_files import msgpack
 from shared_spec.errors import InterchangeError, UserError
+from tests.models import refusals
 
 T, n, d, h = 5, 2, 3, 4
 Ext = msgspec.msgpack.Ext
@@ -59,14 +60,7 @@ def packed(shape=(2,), dtype="float32", raw=b"\0" * 8):
 
 
 def refused(path, content):
-    path.write_bytes(content)
-    with pytest.raises(InterchangeError) as error:
-        loaded(path)
-    sentence = str(error.value)
-    assert sentence.startswith(f"{path}: ")
-    assert "\n" not in sentence
-    assert "\x1b" not in sentence
-    return sentence
+    return refusals.refused(loaded, path, content)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 
 from isogru.weight_files import mxnet
 from shared_spec.errors import InterchangeError, UserError
+from tests.models import refusals
 
 FILES = Path(__file__).parent / "files" / "mxnet"
 DENSE = [path for path in sorted(FILES.glob("*.params")) if path.stem not in ("sparse", "numpy_semantics")]
@@ -38,14 +39,7 @@ def a_list(*arrays, names=()):
 
 
 def refused(path, content):
-    path.write_bytes(content)
-    with pytest.raises(InterchangeError) as error:
-        loaded(path)
-    sentence = str(error.value)
-    assert sentence.startswith(f"{path}: ")
-    assert "\n" not in sentence
-    assert "\x1b" not in sentence
-    return sentence
+    return refusals.refused(loaded, path, content)
 
 
 @pytest.mark.parametrize("way", ["save_parameters", "collect_params"])
