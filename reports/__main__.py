@@ -13,6 +13,7 @@ from rich.console import Console
 
 from isogru.command import give_verdict
 from isogru.judge import comparison
+from reports import third_party
 from reports.diff import build, collect, compare
 from reports.diff.records import Report
 from reports.exercises import build as exercises
@@ -21,6 +22,7 @@ from reports.pages import render, schema, terminal
 from reports.race import races, running, standings
 from reports.race.records import Leaderboard
 from shared_spec import machine
+from shared_spec import third_party as third_party_records
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json
 from shared_spec.command import EQUAL, NOT_EQUAL, UNJUDGED, application, main
 from shared_spec.errors import UserError
@@ -88,6 +90,23 @@ def make_exercises(output: Site = render.SITE, as_json: Json = False) -> None:
         typer.echo(_json(report))
     else:
         typer.echo(f"exercises: {page.resolve()}")
+
+
+@app.command("third-party")
+def make_third_party(output: Site = render.SITE) -> None:
+    """GRUs that nobody here wrote, judged: third-party.html, third-party.md and third-party.json. Exit status 1 where
+    one is not equal, though nothing says that it would not be.
+    """
+    packages = third_party_records.read_all()
+    if not packages:
+        raise UserError(f"no records in {third_party_records.folder()}; run tox -e third-party")
+    page, rows = third_party.write(packages, output)
+    wrong = [row for row in rows if row.is_wrong]
+    for row in wrong:
+        record = row.record
+        typer.echo(f"{row.package} · {record.implementation} · {record.dtype}: {row.verdict}")
+    typer.echo(f"third-party: {page.resolve()}")
+    raise typer.Exit(NOT_EQUAL if wrong else EQUAL)
 
 
 @app.command("trials")

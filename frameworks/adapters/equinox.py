@@ -21,11 +21,23 @@ def versions() -> dict[str, str]:
 
 
 def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> np.ndarray:
+    return np.asarray(unroll(made(tensors, X, H0), jnp.asarray(X), jnp.asarray(H0)))
+
+
+def gradients(
+    layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray, dH: np.ndarray
+) -> dict[str, np.ndarray]:
+    found = pulled(made(tensors, X, H0), *(jnp.asarray(array) for array in (X, H0, dH)))
+    of_cell = {name: getattr(found[0], name) for name in tensors}
+    return {name: np.asarray(array) for name, array in {**of_cell, "X": found[1], "H0": found[2]}.items()}
+
+
+def made(tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> equinox.nn.GRUCell:
+    """The cell, with these weights."""
     cell = equinox.nn.GRUCell(X.shape[-1], H0.shape[-1], dtype=X.dtype, key=jax.random.key(0))
     names = list(tensors)
     values = [jnp.asarray(tensors[name]) for name in names]
-    cell = equinox.tree_at(lambda cell: [getattr(cell, name) for name in names], cell, values)
-    return np.asarray(unroll(cell, jnp.asarray(X), jnp.asarray(H0)))
+    return equinox.tree_at(lambda cell: [getattr(cell, name) for name in names], cell, values)
 
 
 @equinox.filter_jit
@@ -37,3 +49,9 @@ def unroll(cell: equinox.nn.GRUCell, X: jax.Array, H0: jax.Array) -> jax.Array:
 
     _, H = jax.lax.scan(step, H0, X)
     return H
+
+
+@equinox.filter_jit
+def pulled(cell: equinox.nn.GRUCell, X: jax.Array, H0: jax.Array, dH: jax.Array) -> tuple:
+    _, pull = equinox.filter_vjp(unroll, cell, X, H0)
+    return pull(dH)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from frameworks.jax import runtime
 
@@ -25,25 +26,41 @@ def versions() -> dict[str, str]:
 
 
 def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> np.ndarray:
+    layer, tree = made(layout, tensors, X, H0)
+    return np.asarray(unroll(layer, tree, jnp.asarray(X), jnp.asarray(H0)))
+
+
+def gradients(
+    layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray, dH: np.ndarray
+) -> dict[str, np.ndarray]:
+    layer, tree = made(layout, tensors, X, H0)
+    of_tree, *given = pulled(layer, tree, *(jnp.asarray(array) for array in (X, H0, dH)))
+    found = {**flatten_dict(of_tree, sep="."), **dict(zip(("X", "H0"), given, strict=True))}
+    return {name: np.asarray(array) for name, array in found.items()}
+
+
+def made(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> tuple:
+    """What is the same for all weights, and a tree of these."""
     tree = unflatten_dict({name: jnp.asarray(array) for name, array in tensors.items()}, sep=".")
     dtypes = {"dtype": X.dtype, "param_dtype": X.dtype}
     if layout == "flax-nnx":
-        cell = nnx.GRUCell(X.shape[-1], H0.shape[-1], **dtypes, rngs=nnx.Rngs(0))
+        graph, state = nnx.split(nnx.GRUCell(X.shape[-1], H0.shape[-1], **dtypes, rngs=nnx.Rngs(0)))
         # Strict: a parameter of the cell that no tensor fills would keep its random start.
-        state = nnx.state(cell, nnx.Param)
+        state = state.filter(nnx.Param)
         assert set(nnx.to_flat_state(state).paths) == {tuple(name.split(".")) for name in tensors}
-        nnx.update(cell, tree)
-        return np.asarray(unroll(cell, jnp.asarray(X), jnp.asarray(H0)))
+        return graph, tree
     cell_type = linen.GRUCell if layout == "flax-linen" else linen.SimpleCell
-    layer = linen.RNN(cell_type(H0.shape[-1], **dtypes), time_major=True)
-    return np.asarray(apply(layer, {"params": {"cell": tree}}, jnp.asarray(X), jnp.asarray(H0)))
-
-
-@nnx.jit
-def unroll(cell: nnx.GRUCell, X: jax.Array, H0: jax.Array) -> jax.Array:
-    return nnx.RNN(cell, time_major=True)(X, initial_carry=H0)
+    return linen.RNN(cell_type(H0.shape[-1], **dtypes), time_major=True), tree
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def apply(layer: linen.RNN, variables: dict, X: jax.Array, H0: jax.Array) -> jax.Array:
-    return layer.apply(variables, X, initial_carry=H0)
+def unroll(layer: Any, tree: dict, X: jax.Array, H0: jax.Array) -> jax.Array:
+    if isinstance(layer, linen.RNN):
+        return layer.apply({"params": {"cell": tree}}, X, initial_carry=H0)
+    return nnx.RNN(nnx.merge(layer, nnx.State(tree)), time_major=True)(X, initial_carry=H0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def pulled(layer: Any, tree: dict, X: jax.Array, H0: jax.Array, dH: jax.Array) -> tuple:
+    _, pull = jax.vjp(functools.partial(unroll, layer), tree, X, H0)
+    return pull(dH)

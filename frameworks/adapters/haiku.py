@@ -31,3 +31,18 @@ def unroll(X: jax.Array, H0: jax.Array) -> jax.Array:
 
 
 apply = jax.jit(haiku.without_apply_rng(haiku.transform(unroll)).apply)
+
+
+def gradients(
+    layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray, dH: np.ndarray
+) -> dict[str, np.ndarray]:
+    parameters = {"gru": {name: jnp.asarray(array) for name, array in tensors.items()}}
+    of_parameters, *given = pulled(parameters, *(jnp.asarray(array) for array in (X, H0, dH)))
+    found = {**of_parameters["gru"], **dict(zip(("X", "H0"), given, strict=True))}
+    return {name: np.asarray(array) for name, array in found.items()}
+
+
+@jax.jit
+def pulled(parameters: dict, X: jax.Array, H0: jax.Array, dH: jax.Array) -> tuple:
+    _, pull = jax.vjp(apply, parameters, X, H0)
+    return pull(dH)

@@ -41,6 +41,32 @@ def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.nd
 
 
 def unroll(tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> np.ndarray:
+    cell, _ = tf1_cell(tensors, X, H0)
+    return states(cell, tf.constant(X), tf.constant(H0)).numpy()
+
+
+def tf1_gradients(
+    layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray, dH: np.ndarray
+) -> dict[str, np.ndarray]:
+    cell, variables = tf1_cell(tensors, X, H0)
+    given = {"X": tf.constant(X), "H0": tf.constant(H0)}
+    with tf.GradientTape() as tape:
+        tape.watch(list(given.values()))
+        H = states(cell, *given.values())
+    found = tape.gradient(H, {**given, **variables}, output_gradients=tf.constant(dH))
+    return {name: tf.convert_to_tensor(array).numpy() for name, array in found.items()}
+
+
+def states(cell: object, X: tf.Tensor, H: tf.Tensor) -> tf.Tensor:
+    found = []
+    for X_t in X:
+        H, _ = cell(X_t, H)
+        found.append(H)
+    return tf.stack(found)
+
+
+def tf1_cell(tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> tuple:
+    """The cell, with these weights, and its variables by the names of the tensors."""
     # tf.compat.v1.nn.rnn_cell.GRUCell is this class; with Keras 3 installed, that name refuses.
     from tensorflow.python.keras.layers.legacy_rnn.rnn_cell_impl import GRUCell
 
@@ -54,8 +80,4 @@ def unroll(tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> 
     assert set(variables) == set(tensors)
     for name, variable in variables.items():
         variable.assign(tensors[name])
-    states, H = [], tf.constant(H0)
-    for X_t in tf.constant(X):
-        H, _ = cell(X_t, H)
-        states.append(H)
-    return tf.stack(states).numpy()
+    return cell, variables

@@ -11,8 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 LAYOUTS = {"onnx": ("float32",), "onnx-reset-before": ("float32",), "onnx-rnn": ("float32",)}
 NOT_RUN = {"float64": "GRU and RNN operators do not support double yet, says ONNX Runtime"}
+HALVES = ("float16",)
+WITHOUT_GRADIENTS = "it computes no gradients"
 OPSET = 22
-TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
+TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "float16": TensorProto.FLOAT16}
 
 
 def versions() -> dict[str, str]:
@@ -20,6 +22,14 @@ def versions() -> dict[str, str]:
 
 
 def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> np.ndarray:
+    model = made(layout, tensors, X, H0).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (Y,) = session.run(["Y"], {"X": X, "initial_h": H0[None]})
+    return Y[:, 0]
+
+
+def made(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> onnx.ModelProto:
+    """A model of this one node: X (T, n, d) and initial_h (1, n, h) to Y (T, 1, n, h)."""
     T, n, _ = X.shape
     h, kind = H0.shape[-1], TYPES[X.dtype.name]
     gated = {} if layout == "onnx-rnn" else {"linear_before_reset": int(layout == "onnx")}
@@ -39,6 +49,4 @@ def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.nd
     # The oldest format of files that has this operator set: a runtime may lag behind the package onnx.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
     onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (Y,) = session.run(["Y"], {"X": X, "initial_h": H0[None]})
-    return Y[:, 0]
+    return model

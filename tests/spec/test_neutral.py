@@ -14,6 +14,7 @@ import pytest
 
 import frameworks
 from frameworks import adapters
+from frameworks.adapters import third_party
 from shared_spec import frameworks as known
 from tests import copied
 from tests.copied import FOLDERS
@@ -21,11 +22,12 @@ from tests.copied import FOLDERS
 ROOT = Path(__file__).parents[2]
 FRAMEWORK_PACKAGES = tuple(module for each in known.frameworks().values() for module in each.imports)
 # ONNX Runtime runs models that the package onnx makes.
-ROSETTA_PACKAGES = ("onnx", *adapters.PACKAGES)
+ROSETTA_PACKAGES = ("onnx", "brainstate", "iree", "paddle", "sonnet", "tract", *adapters.PACKAGES)
 NOT_NEUTRAL = {
     *(f"frameworks/{name}" for name in frameworks.NAMES),
     *(f"frameworks/harness/errata/faults/{name}.py" for name in frameworks.NAMES),
     *(f"frameworks/adapters/{name}.py" for name in adapters.PACKAGES),
+    *(f"{package.module.replace('.', '/')}.py" for package in third_party.PACKAGES.values()),
 }
 FILES = ("runtime", "cells", "layers", "tuned", "language_model", "peak")
 
