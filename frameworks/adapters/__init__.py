@@ -6,6 +6,10 @@ Each module is named as its package is imported, and offers
     versions() -> dict[str, str]
     run(layout, tensors, X, H0) -> H        NumPy arrays in one dtype: tensors as `convert` writes them, X (T, n, d),
                                             H0 (n, h), H (T, n, h)
+and, for the third-party table, where the package has them
+    gradients(layout, tensors, X, H0, dH)   those of sum(dH * H), by "X", "H0" and the name of each tensor
+    WITHOUT_GRADIENTS: str                  or why there are none
+    HALVES: tuple[str, ...]                 which of float16 and bfloat16 it runs in, if not both
 """
 
 from __future__ import annotations

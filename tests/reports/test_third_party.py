@@ -162,3 +162,11 @@ def test_every_module_is_there():
     for name, package in PACKAGES.items():
         assert (ROOT / f"{package.module.replace('.', '/')}.py").is_file(), name
     assert not set(PACKAGES) & set(ABSENT)
+
+
+def test_the_scripts_of_the_page_are_python():
+    """They are run by hand: each needs a package that is not here."""
+    scripts = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/third-party.md").read_text(), re.M | re.S)
+    assert len(scripts) == 4
+    for script in scripts:
+        compile(script, "docs/third-party.md", "exec")
