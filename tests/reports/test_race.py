@@ -33,15 +33,17 @@ ours = {{name: value for name, value in os.environ.items() if name.startswith(("
 with open({log!r}, "a") as log:
     log.write(json.dumps([arguments, ours]) + "\\n")
 if "memory" in arguments:
+    framework = arguments[arguments.index("frameworks") + 1]
     for row in [arguments[i + 1] for i, word in enumerate(arguments) if word == "--row"]:
         workload, _, implementation = row.partition("/")
-        print(json.dumps({{"workload": workload, "implementation": implementation, "bytes": 1000}}), flush=True)
+        row = {{"framework": framework, "workload": workload, "implementation": implementation, "bytes": 1000}}
+        print(json.dumps(row), flush=True)
     sys.exit(0)
 if "refused" in told:
     print("Exit: isogru: " + told["refused"])
     sys.exit(2)
 first, number = int(option("--from-row")), int(option("--pass"))
-plan = [{workload!r} + "-" + name for name in told["plan"]]
+plan = [dict(workload={workload!r}, implementation=name, lane=name) for name in told["plan"]]
 with open(option("--rows"), "a") as stream:
     def line(**record):
         stream.write(json.dumps(record) + "\\n")
@@ -49,10 +51,11 @@ with open(option("--rows"), "a") as stream:
     if not first:
         known = dict(device="cpu", threads=2, tf32=False, plan=plan, versions={{}}, switches={{}}, corpus="")
         framework = arguments[arguments.index("frameworks") + 1]
-        line(format="isogru-rows/1", framework=framework, machine={{"processor": "one"}}, **known,
+        line(format="isogru-rows/2", framework=framework, machine={{"processor": "one"}}, **known,
              **{{"pass": number, "import": 0.1}})
-    for name in plan[first:]:
-        line(begin=name)
+    for row in plan[first:]:
+        name = row["implementation"]
+        line(line="begin", row=row)
         if name.endswith(told.get("dies", "nowhere")):
             print("last words")
             sys.stdout.flush()
@@ -60,10 +63,10 @@ with open(option("--rows"), "a") as stream:
         if name.endswith(told.get("hangs", "nowhere")):
             time.sleep(60)
         equal = dict(verdict="equal", why="", ratio=0.1, error=0.0, first=1.0, issue=0.1)
-        line(end=name, seconds=[1.0 + number / 100], **equal)
+        line(line="end", row=row, outcome=dict(seconds=[1.0 + number / 100], **equal))
     if told.get("stops") and number == told["stops"]:
         sys.exit(3)
-    line(done=True)
+    line(line="done")
 """
 
 
@@ -258,7 +261,7 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
     ) as process:
         file = one.file(one.order(1)[0], 1)
         for _ in range(1200):
-            if file.exists() and rows.read(file).begun.endswith("tuned"):
+            if file.exists() and (begun := rows.read(file).begun) and begun.implementation == "tuned":
                 break
             time.sleep(0.05)
         process.send_signal(subprocess.signal.SIGINT)
@@ -267,7 +270,7 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
     assert said.splitlines()[-1].endswith(f"python -m reports race --resume {one.name}")
     assert "Traceback" not in said
     found = rows.read(file)
-    assert len(found.rows) == 2
+    assert len(found.outcomes) == 2
     (table,) = leaderboard.build([found], [], name="x").tables
     statuses = {row.implementation: row.status for row in table.rows}
     assert statuses == {"scratch": "equal", "compiled": "equal", "tuned": "unfinished"}
