@@ -17,6 +17,7 @@ from typing import IO
 import frameworks
 from frameworks import protocol
 from frameworks.harness import timed_work
+from shared_spec import processes
 from shared_spec.files import store
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.race import rows, workloads
@@ -31,13 +32,15 @@ def measure(
     """Tells the peak of each row: a workload's name and an implementation's."""
     framework = frameworks.load(name)
     for workload, implementation in wanted:
-        child = os.fork()
+        parent, child = os.getpid(), os.fork()
         if child:
             _, status = os.waitpid(child, 0)
             if status:
                 words = f"ended with status {os.waitstatus_to_exitcode(status)}"
                 _say(tell, Memory(name, workload, implementation, None, words))
             continue
+        # A fork is not ended with its parent, though that one is with its own.
+        processes.end_with(parent)
         try:
             framework.runtime.setup(device=device, threads=threads)
             peak = _peak(framework, workload, implementation, device, text)

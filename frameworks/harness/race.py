@@ -20,10 +20,11 @@ from typing import Any
 import filelock
 import msgspec
 
+from frameworks.harness.child import ROOT, Child
 from isogru.judge import reference
 from isogru.judge.comparison import EQUAL
 from shared_spec import frameworks as known
-from shared_spec import machine
+from shared_spec import machine, processes
 from shared_spec.__main__ import find_corpus
 from shared_spec.command import INTERRUPTED, last_words, repeated
 from shared_spec.command import main as command_line
@@ -36,7 +37,6 @@ from shared_spec.race import definition, rows, workloads
 from shared_spec.race.definition import Race, passes
 from shared_spec.race.rows import Outcome
 
-ROOT = Path(__file__).parents[2]
 MARK, REFUSED = "isogru-python ", "Exit: isogru: "
 Tell = Callable[[str], None]
 
@@ -45,6 +45,7 @@ def main() -> None:
     """Run the race that is asked for on standard input: a line of JSON with the race, whether it is a new one, and the
     text that was named. Exit status 2 where the request was wrong, 130 where it was broken off.
     """
+    processes.end_with_parent()
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # What was started is ended too. Whoever starts this may have Ctrl-C ignored.
         signal.signal(ending, signal.default_int_handler)
@@ -201,29 +202,10 @@ def _process(race: Race, name: str, number: int, python: str, environment: dict[
     command += ["--tf32"] if race.tf32 else []
     command += [*repeated("--workload", race.workloads), *repeated("--cell", race.cells)]
     command += repeated("--implementation", race.implementations)
-    status, printed = _ended(command, environment)
+    with Child(command, environment, apart=False) as child:
+        status, printed = child.end()
     refused = next((line for line in printed if line.startswith(REFUSED)), None)
     return refused.removeprefix(REFUSED) if refused else last_words(status, printed)
-
-
-def _ended(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:
-    """Run a command to its end, and end it where this process is ended; its exit status and the lines it printed."""
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
-        try:
-            printed, _ = process.communicate()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    return process.returncode, [line.rstrip() for line in printed.splitlines() if line.strip()]
 
 
 def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
@@ -235,7 +217,8 @@ def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> No
         pairs = [f"{row.workload}/{row.implementation}" for row, one in outcomes.items() if one.verdict == EQUAL]
         command = [pythons[name], "-m", "frameworks", name, "memory", "--threads", str(race.threads)]
         command += ["--device", race.device, *repeated("--row", pairs)]
-        status, printed = _ended(command, _environment(race, name, text))
+        with Child(command, _environment(race, name, text), apart=False) as child:
+            status, printed = child.end()
         of_rows = [msgspec.json.decode(line, type=rows.Memory) for line in printed if line.startswith(rows.MEMORY)]
         if status:
             tell(f"memory: {name}: {last_words(status, printed)}")

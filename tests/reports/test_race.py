@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,11 +23,15 @@ from shared_spec.language_model import corpus
 from shared_spec.race import definition, rows
 from shared_spec.race.definition import Race
 from tests.conftest import heed_ctrl_c
+from tests.processes import descendants, gone
 
 WORKLOAD = "training-step-chapter-gru-float32"
 STAND_IN = """\
 #!{python}
 import json, os, signal, sys, time
+sys.path.insert(0, {root!r})
+from shared_spec import processes
+processes.end_with_parent()
 arguments = sys.argv[1:]
 def option(name):
     return arguments[arguments.index(name) + 1]
@@ -78,7 +85,9 @@ def text():
 class StandIn:
     def __init__(self, folder):
         self.path, self._told, self._log = folder / "python", folder / "told.json", folder / "log.jsonl"
-        script = STAND_IN.format(python=sys.executable, told=str(self._told), log=str(self._log), workload=WORKLOAD)
+        script = STAND_IN.format(
+            python=sys.executable, root=str(race.ROOT), told=str(self._told), log=str(self._log), workload=WORKLOAD
+        )
         self.path.write_text(script)
         self.path.chmod(0o755)
         self.tell(plan=["scratch", "compiled", "tuned"])
@@ -231,8 +240,9 @@ def test_a_framework_that_is_nowhere(monkeypatch):
         race.interpreters(["jax"], "cpu", print)
 
 
-def test_ctrl_c(one, stand_in, tmp_path):
-    """Ends at once what it has started, keeps what is complete, and says how to go on."""
+@contextlib.contextmanager
+def racing(one, stand_in, folder):
+    """A race that is run by its command, at a row that does not end."""
     stand_in.tell(hangs="tuned")
     harness = f"""
 import sys
@@ -248,9 +258,9 @@ from reports.__main__ import app, main, running
 running.COMMAND = (sys.executable, "-c", {harness!r})
 main(lambda: app(["race", "--resume", {one.name!r}]))
 """
-    environment = {**os.environ, "ISOGRU_CORPUS": str(tmp_path / "text.txt")}
-    (tmp_path / "text.txt").write_text("a text " * 100)
-    environment["ISOGRU_CORPUS_SHA1"] = __import__("hashlib").sha1((tmp_path / "text.txt").read_bytes()).hexdigest()
+    environment = {**os.environ, "ISOGRU_CORPUS": str(folder / "text.txt")}
+    (folder / "text.txt").write_text("a text " * 100)
+    environment["ISOGRU_CORPUS_SHA1"] = hashlib.sha1((folder / "text.txt").read_bytes()).hexdigest()
     with subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=race.ROOT,
@@ -264,7 +274,13 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
             if file.exists() and (begun := rows.read(file).begun) and begun.implementation == "tuned":
                 break
             time.sleep(0.05)
-        process.send_signal(subprocess.signal.SIGINT)
+        yield process, file
+
+
+def test_ctrl_c(one, stand_in, tmp_path):
+    """Ends at once what it has started, keeps what is complete, and says how to go on."""
+    with racing(one, stand_in, tmp_path) as (process, file):
+        process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert said.splitlines()[-1].endswith(f"python -m reports race --resume {one.name}")
@@ -274,6 +290,17 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
     (table,) = leaderboard.build([found], [], name="x").tables
     statuses = {row.implementation: row.status for row in table.rows}
     assert statuses == {"scratch": "equal", "compiled": "equal", "tuned": "unfinished"}
+
+
+def test_sigkill(one, stand_in, tmp_path):
+    """Nobody is told of it, and nothing runs on: neither the harness nor the pass; and the race can be gone on with."""
+    with racing(one, stand_in, tmp_path) as (process, _):
+        started = descendants(process.pid)
+        assert len(started) == 2
+        process.kill()
+    assert gone(started)
+    with store.lock(".race.lock").acquire(timeout=0):
+        pass
 
 
 def test_a_race_of_another_version_is_left_out(one, stand_in, text):
