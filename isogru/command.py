@@ -12,7 +12,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from isogru import answers, checking, explain_command
+from isogru import answers, checking, reason
 from isogru.explain_command import Why
 from isogru.judge import comparison
 from isogru.judge.verdict import ResultVerdict
@@ -53,18 +53,18 @@ def give_verdict(
         judged = answers.judged(case, answer, claim=claimed, name=str(file), case_name=str(case_file))
         verdicts.append(judged)
         asked = why and judged[0].verdict != comparison.EQUAL
-        reasons.append(explain_command.why(case, answer.result, judged[0], claimed) if asked else None)
+        reasons.append(reason.why(case, answer.result, judged[0], claimed) if asked else None)
     if as_json:
         records = [
             {"file": str(f), "verdict": v.verdict, "notes": list(notes), **asdict(v)}
-            | ({"why": reason and reason.record()} if why else {})
-            for f, (v, notes), reason in zip(result_files, verdicts, reasons, strict=True)
+            | ({"why": made and made.record()} if why else {})
+            for f, (v, notes), made in zip(result_files, verdicts, reasons, strict=True)
         ]
         typer.echo(json.dumps(finite(records), indent=1))
     else:
-        for file, (found, notes), reason in zip(result_files, verdicts, reasons, strict=True):
+        for file, (found, notes), made in zip(result_files, verdicts, reasons, strict=True):
             _show(file, found, notes)
-            for line in explain_command.lines(reason) if reason else ():
+            for line in reason.lines(made) if made else ():
                 typer.echo(f"    {line}")
     raise typer.Exit(status(comparison.worst(v.verdict for v, _ in verdicts)))
 
