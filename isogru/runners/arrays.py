@@ -37,9 +37,18 @@ class Arrays(Protocol):
         """The gradients of sum(dH * H) by every leaf. Raises InterchangeError where H depends on none of them."""
 
 
+def parted(outputs: Any) -> tuple[Any, Any]:
+    """H, and the final state or None, of what gives H or (H, final). Raises InterchangeError for other tuples."""
+    if not isinstance(outputs, tuple):
+        return outputs, None
+    if len(outputs) != 2:
+        raise InterchangeError(f"it gave a tuple of {len(outputs)}, should be H or (H, final)")
+    return outputs
+
+
 def first(outputs: Any) -> Any:
     """H, of what gives H or (H, final)."""
-    return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+    return parted(outputs)[0]
 
 
 class Numpy:
@@ -116,7 +125,10 @@ class TensorFlow:
     name = "tensorflow"
 
     def __init__(self, device: str = "cpu") -> None:
-        self._tf, self._device = loaded("tensorflow"), device
+        self._tf, self._device = loaded("tensorflow"), device.replace("cuda", "gpu")
+        # TensorFlow puts arrays on the CPU, and says nothing, where there is no such device.
+        if not self._tf.config.list_logical_devices(self._device.partition(":")[0].upper()):
+            raise RuntimeError("no such device")
 
     def give(self, array: Array, dtype: str) -> Any:
         with self._tf.device(self._device):
@@ -147,9 +159,13 @@ def of(name: str, device: str = "cpu") -> Arrays:
         return Numpy()
     kind: Callable[[str], Arrays] = KINDS[name]  # type: ignore[assignment]
     try:
-        return kind(device)
-    except RuntimeError as error:
+        made = kind(device)
+        made.give(np.zeros(1, np.float32), "float32")
+    except UserError:
+        raise
+    except Exception as error:  # Each framework has its own for a device that is not there.
         raise UserError(f"{name} has no device {device!r}: {str(error).splitlines()[0]}") from None
+    return made
 
 
 def loaded(name: str) -> Any:
@@ -225,6 +241,12 @@ def _copied(value: Any) -> Array:
         value = np.from_dlpack(value)
     array: Array = np.array(value)
     return array
+
+
+def check_states(H: Array, T: int, n: int, h: int) -> None:
+    """Raises InterchangeError unless all states are (T, n, h)."""
+    if H.shape != (T, n, h):
+        raise InterchangeError(f"H has shape {H.shape}, should be (T, n, h) = {(T, n, h)}")
 
 
 def check_gradient_is_there(there: bool) -> None:

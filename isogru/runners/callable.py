@@ -11,7 +11,7 @@ import numpy as np
 from isogru.judge import precision
 from isogru.judge.comparison import EQUAL
 from isogru.runners import verdict
-from isogru.runners.arrays import Arrays, Leaves, Numpy, first, taken
+from isogru.runners.arrays import Arrays, Leaves, Numpy, check_states, first, parted, taken
 from isogru.runners.verdict import CaseVerdict
 from shared_spec.cells import Cell
 from shared_spec.errors import InterchangeError, UserError
@@ -92,8 +92,9 @@ class Call:
 
     def _arrays(self, case: Case) -> dict[str, Array]:
         outputs = quietly(self._of_leaves, self._leaves(case.arrays))
-        H, final = outputs if isinstance(outputs, (tuple, list)) else (outputs, None)
+        H, final = parted(outputs)
         H = self._taken(H, "H")
+        check_states(H, len(case.arrays["X"]), *case.arrays["H0"].shape)
         found = {"H": H, "final": H[-1].copy() if final is None else self._taken(final, "final")}
         if not self.gradients:
             return found

@@ -8,7 +8,7 @@ from typing import Any
 from isogru.models.functions import USUAL
 from isogru.runners import arrays as kinds
 from isogru.runners import reading
-from isogru.runners.arrays import Leaves, first, loaded
+from isogru.runners.arrays import Leaves, loaded
 from isogru.runners.reading import Asked
 from isogru.runners.subject import Subject, functional
 from isogru.weight_files.contents import Contents, Described
@@ -83,7 +83,7 @@ def subjects(module: Any, asked: Asked) -> list[Subject]:
         if step:
             states, H = [], H0
             for t in range(leaves["X"].shape[0]):
-                H = first(called(leaves, leaves["X"][t], [H]))
+                H = _first(called(leaves, leaves["X"][t], [H]))
                 states.append(H)
             return ops.stack(states)
         X = ops.transpose(leaves["X"], (1, 0, 2))
@@ -94,9 +94,14 @@ def subjects(module: Any, asked: Asked) -> list[Subject]:
 
         if sequences:
             given = through(X)
-            return ops.transpose(first(given), (1, 0, 2))
-        return ops.stack([first(through(X[:, : t + 1])) for t in range(X.shape[1])])
+            return ops.transpose(_first(given), (1, 0, 2))
+        return ops.stack([_first(through(X[:, : t + 1])) for t in range(X.shape[1])])
 
     call, pull = functional(run, kinds.of(backend, device), dtype, "")
     title = type(module).__qualname__
     return [Subject(title, f"keras/{backend}", layer, dtype, device, call, pull, brief=not sequences, notes=notes)]
+
+
+def _first(given: Any) -> Any:
+    """The outputs, of a layer that gives its states beside them."""
+    return given[0] if isinstance(given, (tuple, list)) else given

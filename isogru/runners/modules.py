@@ -10,7 +10,7 @@ import numpy as np
 
 from isogru.judge.verdict import claiming
 from isogru.runners import verdict
-from isogru.runners.arrays import is_instance
+from isogru.runners.arrays import check_states, is_instance
 from isogru.runners.callable import differs, is_request, quietly, said
 from isogru.runners.reading import Asked
 from isogru.runners.subject import KINDS, Problem, Subject, problems
@@ -142,8 +142,8 @@ def _once(subject: Subject, problem: Problem, case: Case) -> CaseVerdict:
 def _arrays(subject: Subject, problem: Problem, case: Case) -> dict[str, Array]:
     H0 = case.arrays["H0"]
     found: dict[str, Array] = quietly(subject.call, problem.X, H0, problem.tensors)
-    if found["H"].ndim and len(found["H"]):
-        found = {"final": found["H"][-1].copy(), **found}
+    check_states(found["H"], len(problem.X), *H0.shape)
+    found = {"final": found["H"][-1].copy(), **found}
     if "dH" not in case.arrays:
         return found
     pulled = quietly(subject.pull, problem.X, H0, problem.tensors, case.arrays["dH"])

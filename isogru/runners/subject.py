@@ -17,7 +17,7 @@ import numpy as np
 
 from isogru.models.layer import Layer
 from isogru.models.recognition import matrices
-from isogru.runners.arrays import Arrays, Leaves, Run, taken
+from isogru.runners.arrays import Arrays, Leaves, Run, parted, taken
 from shared_spec.cells import Cell, cell
 from shared_spec.expression import Place, parse
 from shared_spec.files.interchange import Case
@@ -121,7 +121,7 @@ def functional(run: Run, arrays: Arrays, dtype: str, device: str) -> tuple[Any, 
 
 def outputs(given: Any, dtype: str, device: str) -> dict[str, Array]:
     """What a layer gave, H or (H, final), as NumPy has it."""
-    H, final = given if isinstance(given, (tuple, list)) else (given, None)
+    H, final = parted(given)
     found = {"H": taken(H, "H", dtype=dtype, device=device)}
     return found if final is None else found | {"final": taken(final, "final", dtype=dtype, device=device)}
 

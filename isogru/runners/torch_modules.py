@@ -167,7 +167,8 @@ class _Called:
         if self.layer.layout.time == "step":
             states, H = [], H0
             for x in X:
-                H = first(self.module(x, H))
+                given = self.module(x, H)
+                H = given[0] if isinstance(given, (tuple, list)) else given
                 states.append(H)
             return torch.stack(states)
         reverse = bool(self.layer.position.reverse) and len(self.layers) > 1
@@ -176,8 +177,12 @@ class _Called:
         X = X.transpose(0, 1) if self.batch_first else X
         given = self.module(X, self._start(H0)) if self.starts else self.module(X)
         H, final = given if isinstance(given, (tuple, list)) else (given, None)
-        if not isinstance(H, torch.Tensor) or H.ndim != 3:
-            return H
+        if (
+            not isinstance(H, torch.Tensor)
+            or H.ndim != 3
+            or (final is not None and not isinstance(final, torch.Tensor))
+        ):
+            return H if final is None else (H, final)
         h = H0.shape[-1]
         H = H.transpose(0, 1) if self.batch_first else H
         H = H[..., self.row * h : (self.row + 1) * h] if len(self.layers) > 1 else H
