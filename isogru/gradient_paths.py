@@ -57,6 +57,13 @@ def paths(cell: Cell) -> list[Path]:
             "let the state that is carried on be differentiated: it is detached",
             carried=False,
         ),
+        Path(
+            "path: time and H0",
+            "no gradient flows from a state to the step before, nor to H0",
+            "let the state that is carried on be differentiated: it is detached",
+            carried=False,
+            start=False,
+        ),
         Path("path: H0", "no gradient flows to H0", "let H0 be differentiated: it is detached", start=False),
         Path(
             "path: last",

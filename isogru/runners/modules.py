@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from isogru.judge.verdict import claiming
 from isogru.runners import verdict
 from isogru.runners.arrays import check_states, is_instance
 from isogru.runners.callable import differs, is_request, quietly, said
@@ -16,12 +15,12 @@ from isogru.runners.reading import Asked
 from isogru.runners.subject import KINDS, Problem, Subject, problems
 from isogru.runners.verdict import CaseVerdict, Verdict
 from isogru.weight_files.contents import Contents
-from shared_spec.cells import Cell, cell
+from shared_spec.cells import cell
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, Case, Origin, Result
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 from shared_spec.readings.floats import HALVES
-from shared_spec.weights.layouts import SECOND_BIASES, reset_of
+from shared_spec.weights.layouts import reset_of
 from shared_spec.weights.packing import unpack
 
 Runner = Any
@@ -60,25 +59,26 @@ def check(
 ) -> Verdict:
     """The verdict on a module: the worst of its cases, of every layer and direction that it has."""
     names = _names(cases)
-    of = cell(claim) if claim else None
+    claimed = cell(claim) if claim else None
     made = runner(module)
     assert made is not None
     found: list[Subject] = made.subjects(module, asked)
     one = found[0]
+    of = claimed or cell(one.layer.layout.cell)
     if dtype and dtype != one.dtype:
         raise UserError(f"{one.title} computes in {one.dtype}, and {dtype} is asked for; convert the module")
     if one.dtype not in (*DTYPES, *HALVES):
         raise UserError(f"{one.title} computes in {one.dtype}; modules are judged in {', '.join((*DTYPES, *HALVES))}")
     judged: list[CaseVerdict] = []
     for subject in found:
-        for problem in problems(subject, seed=seed, gradients=gradients and subject.enters is None, names=names):
+        for problem in problems(subject, of, seed=seed, gradients=gradients and subject.enters is None, names=names):
             twice = problem.case.name == KINDS[0].name
-            judged.append(_judged(subject, problem, of, f"{subject.label} " if len(found) > 1 else "", twice=twice))
+            judged.append(_judged(subject, problem, f"{subject.label} " if len(found) > 1 else "", twice=twice))
     if not judged:
         raise UserError(f"{one.title} has none of the cases that are asked for: {', '.join(names)}")
     covers = "states and gradients" if gradients else "states"
     unmeasured = (f"all of it: the probe needs weights of its own; it is judged as {one.dtype}",)
-    return Verdict((of or one.cell).name, one.dtype, covers, {}, tuple(judged), unmeasured, _notes(found))
+    return Verdict(of.name, one.dtype, covers, {}, tuple(judged), unmeasured, _notes(found))
 
 
 def _names(cases: Iterable[str] | None) -> list[str]:
@@ -112,10 +112,8 @@ def _notes(found: Sequence[Subject]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
-def _judged(subject: Subject, problem: Problem, claim: Cell | None, prefix: str, *, twice: bool) -> CaseVerdict:
+def _judged(subject: Subject, problem: Problem, prefix: str, *, twice: bool) -> CaseVerdict:
     case = replace(problem.case, name=f"{prefix}{problem.case.name}")
-    if claim is not None and claim.name != case.cell.name:
-        case = claiming(_one_bias(case), claim)
     one = _once(subject, problem, case)
     if not twice or one.evidence is None:
         return one
@@ -155,15 +153,6 @@ def _arrays(subject: Subject, problem: Problem, case: Case) -> dict[str, Array]:
     of = {name: held[name] for name in case.cell.parameters if name in held}
     of |= {name: pulled[name] for name in inputs}
     return found | {f"grad.{name}": array for name, array in of.items()}
-
-
-def _one_bias(case: Case) -> Case:
-    """The case as one of the cell with one bias: of two their sum."""
-    arrays, of = dict(case.arrays), cell(case.cell.name)
-    for second, bias in SECOND_BIASES.items():
-        if second in arrays and second not in of.parameters:
-            arrays[bias] = arrays[bias] + arrays.pop(second)
-    return Case(case.name, of, arrays)
 
 
 def _origin(subject: Subject, case: Case) -> Origin:

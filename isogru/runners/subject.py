@@ -19,6 +19,7 @@ from isogru.models.layer import Layer
 from isogru.models.recognition import matrices
 from isogru.runners.arrays import Arrays, Leaves, Run, parted, taken
 from shared_spec.cells import Cell, cell
+from shared_spec.errors import UserError
 from shared_spec.expression import Place, parse
 from shared_spec.files.interchange import Case
 from shared_spec.readings.arithmetic import Array
@@ -72,11 +73,6 @@ class Subject:
         """Its own weights, by the layout's own names; zero for a bias that it does not have."""
         return self.layer.tensors()
 
-    @property
-    def cell(self) -> Cell:
-        """What it should compute, second biases with it."""
-        return with_second(self.layer.layout)
-
 
 @dataclass(frozen=True)
 class Drawn:
@@ -126,17 +122,20 @@ def outputs(given: Any, dtype: str, device: str) -> dict[str, Array]:
     return found if final is None else found | {"final": taken(final, "final", dtype=dtype, device=device)}
 
 
-def with_second(layout: Layout) -> Cell:
-    """The cell of a layout, its equations with the second biases that the layout has: each is rounded in by itself."""
-    of = cell(layout.cell)
+def with_second(layout: Layout, of: Cell) -> Cell:
+    """A cell as a layer of a layout computes it: its equations with the second biases that the layout has, each of
+    which is rounded in by itself.
+    """
+    held = [second for second in SECOND_BIASES if second in layout.holds and second not in of.parameters]
+    seconds = {second: SECOND_BIASES[second] for second in held if SECOND_BIASES[second] in of.parameters}
     equations = []
     for equation in of.equations:
         text = equation.text
-        for second, bias in layout.second.items():
+        for second, bias in seconds.items():
             text = re.sub(rf"\b{bias}\b", f"{bias} + {second}", text)
         equations.append(parse(text, Place("layouts.toml", 1, 1, layout.name)))
-    seconds = {second: of.parameters[bias] for second, bias in layout.second.items()}
-    return replace(of, equations=tuple(equations), parameters={**of.parameters, **seconds})
+    shapes = {second: of.parameters[bias] for second, bias in seconds.items()}
+    return replace(of, equations=tuple(equations), parameters={**of.parameters, **shapes})
 
 
 @dataclass(frozen=True)
@@ -148,11 +147,13 @@ class Problem:
     X: Array
 
 
-def problems(subject: Subject, *, seed: int, gradients: bool, names: Collection[str] = ()) -> Iterator[Problem]:
-    """The cases of a layer, those of `names` where there are some. Raises InterchangeError for weights that are no
-    finite numbers.
+def problems(
+    subject: Subject, of: Cell, *, seed: int, gradients: bool, names: Collection[str] = ()
+) -> Iterator[Problem]:
+    """The cases of a layer that claims to be a cell, those of `names` where there are some. Raises InterchangeError for
+    weights that are no finite numbers, UserError where some that the cell does not have are not zero.
     """
-    sizes = subject.layer.sizes
+    sizes, whole = subject.layer.sizes, with_second(subject.layer.layout, of)
     d, entered = subject.enters or (sizes["d"], lambda X: X)
     for kind in KINDS:
         if names and kind.name not in names:
@@ -170,32 +171,35 @@ def problems(subject: Subject, *, seed: int, gradients: bool, names: Collection[
         if not (kind.start and subject.starts):
             H0 = np.zeros_like(H0)
         given = {"X": X, "H0": H0} | ({"dH": random.standard_normal((T, n, sizes["h"]))} if pulled else {})
-        tensors = subject.tensors if kind.own else _drawn(subject, random, kind.gate_bias)
+        tensors = subject.tensors if kind.own else _drawn(subject, whole, random, kind.gate_bias)
         arrays = {name: rounded(array, subject.dtype).astype(np.float64) for name, array in given.items()}
         X = arrays["X"]
         arrays["X"] = entered(X).astype(np.float64)
-        case = Case(kind.name, subject.cell, {**arrays, **parameters(subject.layer.layout, tensors)})
+        case = Case(kind.name, whole, {**arrays, **_parameters(subject, whole, tensors)})
         yield Problem(case, tensors, X)
 
 
-def parameters(layout: Layout, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """The parameters that tensors hold, second biases too, in float64; zero where the layout has none."""
-    held = {name: array.astype(np.float64) for name, array in unpack(layout, tensors).items()}
-    zero = np.zeros(held["b_h"].shape)
-    return {name: held.get(name, zero) for name in with_second(layout).parameters}
+def _parameters(subject: Subject, of: Cell, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """The parameters of a cell that tensors hold, in float64; zero where the layout has none."""
+    held = {name: array.astype(np.float64) for name, array in unpack(subject.layer.layout, tensors).items()}
+    for name, array in held.items():
+        if name not in of.parameters and array.any():
+            raise UserError(f"{subject.title} has {name} not zero, and {of.name} has no {name}: claim another cell")
+    zeros = {name: np.zeros([subject.layer.sizes[s] for s in symbols]) for name, symbols in of.parameters.items()}
+    return {name: held.get(name, zero) for name, zero in zeros.items()}
 
 
-def _drawn(subject: Subject, random: np.random.RandomState, gate_bias: float) -> dict[str, Array]:
-    """Other weights, all of them random; zero for a bias that the layer does not have."""
+def _drawn(subject: Subject, of: Cell, random: np.random.RandomState, gate_bias: float) -> dict[str, Array]:
+    """Other weights, all of them random; zero for what the layer or the cell does not have."""
     layout, sizes = subject.layer.layout, subject.layer.sizes
-    of = with_second(layout)
     sigma = SIGMA * min(1.0, 4 / np.sqrt(sizes["h"]))
+    shapes = with_second(layout, cell(layout.cell)).parameters
     held = {}
     for name in layout.holds:
-        values = sigma * random.standard_normal([sizes[symbol] for symbol in of.parameters[name]])
+        values = sigma * random.standard_normal([sizes[symbol] for symbol in shapes[name]])
         if gate_bias and name in of.gate_biases and name not in SECOND_BIASES:
             values += gate_bias * np.resize([1.0, -1.0], values.shape)
-        held[name] = rounded(values, subject.dtype)
+        held[name] = rounded(values if name in of.parameters else 0 * values, subject.dtype)
     packed = pack(layout, held)
     kept = matrices(layout) | set(subject.layer.names)
     return {own: array if own in kept else np.zeros_like(array) for own, array in packed.items()}
