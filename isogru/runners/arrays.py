@@ -235,8 +235,12 @@ def _platform(value: Any) -> str:
 
 
 def _copied(value: Any) -> Array:
-    if hasattr(value, "asnumpy"):  # MXNet's, which NumPy would take number by number.
-        value = value.asnumpy()
+    # MXNet's, which NumPy would take number by number, and TensorFlow's, whose variables it does not take without a
+    # warning.
+    for own in ("asnumpy", "numpy"):
+        if callable(method := getattr(value, own, None)):
+            value = method()
+            break
     if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
         value = np.from_dlpack(value)
     array: Array = np.array(value)

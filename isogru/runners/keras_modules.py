@@ -23,12 +23,8 @@ def contents(module: Any, asked: Asked) -> Contents:
     name = type(module).__qualname__
     if not module.built:
         raise UserError(f"{name} of Keras has no weights yet: call it once, or build it: layer.build((None, None, d))")
-    tensors = {variable.path: _value(variable) for variable in module.weights}
+    tensors = {variable.path: variable.value for variable in module.weights}
     return reading.contents(name, "a layer of Keras", tensors, _described(module))
-
-
-def _value(variable: Any) -> Any:
-    return loaded("keras").ops.convert_to_numpy(variable.value)
 
 
 def _described(module: Any) -> Iterator[Described]:
