@@ -225,7 +225,7 @@ def test_the_command(command, tmp_path):
     assert command("isogru", "check", f"{tmp_path}/numpy.py:forward", "--cell", "gru", *some).returncode == 0
     for asked, words in (
         (f"{file}:forwrad", f"{file} has no function 'forwrad'; it has sigmoid, forward"),
-        (str(file), "names no function; write FILE.py:FUNCTION, such as my_gru.py:forward"),
+        (str(file), "names no function; write FILE.py:NAME, such as my_gru.py:forward"),
         (f"{tmp_path}/none.py:forward", "none.py: no such file"),
         (f"{tmp_path}/leaves.py:forward", "leaves.py: cannot be imported: SystemExit: 0"),
         (
