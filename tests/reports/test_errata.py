@@ -25,7 +25,7 @@ from shared_spec.errors import InterchangeError, SpecificationError, UserError
 from shared_spec.files import interchange, store
 from shared_spec.files.interchange import TrainingCase
 from shared_spec.language_model import training
-from tests import made
+from tests import sample_results
 
 TESTS = Path(__file__).parents[1] / "errata"
 NASTY = "<script>alert(1)</script>"
@@ -307,8 +307,8 @@ def trained(monkeypatch, text):
     case = TrainingCase(name, language_model.problem(recipe, text))
     interchange.write_case(store.case_file(name), case)
     arrays = training.train(case.problem)
-    job = made.job("jax", name, "float64")
-    made.save(job, arrays, case=case)
+    job = sample_results.job("jax", name, "float64")
+    sample_results.save(job, arrays, case=case)
     return job, case, arrays
 
 
@@ -330,7 +330,7 @@ def test_the_chapters_own_training_is_told_where_it_was_run(trained):
 
 def test_a_training_of_another_text_is_not_told(trained):
     job, case, arrays = trained
-    made.save(job, arrays, case=case, case_digest="another")
+    sample_results.save(job, arrays, case=case, case_digest="another")
     assert measured.fifty_epochs() is None
     assert len(measured.sentences("perplexity", [record("perplexity")])) == 1
 

@@ -22,7 +22,7 @@ from shared_spec.readings.gradient import step
 from shared_spec.sweeps import trials
 from shared_spec.sweeps.trial_store import TrialStore, default_file
 from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED
-from tests.tried import COEFFICIENTS, keep, outcome, share_of, study
+from tests.sample_trials import COEFFICIENTS, keep, outcome, share_of, study
 
 SIZES = ("num_steps", "num_hiddens", "num_train", "num_val")
 

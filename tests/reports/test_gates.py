@@ -21,7 +21,7 @@ from shared_spec.errors import InterchangeError
 from shared_spec.files import interchange, store
 from shared_spec.influence import influence
 from shared_spec.weights import layouts
-from tests import made
+from tests import sample_results
 
 BOOK = cell("gru")
 TURNED = gates.turned_round(BOOK)
@@ -271,7 +271,7 @@ def save(of, case, **changes):
     arrays = {name: array.astype(of.dtype) for name, array in arrays.items()}
     arrays |= {"perplexity.train": np.array([3.0, 2.0]), "perplexity.val": np.array([4.0, 2.5])}
     arrays |= {"text": np.zeros(problem.recipe.num_predictions, np.int32)}
-    made.save(of, arrays | changes.pop("arrays", {}), case=case, **changes)
+    sample_results.save(of, arrays | changes.pop("arrays", {}), case=case, **changes)
     return arrays
 
 
@@ -283,15 +283,15 @@ def test_which_training_is_taken(text, monkeypatch):
     cases_of = {kind: a_training(text, monkeypatch, kind) for kind in (cases.SHORT_TRAINING, cases.FULL_TRAINING)}
     names = {kind: case.name for kind, case in cases_of.items()}
     best_first = [
-        made.job("jax", names[cases.FULL_TRAINING], "float64"),
-        made.job("torch", names[cases.FULL_TRAINING], "float32"),
-        made.job("torch", names[cases.SHORT_TRAINING], "float64"),
-        made.job("torch", names[cases.SHORT_TRAINING], "float64", "compiled"),
-        made.job("jax", names[cases.SHORT_TRAINING], "float64"),
-        made.job("torch", names[cases.SHORT_TRAINING], "float32"),
+        sample_results.job("jax", names[cases.FULL_TRAINING], "float64"),
+        sample_results.job("torch", names[cases.FULL_TRAINING], "float32"),
+        sample_results.job("torch", names[cases.SHORT_TRAINING], "float64"),
+        sample_results.job("torch", names[cases.SHORT_TRAINING], "float64", "compiled"),
+        sample_results.job("jax", names[cases.SHORT_TRAINING], "float64"),
+        sample_results.job("torch", names[cases.SHORT_TRAINING], "float32"),
     ]
     for framework in ("jax", "torch"):
-        made.manifest(framework, [job for job in best_first if job.framework == framework])
+        sample_results.manifest(framework, [job for job in best_first if job.framework == framework])
     for job in best_first:
         save(job, cases_of[job.case.rpartition("-")[0]])
     for job in best_first:
@@ -313,9 +313,9 @@ def test_which_training_is_taken(text, monkeypatch):
 )
 def test_a_training_of_no_use_is_passed_over_and_named(text, monkeypatch, changes, why):
     case = a_training(text, monkeypatch)
-    bad, good = made.job("torch", case.name, "float64"), made.job("jax", case.name, "float64")
+    bad, good = sample_results.job("torch", case.name, "float64"), sample_results.job("jax", case.name, "float64")
     for job in (bad, good):
-        made.manifest(job.framework, [job])
+        sample_results.manifest(job.framework, [job])
     save(bad, case, **changes)
     save(good, case)
     part = memory.remembered()
@@ -327,8 +327,8 @@ def test_a_training_of_no_use_is_passed_over_and_named(text, monkeypatch, change
 
 def test_a_training_on_other_text_alone_is_of_no_use(text, monkeypatch):
     case = a_training(text, monkeypatch)
-    job = made.job("torch", case.name, "float64")
-    made.manifest("torch", [job])
+    job = sample_results.job("torch", case.name, "float64")
+    sample_results.manifest("torch", [job])
     short = language_model.recipe("gru", num_steps=6, num_train=8, num_val=6, batch_size=4, epochs=2, num_hiddens=4)
     monkeypatch.setattr(cases, "training_recipe", lambda name: short)
     case = cases.build(case.name, text)
@@ -340,8 +340,8 @@ def test_a_training_on_other_text_alone_is_of_no_use(text, monkeypatch):
 
 def test_a_verdict_that_is_kept_is_told(text, monkeypatch):
     case = a_training(text, monkeypatch)
-    job = made.job("torch", case.name, "float64")
-    made.manifest("torch", [job])
+    job = sample_results.job("torch", case.name, "float64")
+    sample_results.manifest("torch", [job])
     save(job, case)
     for verdict in ("equal", "different"):
         finding = Finding("loss", verdict, (0,), 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, "twins", 0, None, None)
@@ -355,8 +355,8 @@ def test_a_verdict_that_is_kept_is_told(text, monkeypatch):
 
 def test_a_damaged_training_is_named(text, monkeypatch):
     case = a_training(text, monkeypatch)
-    job = made.job("torch", case.name, "float64")
-    made.manifest("torch", [job])
+    job = sample_results.job("torch", case.name, "float64")
+    sample_results.manifest("torch", [job])
     save(job, case)
     job.result_file.write_bytes(b"no")
     with pytest.raises(InterchangeError, match=r"short-training-gru\.scratch\.float64\.cpu\.safetensors: damaged"):
@@ -376,8 +376,8 @@ def test_windows_hold_nothing_that_was_trained_on(text, monkeypatch):
 
 def test_what_is_remembered_is_of_the_weights_at_the_end(text, monkeypatch):
     case = a_training(text, monkeypatch)
-    job = made.job("torch", case.name, "float64")
-    made.manifest("torch", [job])
+    job = sample_results.job("torch", case.name, "float64")
+    sample_results.manifest("torch", [job])
     arrays = save(job, case)
     part = memory.remembered()
     end = {name: arrays[f"end.{name}"] for name in case.cell.parameters}
@@ -451,8 +451,8 @@ def test_the_page_has_the_answer_without_scripts(tmp_path):
 
 def test_the_page_names_the_training(text, monkeypatch, tmp_path):
     case = a_training(text, monkeypatch)
-    jobs = [made.job("torch", case.name, "float64"), made.job("torch", case.name, "float32")]
-    made.manifest("torch", jobs)
+    jobs = [sample_results.job("torch", case.name, "float64"), sample_results.job("torch", case.name, "float32")]
+    sample_results.manifest("torch", jobs)
     for job in jobs:
         save(job, case)
     whole = build.build()
