@@ -106,7 +106,7 @@ def check(
     of = cells.cell(cell)
     if dtype not in DTYPES:
         raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join(DTYPES)}")
-    names = _names(of, cases)
+    names = case_names(of, cases)
     call = _Call(forward, gradients, of, dtype)
     judged = tuple(call.judged(name) for name in names)
     return Verdict(of.name, dtype, call.covers, call.roundoff, judged, call.unmeasured)
@@ -126,7 +126,8 @@ def assert_equal(
         raise AssertionError(found.sentence)
 
 
-def _names(of: Cell, chosen: Iterable[str] | None) -> list[str]:
+def case_names(of: Cell, chosen: Iterable[str] | None) -> list[str]:
+    """The catalogue's cases of a cell, or those chosen. Raises UserError for one that is not there, and for none."""
     there = [name for name in catalogue.cell_case_names() if catalogue.cell_name_of(name) == of.name]
     if chosen is None:
         return there
