@@ -28,6 +28,7 @@ from shared_spec.files.interchange import DTYPES, Case, read_case
 
 SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+NO_NAMESPACES = "not cut off from the network and from references of earlier verdicts: this system allows no namespaces"
 FUNCTION = re.compile(r".+\.py:\w+")
 
 
@@ -36,8 +37,8 @@ def judge_program(
         list[str],
         typer.Argument(
             metavar="-- PROGRAM...",
-            help="The command, after --: {case} and {result} in it become the names of two files, which are in "
-            "ISOGRU_CASE and ISOGRU_RESULT too, {here} the folder that you are in. Or FILE.py:NAME, as for isogru check.",
+            help="The command, after --: {case} and {result} in it become the names of two files, which are "
+            "in ISOGRU_CASE and ISOGRU_RESULT too, {here} the folder that you are in. Or FILE.py:NAME, as for check.",
         ),
     ],
     cell: Annotated[str, typer.Option(help="The cell that it claims to be; isogru cells lists them.")] = "",
@@ -81,7 +82,7 @@ def judge_program(
     if jobs < 0:
         raise UserError(f"--jobs is {jobs}, should be 1 or more, or 0 for as many as cores")
     of, cases = _cases(cell, case, gradients)
-    limits = Limits(_seconds(timeout), _bytes(memory), network)
+    limits = Limits(seconds_of(timeout), bytes_of(memory), network)
     at_once = min(jobs or len(os.sched_getaffinity(0)), len(cases))
     try:
         check = ProgramCheck(Program(program, limits), of, dtype, format, gradients)
@@ -147,7 +148,8 @@ def _built(name: str) -> Case:
     return found
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
+    """A time such as 60s. Raises UserError for what is none."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text.strip())
     seconds = float(found[1]) * SECONDS[found[2]] if found else 0.0
     if seconds <= 0:
@@ -155,7 +157,8 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _bytes(text: str) -> int | None:
+def bytes_of(text: str) -> int | None:
+    """A size such as 2G; None for "none". Raises UserError for what is none."""
     if text.strip().lower() == "none":
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip().upper().replace("I", "i"))
@@ -166,9 +169,14 @@ def _bytes(text: str) -> int | None:
 
 
 def _told(of: Cell, cases: list[Case], jobs: int, limits: Limits) -> str:
-    memory = "without a limit of memory" if limits.memory is None else f"{limits.memory / 2**20:g} MiB"
+    memory = "without a limit of memory" if limits.memory is None else _size(limits.memory)
     several = f"{len(cases)} cases" if len(cases) > 1 else "1 case"
     return f"{of.name}: {several}, {jobs} at once, each within {limits.seconds:g} s, {memory}"
+
+
+def _size(count: int) -> str:
+    unit, name = (2**30, "GiB") if count % 2**30 == 0 else (2**20, "MiB")
+    return f"{count / unit:g} {name}"
 
 
 def _row(of: CaseVerdict) -> None:
@@ -183,13 +191,12 @@ def _silent(of: CaseVerdict) -> None:
 def _after(found: Judged, network: bool) -> list[str]:
     lines = []
     if not found.isolated:
-        lines.append("not cut off from the network and other processes: this system allows no namespaces")
+        lines.append(NO_NAMESPACES)
     elif network:
         lines.append("with network, as was said")
     else:
         lines.append("it had no network")
     if not found.verdict.roundoff and found.verdict.verdict != FAILED:
-        lines.append(
-            f"precision taken from the dtype, {found.verdict.dtype}; not measured: {found.verdict.unmeasured[0]}"
-        )
+        why = next(iter(found.verdict.unmeasured), "it does not pass on what a unit of that cell would")
+        lines.append(f"precision not measured, and taken from the dtype, {found.verdict.dtype}: {why}")
     return [*lines, found.verdict.sentence]

@@ -130,11 +130,11 @@ class ProgramCheck:
     def _measured(self) -> tuple[dict[str, float], tuple[str, ...]]:
         """The unit roundoff that it delivers, by operation, and what of that cannot be measured."""
         if not exchange.holds(self.format, self.dtype):
-            return {}, (f"all of it: a case file of {self.format} holds float32; --format npz or raw has {self.dtype}",)
+            return {}, (f"a case file of {self.format} holds float32; --format npz or raw has {self.dtype}",)
         try:
             return precision.measure(self._states, self.cell, dtype=self.dtype), precision.unmeasured(self.cell)
         except InterchangeError as error:  # It may be right on the cases all the same.
-            return {}, (f"all of it: {error}",)
+            return {}, (f"{error}",)
 
     def _states(self, X: Array, H0: Array, parameters: Mapping[str, Array]) -> Array:
         arrays = {"X": X, "H0": H0, **parameters}

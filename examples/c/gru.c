@@ -1,4 +1,4 @@
-/* A GRU in C, forward and back, as a program: ./gru CASE.raw RESULT.raw   (cc -O2 -o gru gru.c -lm) */
+/* A GRU in C, forward and back, as a program: ./gru CASE.raw RESULT.raw   (README.md says more) */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,8 @@ static void product(float *out, const float *a, const float *b, int rows, int in
 static void gather(double *total, const float *a, const float *b, int n, int rows, int columns) {
     for (int i = 0; i < n; i++)
         for (int j = 0; j < rows; j++)
-            for (int k = 0; k < columns; k++) total[j * columns + k] += (a ? a[i * rows + j] : 1.0) * b[i * columns + k];
+            for (int k = 0; k < columns; k++)
+                total[j * columns + k] += (a ? a[i * rows + j] : 1.0) * b[i * columns + k];
 }
 
 static void put(FILE *out, const double *total, size_t count) {
@@ -53,7 +54,8 @@ int main(int argc, char **argv) {
     float *W_x[3], *W_h[3], *b[3];
     for (int g = 0; g < 3; g++) W_x[g] = next(in, dh), W_h[g] = next(in, hh), b[g] = next(in, h);
 
-    float *H = zeros((T + 1) * nh, sizeof(float)), *gate[3], *reset = zeros(T * nh, sizeof(float)); /* H[0] is the start; reset is R * H */
+    /* H holds the start and then all states; reset is R * H */
+    float *H = zeros((T + 1) * nh, sizeof(float)), *reset = zeros(T * nh, sizeof(float)), *gate[3];
     for (int g = 0; g < 3; g++) gate[g] = zeros(T * nh, sizeof(float));
     for (size_t i = 0; i < nh; i++) H[i] = H0[i];
     for (int t = 0; t < T; t++) {
@@ -79,14 +81,16 @@ int main(int argc, char **argv) {
     fprintf(out, "}}\n");
     fwrite(H + nh, sizeof(float), T * nh, out);
     if (gradients) {
-        float *dX = zeros(T * nd, sizeof(float)), *back = zeros(nh, sizeof(float)), *of_reset = zeros(nh, sizeof(float)), *D[3];
+        float *dX = zeros(T * nd, sizeof(float)), *back = zeros(nh, sizeof(float)), *of_reset = zeros(nh, sizeof(float));
+        float *D[3];
         double *dW_x[3], *dW_h[3], *db[3];
         for (int g = 0; g < 3; g++) {
             D[g] = zeros(nh, sizeof(float)), dW_x[g] = zeros(dh, sizeof(double));
             dW_h[g] = zeros(hh, sizeof(double)), db[g] = zeros(h, sizeof(double));
         }
         for (int t = T; t--;) {
-            float *x = X + t * nd, *before = H + t * nh, *z = gate[Z] + t * nh, *r = gate[R] + t * nh, *k = gate[C] + t * nh;
+            float *x = X + t * nd, *before = H + t * nh;
+            float *z = gate[Z] + t * nh, *r = gate[R] + t * nh, *k = gate[C] + t * nh;
             for (size_t i = 0; i < nh; i++) {
                 float g = dH[t * nh + i] + back[i];
                 D[C][i] = g * (1 - z[i]) * (1 - k[i] * k[i]);

@@ -184,7 +184,7 @@ class Program:
 
 @contextlib.contextmanager
 def folder_of_its_own() -> Iterator[Path]:
-    """A fresh folder, gone afterwards with all that a program left in it. Raises UnjudgedError where none can be made."""
+    """A fresh folder, gone afterwards with all that is left in it. Raises UnjudgedError where none can be made."""
     try:
         made = tempfile.TemporaryDirectory(prefix="isogru-judge-", ignore_cleanup_errors=True)
     except OSError as error:

@@ -153,8 +153,8 @@ WRONG = {
     ),
     "something less": ("np.savez(result_file, final=H[-1])", "failed", "H is missing; there should be H, final"),
     "damaged": (
-        "np.savez_compressed(result_file, H=H); b = bytearray(open(result_file, 'rb').read()); b[100:200] = bytes(100); "
-        "open(result_file, 'wb').write(b)",
+        "np.savez_compressed(result_file, H=H); b = bytearray(open(result_file, 'rb').read()); "
+        "b[100:200] = bytes(100); open(result_file, 'wb').write(b)",
         "failed",
         "result",
     ),
