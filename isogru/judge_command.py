@@ -10,13 +10,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from isogru import command, explain_command
-from isogru.checking import FAILED, CaseVerdict, case_names
+from isogru import command, reason
+from isogru.checking import case_names
 from isogru.explain_command import Why
 from isogru.judge.comparison import EQUAL
 from isogru.program_check import Judged, ProgramCheck
 from isogru.runners import exchange
 from isogru.runners.program import Limits, Program, UnjudgedError
+from isogru.runners.verdict import FAILED, CaseVerdict
 from isogru.wording import MARKS, finite, ratio, status
 from shared_spec import cases as catalogue
 from shared_spec import cells
@@ -42,7 +43,7 @@ def judge_program(
         ),
     ],
     cell: Annotated[str, typer.Option(help="The cell that it claims to be; isogru cells lists them.")] = "",
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, unless float64 is said.")] = "",
     case: Annotated[
         Optional[list[str]],
         typer.Option(help="Only this case, by its name or as a file of isogru case; may be repeated."),
@@ -73,8 +74,9 @@ def judge_program(
             raise UserError(
                 "the gradients of a function are another function: isogru check FILE.py:NAME --gradients NAME"
             )
-        command.check_function(program[0], cell=cell, dtype=dtype, case=case, as_json=as_json)
+        command.check_function(program[0], cell=cell, dtype=dtype, case=case, why=why, as_json=as_json)
         return
+    dtype = dtype or "float32"
     if dtype not in DTYPES:
         raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join(DTYPES)}")
     if format not in exchange.FORMATS:
@@ -107,7 +109,7 @@ def judge_program(
     else:
         for line in _after(found, network):
             typer.echo(line)
-        for line in explain_command.lines(made) if made else ():
+        for line in reason.lines(made) if made else ():
             typer.echo(line)
     raise typer.Exit(status(found.verdict.verdict))
 

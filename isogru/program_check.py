@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from isogru import explain_command, judge
-from isogru.checking import FAILED, CaseVerdict, Verdict
 from isogru.explain import Explanation
 from isogru.judge import precision
-from isogru.judge.comparison import EQUAL
-from isogru.judge.verdict import ResultVerdict
-from isogru.runners import exchange
+from isogru.runners import exchange, verdict
 from isogru.runners.program import RESULT, Ended, Program, folder_of_its_own
+from isogru.runners.verdict import CaseVerdict, Verdict
 from shared_spec.cells import Cell
 from shared_spec.errors import InterchangeError
 from shared_spec.files.interchange import Case, Origin, Result
@@ -34,23 +31,12 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """A case, its result, and the verdict on it."""
-
-    case: Case
-    result: Result
-    found: ResultVerdict
-
-
-@dataclass(frozen=True)
 class Judged:
     """The verdict on a program, and how it was run."""
 
     verdict: Verdict
     calls: Mapping[str, Ended]
     """By case."""
-    off: Evidence | None
-    """Of the first case that is not equal and has a result."""
 
     @property
     def isolated(self) -> bool:
@@ -58,8 +44,9 @@ class Judged:
         return all(ended.isolated for ended in self.calls.values())
 
     def explain(self) -> Explanation | None:
-        """Why it is not equal; None where no result is."""
-        return None if self.off is None else explain_command.why(self.off.case, self.off.result, self.off.found)
+        """Why it is not equal, from the cases that have a result; None where none of those is off."""
+        answered = tuple(case for case in self.verdict.cases if case.verdict != verdict.FAILED)
+        return replace(self.verdict, cases=answered).explain() if answered else None
 
 
 @dataclass(frozen=True)
@@ -97,17 +84,14 @@ class ProgramCheck:
         roundoff, unmeasured = probe.result()
         verdicts: list[CaseVerdict] = []
         ended: dict[str, Ended] = {}
-        off = None
         for case, future in zip(cases, calls, strict=True):
             call = future.result()
-            found, evidence = self._held(case, call, roundoff)
-            if off is None and found.verdict != EQUAL:
-                off = evidence
+            found = self._held(case, call, roundoff)
             ended[case.name] = call.ended
             verdicts.append(found)
             tell(found)
         covers = "states and gradients" if self.gradients else "states"
-        return Judged(Verdict(self.cell.name, self.dtype, covers, roundoff, tuple(verdicts), unmeasured), ended, off)
+        return Judged(Verdict(self.cell.name, self.dtype, covers, roundoff, tuple(verdicts), unmeasured), ended)
 
     def _called(self, case: Case) -> Call:
         """The program on a case. Whatever it leaves is gone with its folder."""
@@ -143,17 +127,10 @@ class ProgramCheck:
             raise InterchangeError(call.failure)
         return call.arrays["H"]
 
-    def _held(self, case: Case, call: Call, roundoff: Mapping[str, float]) -> tuple[CaseVerdict, Evidence | None]:
+    def _held(self, case: Case, call: Call, roundoff: Mapping[str, float]) -> CaseVerdict:
         if call.failure:
-            return CaseVerdict(case.name, FAILED, call.failure, None), None
-        result = Result(self._origin(case, roundoff), call.arrays)
-        try:
-            found = judge.on(case, result, name="its result")
-        except InterchangeError as error:
-            return CaseVerdict(case.name, FAILED, str(error), None), None
-        top = found.worst_finding
-        told = CaseVerdict(case.name, found.verdict, top.sentence(found.origin), top, found.all_findings)
-        return told, Evidence(case, result, found)
+            return verdict.failed(case.name, call.failure)
+        return verdict.judged(case, Result(self._origin(case, roundoff), call.arrays), label="its result")
 
     def _origin(self, case: Case, roundoff: Mapping[str, float]) -> Origin:
         """What is known of a result: nothing of it is what the result says of itself."""

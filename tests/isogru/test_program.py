@@ -14,7 +14,7 @@ import pytest
 
 from isogru.program_check import ProgramCheck
 from isogru.runners import program as runner
-from isogru.runners.program import Limits, Program, UnjudgedError
+from isogru.runners.program import Limits, Program
 from shared_spec import cases as catalogue
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
@@ -54,14 +54,18 @@ def script(tmp_path):
     return written
 
 
+def without_namespaces(monkeypatch, folder):
+    """As on a system that allows none."""
+    file = folder / "without_namespaces.py"
+    file.write_text(WITHOUT_NAMESPACES.format(folder=str(runner.LAUNCHER.parent)))
+    monkeypatch.setattr(runner, "LAUNCHER", file)
+
+
 @pytest.fixture(params=["namespaces", "none"])
 def launcher(request, tmp_path, monkeypatch):
-    """As this system allows it, and as on one that allows no namespaces."""
+    """With the namespaces that this system allows, and without any."""
     if request.param == "none":
-        file = tmp_path / "without_namespaces.py"
-        file.write_text(WITHOUT_NAMESPACES.format(folder=str(runner.LAUNCHER.parent)))
-        monkeypatch.setattr(runner, "LAUNCHER", file)
-    return request.param
+        without_namespaces(monkeypatch, tmp_path)
 
 
 def judged(command, *, names=(ORDINARY,), seconds=20.0, memory=2**29, gradients=False):
@@ -127,7 +131,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_program_that_fails_is_a_row_with_its_last_words(script, launcher, fault):
+def test_a_program_that_fails_is_a_row_with_its_last_words(script, fault):
     text, words = FAULTS[fault]
     found = judged(script(f"import sys\n{text}"), seconds=0.5 if "time.sleep" in text else 20.0)
     (row,) = found.verdict.cases
@@ -135,7 +139,6 @@ def test_a_program_that_fails_is_a_row_with_its_last_words(script, launcher, fau
     assert words in row.sentence
     assert "\n" not in row.sentence
     assert len(row.sentence) < 1000
-    assert not found.isolated or launcher == "namespaces"
 
 
 WRONG = {
@@ -175,7 +178,7 @@ def test_a_wrong_result_is_a_row(script, wrong):
 
 def test_what_is_right_is_equal_and_its_precision_is_measured(script):
     found = judged(script(SAVED), names=(ORDINARY, "gru-one_unit"))
-    assert (found.verdict.verdict, found.off) == ("equal", None), found.verdict.sentence
+    assert found.verdict.verdict == "equal", found.verdict.sentence
     assert found.verdict.roundoff["product"] == 2.0**-24
 
 
@@ -205,6 +208,15 @@ def test_what_it_started_ends_with_it(script, launcher, how):
     assert not is_running(marker)
 
 
+@pytest.mark.parametrize("fault", ["heeds no signal", "prints a gigabyte", "is killed", "writes nothing"])
+def test_the_same_without_namespaces(script, fault, monkeypatch, tmp_path):
+    without_namespaces(monkeypatch, tmp_path)
+    text, words = FAULTS[fault]
+    found = judged(script(f"import sys\n{text}"), seconds=0.5 if "time.sleep" in text else 20.0)
+    assert not found.isolated
+    assert words in found.verdict.sentence
+
+
 def test_it_ends_with_the_judge(tmp_path, script, launcher):
     """However that ends, even by a signal that nothing can heed."""
     marker = f"outlives-{os.getpid()}"
@@ -223,18 +235,18 @@ def test_it_ends_with_the_judge(tmp_path, script, launcher):
     assert until(lambda: not is_running(marked))
 
 
-def test_stop_ends_all_calls(tmp_path, script, monkeypatch):
-    program = Program(script("import time\ntime.sleep(1000)"))
-    monkeypatch.setattr(runner.Program, "_cut", staticmethod(lambda launched: launched.stdin.close()))
-    launched = program._launched
+def test_ctrl_c_ends_all_calls(script, monkeypatch):
+    """What comes while programs run, such as KeyboardInterrupt, ends them all, and does not wait for their time."""
+    marker = f"interrupted-{os.getpid()}"
 
-    def and_stop(*arguments):
-        program.stop()
-        return launched(*arguments)
+    def interrupted(*arguments):
+        assert until(lambda: is_running(f"result.npz\0{marker}")), "it was never started"
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(program, "_launched", and_stop)
-    with pytest.raises(UnjudgedError, match="stopped"):
-        program.call(tmp_path, tmp_path / "case", tmp_path / "result", largest=1)
+    monkeypatch.setattr(ProgramCheck, "_judged", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        judged([*script("import time\ntime.sleep(1000)"), marker], seconds=1000.0)
+    assert not is_running(marker)
 
 
 def test_the_answer_is_nowhere(tmp_path, script, monkeypatch):
