@@ -16,6 +16,7 @@ from isogru import judge_command
 from isogru.runners import exchange, raw
 from isogru.runners import program as runner
 from shared_spec import cases as catalogue
+from shared_spec.cells import cells
 from shared_spec.errors import InterchangeError
 from shared_spec.files.interchange import write_case
 
@@ -187,6 +188,20 @@ def test_a_raw_case_is_as_its_page_says(tmp_path, dtype, letter):
     assert len(values) == 0
     exchange.give(file, exchange.without_cotangent(case), format="raw", dtype=dtype)
     assert b'"gradients": 0' in file.read_bytes()[:64]
+
+
+def test_the_page_says_the_order_of_parameters_and_the_line_of_a_case(tmp_path):
+    page = (ROOT / "docs/judge.md").read_text()
+    before = ""
+    for name, of in cells().items():
+        parameters = " ".join(of.parameters)
+        told = "the same, and `b_hh`" if parameters == f"{before} b_hh" else f"`{parameters}`"
+        assert f"| `{name}` | {told} |" in page
+        before = parameters
+    case = exchange.without_cotangent(catalogue.build("gru-ordinary"))
+    exchange.give(tmp_path / "case.raw", case, format="raw", dtype="float32")
+    line = next(each for each in page.splitlines() if each.startswith('    {"T": ')).strip()
+    assert (tmp_path / "case.raw").read_text(errors="replace").startswith(line.removesuffix("...}}"))
 
 
 def test_the_other_formats_hold_the_same(tmp_path):
