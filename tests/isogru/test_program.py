@@ -224,15 +224,17 @@ def test_it_ends_with_the_judge(tmp_path, script, launcher):
     source = (
         f"import isogru.runners.program as r; from pathlib import Path; r.LAUNCHER = Path({str(runner.LAUNCHER)!r})\n"
     )
-    source += f"p = r.Program({command!r}); f = Path({str(tmp_path)!r})\np.call(f, f / 'case', f / 'result', largest=1)"
+    folder = tmp_path / "its own"
+    folder.mkdir()
+    source += f"p = r.Program({command!r}); f = Path({str(folder)!r})\np.call(f, f / 'case', f / 'result', largest=1)"
     process = subprocess.Popen([sys.executable, "-c", source], cwd=ROOT)
-    marked = f"{tmp_path}/result\0{marker}"  # As the program has it, and the launcher has not.
+    marked = f"{folder}/result\0{marker}"  # As the program has it, and the launcher has not.
     try:
         assert until(lambda: is_running(marked)), "it was never started"
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert until(lambda: not is_running(marked))
+    assert until(lambda: not is_running(marked) and not folder.exists())
 
 
 def test_ctrl_c_ends_all_calls(script, monkeypatch):
