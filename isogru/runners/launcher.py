@@ -3,7 +3,8 @@ of its own: `python -I -S launcher.py REQUEST`.
 
 REQUEST is JSON: argv, folder, seconds, memory and file_size in bytes (null for none), printed in bytes, network
 (whether it keeps it), hidden (folders that it does not see). A line of JSON on standard output tells how it ended.
-Standard input is a lifeline: where that is closed, as by the end of who started this, the program is ended too, and its folder removed.
+Standard input is a lifeline: where that is closed, as by the end of who started this, the program is ended too, and its
+folder removed.
 
 Three processes: this one watches; the first of a PID namespace, so that the kernel ends whatever is left when that one
 ends; and the program. Where the system allows no namespace, orphans come to this one (PR_SET_CHILD_SUBREAPER), which
