@@ -65,6 +65,8 @@ class Header(Struct, frozen=True, kw_only=True):
     switches: dict[str, str]
     machine: dict[str, str]
     corpus: str
+    gpu: dict[str, str] = msgspec.field(default_factory=dict)
+    """Its clocks, temperature and power, where the device is one."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -59,7 +59,12 @@ def test_the_host_takes_time_to_issue(framework, device, text):
 
 def test_limits(framework, device, monkeypatch):
     """Each is measured, and chains of operations compute what they say."""
-    for name, value in (("LARGE", {"float32": 64}), ("IN_MEMORY", 2**12), ("IN_CACHE", 2**10), ("SECONDS", 0.001)):
+    for name, value in (
+        ("LARGE", {"float32": 64}),
+        ("IN_MEMORY", 2**12),
+        ("IN_CACHE", {device: 2**10}),
+        ("SECONDS", 0.001),
+    ):
         monkeypatch.setattr(peak, name, value)
     found = peak.measure(framework, [(3, 4, 8), (2, 4, 4)], dtype="float32", device=device)
     assert all(getattr(found, name) > 0 for name in (*RATES, "issue"))

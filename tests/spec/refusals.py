@@ -43,6 +43,10 @@ isogru verdict case.safetensors short.npy
 isogru verdict case.safetensors folder
 isogru explain case.safetensors none.npy
 isogru explain text.txt result.npy
+isogru judge --cell lstm -- true
+isogru judge --cell gru -- no-such-program
+isogru judge --cell gru --timeout soon -- true
+isogru judge --cell gru --format zip -- true
 isogru layers none.pt
 isogru layers text.txt
 isogru layers empty.safetensors
