@@ -146,7 +146,8 @@ def _arrays(subject: Subject, problem: Problem, case: Case) -> dict[str, Array]:
         return found
     pulled = quietly(subject.pull, problem.X, H0, problem.tensors, case.arrays["dH"])
     inputs = ("X", "H0") if subject.starts else ("X",)
-    layout, there = subject.layer.layout, subject.layer.names
+    layout = subject.layer.layout
+    there = [own for own in subject.layer.names if own in pulled]
     tensors = {own: pulled.get(own, np.zeros_like(tensor)) for own, tensor in problem.tensors.items()}
     absent = {part.name for own in layout.tensors if own not in there for part in layout.tensors[own].parts}
     held = {name: array for name, array in unpack(layout, tensors).items() if name not in absent}
