@@ -129,12 +129,7 @@ def _once(subject: Subject, problem: Problem, case: Case) -> CaseVerdict:
             raise
         return verdict.failed(case.name, f"{subject.title}: {said(error)}")
     result = Result(_origin(subject, case), arrays)
-    found = verdict.judged(case, result, label=subject.title, partial=True, kept=False)
-    if found.evidence is None:
-        return found
-    # The search among conventions goes by the cell with one bias, beside which the second ones stand.
-    base = replace(found.evidence, case=replace(case, cell=cell(case.cell.name)))
-    return replace(found, evidence=base)
+    return verdict.judged(case, result, label=subject.title, partial=True, kept=False)
 
 
 def _arrays(subject: Subject, problem: Problem, case: Case) -> dict[str, Array]:

@@ -139,7 +139,11 @@ def test_a_module_that_is_another_cell():
     found = isogru.check(Mine("reset"), cell="gru")
     assert (found.verdict, found.cell) == ("equal", "gru"), found.report
     assert {"grad.b_h", "grad.b_hh"} <= {each.quantity for each in found.cases[0].findings}
-    assert isogru.check(Mine(), cell="gru", cases="zero_input").verdict == "different"
+    found = isogru.check(Mine(), cell="gru", cases="ordinary")
+    assert found.verdict == "different"
+    assert found.explain().sentence.startswith(
+        "equal if the reset gate acts after the product with W_hh, not before it"
+    )
     with pytest.raises(UserError, match="Mine has W_xr not zero, and gru_update_only has no W_xr: claim another cell"):
         isogru.check(Mine(), cell="gru_update_only")
 
