@@ -40,6 +40,8 @@ def runner(value: Any) -> Runner | None:
         from isogru.runners import nnx_modules as found  # type: ignore[no-redef]
     elif is_instance(value, "equinox", "Module"):
         from isogru.runners import equinox_modules as found  # type: ignore[no-redef]
+    elif is_instance(value, "mxnet.gluon", "Block"):
+        from isogru.runners import mxnet_modules as found  # type: ignore[no-redef]
     else:
         return None
     return found
