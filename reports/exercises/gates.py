@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -40,28 +41,33 @@ def turned_round(book: Cell) -> Cell:
 
 def build() -> records.Gates:
     """The answer, its proof, what is wrong with other answers, the trap of polarity, and what a trained model does."""
+    return records.Gates(**_proof(), memory=remembered())
+
+
+@functools.cache
+def _proof() -> dict[str, Any]:
+    """All that rests on the equations alone: a second page in one process has the same."""
     book = cell(CELL)
     cells = (book, turned_round(book))
     every = {one.name: corners.every_corner(one) for one in cells}
     right = right_answers(every[CELL])[0]
     every_layout = list(layouts.layouts().values())
-    return records.Gates(
-        norm="Frobenius",
-        steps=STEPS,
-        at=AT + 1,
-        shut=SHUT,
-        cells=[_cell_record(one, every[one.name]) for one in cells],
-        map=_map(book, right),
-        gates=_gates_as_they_were(book, right),
-        independence=independence(book, right),
-        corners=[
+    return {
+        "norm": "Frobenius",
+        "steps": STEPS,
+        "at": AT + 1,
+        "shut": SHUT,
+        "cells": [_cell_record(one, every[one.name]) for one in cells],
+        "map": _map(book, right),
+        "gates": _gates_as_they_were(book, right),
+        "independence": independence(book, right),
+        "corners": [
             records.Answer(**_answer(book, Answer(at=at, after=after))) for at in _kinds(book) for after in _kinds(book)
         ],
-        polarity=_polarity(cells),
-        degrees=[_degree(book, right, size) for size in SIZES],
-        layers=records.Layers(len(every_layout), [one.layer for one in every_layout if layouts.renews(one)]),
-        memory=remembered(),
-    )
+        "polarity": _polarity(cells),
+        "degrees": [_degree(book, right, size) for size in SIZES],
+        "layers": records.Layers(len(every_layout), [one.layer for one in every_layout if layouts.renews(one)]),
+    }
 
 
 def right_answers(every: Mapping[Answer, Seen]) -> list[Answer]:
