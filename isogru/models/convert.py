@@ -105,6 +105,8 @@ def _check_held(layer: Layer, template: Layer, made: Converted) -> None:
                 f"{template.contents.path}: {name} is {tensor.note}, which cannot be filled; save the template with "
                 "plain weights"
             )
+        if tensor.dtype in (array.dtype.name, "float64"):
+            continue
         with np.errstate(over="ignore"):
             known = tensor.dtype in ("float64", "float32", *HALVES)
             held = rounded(array.astype(np.float64), tensor.dtype) if known else array

@@ -201,14 +201,14 @@ def scrambled(layout: Layout, tensors: Mapping[str, Array], other: Layout, other
     a transposed view: those that put right make the layers' matrices alike. Empty where that is not it.
     """
     flat = [name for name, array in tensors.items() if array.ndim == 2 and 1 not in array.shape]
-    theirs = {key: array for key, array in unpack(other, others).items() if key.startswith("W_")}
-    as_they_are = unpack(layout, tensors)
+    theirs = {key: array for key, array in unpack(other, others, copied=False).items() if key.startswith("W_")}
+    as_they_are = unpack(layout, tensors, copied=False)
     if all(key in as_they_are and np.array_equal(as_they_are[key], array) for key, array in theirs.items()):
         return []
     for n in range(1, len(flat) + 1):
         for names in itertools.combinations(flat, n):
             right = {name: tensors[name].reshape(tensors[name].shape[::-1]).T for name in names}
-            ours = unpack(layout, {**tensors, **right})
+            ours = unpack(layout, {**tensors, **right}, copied=False)
             if all(np.array_equal(ours[key], theirs[key]) for key in theirs if key in ours):
                 return list(names)
     return []

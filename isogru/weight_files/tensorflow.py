@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isogru.weight_files import plain
 from isogru.weight_files.contents import Contents, Tensor
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
@@ -37,7 +38,6 @@ DTYPES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 9: "int64", 10: "bool", 14: "bfloat16",
     17: "uint16", 19: "float16", 22: "uint32", 23: "uint64", 24: "float8_e5m2", 25: "float8_e4m3fn",
 }  # fmt: skip
-SIZES = {"bfloat16": 2, "float8_e5m2": 1, "float8_e4m3fn": 1}
 
 VALUES = re.compile(r"(.+)\.data-\d{5}-of-\d{5}", re.DOTALL)
 # TensorFlow 2 has a variable under its path through the objects, with this after it.
@@ -119,7 +119,7 @@ def _shown(name: str) -> str:
 
 
 def _check(index: Path, name: str, entry: _Entry, values: Path) -> None:
-    needed = math.prod(entry.shape) * (SIZES.get(entry.dtype) or np.dtype(entry.dtype).itemsize)
+    needed = plain.length(entry.dtype, entry.shape)
     try:
         there = values.stat().st_size
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from isogru.weight_files.keras.hdf5 import SIGNATURE, Found, Hdf5, Part, opened
 from isogru.weight_files.keras.units import OPTIMIZER
 from isogru.weight_files.keras.walk import said, shown
 from shared_spec.errors import InterchangeError
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import write_patched, write_whole
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import FLOATS
 
@@ -62,16 +62,24 @@ def fill(template: Path, path: Path, tensors: Mapping[str, Array]) -> None:
         raise InterchangeError(
             f"{path}: Keras reads {template}'s kind of file by its ending; name the output as {template.name} ends"
         )
+    if not given.archive:
+        write_patched(template, path, _pieces(template, given, tensors))
+        return
     content = bytearray(given.file.part.read(0, given.file.part.size))
+    for at, raw in _pieces(template, given, tensors):
+        content[at : at + len(raw)] = raw
+    write_whole(path, archives.replaced(template, content) if path.name.endswith(".keras") else bytes(content))
+
+
+def _pieces(template: Path, given: _Opened, tensors: Mapping[str, Array]) -> Iterator[tuple[int, bytes]]:
+    """Where in the HDF5 file the new values lie, and their bytes."""
     for name, array in tensors.items():
         if name not in given.datasets:
             has = ", ".join(map(shown, given.datasets))
             raise InterchangeError(f"{template}: it has no {shown(name)}; it has {has}")
         found = given.file.datasets[given.datasets[name]]
-        raw = _exact(template, name, array, found)
-        at = found.pieces[0][0] if raw else 0
-        content[at : at + len(raw)] = raw
-    write_whole(path, archives.replaced(template, content) if path.name.endswith(".keras") else bytes(content))
+        if raw := _exact(template, name, array, found):
+            yield found.pieces[0][0], raw
 
 
 def _open(path: Path) -> _Opened:

@@ -21,6 +21,7 @@ import numpy as np
 from isogru.weight_files import needs
 from isogru.weight_files.keras import walk
 from isogru.weight_files.keras.walk import said, shown
+from isogru.weight_files.plain import SIZES
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import widened
@@ -77,7 +78,7 @@ class Found:
 
     @property
     def itemsize(self) -> int:
-        return 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize
+        return SIZES[self.dtype]
 
 
 @dataclass(frozen=True)
