@@ -126,7 +126,10 @@ def _converted(
     template: Layer | None = None,
 ) -> Converted:
     plan = convert.plan(layer.layout, layer.tensors(), target)
-    plan = replace(plan, notes=(*layer.notes, *plan.notes), conditions=_conditions(layer, target, position, template))
+    # Into a file of the same narrow dtype nothing is widened: it is written as it was read.
+    alike = template is not None and template.dtypes == layer.dtypes
+    notes = layer.made if alike else layer.notes
+    plan = replace(plan, notes=(*notes, *plan.notes), conditions=_conditions(layer, target, position, template))
     plan = _functions(layer, target, plan, template)
     if layer.wide not in target.dtypes:
         only = " and ".join(target.dtypes)

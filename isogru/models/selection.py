@@ -148,6 +148,8 @@ def _gluons(layer: Layer) -> str:
 def nothing(contents: Contents, found: Recognised, wanted: Layout | None, wish: Wish) -> str:
     """Why no layer is there, from the nearest that was found to the furthest."""
     there = list(contents.tensors)
+    if not there:
+        return f"{contents.kind} without any weights in it; save the model's weights"
     others = dict.fromkeys(layer.layout.name for readings in found.layers for layer in readings)
     if wanted is not None and found.layers:
         described = [readings[0] for readings in found.layers if readings[0].described]

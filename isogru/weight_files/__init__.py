@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import stat
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,11 @@ def reader_of(path: Path) -> Any:
     for name in READERS:
         if (module := module_of(name)).recognises(head, path):
             return module
+    if head.startswith(b"PK") and not zipfile.is_zipfile(path):
+        raise InterchangeError(
+            f"{path}: truncated: it begins as a zip archive, such as a .keras, an .npz or a .pt file, and has no end; "
+            "copy it or save it again"
+        )
     raise InterchangeError(f"{path}: {_looks_like(head)}; what can be read: {kinds()}")
 
 

@@ -45,14 +45,24 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """The verdict as one sentence."""
-        said = [f"{d.parameter}{list(d.index)} is {d.one:.9g} and {d.other:.9g}" for d in self.differences]
+        """The verdict as one sentence, with every parameter that is not the same."""
+        return self.said()
+
+    def said(self, most: int | None = None, *, measured: bool = True) -> str:
+        """The sentence, with so many of the worst parameters and how many more there are; and `measured` on what."""
+        told = list(self.differences)
+        if most is not None and len(told) > most:
+            told = sorted(told, key=lambda d: -abs(d.one - d.other))[:most]
+        said = [f"{d.parameter}{list(d.index)} is {d.one:.9g} and {d.other:.9g}" for d in told]
+        if more := len(self.differences) - len(told):
+            said.append(f"{more} more parameter{'s' if more > 1 else ''}, which -v tells")
         why = "; ".join([*self.reasons, *said])
         condition = f", if {' and '.join(self.conditions)}" if self.conditions else ""
         if self.verdict == SAME:
             every = "every parameter, of two biases their sum, to the bit"
             return f"the same function{condition}: {every}{'; ' if why else ''}{why}"
-        off = f"states up to {self.error:.2g} off (measured with these weights on {convert.PROBE})"
+        how = f" (measured with these weights on {convert.PROBE})" if measured else ""
+        off = f"states up to {self.error:.2g} off{how}"
         if self.verdict == ROUNDED:
             to = f" to {self.precision}" if self.precision else ""
             return f"the same function but for one rounding of a parameter{to}{condition}: {why}; {off}"

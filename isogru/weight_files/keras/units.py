@@ -16,7 +16,8 @@ OPTIMIZER = re.compile(r"(^|/)(optimizer|optimizer_weights)(/|$)")
 _NAMED = re.compile(r"(kernel|recurrent_kernel|bias)(?:_\d+)?(?::\d+)?(?:_\d+)?")
 _CELL = re.compile(r"(gru|simple_rnn|lstm)_cell(_\d+)?")
 _DIRECTION = re.compile(r"/?(?:forward|backward)_layer(?:/|$)")
-_ATTRIBUTES = ("layers", "_layer_checkpoint_dependencies", "cells", "cell")
+_LAYERS = ("layers", "_layer_checkpoint_dependencies")
+_ATTRIBUTES = (*_LAYERS, "cells", "cell")
 """Levels of a path that Keras makes of attributes, and that are no layer."""
 
 
@@ -116,11 +117,15 @@ def _stored(file: Hdf5) -> list[Unit]:
 
 
 def _named(file: Hdf5, parts: tuple[str, ...]) -> str:
-    """A layer's place by the names that the file gives the layers around it, and by its path where it gives none."""
-    names = []
+    """A layer's place: under the layers of a model by the names that the file gives them, since the levels of the path
+    are numbered classes there; in a class of one's own by its attributes, since Keras numbers the names of layers by
+    what the program made before.
+    """
+    names, listed = [], False
     for i, part in enumerate(parts):
+        listed = listed or part in _LAYERS
         if part != "cell" or i == 0:
-            given = file.groups.get("/".join((*parts[: i + 1], "vars")), {}).get("name", "")
+            given = file.groups.get("/".join((*parts[: i + 1], "vars")), {}).get("name", "") if listed else ""
             names += [given or part] if given or part not in _ATTRIBUTES else []
     return "/".join(names) or "/".join(parts)
 

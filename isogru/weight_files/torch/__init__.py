@@ -138,10 +138,12 @@ def _loaded(path: Path, source: Path | io.BytesIO, *, mmap: bool) -> Any:
 
 
 def _contents(path: Path, root: Any, kind: str = KIND) -> Contents:
-    return Contents(path, kind, {name: _tensor(path, name, value) for name, value in _places(path, root).items()})
+    places, part = _places(path, root)
+    return Contents(path, kind, {name: _tensor(path, name, value) for name, value in places.items()}, part=part)
 
 
-def _places(path: Path, root: Any) -> dict[str, Any]:
+def _places(path: Path, root: Any) -> tuple[dict[str, Any], str]:
+    """The tensors by name, and which part of the file has them."""
     torch = needs("torch", path, KIND)
 
     def tensor(value: Any) -> bool:
@@ -201,7 +203,7 @@ def fill(template: Path, path: Path, tensors: Mapping[str, Array]) -> None:
     if (kind := read(template).kind) != KIND:
         raise InterchangeError(f"{template}: {kind}, which is not filled; fill the state dict of the model in float32")
     root = _loaded(template, template, mmap=not _is_legacy(template))
-    places = _places(template, root)
+    places, _ = _places(template, root)
     for name, array in tensors.items():
         if name not in places:
             raise InterchangeError(f"{template}: has no tensor {said(name)}; it has {said(', '.join(places))}")
