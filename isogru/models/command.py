@@ -79,7 +79,8 @@ def compare_weights(
         for line in lines:
             typer.echo(printable(line))
         layers = [layer for each in partners for layer in each]
-        for line in (*_not_compared(layers), *_noted(layers)):
+        by_order = [IN_ORDER] if not pair and same.in_order(partners) else []
+        for line in (*by_order, *_not_compared(layers), *_noted(layers)):
             typer.echo(printable(line), err=True)
         for line in (sentence, *(why.lines(found) if explained else ())):
             typer.echo(printable(line))
@@ -87,16 +88,13 @@ def compare_weights(
 
 
 def _partners(ones: Sequence[Layer], others: Sequence[Layer], told: Sequence[str] | None) -> list[tuple[Layer, Layer]]:
-    """Which layers belong together: as they are told, else by their names and their order, and what that rests on."""
+    """Which layers belong together: as they are told, else by their names and their order."""
     if told:
         return same.told(ones, others, told)
-    partners = same.pairs(ones, others, ("--", "--to-"))
-    if same.in_order(partners):
-        typer.echo(
-            "layers whose names are not the same are taken in their order; --pair ONE=OTHER says which belong together",
-            err=True,
-        )
-    return partners
+    return same.pairs(ones, others, ("--", "--to-"))
+
+
+IN_ORDER = "layers whose names are not the same were taken in their order; --pair ONE=OTHER says which belong together"
 
 
 def _not_compared(layers: Sequence[Layer]) -> list[str]:
@@ -185,6 +183,7 @@ def convert_weights(
         raise UserError(
             "say what to write: a layout with --to, or with --into a file that the target's own model saved"
         )
+    by_order = False
     if pair and not template:
         raise UserError("--pair says which layer of a template is meant, which --into names")
     for file in (*files, *([template] if template else [])):
@@ -197,6 +196,7 @@ def convert_weights(
         there = select(given, Wish(target, to_prefix, to_layer or (), {}, 0, "--to"))
         told = not pair and len(to_layer or ()) == len(layers) == len(there)
         partners = list(zip(layers, there, strict=True)) if told else _partners(layers, there, pair)
+        by_order = not told and not pair and same.in_order(partners)
         try:
             made = convert.into([one for one, _ in partners], [other for _, other in partners])
         except UserError as error:
@@ -226,6 +226,8 @@ def convert_weights(
             start = f"{each.layer.contents.path}, " if len(files) > 1 else ""
             typer.echo(printable(f"{start}{each.layer.title} to {each.title}: {alone.sentence}"))
         conditions = dict.fromkeys(text for each in made.layers for text in each.plan.conditions)
+        if by_order:
+            typer.echo(IN_ORDER, err=True)
         asked = "; ".join([*conditions, "the layers are connected alike"])
         typer.echo(printable(f"the same function, layer by layer, if {asked}"))
     for each_file, count in _others(given, made).items():

@@ -151,7 +151,7 @@ def _gluons(layer: Layer) -> str:
 def nothing(contents: Contents, found: Recognised, wanted: Layout | None, wish: Wish) -> str:
     """Why no layer is there, from the nearest that was found to the furthest."""
     there = list(contents.tensors)
-    if not there:
+    if not there and not found.foreign:
         return f"{contents.kind} without any weights in it; save the model's weights"
     others = dict.fromkeys(layer.layout.name for readings in found.layers for layer in readings)
     if wanted is not None and found.layers:
@@ -166,7 +166,9 @@ def nothing(contents: Contents, found: Recognised, wanted: Layout | None, wish: 
         return f"{shapes} {' or '.join(others)}"
     known = [wanted] if wanted is not None else list(layouts.layouts().values())
     if found.foreign:
-        return f"{found.foreign[0].place} is {found.foreign[0].what}, which is not judged; no GRU and no RNN is there"
+        told = f"{found.foreign[0].place} is {found.foreign[0].what}"
+        # One that says what to do says it last.
+        return told if "; " in told else f"{told}, which is not judged; no GRU and no RNN is there"
     if near := _near(contents, known, wish):
         return near
     start = (

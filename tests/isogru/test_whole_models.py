@@ -22,18 +22,6 @@ TO_THE_BIT = "every parameter, of two biases their sum, to the bit"
 
 
 @pytest.fixture
-def saved(tmp_path):
-    """Saves tensors as a safetensors file, each a contiguous copy, and gives its path."""
-
-    def save(name, tensors):
-        path = tmp_path / f"{name}.safetensors"
-        save_file({key: np.ascontiguousarray(array) for key, array in tensors.items()}, path)
-        return path
-
-    return save
-
-
-@pytest.fixture
 def stack():
     """Two layers in both directions inside a model, under torch's names, and a layer beside."""
     return {**grus.torch_stack(prefix="encoder."), "fc.weight": np.ones((3, 8), np.float32)}
