@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import isogru
+from shared_spec.errors import UserError
 from tests.isogru import grus
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +102,15 @@ def test_a_cost_that_is_accepted(isogru, saved, tmp_path):
     refused = isogru(*given)
     option = re.search(r"; (--\w+) writes that$", refused.err.strip())[1]
     assert (isogru(*given, option).status, (tmp_path / "out.safetensors").exists()) == (0, True)
+
+
+@pytest.mark.follows("lossy=True gives that")
+def test_a_cost_that_is_accepted_in_python(saved):
+    one = saved("one", grus.torch_layer())
+    with pytest.raises(UserError) as error:
+        isogru.convert(one, to="haiku")
+    argument = re.search(r"; (\w+=True) gives that$", str(error.value))[1]
+    assert eval(f"convert(one, to='haiku', {argument})", {"convert": isogru.convert, "one": one}).tensors
 
 
 @pytest.mark.follows("choose layers with --layer and --to-layer, or --prefix and --to-prefix")

@@ -14,6 +14,7 @@ import warnings
 import numpy as np
 import pytest
 
+import isogru
 from isogru import weight_files
 from shared_spec.errors import UserError
 from tests.isogru import grus
@@ -60,6 +61,18 @@ def test_a_state_dict_is_saved(tmp_path, isogru):
     code = re.search(r"torch\.save\(.*\)", refused(tmp_path / "model.pt"))[0]
     exec(code, {"torch": torch, "model": model, "FILE": tmp_path / "state.pt"})
     assert isogru("layers", tmp_path / "state.pt").status == 0
+
+
+@pytest.mark.follows("leave output out, and load .tensors")
+def test_a_module_is_given_its_tensors(tmp_path):
+    torch = pytest.importorskip("torch")
+    module = torch.nn.GRU(*LAYER)
+    np.savez(tmp_path / "gru.npz", **grus.torch_layer(*LAYER))
+    with pytest.raises(UserError, match=r"leave output out, and load \.tensors"):
+        isogru.convert(tmp_path / "gru.npz", tmp_path / "out.pt", into=module)
+    made = isogru.convert(tmp_path / "gru.npz", into=module).tensors
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in made.items()})
+    assert isogru.same(tmp_path / "gru.npz", module).verdict == "the same"
 
 
 @pytest.mark.follows("save it dense", "save it dense, on the cpu")
