@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tests.isogru import grus
 
@@ -172,3 +173,21 @@ def test_a_truncated_archive_is_called_so(isogru, tmp_path):
     content = (tmp_path / "whole.npz").read_bytes()
     (tmp_path / "half.keras").write_bytes(content[: len(content) // 2])
     assert "truncated: it begins as a zip archive" in isogru("layers", tmp_path / "half.keras").err
+
+
+def test_stacks_of_a_model_keep_their_places(isogru, saved, tmp_path):
+    """Layers that names do not number, as those of ONNX and Keras: torch.nn.GRU has one size in all of its layers."""
+    torch = grus.torch_stack(prefix="encoder.") | grus.torch_layer(8, 6, prefix="decoder.", seed=5)
+    keras = {}
+    for place, prefix, suffix in (
+        ("encoder/forward_gru", "encoder.", "_l0"), ("encoder/backward_gru", "encoder.", "_l0_reverse"),
+        ("encoder/forward_gru_1", "encoder.", "_l1"), ("encoder/backward_gru_1", "encoder.", "_l1_reverse"),
+        ("decoder", "decoder.", "_l0"),
+    ):  # fmt: skip
+        keras |= {f"{place}/{name}": array for name, array in grus.to_keras(torch, suffix, prefix).items()}
+    out = tmp_path / "out.safetensors"
+    done = isogru("convert", saved("keras", keras), "--to", "torch", "-o", out)
+    assert done.status == 0, done.err
+    found = load_file(out)
+    assert set(found) == set(torch)
+    assert all(np.array_equal(array, torch[name]) for name, array in found.items())
