@@ -84,7 +84,7 @@ def _check_function(
     kind = kinds.of(arrays or kinds.wanted_by(forward), device)
     if gradients == AUTO and isinstance(kind, kinds.Numpy):
         kind.pull(lambda leaves: None, {}, None)
-    names = _names(of, cases)
+    names = case_names(of, cases)
     call = Call(forward, gradients or None, of, dtype, kind, device)
     roundoff, unmeasured = call.measured()
     judged: list[CaseVerdict] = []
@@ -105,7 +105,8 @@ def assert_equal(gru: Forward | Any, **asked: Any) -> None:
         raise AssertionError(found.report)
 
 
-def _names(of: Cell, chosen: Iterable[str] | None) -> list[str]:
+def case_names(of: Cell, chosen: Iterable[str] | None) -> list[str]:
+    """The catalogue's cases of a cell, or those chosen. Raises UserError for one that is not there, and for none."""
     there = [name for name in catalogue.cell_case_names() if catalogue.cell_name_of(name) == of.name]
     if chosen is None:
         return there
