@@ -143,8 +143,7 @@ def test_a_program_that_fails_is_a_row_with_its_last_words(script, fault, tmp_pa
     (row,) = found.verdict.cases
     assert row.verdict == "failed"
     assert words in row.sentence
-    assert "\n" not in row.sentence
-    assert len(row.sentence) < 1000
+    assert ("\n" in row.sentence, len(row.sentence) < 1000) == (False, True)
     assert not list(folders.iterdir()), "nothing is left of its folders"
 
 
