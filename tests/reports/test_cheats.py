@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from frameworks.harness import timed_work
 from frameworks.harness.benchmark import measure
 from isogru.judge import admission
 from isogru.judge.comparison import DIFFERENT, EQUAL
@@ -105,6 +108,21 @@ def test_returning_before_the_work_is_done(late):
 )
 def test_the_price_of_reading_is_not_work_undone(undone, rested, verdict):
     assert admission.finished([1.4e-3] * 3, undone, rested).verdict == verdict
+
+
+def test_results_are_read_twice_into_new_memory():
+    """What the first reading is held against pays for its memory too."""
+    read, alive = [], []
+
+    def to_numpy(array):
+        copied = array.copy()
+        read.append(weakref.ref(copied))
+        alive.append(sum(each() is not None for each in read))
+        return copied
+
+    runtime = SimpleNamespace(to_numpy=to_numpy, tensor=lambda array, **_: array, wait=lambda _: None)
+    timed_work.read(SimpleNamespace(runtime=runtime), [np.ones(3)] * 4, device="cuda")
+    assert max(alive) == 8
 
 
 @pytest.mark.parametrize("kind", KINDS)

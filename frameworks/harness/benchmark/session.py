@@ -56,7 +56,7 @@ class Session:
         self.device, self.number, self.first = option("--device"), option("--pass"), option("--from-row")
         self.threads, self.seconds = option("--threads") or machine.cores(), option("--seconds")
         self.tf32 = option("--tf32")
-        of_machine = machine.describe()
+        of_machine = machine.describe(self.device)
         python = of_machine.pop("python")
         _pin(self.threads)
         # MXNet and OpenMP read it while they are imported.
@@ -86,6 +86,7 @@ class Session:
                 switches=dict(self.framework.runtime.switches()),
                 machine=of_machine,
                 corpus=f"{self.text.source} {self.text.sha1}",
+                gpu=machine.state_of_gpu() if self.device == "cuda" else {},
                 **{"pass": self.number, "import": imported},
             )
 
