@@ -43,8 +43,8 @@ def check(
     function (X, H0, parameters, dH) -> gradients by name, or "auto" for the framework's own autodiff. dtype is float32,
     unless another is said: float64, float16 or bfloat16; `device` where its arrays lie, the CPU unless it is said.
 
-    A **module** of PyTorch, Keras, Flax (linen with `variables=`, nnx) or Equinox is judged as it is, with its own
-    weights, dtype and device, and also with weights drawn anew where they can be put in; it is left as it was.
+    A **module** of PyTorch, Keras, Flax (linen with `variables=`, nnx), Equinox or MXNet is judged as it is, with its
+    own weights, dtype and device, and also with weights drawn anew where they can be put in; it is left as it was.
     Gradients come from its framework unless `gradients` is False. `layout` says how its weights are packed where their
     names leave it open, `batch_first` which axis is time where it does not say, `seed` which inputs are drawn; `cell`
     what it should be where that is not what its layout computes.

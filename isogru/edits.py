@@ -126,10 +126,9 @@ class Edit:
 
 
 def unedited(case: Case) -> Edit:
-    """A case's cell with its weights as they are; second biases that the case does not have are zero."""
+    """A case's cell with its weights as they are."""
     parameters = case.parameters
-    zero = {two: np.zeros_like(parameters[one]) for two, one in SECOND_BIASES.items() if one in parameters}
-    seconds = {two: case.arrays.get(two, zeros) for two, zeros in zero.items()}
+    seconds = {two: np.zeros_like(parameters[one]) for two, one in SECOND_BIASES.items() if one in parameters}
     return Edit(case.cell, {**seconds, **parameters})
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isogru.edits import unedited
 from isogru.judge import delivered, reference
 from isogru.judge.comparison import TWIN_MULTIPLE, compare
 from shared_spec.cells import Cell
@@ -20,7 +19,6 @@ from shared_spec.expression import names
 from shared_spec.files.interchange import Case, Result
 from shared_spec.readings import gradient, value
 from shared_spec.readings.arithmetic import Array
-from shared_spec.weights.layouts import SECOND_BIASES
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,10 @@ def missing(case: Case, result: Result) -> tuple[list[tuple[Path, float]], int]:
     many were tried. The case has dH, and the result some gradients.
     """
     given = delivered.of(result)
-    parameters = unedited(case).parameters
-    whole = Case(case.name, case.cell, {**{name: case.arrays[name] for name in ("X", "H0", "dH")}, **parameters})
-    stray = reference.get(whole, given.dtype, kept=False).stray
+    stray = reference.get(case, given.dtype, kept=False).stray
     found, tried = [], paths(case.cell)
     for path in tried:
-        cut = dict(_without(whole, path))
+        cut = dict(_without(case, path))
         ratio = max(_ratio(array, name, cut, stray, given.stored) for name, array in _gradients(result))
         if ratio <= 1:
             found.append((path, ratio))
@@ -100,8 +96,7 @@ def _gradients(result: Result) -> Iterator[tuple[str, Array]]:
 
 
 def _ratio(array: Array, name: str, cut: Mapping[str, Array], stray: Mapping[str, Array], stored: str) -> float:
-    """How far a gradient is from that of a cut path, in what is allowed. A second bias has that of the first."""
-    name = name if name in cut else SECOND_BIASES[name]
+    """How far a gradient is from that of a cut path, in what is allowed."""
     compared = compare(array, cut[name], TWIN_MULTIPLE * stray[f"grad.{name}"], dtype=stored)
     return np.inf if compared.is_undetermined.any() else float(compared.ratio.max())
 

@@ -85,9 +85,9 @@ def judge_program(
         raise UserError(f"--jobs is {jobs}, should be 1 or more, or 0 for as many as cores")
     of, cases = _cases(cell, case, gradients)
     limits = Limits(seconds_of(timeout), bytes_of(memory), network)
-    at_once = min(jobs or len(os.sched_getaffinity(0)), len(cases))
     try:
         check = ProgramCheck(Program(program, limits), of, dtype, format, gradients)
+        at_once = min(jobs or len(os.sched_getaffinity(0)), len(cases))
         if not as_json:
             typer.echo(_told(of, cases, at_once, limits))
         found = check.judged(cases, jobs=at_once, tell=_silent if as_json else _row)

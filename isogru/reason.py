@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from isogru import gradient_paths
+from isogru.conventions import conventions
+from isogru.edits import edited, unedited
 from isogru.explain import AMBIGUOUS, EXPLAINED, UNEXPLAINED, Cause, Explanation, explain
 from isogru.judge import comparison, delivered
 from isogru.judge.comparison import Finding
 from isogru.judge.verdict import ResultVerdict, claiming
 from shared_spec.cells import Cell
 from shared_spec.files.interchange import AnyCase, Case, Result
+from shared_spec.readings.floats import carrier
 
 
 def why(
@@ -47,6 +53,16 @@ def _of_gradients(case: Case, result: Result, off: Sequence[Finding]) -> Explana
     told = f"; zero throughout: {', '.join(nothing)}" if nothing else ""
     note = f"every step of H is right by itself, and none of {tried} missing paths makes {', '.join(names)} right{told}"
     return Explanation(UNEXPLAINED, largest, tried=tried, note=note)
+
+
+def holds(case: Case, result: Result, names: Sequence[str]) -> bool:
+    """Whether a result is equal under conventions that were found on another one."""
+    given, H = delivered.of(result), result.arrays["H"]
+    edit = edited(unedited(case), [conventions()[name] for name in names])
+    run = None if edit is None else edit.run(case.arrays["X"], case.arrays["H0"], H.astype(carrier(given.dtype)))
+    if edit is None or run is None or not np.isfinite(H).all():
+        return False
+    return any(edit.ratio(run, replace(given, sums=(sums,))) <= 1 for sums in given.sums)
 
 
 def lines(made: Explanation) -> Iterator[str]:

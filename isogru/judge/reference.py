@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -21,6 +22,7 @@ from shared_spec.files import store
 from shared_spec.files.interchange import AnyCase, Case, read_case, write_case
 from shared_spec.files.whole import write_whole
 from shared_spec.language_model import training
+from shared_spec.processes import end_with
 from shared_spec.quantities import is_trajectory
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
@@ -82,7 +84,8 @@ def pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     threads do not survive a fork.
     """
     single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    with _environment(**single), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
+    how: dict[str, Any] = {"mp_context": get_context("spawn"), "initializer": end_with, "initargs": (os.getpid(),)}
+    with _environment(**single), ProcessPoolExecutor(processes, **how) as workers:
         yield workers
 
 

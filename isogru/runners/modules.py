@@ -40,6 +40,8 @@ def runner(value: Any) -> Runner | None:
         from isogru.runners import nnx_modules as found  # type: ignore[no-redef]
     elif is_instance(value, "equinox", "Module"):
         from isogru.runners import equinox_modules as found  # type: ignore[no-redef]
+    elif is_instance(value, "mxnet.gluon", "Block"):
+        from isogru.runners import mxnet_modules as found  # type: ignore[no-redef]
     else:
         return None
     return found
@@ -129,12 +131,7 @@ def _once(subject: Subject, problem: Problem, case: Case) -> CaseVerdict:
             raise
         return verdict.failed(case.name, f"{subject.title}: {said(error)}")
     result = Result(_origin(subject, case), arrays)
-    found = verdict.judged(case, result, label=subject.title, partial=True, kept=False)
-    if found.evidence is None:
-        return found
-    # The search among conventions goes by the cell with one bias, beside which the second ones stand.
-    base = replace(found.evidence, case=replace(case, cell=cell(case.cell.name)))
-    return replace(found, evidence=base)
+    return verdict.judged(case, result, label=subject.title, partial=True, kept=False)
 
 
 def _arrays(subject: Subject, problem: Problem, case: Case) -> dict[str, Array]:
@@ -146,7 +143,8 @@ def _arrays(subject: Subject, problem: Problem, case: Case) -> dict[str, Array]:
         return found
     pulled = quietly(subject.pull, problem.X, H0, problem.tensors, case.arrays["dH"])
     inputs = ("X", "H0") if subject.starts else ("X",)
-    layout, there = subject.layer.layout, subject.layer.names
+    layout = subject.layer.layout
+    there = [own for own in subject.layer.names if own in pulled]
     tensors = {own: pulled.get(own, np.zeros_like(tensor)) for own, tensor in problem.tensors.items()}
     absent = {part.name for own in layout.tensors if own not in there for part in layout.tensors[own].parts}
     held = {name: array for name, array in unpack(layout, tensors).items() if name not in absent}

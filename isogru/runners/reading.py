@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from isogru.models.derived import put_together
 from isogru.models.functions import USUAL
 from isogru.models.layer import Layer
 from isogru.models.recognition import candidates, recognise, some
 from isogru.runners.arrays import taken
 from isogru.weight_files.contents import Contents, Described, Tensor
-from shared_spec.errors import UserError
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.readings.arithmetic import Array
 from shared_spec.weights import layouts
 
 
@@ -43,13 +45,21 @@ def dtype_of(array: Any) -> str:
 
 
 def _tensor(name: str, array: Any) -> Tensor:
-    return Tensor(tuple(int(n) for n in array.shape), dtype_of(array), functools.partial(taken, array, name))
+    return Tensor(tuple(int(n) for n in array.shape), dtype_of(array), functools.partial(_read, name, array))
+
+
+def _read(name: str, array: Any) -> Array:
+    try:
+        return taken(array, name)
+    except Exception as error:  # Each framework has its own for an array without values, such as one on "meta".
+        raise InterchangeError(f"the weight {name} cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def layers(found: Contents, asked: Asked, package: str) -> list[Layer]:
     """The layers of a module that is nothing but them, each with one reading, where there is one in a layout of its own
     package. Raises UserError for any other module, and where its names leave open which layout they have.
     """
+    found = put_together(found)
     recognised = recognise(found)
     if asked.layout:
         wanted = layouts.layout(asked.layout)
@@ -74,7 +84,7 @@ def layers(found: Contents, asked: Asked, package: str) -> list[Layer]:
     for readings in recognised.layers:
         first = readings[0]
         own = [layout for layout in layouts.layouts().values() if layout.package == package]
-        read = candidates(found, own, first.names.values())
+        read = candidates(first.contents, own, first.names.values())
         again = [layer for layer in read if set(layer.names.values()) == set(first.names.values())]
         if len(readings) == 1 and not first.described and again:
             made.append(again[0])

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 import msgspec
 
 from isogru import judge, reason
-from isogru.explain import Explanation
+from isogru.explain import EXPLAINED, Explanation
 from isogru.judge.comparison import EQUAL, ORDER, Finding
 from isogru.judge.verdict import ResultVerdict
 from shared_spec.errors import InterchangeError
@@ -96,7 +96,13 @@ class Verdict:
             return None
         # What states tell is more than what gradients do.
         smallest = min(off, key=lambda each: (not _states_are_off(each), each.case.arrays["X"].size))
-        return reason.why(smallest.case, smallest.result, smallest.found, pairs=pairs)
+        made = reason.why(smallest.case, smallest.result, smallest.found, pairs=pairs)
+        others = [each for each in off if each is not smallest and _states_are_off(each)]
+        if made.verdict != EXPLAINED or not others or not _states_are_off(smallest):
+            return made
+        # What was found on one case is proven on those that it was not searched on.
+        held = sum(reason.holds(each.case, each.result, made.causes[0].names) for each in others)
+        return replace(made, note="; ".join(filter(None, [made.note, f"so in {held} of {len(others)} other cases"])))
 
     @property
     def report(self) -> str:

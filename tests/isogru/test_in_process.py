@@ -50,6 +50,7 @@ def test_a_failure_shows_the_sentence_the_place_the_cause_and_the_remedy():
     assert "should be" in sentence
     assert counted == "not equal: 2 of 2 cases (gru-ordinary, gru-zero_start)"
     assert why.startswith("why: equal if the update gate is turned round: Z takes the candidate state")
+    assert why.endswith("; so in 1 of 1 other cases)")
     assert remedy.startswith("remedy: write H = Z * H + (1 - Z) * C")
 
 
@@ -59,6 +60,17 @@ def test_what_is_equal_or_failed_is_not_explained():
     assert found.explain() is None
     with pytest.raises(AssertionError, match=r"^failed: gru-ordinary: .*H is NoneType, should be an array"):
         isogru.assert_equal(lambda X, H0, p: None, cell="gru", cases="gru-ordinary")
+
+
+def test_a_cause_is_held_against_the_other_cases():
+    def by_size(X, H0, parameters):
+        """Wrong in another way where there are four sequences."""
+        zero = {**parameters, "b_z": 0 * parameters["b_z"]}
+        return of("gru")(X, H0, zero) if len(H0) == 4 else turned_round(X, H0, parameters)
+
+    made = isogru.check(by_size, cell="gru", cases=["gru-ordinary", "gru-zero_start", "gru-one_sequence"]).explain()
+    assert made.verdict == "explained"
+    assert made.sentence.endswith("; so in 1 of 2 other cases)")
 
 
 def pulled(path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import isogru
+from shared_spec import cells
 from shared_spec.errors import UserError
 
 FEW = ["ordinary", "drawn_weights"]
@@ -65,6 +66,12 @@ def traced(*inputs):
 
 def exported(*inputs):
     return torch.export.export(torch.nn.GRU(5, 4), inputs)
+
+
+def without_numbers():
+    gru = torch.nn.GRU(5, 4).requires_grad_(False)
+    gru.weight_hh_l0[0, 0] = torch.nan
+    return gru
 
 
 MODULES = {
@@ -132,9 +139,50 @@ def test_a_module_that_is_another_cell():
     found = isogru.check(Mine("reset"), cell="gru")
     assert (found.verdict, found.cell) == ("equal", "gru"), found.report
     assert {"grad.b_h", "grad.b_hh"} <= {each.quantity for each in found.cases[0].findings}
-    assert isogru.check(Mine(), cell="gru", cases="zero_input").verdict == "different"
+    found = isogru.check(Mine(), cell="gru", cases="ordinary")
+    assert found.verdict == "different"
+    assert found.explain().sentence.startswith(
+        "equal if the reset gate acts after the product with W_hh, not before it"
+    )
     with pytest.raises(UserError, match="Mine has W_xr not zero, and gru_update_only has no W_xr: claim another cell"):
         isogru.check(Mine(), cell="gru_update_only")
+
+
+class Named(torch.nn.Module):
+    """With the specification's own names, called with H0 (n, h), and giving H alone."""
+
+    def __init__(self):
+        super().__init__()
+        for name, symbols in cells.cell("gru").parameters.items():
+            self.register_parameter(name, torch.nn.Parameter(torch.randn([{"d": 5, "h": 4}[s] for s in symbols]) / 2))
+
+    def forward(self, X, H0):
+        return forward(X, H0, dict(self.named_parameters()))[0]
+
+
+def test_a_module_with_the_names_of_the_specification():
+    found = isogru.check(Named())
+    assert (found.verdict, found.cell) == ("equal", "gru"), found.report
+
+
+def test_weights_that_cannot_be_put_in_are_its_own():
+    module = torch.nn.utils.parametrizations.weight_norm(torch.nn.GRU(5, 4), "weight_hh_l0")
+    found = isogru.check(module, cases="ordinary")
+    assert found.verdict == "equal", found.report
+    assert "grad.W_hh" not in {each.quantity for each in found.cases[0].findings}
+    assert any(note.startswith("no other weights could be put into") for note in found.notes)
+
+
+def test_dropout_between_layers_that_is_on():
+    stack = torch.nn.GRU(5, 4, num_layers=2, dropout=0.5)
+    assert "no function of its arguments" in isogru.check(stack, cases="ordinary").sentence
+    assert isogru.check(stack.eval(), cases="ordinary").verdict == "equal"
+
+
+def test_references_of_ones_own_weights_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("ISOGRU_REFERENCE", str(tmp_path))
+    isogru.check(torch.nn.GRU(5, 4), cases="ordinary")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -145,6 +193,8 @@ def test_a_module_that_is_another_cell():
         (lambda: torch.nn.RNN(5, 4, nonlinearity="relu"), "RNN has the nonlinearity relu"),
         (lambda: torch.nn.Sequential(torch.nn.GRU(5, 4), torch.nn.Linear(4, 2)), "holds more than a recurrent layer"),
         (lambda: torch.nn.ModuleList([torch.nn.GRU(5, 4), torch.nn.GRU(4, 4)]), "check each by itself"),
+        (lambda: torch.nn.GRU(5, 4, device="meta"), "the weight weight_ih_l0 cannot be read: Cannot copy out of meta"),
+        (lambda: without_numbers(), "GRU: weight_hh_l0[0, 0] is nan; weights are finite numbers"),
         (lambda: torch.nn.GRU(5, 4).to(dtype=torch.float8_e5m2), "GRU computes in float8_e5m2; modules are judged in"),
     ],
 )
