@@ -10,8 +10,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from isogru import command, reason
+from isogru import reason
 from isogru.checking import case_names
+from isogru.command import check_function
 from isogru.explain_command import Why
 from isogru.judge.comparison import EQUAL
 from isogru.program_check import Judged, ProgramCheck
@@ -34,14 +35,14 @@ FUNCTION = re.compile(r".+\.py:\w+")
 
 
 def judge_program(
-    program: Annotated[
-        list[str],
+    command: Annotated[
+        Optional[list[str]],
         typer.Argument(
             metavar="-- PROGRAM...",
             help="The command, after --: {case} and {result} in it become the names of two files, which are "
             "in ISOGRU_CASE and ISOGRU_RESULT too, {here} the folder that you are in. Or FILE.py:NAME, as for check.",
         ),
-    ],
+    ] = None,
     cell: Annotated[str, typer.Option(help="The cell that it claims to be; isogru cells lists them.")] = "",
     dtype: Annotated[str, typer.Option(help="float32, unless float64 is said.")] = "",
     case: Annotated[
@@ -65,6 +66,7 @@ def judge_program(
     judge each result. Exit status: 0 all equal, 1 something is not, or failed, 2 the request was wrong, 3 something
     could not be judged.
     """
+    program = command or []
     if len(program) == 1 and FUNCTION.fullmatch(program[0]):
         of_programs = {"format": exchange.SAFETENSORS, "timeout": "60s", "memory": "2G", "jobs": 0, "network": False}
         said = {"format": format, "timeout": timeout, "memory": memory, "jobs": jobs, "network": network}
@@ -74,7 +76,7 @@ def judge_program(
             raise UserError(
                 "the gradients of a function are another function: isogru check FILE.py:NAME --gradients NAME"
             )
-        command.check_function(program[0], cell=cell, dtype=dtype, case=case, why=why, as_json=as_json)
+        check_function(program[0], cell=cell, dtype=dtype, case=case, why=why, as_json=as_json)
         return
     dtype = dtype or "float32"
     if dtype not in DTYPES:
@@ -85,9 +87,9 @@ def judge_program(
         raise UserError(f"--jobs is {jobs}, should be 1 or more, or 0 for as many as cores")
     of, cases = _cases(cell, case, gradients)
     limits = Limits(seconds_of(timeout), bytes_of(memory), network)
-    at_once = min(jobs or len(os.sched_getaffinity(0)), len(cases))
     try:
         check = ProgramCheck(Program(program, limits), of, dtype, format, gradients)
+        at_once = min(jobs or len(os.sched_getaffinity(0)), len(cases))
         if not as_json:
             typer.echo(_told(of, cases, at_once, limits))
         found = check.judged(cases, jobs=at_once, tell=_silent if as_json else _row)

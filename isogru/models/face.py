@@ -81,8 +81,8 @@ def convert(
     if made.cost and not lossy:
         worst = next(each for each in made.layers if each.plan.cost == made.cost)
         raise UserError(f"{worst.plan.sentence}; lossy=True gives that")
-    if writer is not None:
-        writer(made)
+    if writer is not None and path is not None:
+        writer(path, made)
     return made
 
 

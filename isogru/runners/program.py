@@ -189,8 +189,14 @@ def folder_of_its_own() -> Iterator[Path]:
         made = tempfile.TemporaryDirectory(prefix="isogru-judge-", ignore_cleanup_errors=True)
     except OSError as error:
         raise UnjudgedError(f"no folder could be made for a call: {error.strerror or error}") from None
-    with made as folder:
-        yield Path(folder).resolve()
+    folder = Path(made.name).resolve()
+    try:
+        yield folder
+    finally:
+        # Python does not follow folders within folders as deep as rm, which in turn gives itself no rights.
+        subprocess.run(["rm", "-rf", str(folder)], check=False, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(RecursionError):
+            made.cleanup()
 
 
 def _found(command: Sequence[str]) -> list[str]:

@@ -116,6 +116,10 @@ def test_a_function_is_judged_as_by_check(isogru, tmp_path):
     ("words", "told"),
     [
         (("--", "true"), "say which cell it claims to be: --cell gru, "),
+        (
+            ("--cell", "gru"),
+            "no program to judge; write it last, after --: isogru judge --cell gru -- ./program {case}",
+        ),
         (("--cell", "lstm", "--", "true"), "no cell 'lstm'; the cells are gru, "),
         (("--cell", "gru", "--case", "rnn-ordinary", "--", "true"), "no case 'rnn-ordinary' of gru; its cases are "),
         (("--cell", "gru", *ORDINARY, *ORDINARY, "--", "true"), "there are two cases of the name gru-ordinary"),
