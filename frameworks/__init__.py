@@ -40,8 +40,8 @@ class RichForward:
     """(H, W_hq, b_q, labels) -> the mean cross-entropy: the output layer with its loss."""
     by_parts: Callable[..., Any] | None = None
     """(function, inputs, targets) -> the mean of a function over the batch, such as a loss with gradients, in parts."""
-    whole_step: Callable[..., Any] | None = None
-    """(step) -> a training step in one piece."""
+    in_one_piece: Callable[..., Any] | None = None
+    """(function) -> a training step, or a function of gradients, that runs as one program."""
     side_by_side: Callable[..., Any] | None = None
     """(gradients, update) -> a training step whose parts are computed side by side."""
     through_xla: bool = False

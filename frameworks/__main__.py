@@ -15,7 +15,7 @@ from frameworks.harness.errata.command import in_framework
 from frameworks.harness.run import run
 from frameworks.protocol import find, implementations
 from frameworks.sweep import command, studies
-from shared_spec import cases, machine
+from shared_spec import cases, machine, processes
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus, keep
 from shared_spec.command import EQUAL, NOT_EQUAL, application, main, repeated
 from shared_spec.errors import UserError
@@ -101,7 +101,9 @@ def prove_all(
     corpus: CorpusPath = None,
     corpus_sha1: CorpusSha1 = None,
 ) -> None:
-    """Every implementation on every case, short trainings included: results for python -m reports site."""
+    """Every implementation on every case, short trainings included: results for python -m reports site. Exit status 1
+    where one failed.
+    """
     framework: str = context.obj
     chosen = case or [*cases.cell_case_names(), *cases.training_case_names()]
     # The precisions side by side: small problems leave most of a machine idle.
@@ -119,7 +121,7 @@ def train(
     corpus: CorpusPath = None,
     corpus_sha1: CorpusSha1 = None,
 ) -> None:
-    """The chapter's fifty epochs; takes minutes. Default: the scratch lane."""
+    """The chapter's fifty epochs; takes minutes. Default: the scratch lane. Exit status 1 where one failed."""
     framework: str = context.obj
     chosen = case or [f"{cases.FULL_TRAINING}-gru"]
     # One after the other, on all cores: the report has the seconds that an epoch took.
@@ -288,7 +290,9 @@ def _supervise(
     typer.echo(f"{framework}: {tally.done} results ({lanes})")
     for failure in tally.failed:
         typer.echo(f"{framework}: FAILED {failure}", err=True)
+    raise typer.Exit(NOT_EQUAL if tally.failed else EQUAL)
 
 
 if __name__ == "__main__":
+    processes.end_with_parent()
     main(lambda: app(prog_name="python -m frameworks"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isogru import command, explain_command
+from isogru import command, explain_command, judge_command
 from isogru.models import command as models
 from isogru.models import layers_command
 from shared_spec import __main__ as specification
@@ -15,6 +15,7 @@ app = application(
 )
 for name, function in (
     ("check", command.check_function),
+    ("judge", judge_command.judge_program),
     ("verdict", command.give_verdict),
     ("explain", explain_command.explain_result),
     ("layers", layers_command.list_layers),

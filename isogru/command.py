@@ -12,12 +12,13 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from isogru import answers, checking, explain_command
+from isogru import answers, checking, reason
 from isogru.explain_command import Why
 from isogru.judge import comparison
 from isogru.judge.verdict import ResultVerdict
 from isogru.models.own_case import own_case
 from isogru.models.selection import Wish
+from isogru.runners.callable import AUTO
 from isogru.wording import MARKS, finite, ratio, status
 from shared_spec import __main__ as specification
 from shared_spec import cells
@@ -53,18 +54,18 @@ def give_verdict(
         judged = answers.judged(case, answer, claim=claimed, name=str(file), case_name=str(case_file))
         verdicts.append(judged)
         asked = why and judged[0].verdict != comparison.EQUAL
-        reasons.append(explain_command.why(case, answer.result, judged[0], claimed) if asked else None)
+        reasons.append(reason.why(case, answer.result, judged[0], claimed) if asked else None)
     if as_json:
         records = [
             {"file": str(f), "verdict": v.verdict, "notes": list(notes), **asdict(v)}
-            | ({"why": reason and reason.record()} if why else {})
-            for f, (v, notes), reason in zip(result_files, verdicts, reasons, strict=True)
+            | ({"why": made and made.record()} if why else {})
+            for f, (v, notes), made in zip(result_files, verdicts, reasons, strict=True)
         ]
         typer.echo(json.dumps(finite(records), indent=1))
     else:
-        for file, (found, notes), reason in zip(result_files, verdicts, reasons, strict=True):
+        for file, (found, notes), made in zip(result_files, verdicts, reasons, strict=True):
             _show(file, found, notes)
-            for line in explain_command.lines(reason) if reason else ():
+            for line in reason.lines(made) if made else ():
                 typer.echo(f"    {line}")
     raise typer.Exit(status(comparison.worst(v.verdict for v, _ in verdicts)))
 
@@ -129,30 +130,53 @@ def write_case(
 
 
 def check_function(
-    function: Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="(X, H0, parameters) -> H, in NumPy.")],
-    cell: Annotated[str, typer.Option(help="The cell that it claims to be; isogru cells lists them.")],
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    function: Annotated[
+        str,
+        typer.Argument(metavar="FILE.py:NAME", help="A function (X, H0, parameters) -> H, or a module of a framework."),
+    ],
+    cell: Annotated[
+        str, typer.Option(help="The cell that it claims to be, which a function has to say; isogru cells lists them.")
+    ] = "",
+    dtype: Annotated[str, typer.Option(help="float32, float64, float16 or bfloat16; of a function float32.")] = "",
     gradients: Annotated[
-        Optional[str], typer.Option(help="A function of the same file, (X, H0, parameters, dH) -> gradients by name.")
+        Optional[str],
+        typer.Option(help="A function of the same file, (X, H0, parameters, dH) -> gradients by name; or auto."),
     ] = None,
     case: Annotated[Optional[list[str]], typer.Option(help="Only this case; may be repeated.")] = None,
+    arrays: Annotated[str, typer.Option(help="What a function takes: numpy, torch, jax or tensorflow.")] = "",
+    device: Annotated[str, typer.Option(help="Where its arrays lie, such as cuda; the CPU where it is not said.")] = "",
+    layout: Annotated[
+        str, typer.Option(help="Of a module, if its names leave it open; isogru layouts lists them.")
+    ] = "",
+    why: Why = False,
     as_json: Json = False,
 ) -> None:
-    """Run a function of a Python file on the catalogue's cases of a cell, and judge each."""
+    """Run a function of a Python file on the catalogue's cases of a cell, or a module on cases with its own weights,
+    and judge each. What a function takes may follow from its annotations; --gradients auto is its framework's own
+    autodiff.
+    """
     file, _, name = function.rpartition(":")
     if not file or not name:
-        raise UserError(f"{function!r} names no function; write FILE.py:FUNCTION, such as my_gru.py:forward")
+        raise UserError(f"{function!r} names no function; write FILE.py:NAME, such as my_gru.py:forward")
     module = _module(Path(file))
-    forward = _function(module, name, file)
-    pulled = None if gradients is None else _function(module, gradients, file)
-    found = checking.check(forward, cell=cell, dtype=dtype, gradients=pulled, cases=case or None)
+    gru = _function(module, name, file)
+    pulled = gradients if gradients in (None, AUTO) else _function(module, gradients, file)
+    found = checking.check(
+        gru, cell=cell, dtype=dtype, gradients=pulled, cases=case or None, arrays=arrays, device=device, layout=layout
+    )
+    made = found.explain() if why else None
     if as_json:
-        typer.echo(found.json())
+        record = json.loads(found.json()) | ({"why": made and made.record()} if why else {})
+        typer.echo(json.dumps(finite(record)))
     else:
         for of in found.cases:
             told = f", ratio {ratio(of.worst.ratio)}" if of.verdict == comparison.EQUAL and of.worst else ""
             typer.echo(f"{MARKS[of.verdict]} {of.verdict}: {of.case}{told}")
+        for note in found.notes:
+            typer.echo(note)
         typer.echo(found.sentence)
+        for line in reason.lines(made) if made else ():
+            typer.echo(line)
     raise typer.Exit(status(found.verdict))
 
 

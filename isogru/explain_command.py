@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from isogru import answers
-from isogru.explain import UNEXPLAINED, Explanation, explain
-from isogru.judge import comparison, delivered
-from isogru.judge.verdict import ResultVerdict, claiming
+from isogru import answers, reason
+from isogru.explain import Explanation
+from isogru.judge import comparison
 from isogru.wording import finite, status
-from shared_spec.cells import Cell
 from shared_spec.errors import UserError
-from shared_spec.files.interchange import AnyCase, Case, Result, read_case, write_case
+from shared_spec.files.interchange import read_case, write_case
 
 Why = Annotated[
     bool, typer.Option("--why", help="Name the convention under which what is not equal would be, and prove it.")
 ]
-
-
-def why(case: AnyCase, result: Result, found: ResultVerdict, claim: Cell | None = None) -> Explanation:
-    """What a result that is not equal would be equal under. Its states tell: gradients alone are not searched."""
-    if not isinstance(case, Case):
-        return Explanation(UNEXPLAINED, note="of a training nothing is searched")
-    H = result.arrays.get("H")
-    if H is None:
-        return Explanation(UNEXPLAINED, note="it does not hold the states H, which the search goes by")
-    made = explain(case if claim is None else claiming(case, claim), H, given=delivered.of(result))
-    if made.verdict == comparison.EQUAL and found.verdict != comparison.EQUAL:
-        off = ", ".join(f.quantity for f in found.all_findings if f.verdict != comparison.EQUAL)
-        return Explanation(
-            UNEXPLAINED, made.ratio, note=f"every step of H is right by itself, and {off} is not searched"
-        )
-    return made
-
-
-def lines(made: Explanation) -> Iterator[str]:
-    """What there is to say, line by line."""
-    yield f"why: {made.sentence}"
-    if made.remedy:
-        yield f"remedy: {made.remedy}"
 
 
 def explain_result(
@@ -64,7 +38,9 @@ def explain_result(
         raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")
     answer = answers.read(result_file, case, time=time)
     found, _ = answers.judged(case, answer, name=str(result_file), case_name=str(case_file))
-    made = Explanation(comparison.EQUAL) if found.verdict == comparison.EQUAL else why(case, answer.result, found)
+    made = (
+        Explanation(comparison.EQUAL) if found.verdict == comparison.EQUAL else reason.why(case, answer.result, found)
+    )
     if telling is not None and made.telling is not None:
         write_case(telling, made.telling)
     if as_json:
@@ -72,7 +48,7 @@ def explain_result(
         typer.echo(json.dumps(finite(record), indent=1))
     else:
         typer.echo(f"{found.verdict}: {result_file}")
-        for line in lines(made):
+        for line in reason.lines(made):
             typer.echo(line)
         if telling is not None and made.telling is not None:
             typer.echo(f"wrote {telling}, on which they differ")

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
+OF_GPU = ("name", "memory.total", "driver_version", "clocks.max.sm", "clocks.max.memory", "power.limit")
+STATE_OF_GPU = ("pstate", "clocks.sm", "clocks.mem", "temperature.gpu", "power.draw")
 
-def describe() -> dict[str, str]:
-    """System, processor, cores that this process may use, memory, and Python."""
+
+def describe(device: str = "cpu") -> dict[str, str]:
+    """System, processor, cores that this process may use, memory, and Python; and of cuda what the GPU is."""
     return {
+        **({"gpu": ", ".join(_asked_of_gpu(OF_GPU).values()) or "unknown"} if device == "cuda" else {}),
         "system": platform.platform(),
         "processor": _processor(),
         "cores": str(cores()),
         "memory": f"{there / 2**30:.0f} GiB" if (there := memory()) else "unknown",
         "python": platform.python_version(),
     }
+
+
+def state_of_gpu() -> dict[str, str]:
+    """What changes while it works: its power state, clocks, temperature and power. Empty where nothing tells."""
+    return _asked_of_gpu(STATE_OF_GPU)
+
+
+def _asked_of_gpu(properties: tuple[str, ...]) -> dict[str, str]:
+    command = ["nvidia-smi", f"--query-gpu={','.join(properties)}", "--format=csv,noheader"]
+    try:
+        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    # Of several it is the first that is used.
+    values = printed.partition("\n")[0].split(", ")
+    return dict(zip(properties, values, strict=True)) if len(values) == len(properties) else {}
 
 
 def cores() -> int:

@@ -1,14 +1,12 @@
 """How much memory a call takes at its peak, above what the process had before: each in a fresh process.
 
 Importing a framework takes seconds, so that one process imports it and, before it has set anything up, forks one for
-each row. Lines of JSON on standard output: {"workload": ..., "implementation": ..., "bytes": ... or null}, and, where
-there are no bytes, last words as "failed".
+each row. Standard output gets a line of JSON for each, see Memory in shared_spec/race/rows.py.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
 import sys
@@ -19,33 +17,36 @@ from typing import IO
 import frameworks
 from frameworks import protocol
 from frameworks.harness import timed_work
+from shared_spec import processes
 from shared_spec.files import store
 from shared_spec.language_model.corpus import Corpus
-from shared_spec.race import workloads
+from shared_spec.race import rows, workloads
+from shared_spec.race.rows import Memory
 
 STATUS = Path("/proc/self/status")
 
 
 def measure(
-    name: str, rows: Iterable[tuple[str, str]], *, device: str, threads: int, text: Corpus, tell: IO[str]
+    name: str, wanted: Iterable[tuple[str, str]], *, device: str, threads: int, text: Corpus, tell: IO[str]
 ) -> None:
     """Tells the peak of each row: a workload's name and an implementation's."""
     framework = frameworks.load(name)
-    for workload, implementation in rows:
-        child = os.fork()
+    for workload, implementation in wanted:
+        parent, child = os.getpid(), os.fork()
         if child:
             _, status = os.waitpid(child, 0)
             if status:
                 words = f"ended with status {os.waitstatus_to_exitcode(status)}"
-                _say(tell, workload=workload, implementation=implementation, bytes=None, failed=words)
+                _say(tell, Memory(name, workload, implementation, None, words))
             continue
-        record: dict[str, object] = {"workload": workload, "implementation": implementation, "bytes": None}
+        # A fork is not ended with its parent, though that one is with its own.
+        processes.end_with(parent)
         try:
             framework.runtime.setup(device=device, threads=threads)
-            record["bytes"] = _peak(framework, workload, implementation, device, text)
+            peak = _peak(framework, workload, implementation, device, text)
+            _say(tell, Memory(name, workload, implementation, peak))
         except Exception as error:  # A failure is a record, and the next row goes on.
-            record["failed"] = store.words_of(error)
-        _say(tell, **record)
+            _say(tell, Memory(name, workload, implementation, None, store.words_of(error)))
         # Not sys.exit: what the framework registered to be run at the end belongs to the parent.
         os._exit(0)
 
@@ -64,8 +65,9 @@ def _peak(framework: frameworks.Framework, workload: str, implementation: str, d
     return _most() - before if on_device is None else int(on_device)
 
 
-def _say(tell: IO[str], **record: object) -> None:
-    print(json.dumps(record), file=tell, flush=True)
+def _say(tell: IO[str], peak: Memory) -> None:
+    tell.write(rows.encode(peak).decode())
+    tell.flush()
 
 
 def _forget_the_most() -> None:

@@ -20,10 +20,11 @@ from typing import Any
 import filelock
 import msgspec
 
+from frameworks.harness.child import ROOT, Child
 from isogru.judge import reference
 from isogru.judge.comparison import EQUAL
 from shared_spec import frameworks as known
-from shared_spec import machine
+from shared_spec import machine, processes
 from shared_spec.__main__ import find_corpus
 from shared_spec.command import INTERRUPTED, last_words, repeated
 from shared_spec.command import main as command_line
@@ -34,8 +35,8 @@ from shared_spec.files.whole import write_whole
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.race import definition, rows, workloads
 from shared_spec.race.definition import Race, passes
+from shared_spec.race.rows import Outcome
 
-ROOT = Path(__file__).parents[2]
 MARK, REFUSED = "isogru-python ", "Exit: isogru: "
 Tell = Callable[[str], None]
 
@@ -44,6 +45,7 @@ def main() -> None:
     """Run the race that is asked for on standard input: a line of JSON with the race, whether it is a new one, and the
     text that was named. Exit status 2 where the request was wrong, 130 where it was broken off.
     """
+    processes.end_with_parent()
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # What was started is ended too. Whoever starts this may have Ctrl-C ignored.
         signal.signal(ending, signal.default_int_handler)
@@ -131,7 +133,7 @@ def run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
 
 def _run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
     write_whole(race.corpus_file, text.text.encode())
-    done = {found.path for found in passes(race) if found.is_done}
+    done = {one.path for one in passes(race) if one.is_done}
     turns = [(number, name) for number in range(1, race.passes + 1) for name in race.order(number)]
     if left := [(number, name) for number, name in turns if race.file(name, number) not in done]:
         forgotten = _prepare(race, text, tell)
@@ -171,21 +173,21 @@ def _whole_pass(race: Race, name: str, number: int, python: str, environment: di
     """
     file, began, first = race.file(name, number), time.perf_counter(), 0
     if file.exists():
-        first = len(rows.read(file).rows)
+        first = len(rows.read(file).outcomes)
     while True:
         words = _process(race, name, number, python, environment, first)
         if not file.exists():
             raise UserError(f"{name}: {words}")
-        found = rows.read(file)
-        if found.is_done:
+        one = rows.read(file)
+        if one.is_done:
             break
-        if not found.begun:
+        if one.begun is None:
             raise UserError(f"{name}: pass {number} was cut off: {words}; go on with --resume {race.name}")
-        rows.Writer(file, goes_on=True).line(end=found.begun, failed=words)
-        first = found.header["plan"].index(found.begun) + 1
-    wrong = sum(row.get("verdict") != EQUAL for row in found.rows.values())
+        rows.Writer(file, goes_on=True).write(rows.End(one.begun, Outcome(failed=words)))
+        first = one.header.plan.index(one.begun) + 1
+    wrong = sum(outcome.verdict != EQUAL for outcome in one.outcomes.values())
     tell(
-        f"pass {number} of {race.passes}: {name}, {len(found.rows)} rows in {time.perf_counter() - began:.0f} s"
+        f"pass {number} of {race.passes}: {name}, {len(one.outcomes)} rows in {time.perf_counter() - began:.0f} s"
         + (f", {wrong} of them not equal or failed" if wrong else "")
     )
 
@@ -200,50 +202,32 @@ def _process(race: Race, name: str, number: int, python: str, environment: dict[
     command += ["--tf32"] if race.tf32 else []
     command += [*repeated("--workload", race.workloads), *repeated("--cell", race.cells)]
     command += repeated("--implementation", race.implementations)
-    status, printed = _ended(command, environment)
+    with Child(command, environment, apart=False) as child:
+        status, printed = child.end()
     refused = next((line for line in printed if line.startswith(REFUSED)), None)
     return refused.removeprefix(REFUSED) if refused else last_words(status, printed)
 
 
-def _ended(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:
-    """Run a command to its end, and end it where this process is ended; its exit status and the lines it printed."""
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
-        try:
-            printed, _ = process.communicate()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    return process.returncode, [line.rstrip() for line in printed.splitlines() if line.strip()]
-
-
 def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
     """The peak of every row that was equal, in a process of its own."""
-    found = []
+    peaks: list[rows.Memory] = []
     for name in race.frameworks:
         began = time.perf_counter()
-        equal = [row for row, record in rows.read(race.file(name, 1)).rows.items() if record.get("verdict") == EQUAL]
-        pairs = [f"{workload.name}/{implementation}" for workload, implementation in map(rows.split, equal)]
+        outcomes = rows.read(race.file(name, 1)).outcomes
+        pairs = [f"{row.workload}/{row.implementation}" for row, one in outcomes.items() if one.verdict == EQUAL]
         command = [pythons[name], "-m", "frameworks", name, "memory", "--threads", str(race.threads)]
         command += ["--device", race.device, *repeated("--row", pairs)]
-        status, printed = _ended(command, _environment(race, name, text))
-        records = [json.loads(line) for line in printed if line.startswith('{"workload"')]
+        with Child(command, _environment(race, name, text), apart=False) as child:
+            status, printed = child.end()
+        of_rows = [msgspec.json.decode(line, type=rows.Memory) for line in printed if line.startswith(rows.MEMORY)]
         if status:
             tell(f"memory: {name}: {last_words(status, printed)}")
-        for record in records:
-            if record.get("failed"):
-                tell(f"memory: {name}: {record['workload']}-{record['implementation']}: {record['failed']}")
-        found += [{"framework": name, **record} for record in records]
-        tell(f"memory: {name}, {len(records)} rows in {time.perf_counter() - began:.0f} s")
-    write_whole(race.memory_file, "".join(json.dumps(record) + "\n" for record in found).encode())
+        for one in of_rows:
+            if one.failed:
+                tell(f"memory: {name}: {one.workload}-{one.implementation}: {one.failed}")
+        peaks += of_rows
+        tell(f"memory: {name}, {len(of_rows)} rows in {time.perf_counter() - began:.0f} s")
+    write_whole(race.memory_file, b"".join(map(rows.encode, peaks)))
 
 
 if __name__ == "__main__":

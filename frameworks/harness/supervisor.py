@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +14,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from frameworks.harness.child import Child
 from shared_spec.command import last_words
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.files.store import Job
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -57,7 +54,7 @@ class Run:
 
     framework: str
     progress: Progress
-    workers: list[subprocess.Popen[str]] = field(default_factory=list)
+    workers: list[Child] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
@@ -114,9 +111,14 @@ def _stream(run: Run, arguments: list[str], number: int) -> Tally:
                 store.note_failure(run.framework, words)
             break
         index, stem = job
-        case, implementation, dtype, device = stem.split(".")
-        store.save_failure(Job(run.framework, case, implementation, dtype, device), words)
         tally.failed.append(f"{stem}: {words}")
+        case, implementation, dtype, device = stem.split(".")
+        try:
+            store.save_failure(Job(run.framework, case, implementation, dtype, device), words)
+        except UserError as error:
+            # A full disk, for one: no other job could be kept either.
+            tally.failed.append(str(error))
+            break
         first = index + 1
     tally.planned = total or 0
     return tally
@@ -130,35 +132,21 @@ def _one_worker(
     total: int | None = None
     current: tuple[int, str] | None = None
     began = time.perf_counter()
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-        # What the worker prints is kept, not shown: frameworks chatter, and only last words are of use. In a session of
-        # its own it does not get the user's Ctrl-C, which would look like a crash; `Run.stop` ends it.
-        with subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            cwd=ROOT,
-            env=_environment(arguments, number),
-            start_new_session=True,
-        ) as process:
-            run.workers.append(process)
-            assert process.stdout is not None
-            for text in process.stdout:
-                line = json.loads(text)
-                if "plan" in line:
-                    total = line["plan"]
-                    run.progress.update(bar, total=total)
-                elif "begin" in line:
-                    current = (line["begin"], line["job"])
-                    run.progress.update(bar, completed=line["begin"], description=line["job"])
-                    began = time.perf_counter()
-                elif "end" in line and current is not None:
-                    tally.note(current[1], time.perf_counter() - began, line["failed"])
-                    current = None
-        status = process.returncode
-        errors.seek(0)
-        printed = [line.rstrip() for line in errors if line.strip()]
+    with Child(command, _environment(arguments, number), apart=True) as child:
+        run.workers.append(child)
+        for text in child.lines():
+            line = json.loads(text)
+            if "plan" in line:
+                total = line["plan"]
+                run.progress.update(bar, total=total)
+            elif "begin" in line:
+                current = (line["begin"], line["job"])
+                run.progress.update(bar, completed=line["begin"], description=line["job"])
+                began = time.perf_counter()
+            elif "end" in line and current is not None:
+                tally.note(current[1], time.perf_counter() - began, line["failed"])
+                current = None
+        status, printed = child.end()
     if status == 0:
         return total, None, ""
     if status == 2 and total is None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from frameworks import rich
+
 Forward = Callable[[Tensor, Tensor, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
 Step = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
@@ -111,4 +113,5 @@ def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Tensor
         found = torch.autograd.grad(H, list(leaves.values()), dH, materialize_grads=True)
         return H.detach(), final.detach(), dict(zip(leaves, found, strict=True))
 
-    return pulled_back
+    in_one_piece = rich(forward).in_one_piece
+    return in_one_piece(pulled_back) if in_one_piece else pulled_back

@@ -59,7 +59,7 @@ def sgd(
     parameters: Parameters, gradients: Parameters, *, lr: float, clip_norm: float
 ) -> tuple[dict[str, Tensor], Tensor]:
     """p - lr g, all gradients first scaled by clip_norm / norm where their joint L2 norm is larger; and that norm."""
-    norm = torch.sqrt(sum(torch.sum(g * g) for g in gradients.values()))
+    norm = torch.nn.utils.get_total_norm(list(gradients.values()))
     scale = lr * torch.clamp(clip_norm / norm, max=1.0)
     return {name: p - scale * gradients[name] for name, p in parameters.items()}, norm
 
@@ -75,8 +75,8 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
             parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
         return parameters, value, norm
 
-    whole_step = rich(forward).whole_step
-    return whole_step(step) if whole_step else step
+    in_one_piece = rich(forward).in_one_piece
+    return in_one_piece(step) if in_one_piece else step
 
 
 def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor]:

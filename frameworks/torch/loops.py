@@ -5,8 +5,11 @@ Milliseconds are those of a training step, as in tuned.py.
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import warnings
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -17,6 +20,15 @@ from torch.autograd.function import once_differentiable
 # table (v, ..) whose rows those are; H0 (n, h) and the recurrent weights; and gives H (T, n, h). What a step adds goes
 # into the array that keeps its gates, which come about in its place: 14.6 -> 13.5 ms, with the fused gradients below.
 # Gradients of weights are one product over all T after the backward loop: 26 -> 23 ms in one thread.
+
+
+def gpu_kernels(H0: Tensor) -> ModuleType | None:
+    """kernels.py, where it suits a loop that begins at H0 (n, h); it needs Triton, which PyTorch has on a GPU."""
+    if (H0.is_cuda or os.environ.get("TRITON_INTERPRET") == "1") and importlib.util.find_spec("triton"):
+        from frameworks.torch import kernels
+
+        return kernels if kernels.suits(H0) else None
+    return None
 
 
 def _room(H0: Tensor, *shapes: tuple[int, int]) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -58,7 +59,12 @@ def peak_memory(device: str) -> int | None:
 
 
 def versions() -> Mapping[str, str]:
-    return {"torch": torch.__version__, "numpy": np.__version__}
+    of_gpu = {}
+    if torch.cuda.is_available():
+        of_gpu = {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+        if importlib.util.find_spec("triton"):
+            of_gpu["triton"] = importlib.metadata.version("triton")
+    return {"torch": torch.__version__, "numpy": np.__version__, **of_gpu}
 
 
 def switches() -> Mapping[str, str]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from frameworks import RichForward
 from frameworks.torch import loops
@@ -27,17 +29,26 @@ COMPILED = False
 
 
 def gru() -> Forward:
-    return _forward(loops.Gru.apply, ("zr", "h"), lambda p: (torch.cat([p["W_hz"], p["W_hr"]], 1), p["W_hh"]))
+    return _forward(_loop("Gru"), ("zr", "h"), lambda p: (torch.cat([p["W_hz"], p["W_hr"]], 1), p["W_hh"]))
 
 
 def gru_reset_after() -> Forward:
     return _forward(
-        loops.ResetAfter.apply, ("zr", "h"), lambda p: (torch.cat([p["W_hz"], p["W_hr"]], 1), p["W_hh"], p["b_hh"])
+        _loop("ResetAfter"), ("zr", "h"), lambda p: (torch.cat([p["W_hz"], p["W_hr"]], 1), p["W_hh"], p["b_hh"])
     )
 
 
 def rnn() -> Forward:
     return _forward(loops.Rnn.apply, ("h",), lambda p: (p["W_hh"],))
+
+
+def _loop(name: str) -> Callable[..., Tensor]:
+    """A loop over time by its name: on a GPU one kernel where that suits, else operation by operation."""
+
+    def run(tokens: Tensor | None, A_zr: Tensor, A_h: Tensor, H0: Tensor, *recurrent: Tensor) -> Tensor:
+        return getattr(loops.gpu_kernels(H0) or loops, name).apply(tokens, A_zr, A_h, H0, *recurrent)
+
+    return run
 
 
 def _forward(
@@ -58,7 +69,7 @@ def _forward(
     def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         return states(tokens, [W + b for W, b in project(parameters)], H0, parameters)
 
-    more = {"cross_entropy": _CrossEntropy.apply, "by_parts": _by_parts, "whole_step": _as_cuda_graph}
+    more = {"cross_entropy": _CrossEntropy.apply, "by_parts": _by_parts, "in_one_piece": _as_cuda_graph}
     return RichForward(forward, of_tokens=of_tokens, **more)
 
 
@@ -88,40 +99,44 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _as_cuda_graph(step: Callable[..., tuple]) -> Callable[..., tuple]:
-    """A training step (parameters, inputs, targets) as a CUDA graph, captured once for each shape; elsewhere the step
-    itself. Its kernels are so small that launching them takes longer than running them: on an H100 a step of the
-    chapter takes 6.2 ms as a graph, 68 ms in the scratch lane.
+def _as_cuda_graph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors, in any nesting, as a CUDA graph, captured once for each shape; elsewhere the function
+    itself. Its kernels are so small that launching them takes longer than running them.
     """
     graphs: dict[tuple, tuple] = {}
 
-    def call(parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> tuple:
-        if not inputs.is_cuda:
-            return step(parameters, inputs, targets)
-        given = [*parameters.values(), inputs, targets]
+    def call(*arguments: Any) -> Any:
+        given, nesting = tree_flatten(arguments)
+        if not given[0].is_cuda:
+            return function(*arguments)
         key = tuple((array.shape, array.dtype) for array in given)
         if key not in graphs:
-            graphs[key] = capture(parameters, given)
-        graph, places, (after, loss, norm) = graphs[key]
-        torch._foreach_copy_(places, given)
+            graphs[key] = capture(given, nesting)
+        graph, places, joined, like, nesting = graphs[key]
+        for dtype in {array.dtype for array in given}:
+            # One kernel for all arrays of a dtype, where several dtypes would take one for each array.
+            of = [i for i, array in enumerate(given) if array.dtype == dtype]
+            torch._foreach_copy_([places[i] for i in of], [given[i] for i in of])
         graph.replay()
         # The next replay writes over what this one gave.
-        return {name: array.clone() for name, array in after.items()}, loss.clone(), norm.clone()
+        parts = joined.clone().split([array.numel() for array in like])
+        return tree_unflatten([part.view_as(array) for part, array in zip(parts, like, strict=True)], nesting)
 
-    def capture(parameters: Mapping[str, Tensor], given: list[Tensor]) -> tuple:
+    def capture(given: list[Tensor], nesting: Any) -> tuple:
         places = [array.clone() for array in given]
-        arguments = dict(zip(parameters, places, strict=False)), *places[-2:]
+        arguments = tree_unflatten(places, nesting)
         # cuBLAS and autograd set themselves up in the first calls, which a graph cannot hold.
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(3):
-                step(*arguments)
+                function(*arguments)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            found = step(*arguments)
-        return graph, places, found
+            like, nesting = tree_flatten(function(*arguments))
+            joined = torch.cat([array.flatten() for array in like])
+        return graph, places, joined, like, nesting
 
     return call
 
@@ -138,7 +153,11 @@ class _CrossEntropy(Function):
         P = torch.addmm(b_q[:, None], W_hq.T, rows.T)
         torch.softmax(P, 0, out=P)
         found = P.gather(0, labels).log_().mean().neg_()
-        P.scatter_add_(0, labels, P.new_full((1, 1), -1).expand_as(labels))
+        if P.is_cuda:
+            # There a deterministic scatter_add_ sorts the labels, in nine kernels.
+            P -= (labels == torch.arange(len(P), device=P.device)[:, None]).to(P.dtype)
+        else:
+            P.scatter_add_(0, labels, P.new_full((1, 1), -1).expand_as(labels))
         ctx.save_for_backward(H, W_hq, P)
         return found
 

@@ -18,9 +18,10 @@ def on(
     name: str = "",
     case_name: str = "",
     partial: bool = False,
+    kept: bool = True,
 ) -> ResultVerdict:
     """The verdict on a result of a case, as if it claimed another cell where one is given. Where it is `partial`, what
-    it does not hold is not judged.
+    it does not hold is not judged. `kept` is whether the case's reference stays for the next result of that case.
 
     Raises InterchangeError, with the names of result and case (their files, where they have some), for a result that
     was made of another case, that does not hold what the case asks for, or whose dtype is not what it was computed in;
@@ -45,4 +46,4 @@ def on(
     dtype = delivered.of(result).dtype
     if dtype in floats.HALVES and not isinstance(case, Case):
         raise InterchangeError(f"{name}: a training in {dtype} is not judged; it is in {' and '.join(DTYPES)}")
-    return verdict.judge(case, result, reference.get(case, dtype))
+    return verdict.judge(case, result, reference.get(case, dtype, kept=kept))

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -21,6 +22,7 @@ from shared_spec.files import store
 from shared_spec.files.interchange import AnyCase, Case, read_case, write_case
 from shared_spec.files.whole import write_whole
 from shared_spec.language_model import training
+from shared_spec.processes import end_with
 from shared_spec.quantities import is_trajectory
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
@@ -39,8 +41,12 @@ class Reference:
     """The predictions of the oracle and of its twins; empty for a cell over a sequence."""
 
 
-def get(case: AnyCase, dtype: str) -> Reference:
-    """The reference of a case, from the folder of results where it has been made before."""
+def get(case: AnyCase, dtype: str, *, kept: bool = True) -> Reference:
+    """The reference of a case, from the folder of results where it has been made before. Where it is not to be `kept`,
+    it is made here and forgotten: nobody will ask for it again.
+    """
+    if not kept:
+        return _read(_made(case, dtype))
     if known := _known(case, dtype):
         return known
     _make_once(case, dtype)
@@ -78,7 +84,8 @@ def pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     threads do not survive a fork.
     """
     single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    with _environment(**single), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
+    how: dict[str, Any] = {"mp_context": get_context("spawn"), "initializer": end_with, "initargs": (os.getpid(),)}
+    with _environment(**single), ProcessPoolExecutor(processes, **how) as workers:
         yield workers
 
 
@@ -106,6 +113,11 @@ def _make_once(case: AnyCase, dtype: str) -> None:
 
 
 def _make(case: AnyCase, dtype: str) -> None:
+    contiguous = {name: np.ascontiguousarray(array) for name, array in _made(case, dtype).items()}
+    write_whole(_file(case, dtype), safetensors.numpy.save(contiguous))
+
+
+def _made(case: AnyCase, dtype: str) -> dict[str, Array]:
     # What a precision cannot hold overflows in twins: nothing is said of it then, and no warning given.
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(case, Case):
@@ -120,8 +132,7 @@ def _make(case: AnyCase, dtype: str) -> None:
             arrays["texts"] = np.stack([array, *(twin["text"] for twin in twins)])
         else:
             arrays[f"stray.{name}"] = pooled_stray(name, array, [twin[name] for twin in twins], UNIT_ROUNDOFF[dtype])
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_whole(_file(case, dtype), safetensors.numpy.save(contiguous))
+    return arrays
 
 
 def _truth(case: AnyCase) -> Mapping[str, Array] | None:
@@ -153,7 +164,10 @@ def forget(of: str) -> None:
 
 
 def _load(file: Path) -> Reference:
-    arrays = safetensors.numpy.load_file(file)
+    return _read(safetensors.numpy.load_file(file))
+
+
+def _read(arrays: Mapping[str, Array]) -> Reference:
     part = {
         prefix: {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         for prefix in ("oracle.", "stray.")

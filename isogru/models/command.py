@@ -13,7 +13,7 @@ import typer
 from isogru import weight_files
 from isogru.models import convert, same, why
 from isogru.models.layer import Layer
-from isogru.models.layers_command import A_FILE, Json
+from isogru.models.layers_command import A_FILE, Json, Name, Units, named
 from isogru.models.selection import Wish, select
 from isogru.weight_files import writing
 from isogru.weight_files.contents import Contents
@@ -24,17 +24,18 @@ from shared_spec.files.interchange import CASE_FORMAT
 from shared_spec.weights import layouts
 from shared_spec.weights.same import DIFFERENT
 
-Name = Annotated[
+Pair = Annotated[
     Optional[list[str]],
     typer.Option(
-        "--name", metavar="TENSOR=NAME", help="Which tensor of the file is which of the layout's; may be repeated."
+        "--pair",
+        metavar="ONE=OTHER",
+        help="Which layer of the first file belongs to which of the second, both as isogru layers prints them; may be "
+        "repeated. Layers in no pair are left out.",
     ),
 ]
 
-Units = Annotated[
-    int,
-    typer.Option(help="How many units the layers have, where one vector holds everything and does not tell.", min=0),
-]
+MOST = 3
+"""How many parameters of a layer a sentence tells."""
 
 
 def compare_weights(
@@ -56,38 +57,44 @@ def compare_weights(
     ] = None,
     units: Units = 0,
     to_units: Annotated[int, typer.Option(help="The same of OTHER.", min=0)] = 0,
+    pair: Pair = None,
     explained: why.Why = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every parameter that differs.")] = False,
     as_json: Json = False,
 ) -> None:
     """Whether two files hold the same recurrent layers, in order; of any kind, one layer or whole models. Exit status 1
     where they do not.
     """
     wishes = (
-        Wish(source, prefix, layer or (), _named(name), units),
-        Wish(target, to_prefix, to_layer or (), _named(to_name), to_units, "--to"),
+        Wish(source, prefix, layer or (), named(name), units),
+        Wish(target, to_prefix, to_layer or (), named(to_name), to_units, "--to"),
     )
     ones, others = (_layers(path, wish) for path, wish in zip((file, other), wishes, strict=True))
-    found = same.ModelComparison(
-        tuple(
-            same.Pair(one, partner, _compared(one, partner))
-            for one, partner in same.pairs(ones, others, ("--", "--to-"))
-        )
-    )
+    partners = _partners(ones, others, pair)
+    found = same.ModelComparison(tuple(same.Pair(one, partner, _compared(one, partner)) for one, partner in partners))
     if as_json:
         typer.echo(json.dumps(found.record() | (why.record(found) if explained else {}), indent=1))
     else:
-        if len(found.pairs) > 1:
-            for pair in found.pairs:
-                alone = replace(pair.comparison, conditions=())
-                typer.echo(printable(f"{pair.title}: {alone.sentence}"))
-        for line in _not_compared([layer for pair in found.pairs for layer in (pair.one, pair.other)]):
+        *lines, sentence = found.lines(None if verbose else MOST)
+        for line in lines:
+            typer.echo(printable(line))
+        layers = [layer for each in partners for layer in each]
+        by_order = [IN_ORDER] if not pair and same.in_order(partners) else []
+        for line in (*by_order, *_not_compared(layers), *_noted(layers)):
             typer.echo(printable(line), err=True)
-        for each in dict.fromkeys(_noted(layer) for pair in found.pairs for layer in (pair.one, pair.other)):
-            if each:
-                typer.echo(printable(each), err=True)
-        for line in (found.sentence, *(why.lines(found) if explained else ())):
+        for line in (sentence, *(why.lines(found) if explained else ())):
             typer.echo(printable(line))
     raise typer.Exit(NOT_EQUAL if found.verdict == DIFFERENT else EQUAL)
+
+
+def _partners(ones: Sequence[Layer], others: Sequence[Layer], told: Sequence[str] | None) -> list[tuple[Layer, Layer]]:
+    """Which layers belong together: as they are told, else by their names and their order."""
+    if told:
+        return same.told(ones, others, told)
+    return same.pairs(ones, others, ("--", "--to-"))
+
+
+IN_ORDER = "layers whose names are not the same were taken in their order; --pair ONE=OTHER says which belong together"
 
 
 def _not_compared(layers: Sequence[Layer]) -> list[str]:
@@ -112,8 +119,17 @@ def _compared(one: Layer, other: Layer) -> Any:
         ) from None
 
 
-def _noted(layer: Layer) -> str:
-    return f"{layer.contents.path}, {layer.title}: {'; '.join(layer.notes)}" if layer.notes else ""
+def _noted(layers: Sequence[Layer]) -> list[str]:
+    """What was done to the tensors of each file, once for all of its layers of which it is true."""
+    titles: dict[tuple[Path, str], list[str]] = {}
+    for layer in layers:
+        for note in layer.notes:
+            titles.setdefault((layer.contents.path, note), []).append(layer.title)
+    lines = []
+    for (path, note), of in titles.items():
+        every = [layer.title for layer in layers if layer.contents.path == path]
+        lines.append(f"{path}: {note}" if len(of) == len(every) > 1 else f"{path}, {', '.join(of)}: {note}")
+    return lines
 
 
 def _layers(file: Path, wish: Wish) -> list[Layer]:
@@ -121,17 +137,6 @@ def _layers(file: Path, wish: Wish) -> list[Layer]:
     if contents.metadata.get("format") == CASE_FORMAT and not wish.layout:
         wish = replace(wish, layout=contents.metadata.get("cell", ""))
     return select(contents, wish)
-
-
-def _named(given: Sequence[str] | None) -> dict[str, str]:
-    """TENSOR=NAME, several times. Raises UserError for what is not that."""
-    found = {}
-    for text in given or ():
-        own, equals, name = text.partition("=")
-        if not equals or not own or not name:
-            raise UserError(f"{text!r} names no tensor; write TENSOR=NAME, such as W=onnx::GRU_30")
-        found[own] = name
-    return found
 
 
 def convert_weights(
@@ -164,7 +169,11 @@ def convert_weights(
     ] = None,
     name: Name = None,
     units: Units = 0,
+    pair: Pair = None,
     no_bias: Annotated[bool, typer.Option("--no-bias", help="Write no biases; refused where one is not zero.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; say which tensors would be written, or what is wrong.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Weights from one layer to another, or whole models, and first whether that is exact, exact after folding, or
@@ -174,16 +183,20 @@ def convert_weights(
         raise UserError(
             "say what to write: a layout with --to, or with --into a file that the target's own model saved"
         )
+    by_order = False
+    if pair and not template:
+        raise UserError("--pair says which layer of a template is meant, which --into names")
     for file in (*files, *([template] if template else [])):
         _keep(file, output)
-    writer = writing.writer(output, template)
-    wish = Wish(source, prefix, layer or (), _named(name), units)
+    write = writing.writer(output, template)
+    wish = Wish(source, prefix, layer or (), named(name), units)
     layers = [each for file in files for each in _layers(file, wish)]
     given = None if template is None else weight_files.read(template)
     if given is not None:
         there = select(given, Wish(target, to_prefix, to_layer or (), {}, 0, "--to"))
-        told = len(to_layer or ()) == len(layers) == len(there)
-        partners = list(zip(layers, there, strict=True)) if told else same.pairs(layers, there, ("--", "--to-"))
+        told = not pair and len(to_layer or ()) == len(layers) == len(there)
+        partners = list(zip(layers, there, strict=True)) if told else _partners(layers, there, pair)
+        by_order = not told and not pair and same.in_order(partners)
         try:
             made = convert.into([one for one, _ in partners], [other for _, other in partners])
         except UserError as error:
@@ -197,24 +210,35 @@ def convert_weights(
     if made.cost and not lossy:
         worst = next(each for each in made.layers if each.plan.cost == made.cost)
         raise UserError(f"{worst.plan.sentence}; --lossy writes that")
-    writer(made)
+    if dry:
+        writing.rehearsed(write, made, output)
+    else:
+        write(output, made)
     if as_json:
-        typer.echo(json.dumps({**made.record(), "lossy": bool(made.cost), "wrote": str(output)}, indent=1))
+        written = {"wrote": str(output)} if not dry else {"would_write": writing.listed(made)}
+        typer.echo(json.dumps({**made.record(), "lossy": bool(made.cost), **written}, indent=1))
         return
     if len(made.layers) == 1:
         typer.echo(printable(made.layers[0].plan.sentence))
     else:
         for each in made.layers:
             alone = replace(each.plan, conditions=())
-            typer.echo(printable(f"{each.layer.title} to {each.title}: {alone.sentence}"))
+            start = f"{each.layer.contents.path}, " if len(files) > 1 else ""
+            typer.echo(printable(f"{start}{each.layer.title} to {each.title}: {alone.sentence}"))
         conditions = dict.fromkeys(text for each in made.layers for text in each.plan.conditions)
+        if by_order:
+            typer.echo(IN_ORDER, err=True)
         asked = "; ".join([*conditions, "the layers are connected alike"])
         typer.echo(printable(f"the same function, layer by layer, if {asked}"))
     for each_file, count in _others(given, made).items():
         kept = "left as they were" if each_file == template else "not carried"
         typer.echo(printable(f"{kept}: {count} other tensor{'s' if count > 1 else ''} of {each_file}"))
     what = made.layers[0].plan.target.layer
-    typer.echo(f"wrote {output} ({what}{', lossy' if made.cost else ''})")
+    if dry:
+        for tensor, shape in writing.listed(made).items():
+            typer.echo(printable(f"  {tensor} {shape}"))
+    done = "would write" if dry else "wrote"
+    typer.echo(f"{done} {output} ({what}{', lossy' if made.cost else ''})")
 
 
 def _others(template: Contents | None, made: convert.Conversion) -> dict[Path, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from isogru.models import places
 from isogru.models.functions import USUAL, Arithmetic
 from isogru.models.layer import Layer, check_sizes
 from isogru.models.naming import Position, names, numbered
@@ -64,9 +65,9 @@ def to_layout(
     `prefix` comes before the names, `labels` say which layer each becomes, such as l1_reverse. Without `bias` the
     layers have none. Raises UserError where layers cannot be one stack, or a bias that is not zero has no place.
     """
-    places = _places(layers, target, _ended(prefix), labels)
+    positions = places.of(layers, target, prefix, labels)
     converted = []
-    for layer, position in zip(layers, places, strict=True):
+    for layer, position in zip(layers, positions, strict=True):
         if numbered(target):
             named = names(target, position)
         else:
@@ -105,6 +106,8 @@ def _check_held(layer: Layer, template: Layer, made: Converted) -> None:
                 f"{template.contents.path}: {name} is {tensor.note}, which cannot be filled; save the template with "
                 "plain weights"
             )
+        if tensor.dtype in (array.dtype.name, "float64"):
+            continue
         with np.errstate(over="ignore"):
             known = tensor.dtype in ("float64", "float32", *HALVES)
             held = rounded(array.astype(np.float64), tensor.dtype) if known else array
@@ -124,7 +127,10 @@ def _converted(
     template: Layer | None = None,
 ) -> Converted:
     plan = convert.plan(layer.layout, layer.tensors(), target)
-    plan = replace(plan, notes=(*layer.notes, *plan.notes), conditions=_conditions(layer, target, position, template))
+    # Into a file of the same narrow dtype nothing is widened: it is written as it was read.
+    alike = template is not None and template.dtypes == layer.dtypes
+    notes = layer.made if alike else layer.notes
+    plan = replace(plan, notes=(*notes, *plan.notes), conditions=_conditions(layer, target, position, template))
     plan = _functions(layer, target, plan, template)
     if layer.wide not in target.dtypes:
         only = " and ".join(target.dtypes)
@@ -163,7 +169,7 @@ def _conditions(layer: Layer, target: Layout, position: Position, template: Laye
         texts += [f"{functions[key]} for its {key}" for key in USUAL if key in settings]
     if texts:
         said.append(f"the target ({target.layer}) has {' and '.join(texts)}")
-    told = bool(position.reverse) and (template is not None or numbered(target) or _two_rows(target))
+    told = bool(position.reverse) and (template is not None or numbered(target) or places.two_rows(target))
     if layer.position.reverse and not told:
         how = target.settings.get("reverse")
         said.append(f"the target of {layer.title} runs from the last step to the first{f' ({how})' if how else ''}")
@@ -198,78 +204,6 @@ def _functions(layer: Layer, target: Layout, plan: Plan, template: Layer | None)
     return replace(plan, verdict=IMPOSSIBLE, notes=tuple(differ), cost=cost)
 
 
-def _places(layers: Sequence[Layer], target: Layout, prefix: str, labels: Sequence[str]) -> list[Position]:
-    """Where each layer goes: under the prefix, one alone as the layout names it, several numbered as a stack."""
-    if labels and len(labels) != len(layers):
-        raise UserError(f"{len(layers)} layers and {len(labels)} times --to-layer; give it once for each layer")
-    if labels:
-        return [_labelled(label, target, prefix) for label in labels]
-    if len(layers) == 1:
-        reverse = bool(layers[0].position.reverse) and layers[0].position.number is None and numbered(target)
-        return [Position(prefix, 0, reverse)]
-    if numbered(target) and all(layer.position.number is None for layer in layers) and is_stack(layers):
-        return [
-            Position(prefix, number, bool(layer.position.reverse))
-            for number, layer in zip(counted(layers), layers, strict=True)
-        ]
-    places = {layer.position.place for layer in layers if layer.position.number is not None}
-    found: list[Position] = []
-    for layer in layers:
-        place, number, reverse = layer.position.place, layer.position.number, bool(layer.position.reverse)
-        # Under its own place, so that an encoder stays an encoder; one stack alone needs none.
-        start = prefix if places == {place} and number is not None else f"{prefix}{_ended(place)}"
-        if target.package == "torch":
-            # PyTorch joins its levels by dots, and load_state_dict asks for them.
-            start = start.replace("/", ".")
-        if number is not None and not numbered(target):
-            several = len({each.position.number for each in layers if each.position.place == place}) > 1
-            label = f"l{number}" if several or not _two_rows(target) else ""
-            label += "_reverse" if reverse and not _two_rows(target) else ""
-            start = f"{start}{label}." if label else start
-        found.append(Position(start, number or 0, reverse))
-    return found
-
-
-def _ended(place: str) -> str:
-    """A place with the separator that ends it."""
-    return f"{place}." if place and place[-1].isalnum() else place
-
-
-def _two_rows(target: Layout) -> bool:
-    """Whether the layout's tensors hold two directions along their first axis, as ONNX' do."""
-    return all(tensor.stacked and len(tensor.rows) == 1 for tensor in target.tensors.values())
-
-
-def _labelled(label: str, target: Layout, prefix: str) -> Position:
-    bare = label.removesuffix("_reverse")
-    if not numbered(target):
-        return Position(f"{prefix}{label}." if label else prefix, None, label != bare)
-    if bare[:1] not in ("l", "r") or not bare[1:].isdigit():
-        raise UserError(f"no layer {label!r} in {target.name}; write l0, l0_reverse, l1 and so on")
-    return Position(prefix, int(bare[1:]), label != bare or bare[0] == "r")
-
-
-def counted(stack: Sequence[Layer]) -> list[int]:
-    """The number of each layer in a stack, a forward and a reverse layer counting as one."""
-    numbers: list[int] = []
-    for i, layer in enumerate(stack):
-        if i and layer.position.reverse and not stack[i - 1].position.reverse:
-            numbers.append(numbers[-1])
-        else:
-            numbers.append(numbers[-1] + 1 if numbers else 0)
-    return numbers
-
-
-def is_stack(layers: Sequence[Layer]) -> bool:
-    """Whether each layer takes as many inputs as those below it have units."""
-    numbers = counted(layers)
-    for number in range(1, numbers[-1] + 1):
-        below = sum(layer.sizes["h"] for layer, n in zip(layers, numbers, strict=True) if n == number - 1)
-        if any(layer.sizes["d"] != below for layer, n in zip(layers, numbers, strict=True) if n == number):
-            return False
-    return True
-
-
 def _gathered(converted: Sequence[Converted], templates: Sequence[Layer] = ()) -> dict[str, Array]:
     """The tensors by the names to write; two directions of one tensor stacked. Raises UserError for one name twice."""
     found: dict[str, Array] = {}
@@ -282,7 +216,7 @@ def _gathered(converted: Sequence[Converted], templates: Sequence[Layer] = ()) -
                 found[name] = np.concatenate([whole[:row], array, whole[row + 1 :]])
             elif name not in found:
                 found[name] = array
-            elif each.layer.position.reverse and _two_rows(each.plan.target) and len(found[name]) == 1:
+            elif each.layer.position.reverse and places.two_rows(each.plan.target) and len(found[name]) == 1:
                 found[name] = np.concatenate([found[name], array])
             else:
                 raise UserError(f"two layers would be written as {name}; tell them apart with --to-layer")

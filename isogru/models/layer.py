@@ -115,16 +115,28 @@ class Layer:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was done to its tensors: dequantised, a weight norm multiplied out, widened, zero for a missing bias."""
+        """What was done to its tensors (dequantised, weight norm multiplied out, widened, zero for a missing bias), and
+        in what the file says that it computes.
+        """
+        return (*self.made, *self.widened)
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The notes but for those on dtypes."""
         tensors = [(name, self.contents.tensors[name]) for name in self.names.values()]
         made = [f"{name} is {tensor.note}" for name, tensor in tensors if tensor.note]
-        narrow = [dtype for dtype in self.dtypes if dtype in FLOATS and dtype not in ("float32", "float64")]
-        widened = [f"{' and '.join(narrow)} is widened to {self.wide}, exactly"] if narrow else []
-        mixed = len(set(self.dtypes) - set(narrow)) > 1
-        if mixed and not narrow:
-            widened = [f"{' and '.join(self.dtypes)} go together as {self.wide}"]
         without = [f"it has no {' and no '.join(self.missing)}, which counts as zero"] if self.missing else []
-        return (*made, *widened, *without)
+        computes = self.settings.get("policy", "")
+        policy = [f"it computes with the policy {computes}, and keeps its weights in {self.wide}"] if computes else []
+        return (*made, *without, *policy)
+
+    @property
+    def widened(self) -> tuple[str, ...]:
+        """What is read in a wider dtype than the file has it in."""
+        narrow = [dtype for dtype in self.dtypes if dtype in FLOATS and dtype not in ("float32", "float64")]
+        if narrow:
+            return (f"{' and '.join(narrow)} is widened to {self.wide}, exactly",)
+        return (f"{' and '.join(self.dtypes)} go together as {self.wide}",) if len(self.dtypes) > 1 else ()
 
     @property
     def wide(self) -> str:

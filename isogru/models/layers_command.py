@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
 from isogru import weight_files
 from isogru.models.layer import Layer
-from isogru.models.naming import stripped
 from isogru.models.recognition import recognise, some
 from isogru.models.selection import Wish, select
 from isogru.wording import printable
@@ -19,22 +19,40 @@ from shared_spec.command import WRONG
 from shared_spec.errors import UserError
 
 A_FILE = "A file of weights, of any kind that isogru reads; isogru layers shows what is in it."
+Name = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--name", metavar="TENSOR=NAME", help="Which tensor of the file is which of the layout's; may be repeated."
+    ),
+]
+Units = Annotated[
+    int,
+    typer.Option(help="How many units the layers have, where one vector holds everything and does not tell.", min=0),
+]
+UNTOLD = ("time", "merge_mode", "policy")
+"""What files say that has nothing to do with weights, or is told as a note."""
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 def list_layers(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=A_FILE)], as_json: Json = False
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=A_FILE)],
+    source: Annotated[str, typer.Option("--from", help="Only layers of this layout, read so.")] = "",
+    name: Name = None,
+    units: Units = 0,
+    as_json: Json = False,
 ) -> None:
     """Every recurrent layer of a file: its place, its layout and how that was recognised, sizes, biases, dtype, what
     the file says beside the weights, and what it does not say. Exit status 2 where there is none.
     """
     records, wrong = [], []
+    wish = Wish(source, names=named(name), units=units)
     for file in files:
         try:
             contents = weight_files.read(file)
-            found = recognise(contents)
-            if not found.layers and not found.foreign:
-                select(contents, Wish())
+            found = recognise(contents, units)
+            if source or name or not (found.layers or found.foreign):
+                chosen = select(contents, wish)
+                found = replace(found, layers=tuple((layer,) for layer in chosen), foreign=())
         except UserError as error:
             if len(files) == 1:
                 raise
@@ -44,6 +62,7 @@ def list_layers(
             {
                 "file": str(file),
                 "kind": contents.kind,
+                "part": contents.part,
                 "layers": [_facts(readings) for readings in found.layers],
                 "not_judged": [vars(each) for each in found.foreign],
                 "passed_over": list(found.passed_over),
@@ -56,6 +75,17 @@ def list_layers(
     for record in records:
         _show(record)
     _refused(wrong)
+
+
+def named(given: Sequence[str] | None) -> dict[str, str]:
+    """TENSOR=NAME, several times. Raises UserError for what is not that."""
+    found = {}
+    for text in given or ():
+        own, equals, name = text.partition("=")
+        if not equals or not own or not name:
+            raise UserError(f"{text!r} names no tensor; write TENSOR=NAME, such as W=onnx::GRU_30")
+        found[own] = name
+    return found
 
 
 def _refused(wrong: Sequence[UserError]) -> None:
@@ -72,6 +102,7 @@ def _facts(readings: Sequence[Layer]) -> dict[str, Any]:
     return {
         "place": layer.position.place,
         "layer": layer.label,
+        "title": layer.title,
         "layout": layer.layout.name,
         "of": layer.layout.layer,
         "recognised": layer.how,
@@ -88,10 +119,10 @@ def _facts(readings: Sequence[Layer]) -> dict[str, Any]:
 
 
 def _show(record: dict[str, Any]) -> None:
-    typer.echo(printable(f"{record['file']}: {record['kind']}"))
+    part = f", its {record['part']}" if record["part"] else ""
+    typer.echo(printable(f"{record['file']}: {record['kind']}{part}"))
     for layer in record["layers"]:
-        place = stripped(layer["place"])
-        title = " ".join(dict.fromkeys(text for text in (place, layer["layer"]) if text)) or "(without a name)"
+        title = layer["title"]
         layout = " or ".join([layer["layout"], *layer["or"]])
         typer.echo(
             printable(
@@ -101,7 +132,7 @@ def _show(record: dict[str, Any]) -> None:
         )
         if layer["or"]:
             typer.echo("    different functions, and the file does not say which; same and convert take --from")
-        said = {key: value for key, value in layer["says"].items() if key not in ("time", "merge_mode")}
+        said = {key: value for key, value in layer["says"].items() if key not in UNTOLD}
         if said:
             typer.echo(printable(f"    says {', '.join(f'{key} {value}' for key, value in said.items())}"))
         if layer["does_not_say"]:
@@ -112,4 +143,4 @@ def _show(record: dict[str, Any]) -> None:
         typer.echo(printable(f"  {each['place']}: {each['what']}, not judged"))
     if record["passed_over"]:
         names = record["passed_over"]
-        typer.echo(printable(f"  {len(names)} other tensors: {some(names)}"))
+        typer.echo(printable(f"  {len(names)} other tensor{'s' if len(names) > 1 else ''}: {some(names)}"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from isogru.models.derived import put_together
 from isogru.models.layer import Layer
-from isogru.models.naming import Position, direction, positions
+from isogru.models.naming import Position, direction, positions, stripped
 from isogru.weight_files.contents import Contents, Described, Foreign
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.readings.floats import FLOATS
@@ -38,7 +38,7 @@ class Recognised:
     layers: tuple[tuple[Layer, ...], ...]
     foreign: tuple[Foreign, ...]
     passed_over: tuple[str, ...]
-    """Tensors of the file that are no part of any of these."""
+    """Tensors of the file that are no part of any of these, nor of those that are not judged."""
 
 
 def recognise(contents: Contents, units: int = 0) -> Recognised:
@@ -57,8 +57,15 @@ def recognise(contents: Contents, units: int = 0) -> Recognised:
     if described and found and contents.ordered:
         layers.sort(key=lambda readings: _first(contents, readings[0]))
     claimed |= {name for readings in found for name in readings[0].names.values()}
-    foreign = (*contents.foreign, *foreigners(contents, claimed))
-    return Recognised(tuple(layers), foreign, tuple(name for name in contents.tensors if name not in claimed))
+    # Of what the file itself says is none of ours, the tensors are named no further.
+    claimed |= {name for each in contents.foreign for name in contents.tensors if _under(name, each.place)}
+    told, of_them = foreigners(contents, claimed)
+    passed_over = tuple(name for name in contents.tensors if name not in claimed | of_them)
+    return Recognised(tuple(layers), (*contents.foreign, *told), passed_over)
+
+
+def _under(name: str, place: str) -> bool:
+    return name.startswith(place) and name[len(place) : len(place) + 1] in ("/", ".")
 
 
 def _known(units: int) -> list[Layout]:
@@ -231,17 +238,18 @@ def _floats(contents: Contents, given: Mapping[str, str]) -> bool:
     return all(contents.tensors[name].dtype in FLOATS for name in given.values())
 
 
-def foreigners(contents: Contents, claimed: set[str]) -> list[Foreign]:
-    """LSTMs, told by four blocks where a GRU has three."""
-    found = {}
+def foreigners(contents: Contents, claimed: set[str]) -> tuple[list[Foreign], set[str]]:
+    """LSTMs, told by four blocks where a GRU has three; and their tensors."""
+    found, tensors = {}, set[str]()
     left = [name for name in contents.tensors if name not in claimed]
     for known in map(layouts.layout, ("torch", "torch-cell", "keras", "gluon")):
         for position, own in grouped(known, left).items():
             for name in (own[o] for o in own if any(p.name.startswith("W_h") for p in known.tensors[o].parts)):
                 shape = contents.tensors[name].shape
                 if len(shape) == 2 and max(shape) == 4 * min(shape):
-                    found[position.place] = Foreign(name, "an LSTM")
-    return list(found.values())
+                    found[position.place] = Foreign(stripped(position.place) or name, "an LSTM")
+                    tensors |= set(own.values())
+    return list(found.values()), tensors
 
 
 def as_told(contents: Contents, layout: Layout, names: Mapping[str, str]) -> Layer:
@@ -266,4 +274,4 @@ def as_told(contents: Contents, layout: Layout, names: Mapping[str, str]) -> Lay
 
 def some(names: Sequence[str]) -> str:
     """The first of many names."""
-    return f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}" if names else "none at all"
+    return f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}" if names else "none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -17,10 +17,13 @@ from shared_spec.errors import UserError
 from shared_spec.readings.arithmetic import PLAIN, Array, Plain
 from shared_spec.readings.floats import UNIT_ROUNDOFF
 from shared_spec.weights import same
+from shared_spec.weights.convert import PROBE
 from shared_spec.weights.layouts import Layout
 from shared_spec.weights.packing import unpack
 from shared_spec.weights.same import DIFFERENT, ROUNDED, SAME, Comparison, Side
 
+_NO_NAME = re.compile(r"(?:\w+_)?cell(?:_\d+)?|forward(?:_\w+)?")
+"""A level of a place that says of which class or direction a layer is, and not which layer."""
 WORST_LAST = (SAME, ROUNDED, DIFFERENT)
 
 
@@ -60,12 +63,20 @@ class ModelComparison:
         if len(self.pairs) == 1:
             return self.pairs[0].comparison.sentence
         worst = [pair for pair in self.pairs if pair.comparison.verdict == self.verdict]
+        measured = f"states measured with each layer's weights on {PROBE}"
         if self.verdict == DIFFERENT:
-            return f"different: {len(worst)} of {len(self.pairs)} layers, such as {worst[0].title}"
+            return f"different: {len(worst)} of {len(self.pairs)} layers, such as {worst[0].title} ({measured})"
         conditions = dict.fromkeys(c for pair in self.pairs for c in pair.comparison.conditions)
         asked = "; ".join([*conditions, "the layers are connected alike"])
-        rounding = "" if self.verdict == SAME else " but for rounding"
-        return f"the same function{rounding}, layer by layer, if {asked}: {len(self.pairs)} layers"
+        rounding, how = ("", "") if self.verdict == SAME else (" but for rounding", f" ({measured})")
+        return f"the same function{rounding}, layer by layer, if {asked}: {len(self.pairs)} layers{how}"
+
+    def lines(self, most: int | None) -> list[str]:
+        """What is said: a line for each pair where there are several, with so many parameters, and one for all."""
+        if len(self.pairs) == 1:
+            return [self.pairs[0].comparison.said(most)]
+        alone = ((pair.title, replace(pair.comparison, conditions=())) for pair in self.pairs)
+        return [*(f"{title}: {each.said(most, measured=False)}" for title, each in alone), self.sentence]
 
     def record(self) -> dict[str, object]:
         """For machines: of one pair its own fields, and of all pairs `layers`."""
@@ -84,9 +95,41 @@ def _told(layer: Layer) -> dict[str, object]:
     }
 
 
+def told(ones: Sequence[Layer], others: Sequence[Layer], given: Sequence[str]) -> list[tuple[Layer, Layer]]:
+    """Partners as the user tells them, "A=B" with both as `isogru layers` prints them, and no others. Raises UserError
+    for what no layer is called.
+    """
+    found = []
+    for text in given:
+        sides = [(text[:at], text[at + 1 :]) for at, letter in enumerate(text) if letter == "="]
+        if not sides:
+            raise UserError(f"{text!r} names no pair; write --pair A=B, with both as isogru layers prints them")
+        # A place may have the sign in it.
+        fitting = [(one, other) for a, b in sides for one in _called(ones, a) for other in _called(others, b)]
+        if len(fitting) != 1:
+            a, b = sides[0]
+            side, name = (ones, a) if len(_called(ones, a)) != 1 else (others, b)
+            there = ", ".join(layer.title for layer in side)
+            raise UserError(
+                f"{side[0].contents.path}: {'several layers are' if _called(side, name) else 'no layer is'} called "
+                f"{name!r}; there are {there}"
+            )
+        found += fitting
+    for side in zip(*found, strict=True):
+        if twice := [layer for i, layer in enumerate(side) if layer in side[:i]]:
+            raise UserError(f"{twice[0].contents.path}: {twice[0].title} stands in two pairs; give it one partner")
+    return found
+
+
+def _called(layers: Sequence[Layer], name: str) -> list[Layer]:
+    """The layers of a title; where there are none, those of a label or place."""
+    own = [layer for layer in layers if layer.title == name]
+    return own or [layer for layer in layers if name in (layer.label, stripped(layer.position.place))]
+
+
 def pairs(ones: Sequence[Layer], others: Sequence[Layer], prefixes: tuple[str, str]) -> list[tuple[Layer, Layer]]:
-    """Partners: by place and label where both files have the same, or the same last names, else in order. Raises
-    UserError for unequal numbers.
+    """Partners: by place and label where both files have the same, or the same last names, and what is left in order.
+    Raises UserError for unequal numbers.
 
     `prefixes` are what the options that choose layers of the one and of the other begin with: "--", "--to-".
     """
@@ -98,12 +141,27 @@ def pairs(ones: Sequence[Layer], others: Sequence[Layer], prefixes: tuple[str, s
         raise UserError(
             f"{_counted(ones)}, {_counted(others)}: say which of the {len(many)} are meant, such as {example}"
         )
-    for key in (_whole_name, _last_name):
-        by_name = {key(layer): layer for layer in others}
-        named = [by_name.get(key(layer)) for layer in ones]
-        if len(by_name) == len(others) == len({key(layer) for layer in ones}) and all(named):
-            return [(one, other) for one, other in zip(ones, named, strict=True) if other is not None]
-    return list(zip(ones, others, strict=True))
+    named = max((_by_name(ones, others, key) for key in _NAMES), key=len)
+    if len(named) < len(ones):
+        # One name alone may be chance.
+        named = {i: j for i, j in named.items() if ones[i].sizes == others[j].sizes}
+    left = iter(other for i, other in enumerate(others) if i not in named.values())
+    return [(one, others[named[i]] if i in named else next(left)) for i, one in enumerate(ones)]
+
+
+def _by_name(
+    ones: Sequence[Layer], others: Sequence[Layer], key: Callable[[Layer], tuple[object, ...]]
+) -> dict[int, int]:
+    """Which of the ones has the name of which of the others, and of nobody else."""
+    names = [[key(layer) for layer in side] for side in (ones, others)]
+    return {
+        i: names[1].index(name) for i, name in enumerate(names[0]) if names[0].count(name) == names[1].count(name) == 1
+    }
+
+
+def in_order(partners: Sequence[tuple[Layer, Layer]]) -> bool:
+    """Whether some of several layers are partners for no other reason than their order."""
+    return len(partners) > 1 and any(all(key(one) != key(other) for key in _NAMES) for one, other in partners)
 
 
 def _whole_name(layer: Layer) -> tuple[object, ...]:
@@ -111,9 +169,16 @@ def _whole_name(layer: Layer) -> tuple[object, ...]:
 
 
 def _last_name(layer: Layer) -> tuple[object, ...]:
-    """The last name of a place, as encoder is of "module.encoder." and "params/encoder/", number and direction."""
-    last = re.split("[./]", stripped(one_way(layer.position.place)))[-1]
-    return last, layer.position.number or 0, bool(layer.position.reverse)
+    """The last name of a place, as encoder is of "module.encoder.", "params/encoder/" and "encoder/forward_layer/cell",
+    number and direction.
+    """
+    levels = re.split("[./]", stripped(one_way(layer.position.place)))
+    while len(levels) > 1 and _NO_NAME.fullmatch(levels[-1]):
+        levels.pop()
+    return levels[-1], layer.position.number or 0, bool(layer.position.reverse)
+
+
+_NAMES = (_whole_name, _last_name)
 
 
 def _counted(layers: Sequence[Layer]) -> str:
@@ -201,14 +266,14 @@ def scrambled(layout: Layout, tensors: Mapping[str, Array], other: Layout, other
     a transposed view: those that put right make the layers' matrices alike. Empty where that is not it.
     """
     flat = [name for name, array in tensors.items() if array.ndim == 2 and 1 not in array.shape]
-    theirs = {key: array for key, array in unpack(other, others).items() if key.startswith("W_")}
-    as_they_are = unpack(layout, tensors)
+    theirs = {key: array for key, array in unpack(other, others, copied=False).items() if key.startswith("W_")}
+    as_they_are = unpack(layout, tensors, copied=False)
     if all(key in as_they_are and np.array_equal(as_they_are[key], array) for key, array in theirs.items()):
         return []
     for n in range(1, len(flat) + 1):
         for names in itertools.combinations(flat, n):
             right = {name: tensors[name].reshape(tensors[name].shape[::-1]).T for name in names}
-            ours = unpack(layout, {**tensors, **right})
+            ours = unpack(layout, {**tensors, **right}, copied=False)
             if all(np.array_equal(ours[key], theirs[key]) for key in theirs if key in ours):
                 return list(names)
     return []

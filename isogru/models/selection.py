@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +28,8 @@ from shared_spec.weights import layouts
 from shared_spec.weights.layouts import Layout
 from shared_spec.weights.packing import expected, sizes
 
+MOST_WAYS = 200
+"""How many ways are looked at to give a layout's tensors those of a file."""
 _PROJECTION = re.compile(r"(?:^|\.)weight_hr_l\d+(?:_reverse)?$")
 
 
@@ -148,6 +151,8 @@ def _gluons(layer: Layer) -> str:
 def nothing(contents: Contents, found: Recognised, wanted: Layout | None, wish: Wish) -> str:
     """Why no layer is there, from the nearest that was found to the furthest."""
     there = list(contents.tensors)
+    if not there and not found.foreign:
+        return f"{contents.kind} without any weights in it; save the model's weights"
     others = dict.fromkeys(layer.layout.name for readings in found.layers for layer in readings)
     if wanted is not None and found.layers:
         described = [readings[0] for readings in found.layers if readings[0].described]
@@ -161,7 +166,9 @@ def nothing(contents: Contents, found: Recognised, wanted: Layout | None, wish: 
         return f"{shapes} {' or '.join(others)}"
     known = [wanted] if wanted is not None else list(layouts.layouts().values())
     if found.foreign:
-        return f"{found.foreign[0].place} is {found.foreign[0].what}, which is not judged; no GRU and no RNN is there"
+        told = f"{found.foreign[0].place} is {found.foreign[0].what}"
+        # One that says what to do says it last.
+        return told if "; " in told else f"{told}, which is not judged; no GRU and no RNN is there"
     if near := _near(contents, known, wish):
         return near
     start = (
@@ -223,14 +230,21 @@ def _by_shape(contents: Contents, known: Sequence[Layout], wish: Wish) -> str:
     for layout in known:
         if len(layout.tensors) > 4 or layout.name in layouts.own():
             continue
-        given = next(_assigned(contents, layout, floats), None)
-        if given:
-            options = " ".join(f"{wish.option('name')} {own}={name}" for own, name in given.items())
-            told.append(f"{wish.from_option} {layout.name} {options}")
+        ways = list(itertools.islice(_assigned(contents, layout, floats), MOST_WAYS))
+        if not ways:
+            continue
+        fitting = {own: list(dict.fromkeys(way[own] for way in ways)) for own in layout.tensors}
+        # Several tensors of one shape: which of them it is, the file does not tell.
+        open_ones = [f"{own} is one of {some(names)}" for own, names in fitting.items() if len(names) > 1]
+        options = " ".join(f"{wish.option('name')} {shlex.quote(f'{own}={name}')}" for own, name in ways[0].items())
+        doubt = f", where {'; '.join(open_ones)}" if open_ones else ""
+        told.append((len(ways) > 1, f"{wish.from_option} {layout.name} {options}", doubt))
     if not told:
         return f"; a name that is not known is told by {wish.from_option} LAYOUT {wish.option('name')} TENSOR=NAME"
-    more = f" (or as {', '.join(t.split()[1] for t in told[1:4])})" if len(told) > 1 else ""
-    return f"; by their shapes they could be {told[0]}{more}"
+    told.sort(key=lambda each: each[0])
+    (_, options, doubt), *rest = told
+    more = f" (or as {', '.join(options.split()[1] for _, options, _ in rest[:3])})" if rest else ""
+    return f"; by their shapes they could be {options}{more}{doubt}"
 
 
 def _alike(name: str, own: str) -> bool:
@@ -246,7 +260,7 @@ def _assigned(contents: Contents, layout: Layout, floats: Sequence[str]) -> Iter
     for own in owns:
         names = [name for name in floats if len(contents.tensors[name].shape) == axes[own]]
         fitting.append([n for n in names if _alike(n, own)] + [n for n in names if not _alike(n, own)])
-    for chosen in itertools.islice(itertools.product(*fitting), 20_000):
+    for chosen in itertools.islice(itertools.product(*fitting), 5_000):
         if len(set(chosen)) == len(chosen):
             shapes = {own: contents.tensors[name].shape for own, name in zip(owns, chosen, strict=True)}
             try:

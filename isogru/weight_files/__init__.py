@@ -7,35 +7,30 @@ from __future__ import annotations
 
 import importlib
 import stat
-from collections.abc import Mapping
+import zipfile
 from pathlib import Path
 from typing import Any
 
+from isogru.weight_files import folders
 from isogru.weight_files.contents import Contents
 from shared_spec.errors import InterchangeError, UserError
 
 READERS = ("safetensors", "torch", "onnx", "keras", "numpy", "mxnet", "msgpack", "tensorflow")
 """Modules of this folder, in the order in which they are asked."""
 
-PACKAGES: Mapping[str, tuple[str, str]] = {
-    "torch": ("torch", "torch"),
-    "onnx": ("onnx", "onnx"),
-    "h5py": ("h5py", "keras"),
-}
-"""What has to be installed for some kinds of files: the module -> the package, and the extra of isogru that has it."""
-
 HEAD = 4096
+"""How many bytes of a file are looked at to know its kind."""
 
 
 def needs(module: str, path: Path, kind: str) -> Any:
-    """A package that a kind of file needs. Raises UserError, with the line that installs it."""
-    package, extra = PACKAGES[module]
+    """A package that a kind of file needs, of the name of its module. Raises UserError, with the line that installs it.
+
+    That names the package itself: "isogru[torch]" is found in a clone alone.
+    """
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise UserError(
-            f'{path}: {kind}, which takes the package {package} to read; pip install "isogru[{extra}]"'
-        ) from None
+        raise UserError(f"{path}: {kind}, which takes the package {module} to read; pip install {module}") from None
 
 
 def module_of(name: str) -> Any:
@@ -58,7 +53,8 @@ def reader_of(path: Path) -> Any:
     except OSError as error:
         raise InterchangeError(f"{path}: cannot be read ({error.strerror})") from None
     if stat.S_ISDIR(mode):
-        raise InterchangeError(f"{path}: a directory; name a file of weights{_inside(path)}")
+        endings = [ending for name in READERS for ending in module_of(name).ENDINGS]
+        raise InterchangeError(f"{path}: {folders.said(path, endings)}")
     if not stat.S_ISREG(mode):
         raise InterchangeError(f"{path}: no regular file; copy what it gives into one, and name that")
     try:
@@ -71,17 +67,20 @@ def reader_of(path: Path) -> Any:
     for name in READERS:
         if (module := module_of(name)).recognises(head, path):
             return module
+    if head.startswith(b"PK") and not zipfile.is_zipfile(path):
+        raise InterchangeError(
+            f"{path}: truncated: it begins as a zip archive, such as a .keras, an .npz or a .pt file, and has no end; "
+            "copy it or save it again"
+        )
+    if folders.is_tree(path.parent):
+        told = folders.remedy(path.parent)
+        raise InterchangeError(f"{path}: a part of an Orbax checkpoint, which is not read; {told}")
     raise InterchangeError(f"{path}: {_looks_like(head)}; what can be read: {kinds()}")
 
 
 def kinds() -> str:
     """What can be read, in words."""
     return ", ".join(f"{module_of(name).KIND} ({', '.join(module_of(name).ENDINGS)})" for name in READERS)
-
-
-def _inside(path: Path) -> str:
-    inside = path / "variables" / "variables.index"
-    return f", such as {inside}" if inside.exists() else ""
 
 
 def _looks_like(head: bytes) -> str:

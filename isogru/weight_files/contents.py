@@ -72,6 +72,8 @@ class Contents:
     """Text that the file carries about itself: safetensors' metadata."""
     ordered: bool = True
     """Whether tensors stand in the model's own order. safetensors and Flax sort them by name, MLX by a hash."""
+    part: str = ""
+    """Which part of the file the tensors are, where there are others: "model_state_dict"."""
 
 
 class Reader(Protocol):

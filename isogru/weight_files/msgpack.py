@@ -19,7 +19,7 @@ from isogru.weight_files import plain
 from isogru.weight_files.contents import Contents
 from isogru.weight_files.plain import MOST_AXES, Plain, Stream
 from shared_spec.errors import InterchangeError
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import write_pieces
 from shared_spec.readings.arithmetic import Array
 
 KIND = "a Flax msgpack file"
@@ -241,21 +241,41 @@ def write(path: Path, tensors: Mapping[str, Array], metadata: dict[str, str]) ->
         level = tree
         for key in place[:-1]:
             level = level.setdefault(key, {})
-        level[place[-1]] = _packed(array)
-    write_whole(path, msgspec.msgpack.encode(tree))
+        level[place[-1]] = array
+    write_pieces(path, _packed(tree))
 
 
-def _packed(array: Array) -> Any:
-    if array.nbytes > CHUNK:
-        flat, step = array.reshape(-1), CHUNK // array.itemsize
-        chunks = [_packed(flat[start : start + step]) for start in range(0, flat.size, step)]
-        return {
-            CHUNKED: True,
-            "shape": {str(axis): length for axis, length in enumerate(array.shape)},
-            "chunks": {str(number): chunk for number, chunk in enumerate(chunks)},
-        }
-    packed = msgspec.msgpack.encode((array.shape, array.dtype.name, plain.memory(array)))
-    return msgspec.msgpack.Ext(ARRAY, packed)
+def _packed(value: Any) -> Iterator[bytes | memoryview]:
+    """A tree of arrays, array by array: a library that encodes msgpack would hold them all a second time."""
+    if isinstance(value, dict):
+        yield bytes([0x80 | len(value)]) if len(value) < 16 else _sized("map", len(value))
+        for key, inner in value.items():
+            yield msgspec.msgpack.encode(key)
+            yield from _packed(inner)
+    elif not isinstance(value, np.ndarray):
+        yield msgspec.msgpack.encode(value)
+    elif value.nbytes > CHUNK:
+        flat, step = value.reshape(-1), CHUNK // value.itemsize
+        chunks = [flat[start : start + step] for start in range(0, flat.size, step)]
+        yield from _packed(
+            {
+                CHUNKED: True,
+                "shape": {str(axis): length for axis, length in enumerate(value.shape)},
+                "chunks": {str(number): chunk for number, chunk in enumerate(chunks)},
+            }
+        )
+    else:
+        # A list of three.
+        before = b"\x93" + msgspec.msgpack.encode(value.shape) + msgspec.msgpack.encode(value.dtype.name)
+        before += _sized("bytes", value.nbytes)
+        yield _sized("extension", len(before) + value.nbytes) + bytes([ARRAY]) + before
+        yield plain.memory(value)
+
+
+def _sized(what: str, count: int) -> bytes:
+    """How something of so many items or bytes begins, in the shortest way."""
+    code, size = next((code, size) for code, (kind, size) in SIZED.items() if kind == what and count < 256**size)
+    return bytes([code]) + count.to_bytes(size, "big")
 
 
 def fill(template: Path, path: Path, tensors: Mapping[str, Array]) -> None:

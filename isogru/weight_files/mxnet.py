@@ -7,7 +7,7 @@ list of names.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from isogru.weight_files import plain
 from isogru.weight_files.contents import Contents
 from isogru.weight_files.plain import Plain, Stream
 from shared_spec.errors import InterchangeError
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import write_pieces
 from shared_spec.readings.arithmetic import Array
 
 KIND = "an MXNet parameter file"
@@ -117,7 +117,11 @@ def write(path: Path, tensors: Mapping[str, Array], metadata: dict[str, str]) ->
 
     Raises InterchangeError for a dtype or shape that MXNet does not have.
     """
-    pieces, names = [LIST, struct.pack("<Q", len(tensors))], [struct.pack("<Q", len(tensors))]
+    write_pieces(path, _written(path, tensors))
+
+
+def _written(path: Path, tensors: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
+    yield LIST + struct.pack("<Q", len(tensors))
     for name, given in tensors.items():
         array = np.asarray(given)
         if array.dtype.name not in FLAGS:
@@ -128,15 +132,13 @@ def write(path: Path, tensors: Mapping[str, Array], metadata: dict[str, str]) ->
             raise InterchangeError(
                 f"{path}: {name!r} is a number without axes, which MXNet does not save; give it one axis"
             )
-        pieces += [
-            struct.pack(f"<Iii{array.ndim}q", V2, 0, array.ndim, *array.shape),
-            CPU,
-            struct.pack("<i", FLAGS[array.dtype.name]),
-            plain.memory(array),
-        ]
+        yield struct.pack(f"<Iii{array.ndim}q", V2, 0, array.ndim, *array.shape) + CPU
+        yield struct.pack("<i", FLAGS[array.dtype.name])
+        yield plain.memory(array)
+    yield struct.pack("<Q", len(tensors))
+    for name in tensors:
         text = plain.name_as_bytes(path, name)
-        names += [struct.pack("<Q", len(text)), text]
-    write_whole(path, b"".join(pieces + names))
+        yield struct.pack("<Q", len(text)) + text
 
 
 def fill(template: Path, path: Path, tensors: Mapping[str, Array]) -> None:

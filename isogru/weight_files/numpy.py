@@ -12,7 +12,7 @@ import numpy as np
 
 from isogru.weight_files.contents import Contents, Tensor
 from shared_spec.errors import InterchangeError
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import whole
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import widened
 
@@ -146,13 +146,21 @@ def _row(path: Path, first: int) -> dict[str, Tensor]:
 
 def write(path: Path, tensors: Mapping[str, Array], metadata: dict[str, str]) -> None:
     """A new .npz by names, or for .eqx the arrays one after the other, in the order given."""
-    memory = io.BytesIO()
-    if path.suffix == ".npz":
-        np.savez(memory, **{name: np.ascontiguousarray(array) for name, array in tensors.items()})  # type: ignore[arg-type]
-    else:
-        for array in tensors.values():
-            np.save(memory, np.ascontiguousarray(array))
-    write_whole(path, memory.getvalue())
+    with whole(path) as beside:
+        if path.suffix == ".npz":
+            _write_archive(beside, tensors)
+        else:
+            with beside.open("wb") as file:
+                for array in tensors.values():
+                    np.save(file, np.ascontiguousarray(array))
+
+
+def _write_archive(path: Path, tensors: Mapping[str, Array]) -> None:
+    """As numpy.savez does, which takes all arrays at once, and none of the name "file"."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in tensors.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def fill(template: Path, path: Path, tensors: Mapping[str, Array]) -> None:

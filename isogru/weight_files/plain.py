@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -14,7 +14,7 @@ import numpy as np
 
 from isogru.weight_files.contents import Tensor
 from shared_spec.errors import InterchangeError
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import write_patched
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import FLOATS, widened
 
@@ -119,9 +119,10 @@ def length(dtype: str, shape: tuple[int, ...]) -> int:
     return math.prod(shape) * SIZES[dtype]
 
 
-def memory(array: Array) -> bytes:
-    """The bytes of an array as they are written."""
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(order="C")
+def memory(array: Array) -> memoryview:
+    """The bytes of an array as they are written; a view of it where it has them so."""
+    flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
+    return flat.view(np.uint8).data
 
 
 def name_as_bytes(path: Path, name: str) -> bytes:
@@ -134,7 +135,13 @@ def name_as_bytes(path: Path, name: str) -> bytes:
 
 def fill(template: Path, path: Path, there: Mapping[str, Plain], tensors: Mapping[str, Array]) -> None:
     """A copy of the template with the values of some arrays replaced, and every other byte as it was."""
-    content = bytearray(template.read_bytes())
+    write_patched(template, path, _pieces(template, there, tensors))
+
+
+def _pieces(
+    template: Path, there: Mapping[str, Plain], tensors: Mapping[str, Array]
+) -> Iterator[tuple[int, memoryview]]:
+    """Where each piece of the new values begins, and the piece."""
     for name, values in tensors.items():
         array = there.get(name)
         if array is None:
@@ -146,14 +153,13 @@ def fill(template: Path, path: Path, there: Mapping[str, Plain], tensors: Mappin
         if values.shape != array.shape:
             raise InterchangeError(f"{template}: array {name!r} has the shape {array.shape}, its values {values.shape}")
         with np.errstate(all="ignore"):
-            cast = values.astype(array.dtype)
-        if not np.array_equal(cast, values, equal_nan=True):
+            cast = values.astype(array.dtype, copy=False)
+        if cast is not values and not np.array_equal(cast, values, equal_nan=True):
             raise InterchangeError(
                 f"{template}: array {name!r} is {array.dtype}, which does not hold the values of {values.dtype}; "
                 f"give a template of {values.dtype}"
             )
         raw, taken = memory(cast), 0
         for start, count in array.pieces:
-            content[start : start + count] = raw[taken : taken + count]
+            yield start, raw[taken : taken + count]
             taken += count
-    write_whole(path, bytes(content))

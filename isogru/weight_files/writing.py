@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
 FORMAT = "isogru-weights/1"
 
 
-def writer(output: Path, template: Path | None) -> Callable[[Conversion], None]:
-    """What writes a conversion to a file. Raises UserError, before anything is read, for an ending that is not written,
-    and for a template of another kind.
+Write = Callable[[Path, "Conversion"], None]
+"""Writes a conversion to a file of that name."""
+
+
+def writer(output: Path, template: Path | None) -> Write:
+    """What writes a conversion to files that end as this one. Raises UserError, before anything is read, for an ending
+    that is not written, and for a template of another kind.
     """
     module = _by_ending(output)
     if not hasattr(module, "write") and not hasattr(module, "fill"):
@@ -30,13 +35,30 @@ def writer(output: Path, template: Path | None) -> Callable[[Conversion], None]:
                 f"{output}: {template} is {reader.KIND}; give the output an ending of its own, "
                 f"{', '.join(endings(reader))}"
             )
-        return lambda made: module.fill(template, output, made.tensors)
+        return lambda path, made: module.fill(template, path, made.tensors)
     if not hasattr(module, "write"):
         raise UserError(
             f"{output}: {module.KIND} is only written into one that is there: let the model save its own, and name "
             "that with --into"
         )
-    return lambda made: module.write(output, made.tensors, _metadata(made))
+    return lambda path, made: module.write(path, made.tensors, _metadata(made))
+
+
+def rehearsed(write: Write, made: Conversion, output: Path) -> None:
+    """Writes to a folder that is gone at once, so that whatever would be wrong with the file is. Raises UserError as
+    the writer does.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / output.name
+        try:
+            write(path, made)
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), str(output))) from None
+
+
+def listed(made: Conversion) -> dict[str, str]:
+    """The tensors that are written, by name: shape and dtype."""
+    return {name: f"{array.shape} {array.dtype}" for name, array in made.tensors.items()}
 
 
 def _by_ending(output: Path) -> Any:

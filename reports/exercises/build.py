@@ -1,29 +1,25 @@
-"""exercises.json: what each part of the page of exercises has found, as plain data."""
+"""exercises.json: what each part of the page of exercises has found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import msgspec
 
-from isogru.wording import finite
 from reports.diff.build import cell_record
 from reports.exercises import compared, errata, gates, sweeps
-from reports.pages.schema import Record
+from reports.exercises.records import FORMAT, Exercises
 from shared_spec import cells, machine
 
-FORMAT = "isogru-exercises/1"
-PARTS: dict[str, Callable[[], Record]] = {
-    "gates": gates.build,
-    "sweeps": sweeps.build,
-    "compare": compared.compare,
-    "halves": compared.halves,
-    "errata": errata.build,
-}
-"""By the name that a part has in exercises.json: a function that builds it from what is there."""
 
-
-def build() -> Record:
-    """All parts, and what they rest on; infinities as null."""
-    of_cells = [cell_record(cell) for cell in cells.cells().values()]
-    report = {"format": FORMAT, "machine": machine.describe(), "cells": of_cells}
-    plain: Record = finite(report | {name: part() for name, part in PARTS.items()})
-    return plain
+def build() -> Exercises:
+    """All parts, and what they rest on; read back, so that it is what its types say, with null for infinities."""
+    report = Exercises(
+        format=FORMAT,
+        machine=machine.describe(),
+        cells=[cell_record(cell) for cell in cells.cells().values()],
+        gates=gates.build(),
+        sweeps=sweeps.build(),
+        compare=compared.compare(),
+        halves=compared.halves(),
+        errata=errata.build(),
+    )
+    return msgspec.json.decode(msgspec.json.encode(report), type=Exercises)

@@ -12,7 +12,7 @@ import numpy as np
 
 from isogru.judge.comparison import four
 from reports.exercises import memory
-from reports.pages.schema import Record
+from reports.exercises.records.studies import Difference, Middle, Rate, Study, Task, Trainings, Waning
 from reports.race.paired import interval, ratio
 from shared_spec import language_model, oracle
 from shared_spec.cells import cell
@@ -25,34 +25,34 @@ from shared_spec.sweeps.trial_store import Outcome, TrialStore, default_file
 from shared_spec.sweeps.trials import FAILED, FINISHED
 
 
-def compare() -> Record:
+def compare() -> Study:
     """Exercise 3."""
     return _study("compare")
 
 
-def halves() -> Record:
+def halves() -> Study:
     """Exercise 4."""
     return _study("halves")
 
 
-def _study(name: str) -> Record:
+def _study(name: str) -> Study:
     """A study in every framework that has run it: by task and cell, the rates tried and the trainings. Where it was run
     in several ways, the one that was asked for last.
     """
-    record: Record = {"command": f"tox -e {name}-torch", "tasks": [], "waning": []}
+    command, of_tasks, wanings = f"tox -e {name}-torch", list[Task](), list[Waning]()
     if not default_file().is_file():
-        return record
+        return Study(command)
     kept = TrialStore(default_file())
     sweeps = kept.sweeps()
     of_study = [one for one in sweeps.values() if one[0].get("study") == name and one[0]["stage"] == "trainings"]
     for told, keys in {(told["framework"], told["task"]): (told, keys) for told, keys in of_study}.values():
-        found = kept.outcomes(keys)
+        there = list(kept.outcomes(keys).values())
         searched = kept.outcomes(sweeps[told["searched"]][1])
-        record["tasks"].append(_task(told, list(found.values()), list(searched.values()), len(keys)))
+        of_tasks.append(_task(told, there, list(searched.values()), len(keys)))
         if name == "compare":
-            record["waning"] += list(_waning(told["framework"], found.values()))
-    record["tasks"].sort(key=lambda t: (t["task"] != tasks.TEXT, t["delay"] or 0, t["framework"]))
-    return record
+            wanings += _waning(told["framework"], there)
+    of_tasks.sort(key=lambda t: (t.task != tasks.TEXT, t.delay or 0, t.framework))
+    return Study(command, of_tasks, wanings)
 
 
 def _command(told: Mapping[str, Any]) -> str:
@@ -61,10 +61,10 @@ def _command(told: Mapping[str, Any]) -> str:
     return f"tox -e {told['study']}-{told['framework']}{' --' + options if options else ''}"
 
 
-def _task(told: Mapping[str, Any], found: list[Outcome], searched: list[Outcome], asked: int) -> Record:
+def _task(told: Mapping[str, Any], there: list[Outcome], searched: list[Outcome], asked: int) -> Task:
     task = told["task"]
     groups: dict[tuple[str, float], list[Outcome]] = {}
-    for outcome in found:
+    for outcome in there:
         groups.setdefault((outcome.trial.recipe.cell, outcome.trial.recipe.lr), []).append(outcome)
     copying = tasks.delay_of(task) is not None
     # By start, what counts of those that have finished: what is recalled or, on the text, the validation perplexity.
@@ -77,50 +77,49 @@ def _task(told: Mapping[str, Any], found: list[Outcome], searched: list[Outcome]
         for (of, lr), some in groups.items()
     ]
     at_best = {of: ends.get((of, lr), {}) for of, lr in told["best"].items()}
-    return {
-        "framework": told["framework"],
-        "command": _command(told),
-        "task": task,
-        "delay": tasks.delay_of(task),
-        "epochs": told["epochs"],
-        "asked": asked,
-        "there": len(found),
-        "rows": rows,
+    return Task(
+        framework=told["framework"],
+        command=_command(told),
+        task=task,
+        delay=tasks.delay_of(task),
+        epochs=told["epochs"],
+        asked=asked,
+        there=len(there),
+        rows=rows,
         # Times of different lanes say nothing of their cells.
-        "one_lane": len({row["implementation"] for row in rows}) == 1,
-        "rates": [
-            {"cell": o.trial.recipe.cell, "lr": o.trial.recipe.lr, "why": o.why}
-            | {"val": o.val if o.status == FINISHED else None}
+        one_lane=len({row.implementation for row in rows}) == 1,
+        rates=[
+            Rate(o.trial.recipe.cell, o.trial.recipe.lr, o.why, o.val if o.status == FINISHED else None)
             for o in sorted(searched, key=lambda o: (o.trial.recipe.cell, o.trial.recipe.lr))
         ],
-        "differences": list(_differences(at_best, copying=copying)),
-    }
+        differences=list(_differences(at_best, copying=copying)),
+    )
 
 
-def _row(some: Sequence[Outcome], *, best: bool, shares: Sequence[float]) -> Record:
+def _row(some: Sequence[Outcome], *, best: bool, shares: Sequence[float]) -> Trainings:
     """Trainings of one cell at one rate, from several starts; of copying the shares that were recalled."""
     first, recipe = some[0].trial, some[0].trial.recipe
     finished = [outcome for outcome in some if outcome.status == FINISHED]
     trained = [outcome for outcome in some if outcome.status != FAILED]
     norms = [outcome.arrays["norm"] for outcome in trained]
-    return {
-        "cell": recipe.cell,
-        "implementation": first.implementation,
-        "lr": recipe.lr,
-        "best": best,
-        "starts": len(some),
-        "unfinished": [o.why for o in some if o.status != FINISHED],
-        "seconds": statistics.median(outcome.seconds for outcome in trained) if trained else None,
-        "val": _middle([outcome.val for outcome in finished]),
-        "recalled": _share(shares),
-        "clipped": statistics.median(int(np.sum(n > recipe.clip_norm)) for n in norms) if norms else 0,
-        "steps": statistics.median(len(n) for n in norms) if norms else 0,
-        "largest": max(float(np.nanmax(n)) for n in norms) if norms else None,
-        "text": finished[0].text if finished else "",
-    }
+    return Trainings(
+        cell=recipe.cell,
+        implementation=first.implementation,
+        lr=recipe.lr,
+        best=best,
+        starts=len(some),
+        unfinished=[o.why for o in some if o.status != FINISHED],
+        seconds=statistics.median(outcome.seconds for outcome in trained) if trained else None,
+        val=_middle([outcome.val for outcome in finished]),
+        recalled=_share(shares),
+        clipped=statistics.median(int(np.sum(n > recipe.clip_norm)) for n in norms) if norms else 0,
+        steps=statistics.median(len(n) for n in norms) if norms else 0,
+        largest=max(float(np.nanmax(n)) for n in norms) if norms else None,
+        text=finished[0].text if finished else "",
+    )
 
 
-def _middle(perplexities: Sequence[float]) -> tuple[float, ...] | None:
+def _middle(perplexities: Sequence[float]) -> Middle | None:
     """The geometric mean, and the ends of its 95% interval: that of the mean loss."""
     if not perplexities:
         return None
@@ -128,7 +127,7 @@ def _middle(perplexities: Sequence[float]) -> tuple[float, ...] | None:
     return (math.exp(mean), math.exp(low), math.exp(high))
 
 
-def _share(shares: Sequence[float]) -> tuple[float, ...] | None:
+def _share(shares: Sequence[float]) -> Middle | None:
     """The mean, and the ends of its 95% interval as far as they can be."""
     if not shares:
         return None
@@ -136,7 +135,7 @@ def _share(shares: Sequence[float]) -> tuple[float, ...] | None:
     return (mean, max(low, 0.0), min(high, 1.0))
 
 
-def _differences(ends: Mapping[str, Mapping[int, float]], *, copying: bool) -> Iterator[Record]:
+def _differences(ends: Mapping[str, Mapping[int, float]], *, copying: bool) -> Iterator[Difference]:
     """Each cell against the first, from what counts by start, and over the starts that both have finished from: on the
     text the ratio of their perplexities, of copying by how much more is recalled.
     """
@@ -149,17 +148,10 @@ def _differences(ends: Mapping[str, Mapping[int, float]], *, copying: bool) -> I
             value, low, high = interval([ours[start] - theirs[start] for start in both])
             is_better, is_worse = low > 0, high < 0
         else:
-            found = ratio({start: ours[start] for start in both}, {start: theirs[start] for start in both})
-            value, low, high, is_better, is_worse = found.value, found.low, found.high, found.is_faster, found.is_slower
-        yield {
-            "cell": other,
-            "against": first,
-            "value": value,
-            "low": low,
-            "high": high,
-            "starts": len(both),
-            "word": "worse" if is_worse else "better" if is_better else "not to be told apart",
-        }
+            of = ratio({start: ours[start] for start in both}, {start: theirs[start] for start in both})
+            value, low, high, is_better, is_worse = of.value, of.low, of.high, of.is_faster, of.is_slower
+        word = "worse" if is_worse else "better" if is_better else "not to be told apart"
+        yield Difference(other, first, value, low, high, len(both), word)
 
 
 def recalled(outcome: Outcome) -> float:
@@ -181,7 +173,7 @@ def _logits(H: Array, parameters: Mapping[str, Array]) -> Array:
     return evaluate(specification().output.expression, {**parameters, "H": H}, np.dtype(np.float64))
 
 
-def _waning(framework: str, outcomes: Iterable[Outcome]) -> Iterator[Record]:
+def _waning(framework: str, outcomes: Iterable[Outcome]) -> Iterator[Waning]:
     """How the gradient of the last step's loss wanes on its way back, at the start and the end of a training: the norm
     of dL_T/dH_t over that of dL_T/dH_T, a mean over windows that were not trained on. Of each cell and rate the first
     start. Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063, section 2.
@@ -194,13 +186,13 @@ def _waning(framework: str, outcomes: Iterable[Outcome]) -> Iterator[Record]:
         seen.add((recipe.cell, recipe.lr))
         problem = language_model.problem(recipe, _text(outcome.corpus))
         end = {name: outcome.arrays[f"end.{name}"].astype(np.float64) for name in problem.parameters}
-        yield {
-            "framework": framework,
-            "cell": recipe.cell,
-            "lr": recipe.lr,
-            "start": [four(float(v)) for v in waning(problem, problem.parameters)],
-            "end": [four(float(v)) for v in waning(problem, end)],
-        }
+        yield Waning(
+            framework=framework,
+            cell=recipe.cell,
+            lr=recipe.lr,
+            start=[four(float(v)) for v in waning(problem, problem.parameters)],
+            end=[four(float(v)) for v in waning(problem, end)],
+        )
 
 
 def waning(problem: Problem, parameters: Mapping[str, Array]) -> Array:

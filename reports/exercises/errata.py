@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from isogru.judge.comparison import DIFFERENT, ORDER
 from reports.exercises import measured
-from reports.pages.schema import Record as Plain
+from reports.exercises.records.errata import Entry as Shown
+from reports.exercises.records.errata import Errata, Held, MadeWith, Row, Run, Said, Wiring
 from shared_spec import cases, cells
 from shared_spec.errata import records, texts
 from shared_spec.errata.records import Record
@@ -15,44 +16,42 @@ from shared_spec.errata.texts import Entry
 PROVEN, NOT_PROVEN, STALE, FAILED, NOT_RUN = "proven", "not proven", "stale", "failed", "not run"
 
 
-def build() -> Plain:
+def build() -> Errata:
     """The part as data. Raises UserError for a record that is damaged or of another version."""
-    found = [_entry(name, entry) for name, entry in texts.entries().items()]
-    runs = [run for entry in found for run in entry["runs"]]
-    return {
-        "entries": found,
-        "runs": len(runs),
-        "proven": sum(run["status"] == PROVEN for run in runs),
-        "made_with": _made_with(runs),
-    }
+    entries = [_entry(name, entry) for name, entry in texts.entries().items()]
+    runs = [run for entry in entries for run in entry.runs]
+    return Errata(
+        entries=entries,
+        runs=len(runs),
+        proven=sum(run.status == PROVEN for run in runs),
+        made_with=_made_with(runs),
+    )
 
 
-def _entry(name: str, entry: Entry) -> Plain:
-    found = {framework: _read(name, framework) for framework in entry.frameworks}
+def _entry(name: str, entry: Entry) -> Shown:
+    there = {framework: _read(name, framework) for framework in entry.frameworks}
     failures = {framework: records.read_failure(name, framework) for framework in entry.frameworks}
-    statuses = {framework: _status(record, failures[framework]) for framework, record in found.items()}
-    current = [r for framework, r in found.items() if r and statuses[framework] in (PROVEN, NOT_PROVEN)]
-    return {
-        "name": name,
-        "title": entry.title,
-        "claim": entry.claim,
-        "right": entry.right,
-        "wrong": entry.wrong,
-        "runs": [
-            _run(framework, statuses[framework], record, failures[framework]) for framework, record in found.items()
-        ],
-        "wirings": {side: _wirings(side, current) for side in ("wrong", "right")},
-        "frameworks": [record.framework for record in current],
-        "rows": [row for what, label in entry.held.items() if (row := _row(what, label, current))],
-        "worst": [
-            {"framework": record.framework, "sentence": held.sentence}
+    statuses = {framework: _status(record, failures[framework]) for framework, record in there.items()}
+    current = [r for framework, r in there.items() if r and statuses[framework] in (PROVEN, NOT_PROVEN)]
+    return Shown(
+        name=name,
+        title=entry.title,
+        claim=entry.claim,
+        right=entry.right,
+        wrong=entry.wrong,
+        runs=[_run(framework, statuses[framework], record, failures[framework]) for framework, record in there.items()],
+        wirings={side: _wirings(side, current) for side in ("wrong", "right")},
+        frameworks=[record.framework for record in current],
+        rows=[row for what, label in entry.held.items() if (row := _row(what, label, current))],
+        worst=[
+            Said(record.framework, held.sentence)
             for record in current
             for held in record.held
             if held.expected == DIFFERENT
         ],
-        "unmet": [{"framework": record.framework, "sentence": said} for record in current for said in record.unmet],
-        "sentences": measured.sentences(name, current),
-    }
+        unmet=[Said(record.framework, said) for record in current for said in record.unmet],
+        sentences=measured.sentences(name, current),
+    )
 
 
 def _is_stale(record: Record) -> bool:
@@ -82,52 +81,46 @@ def _status(record: Record | None, failure: str | None) -> str:
     return PROVEN if record.is_proven else NOT_PROVEN
 
 
-def _run(framework: str, status: str, record: Record | None, failure: str | None) -> Plain:
-    return {
-        "framework": framework,
-        "status": status,
-        "why": failure or "",
-        "command": records.command(framework),
-        "versions": record.versions if record else {},
-    }
+def _run(framework: str, status: str, record: Record | None, failure: str | None) -> Run:
+    return Run(
+        framework=framework,
+        status=status,
+        why=failure or "",
+        command=records.command(framework),
+        versions=record.versions if record else {},
+    )
 
 
-def _made_with(runs: Sequence[Plain]) -> list[Plain]:
+def _made_with(runs: Sequence[Run]) -> list[MadeWith]:
     """For each framework the command that runs its errata, and with which versions they were run."""
-    found: dict[str, Plain] = {}
+    by_framework: dict[str, MadeWith] = {}
     for run in runs:
-        one = found.setdefault(
-            run["framework"], {"framework": run["framework"], "command": run["command"], "versions": []}
-        )
-        versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-        if versions and versions not in one["versions"]:
-            one["versions"].append(versions)
-    return list(found.values())
+        one = by_framework.setdefault(run.framework, MadeWith(run.framework, run.command, []))
+        versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+        if versions and versions not in one.versions:
+            one.versions.append(versions)
+    return list(by_framework.values())
 
 
-def _wirings(side: str, run: Sequence[Record]) -> list[Plain]:
+def _wirings(side: str, run: Sequence[Record]) -> list[Wiring]:
     """What was run, once where it was the same in several."""
-    found: list[Plain] = []
+    wirings: list[Wiring] = []
     for record in run:
         lines = getattr(record.wirings, side)
-        same = next((one for one in found if one["lines"] == lines), None)
+        same = next((one for one in wirings if one.lines == lines), None)
         if same is None:
-            found.append({"frameworks": [record.framework], "lines": lines})
+            wirings.append(Wiring([record.framework], lines))
         else:
-            same["frameworks"].append(record.framework)
-    return found
+            same.frameworks.append(record.framework)
+    return wirings
 
 
-def _row(what: str, label: str, run: Sequence[Record]) -> Plain | None:
+def _row(what: str, label: str, run: Sequence[Record]) -> Row | None:
     """One verdict in every framework; none where no framework has it."""
-    found = {record.framework: held for record in run for held in record.held if held.what == what}
-    if not found:
-        return None
-    return {
-        "label": label,
-        "verdicts": [
-            {"verdict": held.verdict, "ratio": held.ratio, "expected": held.expected} if held else None
-            for record in run
-            for held in [found.get(record.framework)]
-        ],
+    verdicts = {
+        record.framework: Held(held.verdict, held.ratio, held.expected)
+        for record in run
+        for held in record.held
+        if held.what == what
     }
+    return Row(label, [verdicts.get(record.framework) for record in run]) if verdicts else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from msgspec import structs
 
 from reports.exercises.sweeps import row
 from shared_spec.errors import UserError
@@ -43,12 +44,12 @@ def export(kept: TrialStore, file: Path) -> int:
     for name, (_, keys) in kept.sweeps().items():
         for key, outcome in kept.outcomes(keys).items():
             trials.add(key)
-            told: dict[str, Any] = {"sweep": name, **row(outcome)}
-            curves = told["curves"]
-            for epoch, (train, val) in enumerate(zip(curves["train"], curves["val"], strict=True), start=1):
+            trial = row(outcome)
+            told: dict[str, Any] = {"sweep": name, **structs.asdict(trial)}
+            for epoch, (train, val) in enumerate(zip(trial.curves.train, trial.curves.val, strict=True), start=1):
                 epochs = {"epoch": epoch, "perplexity_train": train, "perplexity_val": val}
                 rows.append([(told | epochs)[column] for column in COLUMNS])
-            if not curves["train"]:
+            if not trial.curves.train:
                 rows.append([told.get(column) for column in COLUMNS])
     try:
         with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from isogru.judge.comparison import four
 from reports.exercises import corners
 from reports.exercises.corners import AT, SHUT, STEPS, Answer, Gates, Seen
 from reports.exercises.memory import CELL, remembered, rounded
-from reports.pages.schema import Record
+from reports.exercises.records import gates as records
 from shared_spec import oracle
 from shared_spec.cells import Cell, cell
 from shared_spec.expression import Place, parse
@@ -37,8 +39,14 @@ def turned_round(book: Cell) -> Cell:
     )
 
 
-def build() -> Record:
+def build() -> records.Gates:
     """The answer, its proof, what is wrong with other answers, the trap of polarity, and what a trained model does."""
+    return records.Gates(**_proof(), memory=remembered())
+
+
+@functools.cache
+def _proof() -> dict[str, Any]:
+    """All that rests on the equations alone: a second page in one process has the same."""
     book = cell(CELL)
     cells = (book, turned_round(book))
     every = {one.name: corners.every_corner(one) for one in cells}
@@ -53,11 +61,12 @@ def build() -> Record:
         "map": _map(book, right),
         "gates": _gates_as_they_were(book, right),
         "independence": independence(book, right),
-        "corners": [_answer_record(book, Answer(at=at, after=after)) for at in _kinds(book) for after in _kinds(book)],
+        "corners": [
+            records.Answer(**_answer(book, Answer(at=at, after=after))) for at in _kinds(book) for after in _kinds(book)
+        ],
         "polarity": _polarity(cells),
         "degrees": [_degree(book, right, size) for size in SIZES],
-        "layers": {"all": len(every_layout), "turned": [one.layer for one in every_layout if layouts.renews(one)]},
-        "memory": remembered(),
+        "layers": records.Layers(len(every_layout), [one.layer for one in every_layout if layouts.renews(one)]),
     }
 
 
@@ -66,7 +75,7 @@ def right_answers(every: Mapping[Answer, Seen]) -> list[Answer]:
     return corners.shortest([answer for answer, found in every.items() if not found.wrong])
 
 
-def independence(one: Cell, answer: Answer) -> Record:
+def independence(one: Cell, answer: Answer) -> records.Independence:
     """In how many of so many draws of everything that should not matter the states from t' on are the same to the last
     bit; in how many they are another with another X_t'; and whether they are what the forced cell gives of X_t' alone.
     """
@@ -80,7 +89,7 @@ def independence(one: Cell, answer: Answer) -> Record:
         X[AT, :, corners.FLAGS :] = np.random.RandomState(seed).standard_normal(X[AT, :, corners.FLAGS :].shape)
         changed += bool((oracle.states(one, *given._replace(X=X))[AT:] != states[AT:]).any(axis=(1, 2)).all())
     alone = value.step(forced(one, _ends(answer.at)), given.X[AT], given.H0, given.parameters)["H"]
-    return {"draws": DRAWS, "same": same, "changed": changed, "alone": bool((states[AT:] == alone).all())}
+    return records.Independence(DRAWS, same, changed, bool((states[AT:] == alone).all()))
 
 
 def _ends(gates: Gates) -> dict[str, float]:
@@ -98,9 +107,9 @@ def _kinds(one: Cell) -> list[Gates]:
     ]
 
 
-def _gates_record(one: Cell, gates: Gates) -> Record:
+def _gates_record(one: Cell, gates: Gates) -> records.GatesAt:
     """Gates with the formula of the state that they leave; of gates that are free, none."""
-    return {**gates._asdict(), "latex": latex.formulas(forced(one, _ends(gates)))[0] if _ends(gates) else ""}
+    return records.GatesAt(*gates, latex.formulas(forced(one, _ends(gates)))[0] if _ends(gates) else "")
 
 
 def _more(before: Sequence[Answer], answer: Answer, every: Iterable[Answer]) -> int:
@@ -108,29 +117,29 @@ def _more(before: Sequence[Answer], answer: Answer, every: Iterable[Answer]) -> 
     return sum(answer.covers(corner) and not any(one.covers(corner) for one in before) for corner in every)
 
 
-def _cell_record(one: Cell, every: Mapping[Answer, Seen]) -> Record:
+def _cell_record(one: Cell, every: Mapping[Answer, Seen]) -> records.GatesCell:
     answers = right_answers(every)
-    return {
-        "name": one.name,
-        "equation": one.equations[-1].text,
-        "latex": latex.formulas(one)[-1],
-        "corners": len(every),
-        "works": sum(not found.wrong for found in every.values()),
-        "kinds": [_gates_record(one, gates) for gates in _kinds(one)],
-        "answers": [
-            {"more": _more(answers[:i], answer, every), **_answer_record(one, answer)}
+    return records.GatesCell(
+        name=one.name,
+        equation=one.equations[-1].text,
+        latex=latex.formulas(one)[-1],
+        corners=len(every),
+        works=sum(not seen.wrong for seen in every.values()),
+        kinds=[_gates_record(one, gates) for gates in _kinds(one)],
+        answers=[
+            records.RightAnswer(more=_more(answers[:i], answer, every), **_answer(one, answer))
             for i, answer in enumerate(answers)
         ],
-    }
+    )
 
 
-def _answer_record(one: Cell, answer: Answer) -> Record:
-    """Judged by all inputs, the flags too; the numbers are those of the content."""
+def _answer(one: Cell, answer: Answer) -> dict[str, Any]:
+    """The fields of records.Answer. Judged by all inputs, the flags too; the numbers are those of the content."""
     wrong = corners.seen(corners.influence_of(one, answer)).wrong
-    found = corners.seen(corners.influence_of(one, answer, flags=False))
+    content = corners.seen(corners.influence_of(one, answer, flags=False))
     return {
         **{when: _gates_record(one, gates) for when, gates in answer._asdict().items()},
-        **{name: four(getattr(found, name)) for name in ("own", "earlier", "later")},
+        **{name: four(getattr(content, name)) for name in ("own", "earlier", "later")},
         "wrong": list(wrong),
     }
 
@@ -140,34 +149,34 @@ def _map(one: Cell, answer: Answer) -> list[list[float]]:
     return rounded(corners.influence_of(one, answer, flags=False).mean(axis=-1))
 
 
-def _polarity(cells: Sequence[Cell]) -> Record:
+def _polarity(cells: Sequence[Cell]) -> records.Polarity:
     """Update gates at t' and after it, with R = 0 at t' and anything else anything, in cells that turn either way; how
     many of these answers work in none of them, in one, in both.
     """
-    rows: list[Record] = []
+    rows: list[records.Turns] = []
     for Z_at, Z_after in itertools.product((0, 1), repeat=2):
         answer = Answer(at=Gates(Z_at, 0), after=Gates(Z_after))
-        of_cells = [{"cell": one.name, **_answer_record(one, answer), "map": _map(one, answer)} for one in cells]
-        rows.append({"at": Z_at, "after": Z_after, "cells": of_cells})
-    works = [sum(not one["wrong"] for one in row["cells"]) for row in rows]
-    return {"rows": rows, "works_in": [works.count(number) for number in range(len(cells) + 1)]}
+        of_cells = [records.TurnedAnswer(cell=one.name, map=_map(one, answer), **_answer(one, answer)) for one in cells]
+        rows.append(records.Turns(Z_at, Z_after, of_cells))
+    works = [sum(not one.wrong for one in row.cells) for row in rows]
+    return records.Polarity(rows, [works.count(number) for number in range(len(cells) + 1)])
 
 
-def _gates_as_they_were(one: Cell, answer: Answer) -> list[Record]:
+def _gates_as_they_were(one: Cell, answer: Answer) -> list[records.Span]:
     """The least and the largest value of each gate before t', at it and after it."""
     values = oracle.quantities(one, *corners.problem(one, answer))
     gates = {name: values[name] for name in Gates._fields}
     spans = {"before": slice(AT), "at": slice(AT, AT + 1), "after": slice(AT + 1, None)}
     return [
-        {"when": when} | {gate: [float(of[span].min()), float(of[span].max())] for gate, of in gates.items()}
+        records.Span(when, **{gate: (float(of[span].min()), float(of[span].max())) for gate, of in gates.items()})
         for when, span in spans.items()
     ]
 
 
-def _degree(one: Cell, answer: Answer, size: float) -> Record:
+def _degree(one: Cell, answer: Answer, size: float) -> records.Degree:
     """What preactivations of such a size keep of X_t' up to the end, and let in of other inputs, against it."""
-    found = corners.influence_of(one, answer, size=size, flags=False)
-    own = found[AT, AT]
-    others = np.delete(found[AT + 1 :], AT, axis=1)
-    kept = (found[-1, AT] / own).min()
-    return {"size": size, "kept": float(kept), "lost": four(1 - kept), "others": four((others / own).max())}
+    influence = corners.influence_of(one, answer, size=size, flags=False)
+    own = influence[AT, AT]
+    others = np.delete(influence[AT + 1 :], AT, axis=1)
+    kept = (influence[-1, AT] / own).min()
+    return records.Degree(size, float(kept), four(1 - kept), four((others / own).max()))

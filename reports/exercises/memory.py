@@ -10,7 +10,7 @@ import numpy as np
 from isogru.judge.comparison import EQUAL, four, worst
 from isogru.judge.verdict_cache import is_kept, verdict_on
 from reports.diff.collect import FRAMEWORKS, current_case, rank_of_lane
-from reports.pages.schema import Record
+from reports.exercises.records.gates import Distance, Ends, Memory, Passed, Reach
 from shared_spec import cases, oracle
 from shared_spec.cells import Cell
 from shared_spec.files import store
@@ -42,14 +42,14 @@ class Trained:
     parameters: Mapping[str, Array]
 
 
-def remembered() -> Record:
+def remembered() -> Memory:
     """The influence of characters on states in the first training that `find` finds, on text that it was not trained
     on; or the command that makes one. Raises InterchangeError for a damaged case or result.
     """
-    passed: list[Record] = []
+    passed: list[Passed] = []
     trained = find(passed)
     if trained is None:
-        return {"there": False, "command": COMMAND, "passed": passed}
+        return Memory(there=False, command=COMMAND, passed=passed)
     problem, the_cell = trained.case.problem, trained.case.cell
     tokens, _ = windows(problem)
     X = one_hot(tokens, len(problem.vocabulary), np.dtype(np.float64))
@@ -61,30 +61,31 @@ def remembered() -> Record:
         "start": by_distance(influence(the_cell, X, H0, problem.parameters)),
     }
     origin = trained.origin
-    return {
-        "there": True,
-        "passed": passed,
-        "case": trained.case.name,
-        "label": f"{origin.framework}/{origin.implementation}",
-        "dtype": origin.dtype,
-        "device": origin.device,
-        "verdict": trained.verdict,
-        "perplexity": trained.perplexity,
-        "epochs": problem.recipe.epochs,
-        "units": problem.recipe.num_hiddens,
-        "corpus": f"{problem.corpus_source} {problem.corpus_sha1}",
-        "windows": len(tokens),
-        "text": [problem.vocabulary.tokens[token] for token in tokens[0]],
-        "map": rounded(of_ends[..., 0]),
-        "distance": {name: [four(share) for share in profile] for name, profile in profiles.items()},
-        "reach": [
-            {"share": share} | {name: reach(profile, share) for name, profile in profiles.items()} for share in REACHES
+    return Memory(
+        there=True,
+        passed=passed,
+        case=trained.case.name,
+        label=f"{origin.framework}/{origin.implementation}",
+        dtype=origin.dtype,
+        device=origin.device,
+        verdict=trained.verdict,
+        perplexity=trained.perplexity,
+        epochs=problem.recipe.epochs,
+        units=problem.recipe.num_hiddens,
+        corpus=f"{problem.corpus_source} {problem.corpus_sha1}",
+        windows=len(tokens),
+        text=[problem.vocabulary.tokens[token] for token in tokens[0]],
+        map=rounded(of_ends[..., 0]),
+        distance=Distance(**{name: [four(share) for share in profile] for name, profile in profiles.items()}),
+        reach=[
+            Reach(share=share, **{name: reach(profile, share) for name, profile in profiles.items()})
+            for share in REACHES
         ],
-        "gates": _gates(the_cell, X, H0, trained.parameters),
-    }
+        gates=_gates(the_cell, X, H0, trained.parameters),
+    )
 
 
-def find(passed: list[Record]) -> Trained | None:
+def find(passed: list[Passed]) -> Trained | None:
     """The first training that is fit, of those present: full ones before short ones, float64 before float32, then in
     the order of frameworks and lanes. Why others were passed over is added to `passed`.
     """
@@ -92,8 +93,7 @@ def find(passed: list[Record]) -> Trained | None:
         fit = _look_at(job)
         if isinstance(fit, Trained):
             return fit
-        label = f"{job.framework}/{job.implementation}"
-        passed.append({"label": label, "case": job.case, "dtype": job.dtype, "why": fit})
+        passed.append(Passed(f"{job.framework}/{job.implementation}", job.case, job.dtype, fit))
     return None
 
 
@@ -186,9 +186,7 @@ def rounded(matrix: Array) -> list[list[float]]:
     return [[four(float(each)) for each in row[: t + 1]] for t, row in enumerate(matrix)]
 
 
-def _gates(cell: Cell, X: Array, H0: Array, parameters: Mapping[str, Array]) -> Record:
+def _gates(cell: Cell, X: Array, H0: Array, parameters: Mapping[str, Array]) -> dict[str, Ends]:
     """Of each gate, which share of all its values lies near an end."""
     values = oracle.quantities(cell, X, H0, parameters)
-    return {
-        gate: {"shut": float(np.mean(values[gate] < 0.1)), "open": float(np.mean(values[gate] > 0.9))} for gate in "ZR"
-    }
+    return {gate: Ends(float(np.mean(values[gate] < 0.1)), float(np.mean(values[gate] > 0.9))) for gate in "ZR"}

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from reports.pages.schema import Record
+from reports.exercises.records import sweeps as records
+from reports.exercises.records.sweeps import Law
 from shared_spec.readings.arithmetic import Array
 from shared_spec.sweeps.trial_store import Outcome, TrialStore, default_file
 from shared_spec.sweeps.trials import FINISHED, GRID, Trial, worded
@@ -22,47 +23,47 @@ LANE = ("framework", "implementation", "cell", "dtype", "device", "threads")
 """What a cost law is of."""
 
 
-def build() -> Record:
+def build() -> records.Sweeps:
     """All sweeps of the store that have a trial: their trials, the best of them, what a step costs, and frameworks side
     by side.
     """
     if not default_file().is_file():
-        return {"sweeps": [], "laws": [], "side_by_side": []}
+        return records.Sweeps()
     kept = TrialStore(default_file())
     sweeps = [(name, *one) for name, one in reversed(kept.sweeps().items()) if "study" not in one[0]]
     # What a page shows first is the largest and, of such, the one that was asked for last.
     sweeps.sort(key=lambda each: -len(each[2]))
-    found = kept.outcomes(list(dict.fromkeys(key for _, _, keys in sweeps for key in keys)))
-    sweeps = [one for one in sweeps if any(key in found for key in one[2])]
-    outcomes = [outcome for outcome in found.values() if outcome.status == FINISHED]
+    there = kept.outcomes(list(dict.fromkeys(key for _, _, keys in sweeps for key in keys)))
+    sweeps = [one for one in sweeps if any(key in there for key in one[2])]
+    outcomes = [outcome for outcome in there.values() if outcome.status == FINISHED]
     laws = list(_laws(outcomes))
-    return {
-        "sweeps": [_sweep(name, told, keys, found, laws) for name, told, keys in sweeps],
-        "laws": laws,
-        "side_by_side": list(_side_by_side(outcomes)),
-    }
+    return records.Sweeps(
+        sweeps=[_sweep(name, told, keys, there, laws) for name, told, keys in sweeps],
+        laws=laws,
+        side_by_side=list(_side_by_side(outcomes)),
+    )
 
 
 def _sweep(
-    name: str, told: Mapping[str, Any], keys: Sequence[str], found: Mapping[str, Outcome], laws: Sequence[Record]
-) -> Record:
-    there = [found[key] for key in keys if key in found]
+    name: str, told: Mapping[str, Any], keys: Sequence[str], by_key: Mapping[str, Outcome], laws: Sequence[Law]
+) -> records.Sweep:
+    there = [by_key[key] for key in keys if key in by_key]
     rows = [row(outcome) for outcome in there]
-    finished = sorted((r for r in rows if r["status"] == FINISHED), key=lambda r: float(r["val"]))
-    return {
-        "name": name,
-        "framework": told["framework"],
-        "command": command(told),
-        "asked": len(keys),
-        "trials": rows,
-        "best": finished[:BEST],
-        "settings": list(dict.fromkeys(name for outcome in there for name in outcome.trial.settings)),
-        "cpu_seconds": sum(outcome.cpu_seconds for outcome in there),
-        "otherwise": list(_otherwise(there, laws)),
-    }
+    finished = sorted((r for r in rows if r.status == FINISHED), key=lambda r: math.inf if r.val is None else r.val)
+    return records.Sweep(
+        name=name,
+        framework=told["framework"],
+        command=command(told),
+        asked=len(keys),
+        trials=rows,
+        best=finished[:BEST],
+        settings=list(dict.fromkeys(name for outcome in there for name in outcome.trial.settings)),
+        cpu_seconds=sum(outcome.cpu_seconds for outcome in there),
+        otherwise=list(_otherwise(there, laws)),
+    )
 
 
-def _otherwise(there: Sequence[Outcome], laws: Sequence[Record]) -> Iterable[Record]:
+def _otherwise(there: Sequence[Outcome], laws: Sequence[Law]) -> Iterable[records.Otherwise]:
     """What a sweep would cost by the law of another implementation, or of another number of threads: processor time in
     seconds, and how many times the sweep's own. Of the trials that were trained to their end.
     """
@@ -70,12 +71,12 @@ def _otherwise(there: Sequence[Outcome], laws: Sequence[Record]) -> Iterable[Rec
     own = {_lane(outcome) for outcome in whole}
     trained = {(o.trial.recipe.cell, o.trial.dtype) for o in whole}
     for law in laws:
-        if tuple(law[name] for name in LANE) in own or trained != {(law["cell"], law["dtype"])}:
+        if tuple(getattr(law, name) for name in LANE) in own or trained != {(law.cell, law.dtype)}:
             continue
-        coefficients = np.array(list(law["coefficients"].values()))
+        coefficients = np.array(list(law.coefficients.values()))
         seconds = sum(float(_terms(o.trial) @ coefficients) * _steps(o.trial) for o in whole)
-        of_law = {name: law[name] for name in ("framework", "implementation", "threads")}
-        yield of_law | {"cpu_seconds": seconds, "times": seconds / sum(o.cpu_seconds for o in whole)}
+        times = seconds / sum(o.cpu_seconds for o in whole)
+        yield records.Otherwise(law.framework, law.implementation, law.threads, seconds, times)
 
 
 def command(told: Mapping[str, Any]) -> str:
@@ -88,34 +89,34 @@ def command(told: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def row(outcome: Outcome) -> Record:
+def row(outcome: Outcome) -> records.Trial:
     """A trial as the page shows it."""
     trial, recipe = outcome.trial, outcome.trial.recipe
-    curves = {part: [float(v) for v in outcome.arrays.get(f"perplexity.{part}", ())] for part in ("train", "val")}
-    return {
-        "framework": trial.framework,
-        "implementation": trial.implementation,
-        "threads": _threads(outcome),
-        "dtype": trial.dtype,
-        "device": trial.device,
-        "cell": recipe.cell,
-        "task": trial.task,
+    train, val = ([float(v) for v in outcome.arrays.get(f"perplexity.{part}", ())] for part in ("train", "val"))
+    return records.Trial(
+        framework=trial.framework,
+        implementation=trial.implementation,
+        threads=_threads(outcome),
+        dtype=trial.dtype,
+        device=trial.device,
+        cell=recipe.cell,
+        task=trial.task,
         **{name: getattr(recipe, name) for name in GRID},
-        "start": recipe.start,
-        "seed": recipe.start_seed,
-        "epochs": recipe.epochs,
-        "status": outcome.status,
-        "why": outcome.why,
-        "seconds": outcome.seconds,
-        "cpu_seconds": outcome.cpu_seconds,
-        "text": outcome.text,
-        "train": curves["train"][-1] if curves["train"] else None,
-        "val": curves["val"][-1] if curves["val"] else None,
-        "curves": curves,
-    }
+        start=recipe.start,
+        seed=recipe.start_seed,
+        epochs=recipe.epochs,
+        status=outcome.status,
+        why=outcome.why,
+        seconds=outcome.seconds,
+        cpu_seconds=outcome.cpu_seconds,
+        text=outcome.text,
+        train=train[-1] if train else None,
+        val=val[-1] if val else None,
+        curves=records.Curves(train, val),
+    )
 
 
-def _laws(outcomes: Iterable[Outcome]) -> Iterable[Record]:
+def _laws(outcomes: Iterable[Outcome]) -> Iterable[Law]:
     """By what a cost depends on beside sizes: that of a training step fitted to trials, and how well it fits."""
 
     for lane, some in itertools.groupby(sorted(outcomes, key=_lane), key=_lane):
@@ -126,21 +127,16 @@ def _laws(outcomes: Iterable[Outcome]) -> Iterable[Record]:
             continue
         coefficients = fit(sizes, measured)
         fitted = sizes @ coefficients
-        yield {
+        off = np.exp(np.abs(np.log(fitted / measured)))
+        yield Law(
             **dict(zip(LANE, lane, strict=True)),
-            "coefficients": dict(zip(TERMS, coefficients.tolist(), strict=True)),
-            # By what factor a trial is off, the middle one and the worst.
-            "off": [float(np.exp(f(np.abs(np.log(fitted / measured))))) for f in (np.median, np.max)],
-            "points": [
-                {
-                    "num_steps": outcome.trial.recipe.num_steps,
-                    "num_hiddens": outcome.trial.recipe.num_hiddens,
-                    "measured": float(m),
-                    "fitted": float(f),
-                }
+            coefficients=dict(zip(TERMS, coefficients.tolist(), strict=True)),
+            off=(float(np.median(off)), float(np.max(off))),
+            points=[
+                records.Point(outcome.trial.recipe.num_steps, outcome.trial.recipe.num_hiddens, float(m), float(f))
                 for outcome, m, f in zip(there, measured, fitted, strict=True)
             ],
-        }
+        )
 
 
 def _determined(sizes: Array, measured: Array) -> bool:
@@ -189,7 +185,7 @@ def fit(sizes: Array, measured: Array) -> Array:
     return found
 
 
-def _side_by_side(outcomes: Iterable[Outcome]) -> Iterable[Record]:
+def _side_by_side(outcomes: Iterable[Outcome]) -> Iterable[records.SideBySide]:
     """Implementations of two frameworks that have run the same trainings: how far apart their perplexities end, and
     their times.
     """
@@ -203,11 +199,11 @@ def _side_by_side(outcomes: Iterable[Outcome]) -> Iterable[Record]:
         both = [(each[one], each[other]) for each in by_training.values() if one in each and other in each]
         if not both or one[0] == other[0]:
             continue
-        ends = [(a.val, b.val) for a, b in both]
+        apart = [abs(a.val / b.val - 1) for a, b in both]
         times = [math.log(a.cpu_seconds / b.cpu_seconds) for a, b in both]
-        yield {
-            "lanes": ["/".join(one), "/".join(other)],
-            "trainings": len(both),
-            "apart": [float(f([abs(a / b - 1) for a, b in ends])) for f in (np.median, np.max)],
-            "times": math.exp(float(np.median(times))),
-        }
+        yield records.SideBySide(
+            lanes=("/".join(one), "/".join(other)),
+            trainings=len(both),
+            apart=(float(np.median(apart)), float(np.max(apart))),
+            times=math.exp(float(np.median(times))),
+        )

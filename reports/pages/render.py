@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -16,8 +16,10 @@ from isogru.wording import ratio
 from reports.diff.quantities import group_of
 from reports.diff.records import FORMAT, Distances, Field, Implementation, Report
 from reports.diff.verdicts import Deviation
+from reports.exercises.records import Exercises
+from reports.exercises.records.sweeps import Law, Otherwise
 from reports.pages import page
-from reports.pages.schema import Record, check_format, size
+from reports.pages.schema import check_format, size
 from reports.race import standings
 from shared_spec.errors import UserError
 from shared_spec.files.whole import write_whole
@@ -61,12 +63,10 @@ def write(report: Report, folder: Path) -> Path:
     return folder / "index.html"
 
 
-def write_exercises(report: Record, folder: Path) -> Path:
+def write_exercises(report: Exercises, folder: Path) -> Path:
     """Write exercises.html, exercises.md and exercises.json, each whole or not at all; returns the page's path."""
     data, context = msgspec.json.encode(report), {"report": report, "marks": MARKS, "meanings": MEANINGS}
-    html = page.render(
-        template("exercises.html.jinja", autoescape=True), context, data, page.EXERCISES, report["cells"]
-    )
+    html = page.render(template("exercises.html.jinja", autoescape=True), context, data, page.EXERCISES, report.cells)
     brief = template("exercises.md.jinja", autoescape=False).render(context)
     write_whole(folder / "exercises.json", data)
     write_whole(folder / "exercises.md", brief.encode())
@@ -127,10 +127,10 @@ def fields_of(implementation: Implementation) -> dict[tuple[str, str], Field]:
     return {(field.cell, field.column): field for field in implementation.fields}
 
 
-def lane(of: Mapping[str, str]) -> str:
+def lane(of: Law | Otherwise) -> str:
     """Such as torch/scratch on 2 threads; without the threads where nobody has told."""
-    threads = f" on {of['threads']} thread{'s' if of['threads'] != '1' else ''}" if of["threads"] else ""
-    return f"{of['framework']}/{of['implementation']}{threads}"
+    threads = f" on {of.threads} thread{'s' if of.threads != '1' else ''}" if of.threads else ""
+    return f"{of.framework}/{of.implementation}{threads}"
 
 
 def scientific(value: float | None) -> str:

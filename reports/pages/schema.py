@@ -6,7 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET, structs
@@ -20,8 +20,6 @@ from reports.race.records import Leaderboard
 from shared_spec import frameworks
 from shared_spec.errors import UserError
 
-Record = dict[str, Any]
-"""What has no type of its own: the parts of exercises.json."""
 FILE = Path(__file__).parents[1] / "report.schema.json"
 """What report.json holds, as a JSON Schema with a description of every part; python -m reports schema writes it."""
 AGAIN = {FORMAT: "python -m reports site", LEADERBOARD: "python -m reports race"}

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import structs
 
@@ -18,43 +17,42 @@ from reports.race.records import FAILED, UNFINISHED, Leaderboard, Row, Table
 from reports.race.roofline import Bound, Limits
 from shared_spec.errors import UserError
 from shared_spec.race import rows, workloads
-from shared_spec.race.rows import Pass
+from shared_spec.race.rows import Memory, Outcome, Pass
 from shared_spec.race.workloads import Workload
 
 SAME = ("machine", "device", "threads", "tf32", "corpus")
 """What all passes of one ranking must share."""
 
 
-def build(passes: Sequence[Pass], memory: Iterable[Mapping[str, Any]], *, name: str) -> Leaderboard:
+def build(passes: Sequence[Pass], memory: Iterable[Memory], *, name: str) -> Leaderboard:
     """The leaderboard of a race. Raises UserError for passes that do not belong together."""
     if not passes:
         raise UserError(f"{name}: no pass of benchmarks is there; run tox -e bench")
     check_alike(passes)
-    bytes_of = {(m["framework"], m["workload"], m["implementation"]): m["bytes"] for m in memory}
+    bytes_of = {(m.framework, m.workload, m.implementation): m.bytes for m in memory}
     limits = {
         dtype: roofline.best((p.framework, p.limits[dtype]) for p in passes if dtype in p.limits)
         for dtype in dict.fromkeys(dtype for p in passes for dtype in p.limits)
     }
-    planned: dict[Workload, dict[tuple[str, str], list[Pass]]] = {}
+    planned: dict[Workload, dict[tuple[str, rows.Row], list[Pass]]] = {}
     for one in passes:
-        for row in one.header["plan"]:
-            workload, implementation = rows.split(row)
-            planned.setdefault(workload, {}).setdefault((one.framework, implementation), []).append(one)
+        for row in one.header.plan:
+            planned.setdefault(rows.workload(row), {}).setdefault((one.framework, row), []).append(one)
     first = passes[0].header
     return Leaderboard(
         format=records.FORMAT,
         name=name,
-        **{key: first[key] for key in SAME},
+        **{key: getattr(first, key) for key in SAME},
         passes=max(p.number for p in passes),
         frameworks=[_entrant(name, passes) for name in dict.fromkeys(p.framework for p in passes)],
-        limits=[_limits(dtype, found) for dtype, found in limits.items()],
+        limits=[_limits(dtype, best) for dtype, best in limits.items()],
         tables=[
             _table(workload, planned[workload], limits, bytes_of)
             for workload in workloads.catalogue()
             if workload in planned
         ],
         trouble=[
-            f"{p.path.name}: cut off after {p.done} of {len(p.header['plan'])} rows; race again"
+            f"{p.path.name}: cut off after {p.done} of {len(p.header.plan)} rows; race again"
             for p in passes
             if not p.is_done
         ],
@@ -71,17 +69,19 @@ def check_alike(passes: Sequence[Pass]) -> None:
     for one in passes:
         before = of.setdefault(one.framework, one)
         for key in ("versions", "switches"):
-            if one.header[key] != before.header[key]:
+            ours, theirs = (getattr(each.header, key) for each in (before, one))
+            if ours != theirs:
                 raise UserError(
                     f"{before.path.name} and {one.path.name} are no one ranking: their {key} differ "
-                    f"({_differing(before.header[key], one.header[key])}); race again"
+                    f"({_differing(ours, theirs)}); race again"
                 )
     for other in passes[1:]:
         for key in SAME:
-            if other.header[key] != first.header[key]:
+            ours, theirs = (getattr(each.header, key) for each in (first, other))
+            if ours != theirs:
                 raise UserError(
                     f"{first.path.name} and {other.path.name} are no one ranking: their {key} differs "
-                    f"({_differing(first.header[key], other.header[key])}); race again, all on one machine"
+                    f"({_differing(ours, theirs)}); race again, all on one machine"
                 )
 
 
@@ -97,40 +97,40 @@ def _entrant(name: str, passes: Sequence[Pass]) -> records.Entrant:
     return records.Entrant(
         name=name,
         passes=len(those),
-        import_=statistics.median(float(p.header["import"]) for p in those),
-        versions=those[0].header["versions"],
-        switches=those[0].header["switches"],
+        import_=statistics.median(p.header.import_ for p in those),
+        versions=those[0].header.versions,
+        switches=those[0].header.switches,
     )
 
 
-def _limits(dtype: str, found: Limits) -> records.Limits:
+def _limits(dtype: str, best: Limits) -> records.Limits:
     return records.Limits(
         dtype=dtype,
-        rates=dict(found.rates),
-        by=dict(found.by),
+        rates=dict(best.rates),
+        by=dict(best.by),
         steps=[
             records.Step(n=n, h=h, k=k, seconds=seconds, rate=2 * n * h * k / seconds)
-            for (n, h, k), seconds in sorted(found.steps.items())
+            for (n, h, k), seconds in sorted(best.steps.items())
         ],
-        issue=dict(found.issue),
+        issue=dict(best.issue),
     )
 
 
 def _table(
     workload: Workload,
-    contenders: Mapping[tuple[str, str], list[Pass]],
+    contenders: Mapping[tuple[str, rows.Row], list[Pass]],
     limits: Mapping[str, Limits],
     memory: Mapping[tuple[str, str, str], int | None],
 ) -> Table:
-    found = limits.get(workload.dtype)
-    bound = roofline.bound(workload, found) if found and set(workload.products()) <= found.steps.keys() else None
-    rows = [
-        _row(workload, framework, implementation, passes, memory.get((framework, workload.name, implementation)))
-        for (framework, implementation), passes in contenders.items()
+    best = limits.get(workload.dtype)
+    bound = roofline.bound(workload, best) if best and set(workload.products()) <= best.steps.keys() else None
+    there = [
+        _row(framework, row, passes, memory.get((framework, row.workload, row.implementation)))
+        for (framework, row), passes in contenders.items()
     ]
-    equal, others = _in_common([row for row in rows if row.status == EQUAL])
+    equal, others = _in_common([row for row in there if row.status == EQUAL])
     ranked = [_share(row, bound) for row in _break_even(_ranks(equal))]
-    others += [row for row in rows if row.status != EQUAL]
+    others += [row for row in there if row.status != EQUAL]
     size = workload.size
     return Table(
         workload=workload.name,
@@ -161,19 +161,18 @@ def _share(row: Row, bound: Bound | None) -> Row:
     )
 
 
-def _row(workload: Workload, framework: str, implementation: str, passes: list[Pass], memory: int | None) -> Row:
+def _row(framework: str, of: rows.Row, passes: list[Pass], memory: int | None) -> Row:
     """A row as it stands by itself: what it is beside the others is not known yet."""
-    name = f"{workload.name}-{implementation}"
-    there = {p.number: p.rows[name] for p in passes if name in p.rows}
-    cut = [p for p in passes if p.begun == name]
+    there = {p.number: p.outcomes[of] for p in passes if of in p.outcomes}
+    cut = [p for p in passes if p.begun == of]
     status, why = _status(there.values(), cut)
-    seconds = {number: statistics.median(r["seconds"]) for number, r in there.items() if r.get("seconds")}
-    cold = there.get(1, {})
+    seconds = {number: statistics.median(r.seconds) for number, r in there.items() if r.seconds}
+    cold = there.get(1, Outcome())
     return Row(
-        id=name,
+        id=of.id,
         framework=framework,
-        implementation=implementation,
-        lane="compiled" if implementation.startswith("compiled") else implementation,
+        implementation=of.implementation,
+        lane=of.lane,
         status=status,
         why=why,
         rank=None,
@@ -184,40 +183,43 @@ def _row(workload: Workload, framework: str, implementation: str, passes: list[P
         high=None,
         percent=None,
         held_back_by=None,
-        error=_largest(there.values(), "error"),
-        error_ratio=_largest(there.values(), "ratio"),
-        first=cold.get("first"),
-        issue=cold.get("issue"),
+        error=_largest(r.error for r in there.values() if not r.failed),
+        error_ratio=_largest(r.ratio for r in there.values() if not r.failed),
+        first=cold.first,
+        issue=cold.issue,
         break_even=None,
-        command=_command(passes[0].header, f"--workload {workload.name} --implementation {implementation}"),
+        command=_command(passes[0].header, f"--workload {of.workload} --implementation {of.implementation}"),
         memory=memory,
     )
 
 
-def _largest(those: Iterable[Mapping[str, Any]], key: str) -> float | None:
-    """None where it is not known, or infinite: JSON has no infinity."""
-    values = [float(r[key]) for r in those if r.get(key) is not None]
-    return max(values) if values and math.isfinite(max(values)) else None
+def _largest(values: Iterable[float | None]) -> float | None:
+    """None where one of them is not known, or infinite: JSON has no infinity."""
+    known = []
+    for value in values:
+        if value is None:
+            return None
+        known.append(value)
+    return max(known, default=None)
 
 
-def _command(header: Mapping[str, Any], choice: str) -> str:
+def _command(header: rows.Header, choice: str) -> str:
     """What times a row again."""
-    if header["device"] == "cpu":
-        return f"tox -e bench-{header['framework']} -- {choice}"
-    options = f"--device {header['device']} {choice}"
-    return f"python -m frameworks {header['framework']} bench {options}" + (" --tf32" if header["tf32"] else "")
+    if header.device == "cpu":
+        return f"tox -e bench-{header.framework} -- {choice}"
+    options = f"--device {header.device} {choice}"
+    return f"python -m frameworks {header.framework} bench {options}" + (" --tf32" if header.tf32 else "")
 
 
-def _status(those: Iterable[Mapping[str, Any]], cut: Sequence[Pass]) -> tuple[str, str]:
+def _status(outcomes: Collection[Outcome], cut: Sequence[Pass]) -> tuple[str, str]:
     """Equal only if it was so whenever it ran, and ran at all."""
-    those = list(those)
-    for record in those:
-        if "failed" in record:
-            return FAILED, str(record["failed"])
-    for record in those:
-        if record["verdict"] != EQUAL:
-            return str(record["verdict"]), str(record["why"])
-    if those:
+    for outcome in outcomes:
+        if outcome.failed:
+            return FAILED, outcome.failed
+    for outcome in outcomes:
+        if outcome.verdict != EQUAL:
+            return outcome.verdict, outcome.why
+    if outcomes:
         return EQUAL, ""
     return UNFINISHED, "the pass was cut off while it ran" if cut else "the pass was cut off before it ran"
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from typing import Any
 
+import msgspec
 from msgspec import structs
 
 from reports.pages import schema
@@ -14,18 +13,17 @@ from reports.race.records import Leaderboard
 from shared_spec.errors import UserError
 from shared_spec.race import rows
 from shared_spec.race.definition import Race, passes, read
-from shared_spec.race.rows import OtherVersionError, Pass
+from shared_spec.race.rows import Memory, OtherVersionError, Pass
 
 
-def memory(race: Race) -> list[dict[str, Any]]:
+def memory(race: Race) -> list[Memory]:
     """How much memory rows take, as far as it has been measured."""
     try:
-        lines = race.memory_file.read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        return msgspec.json.Decoder(Memory).decode_lines(race.memory_file.read_bytes())
     except FileNotFoundError:
         return []
-    except ValueError:
-        raise UserError(f"{race.memory_file}: damaged; race again with python -m reports race") from None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{race.memory_file}: damaged: {error}; race again with python -m reports race") from None
 
 
 def board(race: Race) -> Leaderboard:
@@ -33,8 +31,8 @@ def board(race: Race) -> Leaderboard:
     return _board(race, passes(race))
 
 
-def _board(race: Race, found: list[Pass]) -> Leaderboard:
-    board = leaderboard.build(found, memory(race), name=race.name)
+def _board(race: Race, of: list[Pass]) -> Leaderboard:
+    board = leaderboard.build(of, memory(race), name=race.name)
     if not race.against_file.exists():
         return board
     return structs.replace(board, against=against.compare(board, schema.read_leaderboard(race.against_file)))
@@ -45,6 +43,6 @@ def latest_board() -> Leaderboard | None:
     for file in sorted(rows.folder(".").glob("*/race.json"), reverse=True):
         with contextlib.suppress(OtherVersionError):
             race = read(file)
-            if found := passes(race):
-                return _board(race, found)
+            if there := passes(race):
+                return _board(race, there)
     return None

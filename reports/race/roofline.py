@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from shared_spec.cells import cell
+from shared_spec.race.rows import Reached
 from shared_spec.race.workloads import PREDICTED, PREFIX, Workload, recipe
 from shared_spec.readings import cost
 
@@ -55,19 +55,19 @@ class Bound:
         return Bound(self.compute * count, self.memory * count, self.latency * count)
 
 
-def best(measured: Iterable[tuple[str, Mapping[str, Any]]]) -> Limits:
+def best(measured: Iterable[tuple[str, Reached]]) -> Limits:
     """The best of what several frameworks, perhaps several times, reached."""
     rates: dict[str, float] = {}
     by: dict[str, str] = {}
     steps: dict[tuple[int, int, int], float] = {}
     issue: dict[str, float] = {}
-    for framework, found in measured:
+    for framework, reached in measured:
         for name in RATES:
-            if found[name] > rates.get(name, 0.0):
-                rates[name], by[name] = found[name], framework
-        for n, h, k, seconds in found["step"]:
+            if (rate := getattr(reached, name)) > rates.get(name, 0.0):
+                rates[name], by[name] = rate, framework
+        for n, h, k, seconds in reached.step:
             steps[n, h, k] = min(seconds, steps.get((n, h, k), seconds))
-        issue[framework] = min(found["issue"], issue.get(framework, found["issue"]))
+        issue[framework] = min(reached.issue, issue.get(framework, reached.issue))
     return Limits(rates, by, steps, issue)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
+from shared_spec import processes
 from shared_spec.command import INTERRUPTED, UNJUDGED, WRONG, last_words
 from shared_spec.race.definition import Race
 
@@ -20,7 +22,10 @@ def run(race: Race, *, is_new: bool, corpus: Path | None, corpus_sha1: str | Non
     """Run a race, or what is left of one; its exit status. What ends this process ends the race too, in good order."""
     request = {"race": asdict(race), "is_new": is_new, "corpus": corpus and str(corpus), "corpus_sha1": corpus_sha1}
     # In a session of its own it does not get the user's Ctrl-C by itself, but once, from here.
-    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, text=True, start_new_session=True) as process:
+    environment = processes.for_child(os.environ)
+    with subprocess.Popen(
+        COMMAND, stdin=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
 
         def end(number: int, frame: FrameType | None) -> None:
             process.send_signal(signal.SIGINT)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from shared_spec.errors import UserError
@@ -15,6 +16,22 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes a file beside and renames it: a reader, or a second writer, never meets half of one."""
     with whole(path) as beside:
         beside.write_bytes(content)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """The same, of a file that is larger than what should be in memory: piece by piece."""
+    with whole(path) as beside, beside.open("wb") as file:
+        file.writelines(pieces)
+
+
+def write_patched(template: Path, path: Path, pieces: Iterable[tuple[int, bytes | memoryview]]) -> None:
+    """A copy of a file in which some bytes are others: where each piece begins, and the piece."""
+    with whole(path) as beside:
+        shutil.copyfile(template, beside)
+        with beside.open("r+b") as file:
+            for start, piece in pieces:
+                file.seek(start)
+                file.write(piece)
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ def find(settings: dict[str, Any], *, path: Path | None = None, sha1: str | None
             problems.append(f"no connection: {type(error).__name__}")
             continue
         except ModuleNotFoundError:
-            problems.append('fetching needs pooch: pip install "isogru[text]"')
+            problems.append("fetching needs pooch: pip install pooch")
             continue
         return Corpus(text, wanted, "fetched", f"corpus: {settings['title']}, fetched, sha1 {wanted}")
     return built_in(settings, ", ".join(dict.fromkeys(problems[1:])))

@@ -1,19 +1,19 @@
 """What one pass of the benchmarks over one framework writes, a line of JSON for each thing as it happens.
 
-The first line says who, on what, with how many threads, and which rows are planned; then {"begin": row} and
-{"end": row, ...} in turn; limits of the machine; and {"done": true}. Whatever was complete when a pass was cut off is
-there.
+The first line says who, on what, with how many threads, and which rows are planned. A line follows as each row begins,
+and one with what came of it; then the limits of the machine, and that the pass is done. Whatever was complete when a
+pass was cut off is there.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
+import msgspec
 import numpy as np
+from msgspec import Struct
 
 from shared_spec.errors import UserError
 from shared_spec.files import store
@@ -21,16 +21,120 @@ from shared_spec.files.whole import write_whole
 from shared_spec.race import workloads
 from shared_spec.race.workloads import Workload
 
-FORMAT = "isogru-rows/1"
-HEADER = {
-    *("framework", "device", "threads", "tf32", "pass", "plan"),
-    *("import", "versions", "switches", "machine", "corpus"),
-}
-Record = dict[str, Any]
+Format = Literal["isogru-rows/2"]
+FORMAT: Format = get_args(Format)[0]
+MEMORY = '{"framework"'
+"""How a line of Memory begins, among all that a framework may print."""
+Kind = TypeVar("Kind")
 
 
 class OtherVersionError(UserError):
     """A race of an isogru that times other things, or writes of them in another way."""
+
+
+class _Versioned(Struct):
+    format: str
+
+
+class Row(Struct, frozen=True):
+    """What is timed: a workload, by its name, and the implementation that does it, with its lane."""
+
+    workload: str
+    implementation: str
+    lane: str
+
+    @property
+    def id(self) -> str:
+        """Such as "gradient-wide-gru-float32-compiled-xla", to be shown; what a row is stands in its fields."""
+        return f"{self.workload}-{self.implementation}"
+
+
+class Header(Struct, frozen=True, kw_only=True):
+    """The first line: who, on what, and what is planned."""
+
+    format: Format = FORMAT
+    framework: str
+    device: str
+    threads: int
+    tf32: bool
+    number: int = msgspec.field(name="pass")
+    plan: tuple[Row, ...]
+    import_: float = msgspec.field(name="import")
+    """Seconds."""
+    versions: dict[str, str]
+    switches: dict[str, str]
+    machine: dict[str, str]
+    corpus: str
+    gpu: dict[str, str] = msgspec.field(default_factory=dict)
+    """Its clocks, temperature and power, where the device is one."""
+
+
+class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a row: last words, or a verdict and times."""
+
+    failed: str = ""
+    verdict: str = ""
+    why: str = ""
+    ratio: float | None = None
+    """Of the worst element to what is allowed; None where it is not known, or infinite: JSON has no infinity."""
+    error: float | None = None
+    seconds: tuple[float, ...] = ()
+    first: float | None = None
+    """Seconds of the first call, compiling included."""
+    issue: float | None = None
+    """Seconds that the host takes to issue a call; in the first pass alone."""
+
+
+class Reached(Struct, frozen=True, kw_only=True):
+    """What a framework reached on the machine, in one dtype."""
+
+    product: float
+    function: float
+    """Operations a second."""
+    cache: float
+    memory: float
+    """Bytes a second."""
+    issue: float
+    """Seconds in which the host issues an operation."""
+    step: tuple[tuple[int, int, int, float], ...]
+    """Shapes (n, h, k) of products (n, h) (h, k) that wait for one another, and seconds."""
+
+
+class Begin(Struct, frozen=True, tag_field="line", tag="begin"):
+    """A row begins."""
+
+    row: Row
+
+
+class End(Struct, frozen=True, tag_field="line", tag="end"):
+    """A row is over."""
+
+    row: Row
+    outcome: Outcome
+
+
+class Limits(Struct, frozen=True, tag_field="line", tag="limits"):
+    """The limits of the machine in one dtype."""
+
+    dtype: str
+    reached: Reached
+
+
+class Done(Struct, frozen=True, tag_field="line", tag="done"):
+    """The pass is complete."""
+
+
+Line = Begin | End | Limits | Done
+
+
+class Memory(Struct, frozen=True, omit_defaults=True):
+    """Bytes that a row takes at its peak; None, with last words, where there are none."""
+
+    framework: str
+    workload: str
+    implementation: str
+    bytes: int | None
+    failed: str = ""
 
 
 def folder(name: str) -> Path:
@@ -47,6 +151,19 @@ def file(of: Path, framework: str, device: str, number: int) -> Path:
     return of / f"{framework}.{device}.{number}.jsonl"
 
 
+def encode(record: object) -> bytes:
+    """One line of JSON. Numbers may be NumPy's, texts a library's own kind of text; infinities become null."""
+    return msgspec.json.encode(record, enc_hook=_plain) + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, str):  # torch.__version__, for one.
+        return str(value)
+    raise TypeError(f"{value!r} cannot be written as JSON")
+
+
 class Writer:
     """Writes a pass, line by line."""
 
@@ -60,102 +177,92 @@ class Writer:
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 
-    def line(self, **record: Any) -> None:
+    def write(self, line: Line) -> None:
         """Raises UserError where it cannot be written."""
         try:
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record, default=_plain) + "\n")
+            with self._path.open("ab") as stream:
+                stream.write(encode(line))
         except OSError as error:
             raise UserError(f"{self._path}: cannot be written: {error.strerror or error}") from None
 
-    def header(self, **record: Any) -> None:
+    def header(self, header: Header) -> None:
         """The first line, in place of whatever was there."""
-        write_whole(self._path, (json.dumps({"format": FORMAT, **record}, default=_plain) + "\n").encode())
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{value!r} cannot be written as JSON")
+        write_whole(self._path, encode(header))
 
 
 @dataclass
 class Pass:
-    """A pass that was read: what it is, its rows, and how far it came."""
+    """A pass that was read: what it is, what came of its rows, and how far it got."""
 
     path: Path
-    header: Record
-    rows: dict[str, Record] = field(default_factory=dict)
-    limits: dict[str, Record] = field(default_factory=dict)
+    header: Header
+    outcomes: dict[Row, Outcome] = field(default_factory=dict)
+    limits: dict[str, Reached] = field(default_factory=dict)
     """By dtype."""
-    begun: str = ""
+    begun: Row | None = None
     """The row in which it was cut off, if it was in one."""
     is_done: bool = False
 
     @property
     def framework(self) -> str:
-        return str(self.header["framework"])
+        return self.header.framework
 
     @property
     def number(self) -> int:
-        return int(self.header["pass"])
+        return self.header.number
 
     @property
     def done(self) -> int:
         """How many rows of the plan are over."""
-        return len(self.rows) + bool(self.begun)
+        return len(self.outcomes) + (self.begun is not None)
 
 
 def read(path: Path) -> Pass:
     """A pass from its file, complete or not. Raises UserError for a file that is none, or of another version."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    records = [_record(line) for line in lines]
-    if records and records[-1] is None:
-        records.pop()  # Cut off while the line was written.
-    if not records or records[0] is None or not str(records[0].get("format", "")).startswith("isogru-rows/"):
-        raise UserError(f"{path}: not a pass of benchmarks; race again with python -m reports race")
-    header = records[0]
-    if header["format"] != FORMAT:
-        raise OtherVersionError(f"{path}: format {header['format']}, this isogru reads {FORMAT}; race again")
-    if missing := HEADER - header.keys():
-        raise UserError(f"{path}: damaged: its first line does not say {', '.join(sorted(missing))}; race again")
-    found = Pass(path, header)
-    for number, record in enumerate(records[1:], start=2):
-        if record is None:
-            raise UserError(f"{path}: damaged: line {number} is not JSON; race again")
-        _add(found, record)
-    return found
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    # What stands behind the last end of a line was cut off while it was written.
+    first, *lines = content[: content.rfind(b"\n") + 1].splitlines() or [b""]
+    one = Pass(path, _header(path, first))
+    for number, line in enumerate(lines, start=2):
+        match _decode(path, line, Line, f"line {number}"):
+            case Begin(row):
+                one.begun = row
+            case End(row, outcome):
+                one.outcomes[row] = outcome
+                one.begun = None
+            case Limits(dtype, reached):
+                one.limits[dtype] = reached
+            case Done():
+                one.is_done = True
+    return one
 
 
-def _record(line: str) -> Record | None:
+def _header(path: Path, line: bytes) -> Header:
     try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
+        version = msgspec.json.decode(line, type=_Versioned).format
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        version = ""
+    if not version.startswith("isogru-rows/"):
+        raise UserError(f"{path}: not a pass of benchmarks; race again with python -m reports race")
+    if version != FORMAT:
+        raise OtherVersionError(f"{path}: format {version}, this isogru reads {FORMAT}; race again")
+    return _decode(path, line, Header, "line 1")
 
 
-def _add(found: Pass, record: Mapping[str, Any]) -> None:
-    match record:
-        case {"begin": name}:
-            found.begun = str(name)
-        case {"end": name, **rest}:
-            found.rows[str(name)] = dict(rest)
-            found.begun = ""
-        case {"limits": dict(limits), "dtype": dtype}:
-            found.limits[str(dtype)] = limits
-        case {"done": True}:
-            found.is_done = True
+def _decode(path: Path, line: bytes, kind: type[Kind] | Any, place: str) -> Kind:
+    try:
+        decoded: Kind = msgspec.json.decode(line, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: damaged: {place}: {error}; race again") from None
+    return decoded
 
 
-def split(row: str) -> tuple[Workload, str]:
-    """A row's workload and implementation, such as "gradient-wide-gru-float32-compiled-xla"."""
-    found = next((w for w in workloads.catalogue() if row.startswith(f"{w.name}-")), None)
-    if found is None:
-        raise OtherVersionError(
-            f"no workload of a row {row!r} here: these benchmarks are of another version; race again"
-        )
-    return found, row.removeprefix(f"{found.name}-")
+def workload(row: Row) -> Workload:
+    """A row's workload. Raises OtherVersionError where there is none of that name here."""
+    for one in workloads.catalogue():
+        if one.name == row.workload:
+            return one
+    raise OtherVersionError(f"no workload {row.workload!r} here: these benchmarks are of another version; race again")

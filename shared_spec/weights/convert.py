@@ -16,7 +16,7 @@ from shared_spec.errors import UserError
 from shared_spec.readings import value
 from shared_spec.readings.arithmetic import PLAIN, Array, Plain
 from shared_spec.weights.layouts import Layout, reset_of
-from shared_spec.weights.packing import pack, summed, unpack
+from shared_spec.weights.packing import pack, pack_away, summed, unpack
 
 EXACT, FOLDED, IMPOSSIBLE = "exact", "exact after folding", "impossible"
 INNER = "b_hh"
@@ -104,6 +104,8 @@ def plan(source: Layout, tensors: Mapping[str, Array], target: Layout) -> Plan:
             f"{source.name} computes {of.name} and {target.name} {to.name}: no weights make the one into the other"
         )
     given = unpack(source, tensors, copied=False)
+    # What the caller does not keep may go as soon as its part of the target is made: a large layer is not held twice.
+    del tensors
     parameters, folded = _fold(source, given, target)
     inner = parameters.pop(INNER, None) if INNER in of.parameters else None
     parameters |= {name: given[name] for name in source.second if name in target.second}
@@ -129,7 +131,8 @@ def plan(source: Layout, tensors: Mapping[str, Array], target: Layout) -> Plan:
         if zeros:
             notes.append(f"{' and '.join(zeros)} of {target.name} {'are' if len(zeros) > 1 else 'is'} zero")
         verdict = FOLDED if folded else EXACT
-        return Plan(source, target, verdict, folded, tuple(notes), None, pack(target, parameters))
+        given.clear()
+        return Plan(source, target, verdict, folded, tuple(notes), None, pack_away(target, parameters))
 
     exact = summed(source, given)
     ways = _ways(of, exact, parameters, inner if with_inner and not has_inner else None)

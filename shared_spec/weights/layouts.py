@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -84,7 +85,9 @@ def layout(name: str) -> Layout:
     """The layout of that name, a layer's or the specification's own. Raises UserError, with the names there are."""
     known = {**layouts(), **own()}
     if name not in known:
-        raise UserError(f"no layout {name!r}; the layouts are {', '.join(known)}")
+        near = difflib.get_close_matches(name, known, 1)
+        meant = f"do you mean {near[0]}? " if near else ""
+        raise UserError(f"no layout {name!r}; {meant}the layouts are {', '.join(known)}")
     return known[name]
 
 

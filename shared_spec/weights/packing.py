@@ -21,23 +21,43 @@ def pack(layout: Layout, parameters: Mapping[str, Array]) -> dict[str, Array]:
 
     Raises UserError for a parameter that the layer has no place for, or that is missing.
     """
-    if homeless := [name for name in parameters if name not in layout.holds]:
-        raise UserError(f"{layout.name} has no {homeless[0]}; it has {', '.join(layout.holds)}")
-    if missing := [name for name in layout.holds if name not in {**parameters, **layout.second}]:
-        raise UserError(f"{missing[0]} is missing; {layout.name} has {', '.join(layout.holds)}")
+    return pack_away(layout, dict(parameters))
 
-    held = with_second(layout, parameters, np.zeros_like)
+
+def pack_away(layout: Layout, held: dict[str, Array]) -> dict[str, Array]:
+    """The same, of a dictionary that is emptied: each parameter goes once it is in its tensor, so that a large layer is
+    not in memory twice. Raises UserError as `pack` does.
+    """
+    if homeless := [name for name in held if name not in layout.holds]:
+        raise UserError(f"{layout.name} has no {homeless[0]}; it has {', '.join(layout.holds)}")
+    if missing := [name for name in layout.holds if name not in {**held, **layout.second}]:
+        raise UserError(f"{missing[0]} is missing; {layout.name} has {', '.join(layout.holds)}")
+    held.update(with_second(layout, held, np.zeros_like))
 
     def value(part: Part, tensor: Tensor) -> Array:
-        return _turned(-held[part.name] if part.negated else held[part.name], tensor)
+        array = _turned(held.pop(part.name), tensor)
+        return -array if part.negated else array
 
     packed = {}
     for name, tensor in layout.tensors.items():
-        rows = [np.concatenate([value(part, tensor) for part in row], tensor.axis) for row in tensor.rows]
-        whole = np.stack(rows) if tensor.stacked else np.concatenate(rows) if tensor.blocks else rows[0]
-        # NumPy joins transposed arrays into a transposed one, whose memory safetensors would write in the wrong order.
-        packed[name] = np.ascontiguousarray(whole)
+        rows = [_row([value(part, tensor) for part in row], tensor.axis) for row in tensor.rows]
+        packed[name] = np.stack(rows) if tensor.stacked else np.concatenate(rows) if tensor.blocks else rows[0]
     return packed
+
+
+def _row(arrays: list[Array], axis: int) -> Array:
+    """Arrays joined along an axis, each let go once it is in its place. Contiguous in C's order: NumPy joins transposed
+    arrays into a transposed one, whose memory safetensors would write in the wrong order.
+    """
+    shape = list(arrays[0].shape)
+    shape[axis] = sum(array.shape[axis] for array in arrays)
+    joined = np.empty(shape, np.result_type(*arrays))
+    start = 0
+    while arrays:
+        array = arrays.pop(0)
+        joined[(slice(None),) * axis + (slice(start, start + array.shape[axis]),)] = array
+        start += array.shape[axis]
+    return joined
 
 
 def _turned(array: Array, tensor: Tensor) -> Array:

@@ -15,6 +15,8 @@ from shared_spec.weights.layouts import Layout, reset_of
 from shared_spec.weights.packing import unpack
 
 SAME, ROUNDED, DIFFERENT = "the same", "the same but for rounding", "different"
+ROWS = 128
+"""How many rows of a large matrix are compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,24 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """The verdict as one sentence."""
-        said = [f"{d.parameter}{list(d.index)} is {d.one:.9g} and {d.other:.9g}" for d in self.differences]
+        """The verdict as one sentence, with every parameter that is not the same."""
+        return self.said()
+
+    def said(self, most: int | None = None, *, measured: bool = True) -> str:
+        """The sentence, with so many of the worst parameters and how many more there are; and `measured` on what."""
+        told = list(self.differences)
+        if most is not None and len(told) > most:
+            told = sorted(told, key=lambda d: -abs(d.one - d.other))[:most]
+        said = [f"{d.parameter}{list(d.index)} is {d.one:.9g} and {d.other:.9g}" for d in told]
+        if more := len(self.differences) - len(told):
+            said.append(f"{more} more parameter{'s' if more > 1 else ''}, which -v tells")
         why = "; ".join([*self.reasons, *said])
         condition = f", if {' and '.join(self.conditions)}" if self.conditions else ""
         if self.verdict == SAME:
             every = "every parameter, of two biases their sum, to the bit"
             return f"the same function{condition}: {every}{'; ' if why else ''}{why}"
-        off = f"states up to {self.error:.2g} off (measured with these weights on {convert.PROBE})"
+        how = f" (measured with these weights on {convert.PROBE})" if measured else ""
+        off = f"states up to {self.error:.2g} off{how}"
         if self.verdict == ROUNDED:
             to = f" to {self.precision}" if self.precision else ""
             return f"the same function but for one rounding of a parameter{to}{condition}: {why}; {off}"
@@ -102,11 +114,8 @@ def compare(
     for name in dict.fromkeys((*of.parameters, *to.parameters)):
         if a.alike(name, b):
             continue
-        x, y = a.parameter(name), b.parameter(name)
-        if not np.array_equal(x, y):
-            apart = np.abs(x - y)
-            index = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), apart.shape))
-            differences.append(Difference(name, index, float(x[index]), float(y[index])))
+        if difference := _difference(name, a, b):
+            differences.append(difference)
             within = within and a.within(name, b, u)
     reasons = list(reasons)
     if of.name != to.name and not convert.is_diagonal(a.held["W_hh"]):
@@ -126,6 +135,16 @@ def compare(
     return Comparison(verdict, tuple(reasons), tuple(differences), error, tuple(conditions), narrow)
 
 
+def _difference(name: str, a: _Held, b: _Held) -> Difference | None:
+    """Where a parameter is furthest apart; None where it is the same."""
+    x, y = a.parameter(name), b.parameter(name)
+    if np.array_equal(x, y):
+        return None
+    apart = np.abs(x - y)
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), apart.shape))
+    return Difference(name, index, float(x[index]), float(y[index]))
+
+
 def within_rounding(
     one: Layout, held: Mapping[str, Array], other: Layout, others: Mapping[str, Array], *, unit_roundoff: float
 ) -> bool:
@@ -135,7 +154,9 @@ def within_rounding(
     a, b = _Held(one, held), _Held(other, others)
     every = dict.fromkeys((*cell(one.cell).parameters, *cell(other.cell).parameters))
     # One row of each first: it tells most of what differs in no time.
-    return all(a.within(name, b, unit_roundoff, rows) for rows in (slice(1), slice(None)) for name in every)
+    return all(a.within_rows(name, b, unit_roundoff, slice(1)) for name in every) and all(
+        a.within(name, b, unit_roundoff) for name in every
+    )
 
 
 class _Held:
@@ -157,15 +178,19 @@ class _Held:
         both = name in self.held and name in other.held
         return alone and both and np.array_equal(self.held[name], other.held[name])
 
-    def within(self, name: str, other: _Held, u: float, rows: slice = slice(None)) -> bool:
-        """Whether some rows of a parameter are the same in both but for rounding: of two biases either may have been
-        rounded, or their sum.
-        """
+    def within(self, name: str, other: _Held, u: float) -> bool:
+        """Whether a parameter is the same in both but for rounding."""
+        # A block of rows at a time, in memory that does not count.
+        starts = range(0, max(len(self.held.get(name, ())), len(other.held.get(name, ())), 1), ROWS)
+        return all(self.within_rows(name, other, u, slice(start, start + ROWS)) for start in starts)
+
+    def within_rows(self, name: str, other: _Held, u: float, rows: slice) -> bool:
+        """The same of some rows: of two biases either may have been rounded, or their sum."""
         apart = np.abs(self.parameter(name, rows) - other.parameter(name, rows))
         return bool((apart <= u * np.maximum(self.size(name, rows), other.size(name, rows))).all())
 
     def parameter(self, name: str, rows: slice = slice(None)) -> Array:
-        """A parameter in float64, of two biases their sum; zero for one that the layer does not have."""
+        """A parameter, or rows of it, in float64, of two biases their sum; zero where the layer does not have it."""
         return self._sum(name, rows, lambda array: array)
 
     def size(self, name: str, rows: slice = slice(None)) -> Array:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from shared_spec.language_model.corpus import Corpus
-from tests import raced as made_up
+from tests import sample_race as made_up
 from tests.browser import sites
 from tests.browser.sites import Site
 

@@ -24,8 +24,8 @@ from shared_spec.files.interchange import TrainingCase
 from shared_spec.files.store import Job, Manifest
 from shared_spec.language_model import training
 from shared_spec.language_model.corpus import Corpus, Vocabulary
-from tests import made
-from tests import raced as made_up
+from tests import sample_race as made_up
+from tests import sample_results
 
 TRAINING = "short-training-gru_reset_after"
 SMALL = {"num_hiddens": 5, "num_steps": 6, "num_train": 24, "num_val": 6, "batch_size": 4, "epochs": 3}
@@ -100,26 +100,26 @@ def everyday(folder: Path, text: Corpus) -> Site:
         interchange.write_case(store.case_file(TRAINING), trained)
         for framework in ("torch", "jax"):
             jobs = [
-                made.job(framework, case, dtype, lane)
+                sample_results.job(framework, case, dtype, lane)
                 for lane, names in EVERYDAY.items()
                 for dtype in DTYPES
                 for case in (*names, TRAINING)
                 if lane == "scratch" or case != TRAINING or framework == "torch"
             ]
             if framework == "jax":
-                jobs.append(made.job("jax", "gru-chapter"))
-            made.manifest(framework, jobs)
+                jobs.append(sample_results.job("jax", "gru-chapter"))
+            sample_results.manifest(framework, jobs)
             for job in jobs:
                 if job.case == TRAINING:
                     seed = 40 + len(framework) + len(job.implementation)
-                    made.save(job, training.twin(trained.problem, dtype=job.dtype, seed=seed), case=trained)
+                    sample_results.save(job, training.twin(trained.problem, dtype=job.dtype, seed=seed), case=trained)
                 else:
                     _save(job)
         # A reset gate that is wrong in one row of the batch from the fifth step on, with its gates kept ...
-        wrong = made.job("jax", "gru-ordinary")
+        wrong = sample_results.job("jax", "gru-ordinary")
         _save(wrong, lambda t, name, value: _shifted(value, row=2) if name == "R" and t >= 4 else value)
         # ... and a state that is, without.
-        wrong = made.job("torch", "gru_reset_after-ordinary", "float32", "native")
+        wrong = sample_results.job("torch", "gru_reset_after-ordinary", "float32", "native")
         _save(wrong, lambda t, name, value: _shifted(value, row=1) if name == "H" and t == 3 else value)
         _in_part()
         return _written(folder)
@@ -132,21 +132,23 @@ def raced(folder: Path, of: Site, board: Leaderboard) -> Site:
 
 def _in_part() -> None:
     names = ("gru-ordinary", "gru-long", "gru_reset_after-ordinary", "gru_reset_after-long", "rnn-ordinary")
-    jobs = [made.job("tensorflow", name) for name in names]
-    unavailable = made.listing("rnn", name="compiled", lane="compiled", available=False, reason="no compiler here")
-    listings = [made.listing(cell) for cell in ("gru", "gru_reset_after", "rnn")]
-    made.manifest("tensorflow", jobs, implementations=[*listings, unavailable])
+    jobs = [sample_results.job("tensorflow", name) for name in names]
+    unavailable = sample_results.listing(
+        "rnn", name="compiled", lane="compiled", available=False, reason="no compiler here"
+    )
+    listings = [sample_results.listing(cell) for cell in ("gru", "gru_reset_after", "rnn")]
+    sample_results.manifest("tensorflow", jobs, implementations=[*listings, unavailable])
     _save(jobs[0])
     store.save_failure(jobs[1], "ended by SIGSEGV: Segmentation fault")
-    made.save(jobs[2], case_digest="another")
+    sample_results.save(jobs[2], case_digest="another")
     _save(jobs[4])
 
 
-def _save(job: Job, fault: made.Fault | None = None) -> None:
-    arrays = made.run(cases.build(job.case), job.dtype, fault)
+def _save(job: Job, fault: sample_results.Fault | None = None) -> None:
+    arrays = sample_results.run(cases.build(job.case), job.dtype, fault)
     if not cases.is_traced(job.case):
         arrays = {name: array for name, array in arrays.items() if not name.startswith("trace.")}
-    made.save(job, arrays)
+    sample_results.save(job, arrays)
 
 
 def _shifted(value: np.ndarray, *, row: int) -> np.ndarray:
@@ -166,14 +168,14 @@ def nasty(folder: Path, text: Corpus) -> Site:
         vocabulary = Vocabulary(tuple(letters), letters[0])
         case = TrainingCase(case.name, replace(case.problem, vocabulary=vocabulary, corpus_source=NASTY))
         interchange.write_case(store.case_file(case.name), case)
-        trained = made.job("torch", case.name, "float32", NASTY_NAME)
-        judged = made.job("torch", "rnn-ordinary", "float32", NASTY_NAME)
-        failed = made.job("torch", "gru-ordinary", "float32", NASTY_NAME)
-        elsewhere = replace(made.job("torch", "gru-wide", NASTY_NAME), device=NASTY_NAME)
-        lanes = [made.listing(cell, name=NASTY_NAME, lane=NASTY) for cell in ("rnn", "gru")]
-        unavailable = made.listing(NASTY, name=NASTY, available=False, reason=NASTY)
+        trained = sample_results.job("torch", case.name, "float32", NASTY_NAME)
+        judged = sample_results.job("torch", "rnn-ordinary", "float32", NASTY_NAME)
+        failed = sample_results.job("torch", "gru-ordinary", "float32", NASTY_NAME)
+        elsewhere = replace(sample_results.job("torch", "gru-wide", NASTY_NAME), device=NASTY_NAME)
+        lanes = [sample_results.listing(cell, name=NASTY_NAME, lane=NASTY) for cell in ("rnn", "gru")]
+        unavailable = sample_results.listing(NASTY, name=NASTY, available=False, reason=NASTY)
         told = {"versions": {NASTY: NASTY}, "switches": {NASTY: NASTY}}
-        made.manifest(
+        sample_results.manifest(
             "torch",
             [trained, judged, failed, elsewhere],
             implementations=[*lanes, unavailable],
@@ -183,10 +185,10 @@ def nasty(folder: Path, text: Corpus) -> Site:
         )
         arrays = training.twin(cases.build(case.name, text).problem, dtype="float32", seed=5)
         arrays["text"][:3] = 0
-        made.save(trained, arrays, case=case, lane=NASTY, corpus=NASTY, seconds={NASTY: 1.0}, **told)
-        wrong = made.run(cases.build(judged.case), "float32")
+        sample_results.save(trained, arrays, case=case, lane=NASTY, corpus=NASTY, seconds={NASTY: 1.0}, **told)
+        wrong = sample_results.run(cases.build(judged.case), "float32")
         wrong["H"][-1, 0, 0] += 0.5
-        made.save(judged, wrong, lane=NASTY, **told)
+        sample_results.save(judged, wrong, lane=NASTY, **told)
         store.save_failure(failed, NASTY)
         store.save_failure(elsewhere, NASTY)
         store.save_manifest(Manifest("jax", failure=NASTY))

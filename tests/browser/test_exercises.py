@@ -18,7 +18,7 @@ from tests.browser.conftest import settle
 from tests.browser.sites import NASTY
 from tests.browser.test_accessible import CONTRAST
 from tests.browser.test_injection import STRANGE
-from tests.tried import keep, outcome, share_of, study
+from tests.sample_trials import keep, outcome, share_of, study
 
 SCHEMES = {"light": {}, "dark": {"dark": True}, "phone": {"width": 390}}
 RATES = (0.5, 1.0, 4.0)

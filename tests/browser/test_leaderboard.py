@@ -16,7 +16,7 @@ from reports.diff.records import Report
 from reports.pages import render
 from reports.race import standings
 from reports.race.records import Table
-from tests import raced as made_up
+from tests import sample_race as made_up
 from tests.browser import sites
 from tests.browser.conftest import settle
 

@@ -42,7 +42,7 @@ def test_starting(small):
     """Interleaved, medians."""
     commands = {
         "numpy": ("-c", "import numpy"),
-        "import": ("-c", "import isogru"),
+        "import": ("-c", "import isogru; isogru.check"),
         "verdict": ("-m", "isogru", "verdict", *small),
     }
     taken = {name: [] for name in commands}

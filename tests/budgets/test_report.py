@@ -15,7 +15,7 @@ from isogru.judge import reference
 from reports.diff.collect import FRAMEWORKS
 from shared_spec import cases
 from shared_spec.files import store
-from tests import made
+from tests import sample_results
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,22 +24,22 @@ def fill(count):
     """That many results of the whole catalogue of cells, no two of them the same to the bit."""
     random = np.random.RandomState(0)
     names = [(name, dtype) for name in cases.cell_case_names() for dtype in ("float32", "float64")]
-    right = {(name, dtype): made.run(cases.build(name), dtype) for name, dtype in names}
+    right = {(name, dtype): sample_results.run(cases.build(name), dtype) for name, dtype in names}
     jobs = {framework: [] for framework in FRAMEWORKS}
     for number in range(count):
         round_, at = divmod(number, len(names))
         framework = FRAMEWORKS[round_ % len(FRAMEWORKS)]
-        job = made.job(framework, *names[at], implementation=f"way{round_ // len(FRAMEWORKS)}")
+        job = sample_results.job(framework, *names[at], implementation=f"way{round_ // len(FRAMEWORKS)}")
         arrays = {key: array.copy() for key, array in right[names[at]].items()}
         for array in (array for key, array in arrays.items() if not key.startswith("trace.")):
             element = random.randint(array.size)
             array.flat[element] = np.nextafter(array.flat[element], array.dtype.type(2))
         if not cases.is_traced(job.case):
             arrays = {key: array for key, array in arrays.items() if not key.startswith("trace.")}
-        made.save(job, arrays)
+        sample_results.save(job, arrays)
         jobs[framework].append(job)
     for framework, those in jobs.items():
-        made.manifest(framework, those)
+        sample_results.manifest(framework, those)
     reference.prepare([(cases.build(name), dtype) for name, dtype in names], processes=os.cpu_count())
 
 

@@ -85,8 +85,14 @@ def test_the_command(installed):
     assert (installed / "cache" / "results" / "reference").is_dir()
 
 
+def test_the_plugin_of_pytest_is_known(installed):
+    script = "from importlib.metadata import entry_points; print([e.value for e in entry_points(group='pytest11')])"
+    assert run(installed, "python", "-c", script).stdout == "['isogru.pytest_plugin']\n"
+
+
 def test_nothing_heavy_is_loaded(installed):
-    script = "import isogru, sys, json; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    tops = "sorted({name.partition('.')[0] for name in sys.modules})"
+    script = f"import isogru, sys, json; isogru.check; print(json.dumps({tops}))"
     loaded = set(json.loads(run(installed, "python", "-c", script).stdout))
     assert "numpy" in loaded
     assert not loaded & {"torch", "tensorflow", "jax", "mxnet", "sqlalchemy", "duckdb", "jinja2", "typer", "reports"}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests import copied
+from tests import project_copy
 from tests.more_cells import EQUATIONS, table
 
 FUNCTIONS = {
@@ -39,12 +39,12 @@ NEW = ("minimal", "odd")
 
 @pytest.fixture
 def root(tmp_path, framework_name):
-    root = copied.project(tmp_path)
+    root = project_copy.project(tmp_path)
     for name in NEW:
-        copied.add(root / "shared_spec/cells.toml", "\n" + table(name, EQUATIONS[name]))
+        project_copy.add(root / "shared_spec/cells.toml", "\n" + table(name, EQUATIONS[name]))
     sigmoid, tanh = FUNCTIONS[framework_name]
     code = CODE.replace("sigmoid(", f"{sigmoid}(").replace("tanh(", f"{tanh}(")
-    copied.add(root / f"frameworks/{framework_name}/cells.py", code)
+    project_copy.add(root / f"frameworks/{framework_name}/cells.py", code)
     return root
 
 
@@ -52,13 +52,13 @@ def verdicts(root, framework_name):
     """The verdict on each new cell, and what was judged, from the command lines alone."""
     chosen = [word for name in NEW for word in ("--case", f"{name}-ordinary")]
     options = ["--implementation", "scratch", "--dtype", "float32"]
-    done = copied.run(root, "frameworks", framework_name, "prove", *chosen, *options)
+    done = project_copy.run(root, "frameworks", framework_name, "prove", *chosen, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     for name in NEW:
         case = str(root / f"{name}.safetensors")
-        assert copied.run(root, "shared_spec", "case", f"{name}-ordinary", "-o", case).returncode == 0
+        assert project_copy.run(root, "shared_spec", "case", f"{name}-ordinary", "-o", case).returncode == 0
         result = root / "results" / framework_name / f"{name}-ordinary.scratch.float32.cpu.safetensors"
-        judged = copied.run(root, "isogru", "verdict", case, str(result), "--json")
+        judged = project_copy.run(root, "isogru", "verdict", case, str(result), "--json")
         assert judged.stdout, judged.stderr
         found = json.loads(judged.stdout)[0]
         yield name, found["verdict"], {finding["quantity"] for finding in found["findings"]}

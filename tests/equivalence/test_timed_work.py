@@ -59,12 +59,17 @@ def test_the_host_takes_time_to_issue(framework, device, text):
 
 def test_limits(framework, device, monkeypatch):
     """Each is measured, and chains of operations compute what they say."""
-    for name, value in (("LARGE", {"float32": 64}), ("IN_MEMORY", 2**12), ("IN_CACHE", 2**10), ("SECONDS", 0.001)):
+    for name, value in (
+        ("LARGE", {"float32": 64}),
+        ("IN_MEMORY", 2**12),
+        ("IN_CACHE", {device: 2**10}),
+        ("SECONDS", 0.001),
+    ):
         monkeypatch.setattr(peak, name, value)
     found = peak.measure(framework, [(3, 4, 8), (2, 4, 4)], dtype="float32", device=device)
-    assert all(found[name] > 0 for name in (*RATES, "issue"))
-    assert [step[:3] for step in found["step"]] == [[3, 4, 8], [2, 4, 4]]
-    assert all(step[3] > 0 for step in found["step"])
+    assert all(getattr(found, name) > 0 for name in (*RATES, "issue"))
+    assert [step[:3] for step in found.step] == [(3, 4, 8), (2, 4, 4)]
+    assert all(step[3] > 0 for step in found.step)
 
 
 def test_chains_of_operations(framework, device):
@@ -115,17 +120,19 @@ def test_a_pass_leaves_what_the_plugin_compares(framework_name, command, tmp_pat
     done = command("pytest", "tests/benchmarks", "--framework", framework_name, "-q", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     found = rows.read(tmp_path / "rows.jsonl")
-    name = "prediction-chapter-gru-float32-scratch"
+    row = rows.Row("prediction-chapter-gru-float32", "scratch", "scratch")
+    outcome = found.outcomes[row]
     assert found.is_done
     assert found.framework == framework_name
-    assert found.rows[name]["verdict"] == EQUAL
-    assert len(found.rows[name]["seconds"]) == measure.LEAST
-    assert found.rows[name]["issue"] > 0
-    assert set(found.limits["float32"]) >= set(RATES)
+    assert outcome.verdict == EQUAL
+    assert len(outcome.seconds) == measure.LEAST
+    assert outcome.issue > 0
+    assert found.header.plan == (row,)
+    assert set(found.limits) == {"float32"}
     (benchmark,) = json.loads((tmp_path / "one.json").read_text())["benchmarks"]
-    assert benchmark["name"] == f"test_workload[{name}]"
+    assert benchmark["name"] == f"test_workload[{row.id}]"
     assert benchmark["group"] == "prediction, chapter gru float32"
-    assert benchmark["stats"]["data"] == found.rows[name]["seconds"]
+    assert benchmark["stats"]["data"] == list(outcome.seconds)
     assert benchmark["extra_info"]["verdict"] == EQUAL
 
 

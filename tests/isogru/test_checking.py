@@ -165,7 +165,14 @@ def test_what_a_function_does_to_its_inputs_changes_nothing():
     ("changes", "words"),
     [
         ({"cell": "lstm"}, "no cell 'lstm'; the cells are gru, gru_reset_after"),
-        ({"dtype": "float16"}, "no dtype 'float16'; the dtypes are float32, float64"),
+        ({"dtype": "int8"}, "no dtype 'int8'; the dtypes are float32, float64, float16, bfloat16"),
+        ({"dtype": "bfloat16"}, 'NumPy has no bfloat16; say arrays="torch", "jax" or "tensorflow"'),
+        ({"arrays": "cupy"}, "no arrays 'cupy'; there are numpy, torch, jax, tensorflow"),
+        ({"device": "cuda"}, "NumPy has no device 'cuda'"),
+        ({"gradients": "auto"}, 'gradients="auto" takes a framework with autodiff, and NumPy has none'),
+        ({"gradients": "own"}, "gradients is 'own', should be a function or 'auto'"),
+        ({"layout": "torch"}, "layout goes with a module, and function is none of a framework that is loaded"),
+        ({"cell": ""}, 'say which cell it claims to be: cell="gru", or another of gru, gru_reset_after'),
         ({"cases": ["rnn-ordinary"]}, "no case 'rnn-ordinary' of gru; its cases are gru-ordinary, gru-zero_start"),
         ({"cases": []}, "no case chosen; the cases of gru are gru-ordinary"),
     ],
@@ -218,7 +225,7 @@ def test_the_command(command, tmp_path):
     assert command("isogru", "check", f"{tmp_path}/numpy.py:forward", "--cell", "gru", *some).returncode == 0
     for asked, words in (
         (f"{file}:forwrad", f"{file} has no function 'forwrad'; it has sigmoid, forward"),
-        (str(file), "names no function; write FILE.py:FUNCTION, such as my_gru.py:forward"),
+        (str(file), "names no function; write FILE.py:NAME, such as my_gru.py:forward"),
         (f"{tmp_path}/none.py:forward", "none.py: no such file"),
         (f"{tmp_path}/leaves.py:forward", "leaves.py: cannot be imported: SystemExit: 0"),
         (
@@ -247,6 +254,6 @@ def test_the_commands_of_isogru_are_those_of_the_others(command, tmp_path):
 
 def test_importing_isogru_loads_no_framework_no_page_and_no_database():
     heavy = ("torch", "tensorflow", "jax", "mxnet", "sqlalchemy", "duckdb", "jinja2", "typer", "rich", "pooch", "ray")
-    script = f"import isogru, sys; print([name for name in {heavy} if name in sys.modules])"
+    script = f"import isogru, sys; isogru.check, isogru.same; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -9,8 +9,10 @@ import pytest
 import safetensors
 from safetensors.numpy import load_file, save_file
 
+import isogru.weight_files.safetensors as safetensors_files
+from shared_spec.errors import InterchangeError
 from shared_spec.weights import layouts
-from shared_spec.weights.packing import pack
+from shared_spec.weights.packing import pack, pack_away
 from tests.spec.drawn import drawn, same_bits
 
 KERAS = '; the same function if the target (keras.layers.GRU) has recurrent_activation="sigmoid" and activation="tanh"'
@@ -185,3 +187,24 @@ def test_damaged_files_are_refused_or_read(isogru, file, tmp_path, seed):
         assert isogru("convert", tmp_path / "in", "--to", "keras", "-o", tmp_path / "out").status in (0, 2)
         (tmp_path / "in").write_bytes(whole[: random.randint(len(whole))])
         assert isogru("convert", tmp_path / "in", "--to", "keras", "-o", tmp_path / "out").status == 2
+
+
+def test_a_template_that_cannot_be_filled_leaves_nothing(tmp_path):
+    """The second tensor is refused when the first is written already."""
+    template = tmp_path / "template.safetensors"
+    save_file({"a": np.zeros(3, np.float32), "b": np.zeros(3, np.float16)}, template)
+    given = {"a": np.ones(3, np.float32), "b": np.full(3, 1e-9, np.float32)}
+    with pytest.raises(InterchangeError, match="array 'b' is float16, which does not hold"):
+        safetensors_files.fill(template, tmp_path / "out.safetensors", given)
+    assert [path.name for path in tmp_path.iterdir()] == ["template.safetensors"]
+    safetensors_files.fill(template, tmp_path / "out.safetensors", {**given, "b": np.ones(3, np.float32)})
+    assert all((array == 1).all() for array in load_file(tmp_path / "out.safetensors").values())
+
+
+def test_what_is_packed_away_is_gone():
+    layout = layouts.layout("torch")
+    held = drawn(layout)
+    packed = pack(layout, held)
+    assert held
+    assert same_bits(pack_away(layout, held), packed)
+    assert held == {}

@@ -15,7 +15,7 @@ from shared_spec import cases
 from shared_spec.errors import InterchangeError
 from shared_spec.files import interchange
 from shared_spec.files.interchange import Origin, Result
-from tests import made
+from tests import sample_results
 from tests.isogru.half_problems import CELLS, DTYPES, U, judged, loop, problem, result_of, said, with_cotangents
 from tests.isogru.halves import Half, rounded
 
@@ -88,7 +88,7 @@ def test_traces_are_judged_in_the_format(dtype):
         def kept(t, name, value, wrong=wrong):
             return rounded(value * (0.7 if name == wrong else 1), dtype).astype(np.float32)
 
-        traced = made.run(case, fault=kept)
+        traced = sample_results.run(case, fault=kept)
         found = judge.on(case, Result(result_of(case, traced["H"], dtype).origin, traced))
         first = found.divergence.first_forward
         assert first.quantity == "trace.Z" if wrong else first is None

@@ -15,7 +15,7 @@ from shared_spec import cases, oracle
 from shared_spec.cells import cell
 from shared_spec.files.interchange import Case, Origin, Result
 from shared_spec.oracle import shapes_of_case
-from tests import made
+from tests import sample_results
 
 
 def exploding(scale, T=88):
@@ -133,7 +133,7 @@ def test_where_it_stands_among_the_verdicts():
 def test_where_a_run_goes_wrong_is_not_where_nothing_can_be_told(gate, value):
     """What comes out of a gate that is no number cannot be judged; the gate is what is wrong, at its step."""
     case = cases.build("gru-ordinary")
-    arrays = made.run(case, "float32")
+    arrays = sample_results.run(case, "float32")
     arrays[f"trace.{gate}"][5] = value
     found = judge.on(case, replace(result_of(case, "float32"), arrays=arrays))
     first = found.divergence.first_forward

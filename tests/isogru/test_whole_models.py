@@ -22,18 +22,6 @@ TO_THE_BIT = "every parameter, of two biases their sum, to the bit"
 
 
 @pytest.fixture
-def saved(tmp_path):
-    """Saves tensors as a safetensors file, each a contiguous copy, and gives its path."""
-
-    def save(name, tensors):
-        path = tmp_path / f"{name}.safetensors"
-        save_file({key: np.ascontiguousarray(array) for key, array in tensors.items()}, path)
-        return path
-
-    return save
-
-
-@pytest.fixture
 def stack():
     """Two layers in both directions inside a model, under torch's names, and a layer beside."""
     return {**grus.torch_stack(prefix="encoder."), "fc.weight": np.ones((3, 8), np.float32)}
@@ -50,7 +38,7 @@ def outputs(X, stack, prefix=""):
 def test_the_layers_of_a_stack_inside_a_model(isogru, saved, stack):
     done = isogru("layers", saved("model", stack))
     lines = done.out.splitlines()
-    assert (done.status, lines[-1]) == (0, "  1 other tensors: fc.weight")
+    assert (done.status, lines[-1]) == (0, "  1 other tensor: fc.weight")
     assert [line.split(":")[0].strip() for line in lines[1:5]] == [
         f"encoder {label}" for label in ("l0", "l0_reverse", "l1", "l1_reverse")
     ]
@@ -350,12 +338,15 @@ def test_a_scrambled_file_is_told(isogru, saved, tmp_path):
 def test_an_lstm_and_tensors_that_are_none(isogru, saved):
     lstm = {"rnn.weight_ih_l0": np.ones((16, 3), "f"), "rnn.weight_hh_l0": np.ones((16, 4), "f")}
     shown = isogru("layers", saved("lstm", lstm))
-    assert (shown.status, "rnn.weight_hh_l0: an LSTM, not judged" in shown.out) == (0, True)
+    assert (shown.status, "rnn: an LSTM, not judged" in shown.out, "other" in shown.out) == (0, True, False)
     assert "is an LSTM, which is not judged" in isogru("same", saved("lstm", lstm), saved("lstm", lstm)).err
     integers = {name: (100 * array).astype(np.int8) for name, array in grus.torch_layer().items()}
     said = isogru("convert", saved("integers", integers), "--to", "keras", "-o", saved("x", {}).with_name("no")).err
     assert "weight_ih_l0 is int8, and no scale stands beside it; weights are floats" in said
-    assert "no recurrent layer was recognised; there are none at all" in isogru("layers", saved("nothing", {})).err
+    assert (
+        "a safetensors file without any weights in it; save the model's weights"
+        in isogru("layers", saved("nothing", {})).err
+    )
 
 
 def test_numbered_arrays_by_their_shapes(isogru, saved, tmp_path):

@@ -783,7 +783,7 @@ def test_damaged_files_are_refused_in_one_sentence(tmp_path, kind):
 def test_the_package_is_named_where_it_is_missing(tmp_path, monkeypatch):
     path = saved(tmp_path / "m", model([node()], weights()))
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(UserError, match=r'pip install "isogru\[onnx\]"'):
+    with pytest.raises(UserError, match=r"pip install onnx$"):
         reader.read(path)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from isogru.models.recognition import recognise
 from isogru.weight_files import tensorflow as reader
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.readings.arithmetic import Array
@@ -146,9 +147,119 @@ def test_damaged_values(tmp_path: Path) -> None:
     refused(index, "is not what its checksum says")
 
 
-def test_slices_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("shape", "cuts"),
+    [
+        ((4, 6), ["0,2:0,6", "2,2:0,6"]),
+        ((4, 6), ["-:0,5", "-:5,1"]),
+        ((300, 5), ["0,63:-", "63,1:-", "64,136:-", "200,100:0,1", "200,100:1,4"]),
+        ((20000,), ["0,8191", "8191,1", "8192,11808"]),
+    ],
+    ids=str,
+)
+def test_a_partitioned_variable_is_put_together(shape: tuple[int, ...], cuts: list[str], tmp_path: Path) -> None:
+    whole = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    places = []
+    for cut in cuts:
+        ends = [None if axis == "-" else tuple(map(int, axis.split(","))) for axis in cut.split(":")]
+        places.append(tuple(slice(None) if end is None else slice(end[0], sum(end)) for end in ends))
+    sizes = " ".join(map(str, shape))
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "x"),
+        tensor_names=["a\x00b\xff/v"] * len(cuts),
+        shape_and_slices=[f"{sizes} {cut}" for cut in cuts],
+        tensors=[whole[place] for place in places],
+    )
+    found = everything_of(tmp_path / "x.index")
+    assert list(found) == ["a\x00b\xff/v"]
+    np.testing.assert_array_equal(found["a\x00b\xff/v"], whole)
+
+
+def test_a_partitioned_gru_is_a_layer(tmp_path: Path) -> None:
+    weights = gru()
+    names, cuts, parts = [], [], []
+    for name, value in weights.items():
+        size = f"{' '.join(map(str, value.shape))} "
+        half = value.shape[0] // 2
+        for start, stop in ((0, half), (half, value.shape[0])):
+            names.append(name)
+            cuts.append(f"{size}{start},{stop - start}{':-' if value.ndim == 2 else ''}")
+            parts.append(value[start:stop])
+    tf.raw_ops.SaveV2(prefix=str(tmp_path / "x"), tensor_names=names, shape_and_slices=cuts, tensors=parts)
+    (readings,) = recognise(reader.read(tmp_path / "x.index")).layers
+    assert [layer.layout.name for layer in readings] == ["tf1"]
+    for own, value in readings[0].tensors().items():
+        np.testing.assert_array_equal(value, weights[f"rnn/gru_cell/{own}"])
+
+
+@pytest.mark.parametrize(
+    ("cuts", "says"),
+    [(["0,2:0,6"], "its parts do not make it up"), (["0,2:0,6", "0,2:0,6"], "overlap")],
+    ids=["missing", "twice"],
+)
+def test_parts_that_are_no_whole(cuts: list[str], says: str, tmp_path: Path) -> None:
     part = np.ones((2, 6), np.float32)
-    refused(saved(tmp_path / "x", {"v": part}, ["4 6 0,2:0,6"]), "v is stored in slices")
+    index = saved(tmp_path / "x", {"v": part}, ["4 6 0,2:0,6"])
+    if len(cuts) == 1:
+        refused(index, says)
+        return
+    extents = b"".join(varint(0x0A) + varint(len(e)) + e for e in (b"\x08\x00\x10\x02", b"\x08\x00\x10\x06"))
+    sliced = entry(shape=(4, 6), size=0) + 2 * (b"\x3a" + varint(len(extents)) + extents)
+    values = entry(shape=(2, 6), size=48)[:-4] + struct.pack("<I", reader.masked(part.tobytes()))
+    (tmp_path / "x.data-00000-of-00001").write_bytes(part.tobytes())
+    key = reader.slices.key("v", ((0, 2), (0, 6)))
+    refused(table(index, [HEADER, (key, values), (b"v", sliced)]), says)
+
+
+def keras_model(kind: str) -> Any:
+    keras = importlib.import_module("keras")
+    layers = keras.layers
+    if kind == "functional":
+        given = keras.Input((None, D))
+        both = layers.Bidirectional(layers.GRU(H, return_sequences=True), name="both")(given)
+        return keras.Model(given, layers.Dense(2, name="head")(layers.GRU(H, name="last")(both)))
+
+    class Own(keras.Model):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = layers.GRU(H, return_sequences=True)
+            self.stack = [layers.GRU(H, return_sequences=True), layers.GRU(H)]
+            self.head = layers.Dense(2)
+
+        def call(self, inputs: Any) -> Any:
+            inputs = self.first(inputs)
+            for layer in self.stack:
+                inputs = layer(inputs)
+            return self.head(inputs)
+
+    model = Own()
+    model(np.zeros((1, 2, D), np.float32))
+    return model
+
+
+@pytest.mark.parametrize("kind", ["functional", "own"])
+@pytest.mark.parametrize("how", ["checkpoint", "exported"])
+def test_a_compiled_model_has_its_layers(kind: str, how: str, tmp_path: Path) -> None:
+    """TensorFlow reaches their variables through the optimizer, and an exported model has lists of variables alone."""
+    model = keras_model(kind)
+    model.compile("adam", "mse")
+    model.fit(np.zeros((1, 2, D), np.float32), np.zeros((1, 2), np.float32), verbose=0)
+    if how == "checkpoint":
+        index = Path(f"{tf.train.Checkpoint(model=model).save(str(tmp_path / 'x'))}.index")
+    else:
+        model.export(str(tmp_path / "saved"), verbose=False)
+        index = tmp_path / "saved" / "variables" / "variables.index"
+    found = recognise(reader.read(index)).layers
+    cells = [layer.get_weights() for layer in (model.layers if kind == "functional" else (model.first, *model.stack))]
+    cells = [weights[i : i + 3] for weights in cells for i in range(0, len(weights) - 2, 3)]
+    assert len(found) == len(cells) == 3
+    held = [list(readings[0].tensors().values()) for readings in found]
+    for weights in cells:
+        # Each layer's own three tensors stand together.
+        assert any(all(map(np.array_equal, weights, tensors)) for tensors in held)
+    assert not any("optimizer" in readings[0].position.place for readings in found)
+    backwards = [readings[0].position.reverse for readings in found].count(True)
+    assert backwards == (kind == "functional")
 
 
 def varint(value: int) -> bytes:
@@ -169,7 +280,7 @@ def table(path: Path, entries: list[tuple[bytes, bytes]], twice: int = 1) -> Pat
             "<II", 0, 1
         )
         at = len(content)
-        content.extend(body + b"\0" + struct.pack("<I", reader._masked(body + b"\0")))
+        content.extend(body + b"\0" + struct.pack("<I", reader.masked(body + b"\0")))
         return varint(at) + varint(len(body))
 
     data = block(entries)
@@ -180,7 +291,7 @@ def table(path: Path, entries: list[tuple[bytes, bytes]], twice: int = 1) -> Pat
 
 def entry(dtype: int = 1, shape: tuple[int, ...] = (2, 2), shard: int = 0, offset: int = 0, size: int = 16) -> bytes:
     sizes = b"".join(b"\x12" + varint(len(b"\x08" + varint(n))) + b"\x08" + varint(n) for n in shape)
-    crc = struct.pack("<I", reader._masked(bytes(16)))
+    crc = struct.pack("<I", reader.masked(bytes(16)))
     numbers = b"".join(bytes([key << 3]) + varint(value) for key, value in ((3, shard), (4, offset), (5, size)))
     return b"\x08" + varint(dtype) + b"\x12" + varint(len(sizes)) + sizes + numbers + b"\x35" + crc
 

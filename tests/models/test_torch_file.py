@@ -607,7 +607,7 @@ def test_without_torch_the_line_that_installs_it(tmp_path: Path, monkeypatch: py
     path = saved(tmp_path / "model.pt", model().state_dict())
     quietly(lambda: torch.jit.script(model()).save(tmp_path / "script.pt"))
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(UserError, match=r'pip install "isogru\[torch\]"'):
+    with pytest.raises(UserError, match=r"pip install torch$"):
         files.read(path)
     # An archive of raw tensors takes no torch.
     assert "gru.weight_ih_l0" in files.read(tmp_path / "script.pt").tensors

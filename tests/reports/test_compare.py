@@ -14,19 +14,19 @@ from reports.diff.records import Report
 from reports.pages import render
 from shared_spec import cases
 from shared_spec.files import store
-from tests import made
+from tests import sample_results
 
 CASES = ("gru-ordinary", "rnn-ordinary", "gru-one_unit")
 
 
 def write(folder, *, versions="1.0", names=CASES, broken=0.0, drop=()):
-    jobs = [made.job("torch", name) for name in names]
-    made.manifest("torch", jobs)
+    jobs = [sample_results.job("torch", name) for name in names]
+    sample_results.manifest("torch", jobs)
     for job in jobs:
-        arrays = made.run(cases.build(job.case))
+        arrays = sample_results.run(cases.build(job.case))
         if job.case == "gru-ordinary" and broken:
             arrays["grad.W_xh"] = arrays["grad.W_xh"] + np.float32(broken)
-        made.save(job, arrays, versions={"torch": versions})
+        sample_results.save(job, arrays, versions={"torch": versions})
         if job.case in drop:
             store.save_failure(job, "ended by SIGSEGV")
     return render.write(build.build(collect.collect()), folder).with_name("report.json")
@@ -142,7 +142,7 @@ def test_a_page_made_of_a_report(old, tmp_path, command):
 
 
 def test_a_damaged_result_leaves_the_former_page_as_it_was(old, command):
-    made.job("torch", "gru-ordinary").result_file.write_bytes(b"damaged")
+    sample_results.job("torch", "gru-ordinary").result_file.write_bytes(b"damaged")
     before = {file.name: file.read_bytes() for file in old.parent.iterdir()}
     done = command("reports", "site", "-o", str(old.parent))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -15,6 +15,7 @@ from frameworks.harness.errata.faults import training as training_faults
 from frameworks.harness.errata.time_axis import perplexity_of_character
 from reports.diff.collect import FRAMEWORKS
 from reports.exercises import build, errata, measured
+from reports.exercises.records.errata import Wiring
 from reports.pages import render
 from shared_spec import cases, language_model
 from shared_spec.cells import cell
@@ -24,7 +25,7 @@ from shared_spec.errors import InterchangeError, SpecificationError, UserError
 from shared_spec.files import interchange, store
 from shared_spec.files.interchange import TrainingCase
 from shared_spec.language_model import training
-from tests import made
+from tests import sample_results
 
 TESTS = Path(__file__).parents[1] / "errata"
 NASTY = "<script>alert(1)</script>"
@@ -74,11 +75,11 @@ def record(name="turned-gate", framework="torch", **changes):
 
 
 def entry(name="turned-gate"):
-    return next(each for each in errata.build()["entries"] if each["name"] == name)
+    return next(each for each in errata.build().entries if each.name == name)
 
 
 def statuses(name="turned-gate"):
-    return {run["framework"]: run["status"] for run in entry(name)["runs"]}
+    return {run.framework: run.status for run in entry(name).runs}
 
 
 def page(folder):
@@ -87,15 +88,15 @@ def page(folder):
 
 def test_nothing_was_run(tmp_path):
     found = errata.build()
-    assert found["proven"] == 0
-    assert found["runs"] == sum(len(each.frameworks) for each in texts.entries().values())
-    assert all(run["status"] == "not run" for each in found["entries"] for run in each["runs"])
-    assert {each["command"] for each in found["made_with"]} == {
+    assert found.proven == 0
+    assert found.runs == sum(len(each.frameworks) for each in texts.entries().values())
+    assert all(run.status == "not run" for each in found.entries for run in each.runs)
+    assert {each.command for each in found.made_with} == {
         "tox -e errata",
         *(f"tox -e errata-{name}" for name in FRAMEWORKS),
     }
     html = page(tmp_path)
-    assert f"0 of {found['runs']} runs prove" in html
+    assert f"0 of {found.runs} runs prove" in html
     assert html.count("tensorflow: not run") == len(texts.entries())
     assert "what was run" not in html
     assert "worst value" not in html
@@ -108,11 +109,11 @@ def test_a_proven_erratum(tmp_path):
     assert statuses() == {"numpy": "not run", "torch": "proven", "tensorflow": "not run", "jax": "proven"} | {
         "mxnet": "not run"
     }
-    assert found["frameworks"] == ["torch", "jax"]
-    assert [row["label"] for row in found["rows"]] == ["Z keeps, held against gru", "Z renews, held against gru"]
-    assert [held["ratio"] for held in found["rows"][1]["verdicts"]] == [2.5e5, None]
-    assert found["wirings"]["wrong"] == [{"frameworks": ["torch", "jax"], "lines": ["H = wrong"]}]
-    assert [worst["sentence"] for worst in found["worst"]] == ["H[0,1] of wrong"] * 2
+    assert found.frameworks == ["torch", "jax"]
+    assert [row.label for row in found.rows] == ["Z keeps, held against gru", "Z renews, held against gru"]
+    assert [held.ratio for held in found.rows[1].verdicts] == [2.5e5, None]
+    assert found.wirings["wrong"] == [Wiring(["torch", "jax"], ["H = wrong"])]
+    assert [worst.sentence for worst in found.worst] == ["H[0,1] of wrong"] * 2
     html = page(tmp_path)
     for said in ("2 of 30 runs prove", "torch: proven", "H = wrong", "2.5e+05", "∞", "H[0,1] of wrong", "lib 1.0"):
         assert said in html
@@ -154,7 +155,7 @@ def test_a_run_that_broke_off_is_a_row_that_says_so(tmp_path):
     records.write(record())
     records.write_failure("turned-gate", "torch", f"ValueError: {NASTY}")
     assert statuses()["torch"] == "failed"
-    assert entry()["rows"] == []
+    assert entry().rows == []
     html = page(tmp_path)
     assert "torch: failed</span>: <code>ValueError: &lt;script&gt;alert(1)&lt;/script&gt;</code>" in html
     assert NASTY not in html
@@ -173,7 +174,7 @@ def test_a_run_that_broke_off_is_a_row_that_says_so(tmp_path):
 def test_a_record_of_another_cell_or_case_is_stale(tmp_path, changes):
     records.write(record(**changes))
     assert statuses()["torch"] == "stale"
-    assert entry()["rows"] == []
+    assert entry().rows == []
     assert "torch: stale" in page(tmp_path)
 
 
@@ -283,7 +284,7 @@ def test_what_was_measured_is_said(name):
     written = record(name, framework, **({"held": of_layer} if name == "reset-placement" else {}))
     records.write(written)
     assert records.read(name, framework) == written
-    assert entry(name)["sentences"] == SAID[name]
+    assert entry(name).sentences == SAID[name]
 
 
 def test_keras_has_both():
@@ -306,8 +307,8 @@ def trained(monkeypatch, text):
     case = TrainingCase(name, language_model.problem(recipe, text))
     interchange.write_case(store.case_file(name), case)
     arrays = training.train(case.problem)
-    job = made.job("jax", name, "float64")
-    made.save(job, arrays, case=case)
+    job = sample_results.job("jax", name, "float64")
+    sample_results.save(job, arrays, case=case)
     return job, case, arrays
 
 
@@ -329,7 +330,7 @@ def test_the_chapters_own_training_is_told_where_it_was_run(trained):
 
 def test_a_training_of_another_text_is_not_told(trained):
     job, case, arrays = trained
-    made.save(job, arrays, case=case, case_digest="another")
+    sample_results.save(job, arrays, case=case, case_digest="another")
     assert measured.fifty_epochs() is None
     assert len(measured.sentences("perplexity", [record("perplexity")])) == 1
 

@@ -22,7 +22,7 @@ from shared_spec.readings.gradient import step
 from shared_spec.sweeps import trials
 from shared_spec.sweeps.trial_store import TrialStore, default_file
 from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED
-from tests.tried import COEFFICIENTS, keep, outcome, share_of, study
+from tests.sample_trials import COEFFICIENTS, keep, outcome, share_of, study
 
 SIZES = ("num_steps", "num_hiddens", "num_train", "num_val")
 
@@ -43,11 +43,11 @@ def test_a_sweep_is_shown_with_what_diverged_and_what_failed(tmp_path):
     made = [outcome(lr=float(i), val=5.0 + i) for i in range(1, 13)]
     made += [outcome(lr=20.0, status=DIVERGED), outcome(lr=30.0, status=FAILED)]
     keep("one", made)
-    found = sweeps.build()["sweeps"][0]
-    assert [t["val"] for t in found["best"]] == [5.0 + i for i in range(1, 11)]
-    assert [t["status"] for t in found["trials"]].count(FINISHED) == 12
+    found = sweeps.build().sweeps[0]
+    assert [t.val for t in found.best] == [5.0 + i for i in range(1, 11)]
+    assert [t.status for t in found.trials].count(FINISHED) == 12
     assert (
-        found["command"]
+        found.command
         == "tox -e sweep-torch -- --grid lr=1,4 --cell gru --task text --epochs 2 --seeds 1 --dtype float32"
     )
     page = render.write_exercises(exercises.build(), tmp_path).read_text()
@@ -67,9 +67,9 @@ def test_an_unfinished_sweep_says_so(tmp_path):
 def test_the_cost_law_is_found_again():
     made = [outcome(num_steps=T, num_hiddens=h) for T in (8, 32, 128) for h in (8, 32, 128)]
     keep("one", made)
-    (law,) = sweeps.build()["laws"]
-    np.testing.assert_allclose(list(law["coefficients"].values()), COEFFICIENTS, rtol=1e-9)
-    np.testing.assert_allclose(law["off"], 1, rtol=1e-9)
+    (law,) = sweeps.build().laws
+    np.testing.assert_allclose(list(law.coefficients.values()), COEFFICIENTS, rtol=1e-9)
+    np.testing.assert_allclose(law.off, 1, rtol=1e-9)
 
 
 def test_what_a_sweep_would_cost_elsewhere_follows_from_the_law_there(tmp_path):
@@ -80,15 +80,15 @@ def test_what_a_sweep_would_cost_elsewhere_follows_from_the_law_there(tmp_path):
     keep("here", [*cheap, replace(outcome("jax", lr=9.0, status=DIVERGED), arrays=stopped)])
     keep("there", [outcome(num_steps=T, num_hiddens=h) for T, h in sizes], lane="tuned")
     keep("another cell", [outcome(cell="rnn", num_steps=T, num_hiddens=h) for T, h in sizes])
-    here, _, there = sweeps.build()["sweeps"]
-    assert [here["name"], there["name"]] == ["here", "there"]
-    assert there["command"].endswith(" --dtype float32 --lane tuned")
-    assert all(law["device"] == "cpu" for law in sweeps.build()["laws"])
-    (other,) = here["otherwise"]
-    assert (other["framework"], other["threads"]) == ("torch", "")
-    assert other["times"] == pytest.approx(4)
-    assert other["cpu_seconds"] == pytest.approx(sum(o.cpu_seconds for o in ours))
-    assert [o["times"] for o in there["otherwise"]] == pytest.approx([1 / 4])
+    here, _, there = sweeps.build().sweeps
+    assert [here.name, there.name] == ["here", "there"]
+    assert there.command.endswith(" --dtype float32 --lane tuned")
+    assert all(law.device == "cpu" for law in sweeps.build().laws)
+    (other,) = here.otherwise
+    assert (other.framework, other.threads) == ("torch", "")
+    assert other.times == pytest.approx(4)
+    assert other.cpu_seconds == pytest.approx(sum(o.cpu_seconds for o in ours))
+    assert [o.times for o in there.otherwise] == pytest.approx([1 / 4])
     page = render.write_exercises(exercises.build(), tmp_path).read_text()
     assert "By its cost law, torch/tuned would take" in page
     assert "4.0 times as much" in page
@@ -105,7 +105,7 @@ def test_no_coefficient_of_a_cost_law_is_negative():
 
 def test_three_sizes_make_no_law():
     keep("one", [outcome(num_steps=T) for T in (8, 32, 128)])
-    assert sweeps.build()["laws"] == []
+    assert not sweeps.build().laws
 
 
 def test_frameworks_are_compared_on_the_same_trainings_alone():
@@ -114,41 +114,41 @@ def test_frameworks_are_compared_on_the_same_trainings_alone():
     theirs[1] = replace(theirs[1], arrays={**theirs[1].arrays, "perplexity.val": np.array([8.0, 6.6])})
     keep("one", [*ours, outcome(lr=9.0, val=60.0)])
     keep("two", theirs, framework="jax")
-    (pair,) = sweeps.build()["side_by_side"]
-    assert pair["lanes"] == ["jax/tuned", "torch/tuned"]
-    assert pair["trainings"] == 3
-    assert pair["apart"] == pytest.approx([0.0, 0.1])
-    assert pair["times"] == pytest.approx(0.5)
+    (pair,) = sweeps.build().side_by_side
+    assert pair.lanes == ("jax/tuned", "torch/tuned")
+    assert pair.trainings == 3
+    assert pair.apart == pytest.approx([0.0, 0.1])
+    assert pair.times == pytest.approx(0.5)
 
 
 def test_what_learned_another_text_or_in_another_lane_is_no_training_alike():
     ours = outcome(lr=1.0)
     elsewhere = replace(ours.trial, framework="jax")
     keep("one", [ours, outcome("jax", lr=1.0, corpus="another")])
-    assert sweeps.build()["side_by_side"] == []
+    assert not sweeps.build().side_by_side
     keep("two", [replace(ours, trial=replace(elsewhere, implementation=lane)) for lane in ("scratch", "tuned")])
-    found = [(pair["lanes"], pair["trainings"]) for pair in sweeps.build()["side_by_side"]]
-    assert found == [(["jax/scratch", "torch/tuned"], 1), (["jax/tuned", "torch/tuned"], 1)]
+    found = [(pair.lanes, pair.trainings) for pair in sweeps.build().side_by_side]
+    assert found == [(("jax/scratch", "torch/tuned"), 1), (("jax/tuned", "torch/tuned"), 1)]
 
 
 def test_a_law_that_sizes_cannot_tell_is_not_fitted():
     # At one number of units what costs n T, n T h and n T h² cannot be told apart.
     keep("one", [outcome(num_steps=T) for T in (8, 16, 32, 64, 128)])
-    assert sweeps.build()["laws"] == []
+    assert not sweeps.build().laws
 
 
 def test_a_sweep_without_a_trial_is_not_shown():
     keep("one", [outcome(lr=1.0)])
     kept = TrialStore(default_file())
     kept.define("two", kept.sweeps()["one"][0], ["not there yet"])
-    assert [sweep["name"] for sweep in sweeps.build()["sweeps"]] == ["one"]
+    assert [sweep.name for sweep in sweeps.build().sweeps] == ["one"]
 
 
 def test_what_a_grid_varies_is_told_of_each_trial(tmp_path):
     keep("one", [outcome(batch_size=256), outcome(batch_size=1024, num_steps=8)])
-    found = sweeps.build()["sweeps"][0]
-    assert found["settings"] == ["num_steps", "num_hiddens", "lr", "batch_size"]
-    assert [t["batch_size"] for t in found["trials"]] == [256, 1024]
+    found = sweeps.build().sweeps[0]
+    assert found.settings == ["num_steps", "num_hiddens", "lr", "batch_size"]
+    assert [t.batch_size for t in found.trials] == [256, 1024]
     page = render.write_exercises(exercises.build(), tmp_path).read_text()
     assert '<th class="number">batch_size</th>' in page
     assert '<td class="number">256</td>' in page
@@ -156,7 +156,7 @@ def test_what_a_grid_varies_is_told_of_each_trial(tmp_path):
 
 def test_a_command_says_its_numbers_to_the_last_digit():
     keep("one", [outcome()], grid={"num_train": [2_000_000], "lr": [0.12345678, 4.0]}, device="cuda")
-    command = sweeps.build()["sweeps"][0]["command"]
+    command = sweeps.build().sweeps[0].command
     assert "--grid num_train=2000000 --grid lr=0.12345678,4 " in command
     assert command.endswith("--device cuda")
 
@@ -202,20 +202,20 @@ def test_refused_exports(command, tmp_path):
 def test_what_is_recalled_is_told_with_its_interval(monkeypatch):
     monkeypatch.setattr(compared, "recalled", share_of)
     study(values={"gru": [1.0, 0.9, 0.8], "rnn": [0.1, 0.12, 0.02]})
-    (task,) = compared.halves()["tasks"]
-    gru, rnn = task["rows"]
+    (task,) = compared.halves().tasks
+    gru, rnn = task.rows
     # No interval leaves what a share can be.
     half = 4.303 * 0.1 / math.sqrt(3)
-    assert gru["recalled"] == pytest.approx((0.9, 0.9 - half, 1.0))
-    assert rnn["recalled"] == pytest.approx((0.08, 0.0, 0.08 + 4.303 * 0.052915 / math.sqrt(3)), rel=1e-4)
-    (difference,) = task["differences"]
-    assert (difference["word"], difference["starts"]) == ("worse", 3)
-    assert difference["value"] == pytest.approx(-0.82)
-    assert difference["low"] < -0.82 < difference["high"] < 0
-    assert task["command"] == "tox -e halves-torch -- --epochs 2 --seeds 3"
-    assert task["one_lane"]
-    assert {r["cell"]: r["why"] for r in task["rates"]} == dict.fromkeys(("gru", "rnn"), "diverged at epoch 2")
-    assert (gru["clipped"], gru["steps"], gru["largest"]) == (1, 3, 3.0)
+    assert gru.recalled == pytest.approx((0.9, 0.9 - half, 1.0))
+    assert rnn.recalled == pytest.approx((0.08, 0.0, 0.08 + 4.303 * 0.052915 / math.sqrt(3)), rel=1e-4)
+    (difference,) = task.differences
+    assert (difference.word, difference.starts) == ("worse", 3)
+    assert difference.value == pytest.approx(-0.82)
+    assert difference.low < -0.82 < difference.high < 0
+    assert task.command == "tox -e halves-torch -- --epochs 2 --seeds 3"
+    assert task.one_lane
+    assert {r.cell: r.why for r in task.rates} == dict.fromkeys(("gru", "rnn"), "diverged at epoch 2")
+    assert (gru.clipped, gru.steps, gru.largest) == (1, 3, 3.0)
 
 
 def test_recall_is_of_the_symbols_after_the_mark(text):
@@ -245,9 +245,9 @@ def test_recall_is_of_the_symbols_after_the_mark(text):
 
 def test_a_perplexity_and_its_interval_are_more_than_nothing():
     study("halves", tasks.TEXT, {"gru": [1.9, 2.0, 2.1], "rnn": [2.0, 2.1, 4.8]})
-    gru, rnn = compared.halves()["tasks"][0]["rows"]
-    assert gru["val"][0] == pytest.approx(math.exp(2.0))
-    assert 0 < rnn["val"][1] < rnn["val"][0] < rnn["val"][2]
+    gru, rnn = compared.halves().tasks[0].rows
+    assert gru.val[0] == pytest.approx(math.exp(2.0))
+    assert 0 < rnn.val[1] < rnn.val[0] < rnn.val[2]
 
 
 def test_of_one_start_no_interval_is_told(tmp_path):
@@ -265,12 +265,12 @@ def test_one_that_failed_takes_no_other_along(tmp_path):
     same = replace(outcome(lr=2.0, cell="rnn", start_seed=9, status=FAILED), arrays={}, why="its worker died 3 times")
     kept.save([*failed, same])
     kept.define("more", told, [*keys, *(o.trial.key("sha") for o in [*failed, same])])
-    (task,) = compared.halves()["tasks"]
-    rnn = next(row for row in task["rows"] if (row["cell"], row["lr"]) == ("rnn", 2.0))
-    assert (rnn["starts"], rnn["unfinished"]) == (4, ["its worker died 3 times"])
-    assert rnn["val"][0] == pytest.approx(math.exp(np.mean([2.0, 2.1, 2.3])))
-    lost = next(row for row in task["rows"] if row["lr"] == 9.0)
-    assert (lost["seconds"], lost["val"], lost["largest"]) == (None, None, None)
+    (task,) = compared.halves().tasks
+    rnn = next(row for row in task.rows if (row.cell, row.lr) == ("rnn", 2.0))
+    assert (rnn.starts, rnn.unfinished) == (4, ["its worker died 3 times"])
+    assert rnn.val[0] == pytest.approx(math.exp(np.mean([2.0, 2.1, 2.3])))
+    lost = next(row for row in task.rows if row.lr == 9.0)
+    assert (lost.seconds, lost.val, lost.largest) == (None, None, None)
     assert "its worker died 3 times" in render.write_exercises(exercises.build(), tmp_path).read_text()
 
 
@@ -279,17 +279,17 @@ def test_of_a_study_that_was_run_twice_the_last_is_shown():
     kept = TrialStore(default_file())
     told, keys = kept.sweeps()["halves-trainings"]
     kept.define("more", {**told, "options": {"epochs": None, "seeds": 1}}, keys[:1])
-    assert [task["command"] for task in compared.halves()["tasks"]] == ["tox -e halves-torch -- --seeds 1"]
+    assert [task.command for task in compared.halves().tasks] == ["tox -e halves-torch -- --seeds 1"]
     kept.define("halves-trainings", told, keys)
-    assert [task["asked"] for task in compared.halves()["tasks"]] == [6]
+    assert [task.asked for task in compared.halves().tasks] == [6]
 
 
 def test_cells_that_differ_by_chance_are_not_told_apart(monkeypatch):
     monkeypatch.setattr(compared, "recalled", share_of)
     study(values={"gru": [1.0, 1.1, 0.9], "rnn": [1.05, 0.9, 1.1]})
-    (task,) = compared.halves()["tasks"]
-    assert task["differences"][0]["word"] == "not to be told apart"
-    assert compared.compare()["tasks"] == []
+    (task,) = compared.halves().tasks
+    assert task.differences[0].word == "not to be told apart"
+    assert not compared.compare().tasks
 
 
 def test_the_page_shows_a_study(tmp_path, monkeypatch):

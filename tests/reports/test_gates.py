@@ -13,6 +13,7 @@ from isogru.judge import verdict_cache
 from isogru.judge.comparison import Finding
 from reports.exercises import build, corners, gates, memory
 from reports.exercises.corners import AT, FLAGS, STEPS, Answer, Gates
+from reports.exercises.records import gates as records
 from reports.pages import render
 from shared_spec import cases, language_model, oracle
 from shared_spec.cells import cell
@@ -20,7 +21,7 @@ from shared_spec.errors import InterchangeError
 from shared_spec.files import interchange, store
 from shared_spec.influence import influence
 from shared_spec.weights import layouts
-from tests import made
+from tests import sample_results
 
 BOOK = cell("gru")
 TURNED = gates.turned_round(BOOK)
@@ -104,7 +105,7 @@ def test_another_past_and_future_change_nothing():
         "W_hh",
         "b_h",
     }
-    assert gates.independence(BOOK, RIGHT) == {"draws": 100, "same": 100, "changed": 100, "alone": True}
+    assert gates.independence(BOOK, RIGHT) == records.Independence(100, 100, 100, True)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_another_past_and_future_change_nothing():
 )
 def test_of_a_wrong_answer_something_else_matters(answer, same, changed, alone):
     found = gates.independence(BOOK, answer)
-    assert (found["same"], found["changed"], found["alone"]) == (same, changed, alone)
+    assert (found.same, found.changed, found.alone) == (same, changed, alone)
 
 
 def test_which_of_all_corners_work():
@@ -222,31 +223,33 @@ def test_an_answer_works_one_way_round_and_mixed_ones_neither():
 
 def test_what_the_part_says_is_what_was_computed(text):
     part = gates.build()
-    book, turned = part["cells"]
-    assert (book["corners"], book["works"], [answer["more"] for answer in book["answers"]]) == (64, 12, [8, 4])
-    assert [answer["wrong"] for one in part["cells"] for answer in one["answers"]] == [[]] * 4, "with random gates too"
-    assert [(kind["Z"], kind["R"]) for kind in book["kinds"]] == [(0, 0), (0, 1), (1, None)]
-    assert [(kind["Z"], kind["R"]) for kind in turned["kinds"]] == [(0, None), (1, 0), (1, 1)]
-    assert len(part["corners"]) == 9
-    (right,) = [row for row in part["corners"] if not row["wrong"]]
-    assert (right["at"]["Z"], right["at"]["R"], right["after"]["Z"], right["after"]["R"]) == (0, 0, 1, None)
-    for row in part["corners"]:
-        assert (row["own"] == 0) == bool({"ignored", "forgotten"} & set(row["wrong"]))
-        assert [row[way] > 0 for way in ("earlier", "later")] == [way in row["wrong"] for way in ("earlier", "later")]
-    assert part["polarity"]["works_in"] == [2, 2, 0]
-    assert part["layers"] == {"all": len(layouts.layouts()), "turned": ["haiku.GRU"]}
-    assert [len(row) for row in part["map"]] == list(range(1, STEPS + 1))
-    at = part["at"] - 1
-    assert all((value > 0) == (k == at) for row in part["map"][at:] for k, value in enumerate(row))
+    book, turned = part.cells
+    assert (book.corners, book.works, [answer.more for answer in book.answers]) == (64, 12, [8, 4])
+    assert [answer.wrong for one in part.cells for answer in one.answers] == [[]] * 4, "with random gates too"
+    assert [(kind.Z, kind.R) for kind in book.kinds] == [(0, 0), (0, 1), (1, None)]
+    assert [(kind.Z, kind.R) for kind in turned.kinds] == [(0, None), (1, 0), (1, 1)]
+    assert len(part.corners) == 9
+    (right,) = [row for row in part.corners if not row.wrong]
+    assert (right.at.Z, right.at.R, right.after.Z, right.after.R) == (0, 0, 1, None)
+    for row in part.corners:
+        assert (row.own == 0) == bool({"ignored", "forgotten"} & set(row.wrong))
+        assert [getattr(row, way) > 0 for way in ("earlier", "later")] == [
+            way in row.wrong for way in ("earlier", "later")
+        ]
+    assert part.polarity.works_in == [2, 2, 0]
+    assert part.layers == records.Layers(len(layouts.layouts()), ["haiku.GRU"])
+    assert [len(row) for row in part.map] == list(range(1, STEPS + 1))
+    at = part.at - 1
+    assert all((value > 0) == (k == at) for row in part.map[at:] for k, value in enumerate(row))
 
 
 def test_gates_that_are_nearly_shut_nearly_work():
-    rows = gates.build()["degrees"]
-    others = [row["others"] for row in rows]
+    rows = gates.build().degrees
+    others = [row.others for row in rows]
     assert others == sorted(others, reverse=True)
-    assert others[-1] == rows[-1]["lost"] == 0 < others[-2]
-    assert [row["kept"] for row in rows] == sorted(row["kept"] for row in rows)
-    assert rows[0]["kept"] < 0.5
+    assert others[-1] == rows[-1].lost == 0 < others[-2]
+    assert [row.kept for row in rows] == sorted(row.kept for row in rows)
+    assert rows[0].kept < 0.5
 
 
 def a_training(text, monkeypatch, kind=cases.SHORT_TRAINING):
@@ -268,27 +271,27 @@ def save(of, case, **changes):
     arrays = {name: array.astype(of.dtype) for name, array in arrays.items()}
     arrays |= {"perplexity.train": np.array([3.0, 2.0]), "perplexity.val": np.array([4.0, 2.5])}
     arrays |= {"text": np.zeros(problem.recipe.num_predictions, np.int32)}
-    made.save(of, arrays | changes.pop("arrays", {}), case=case, **changes)
+    sample_results.save(of, arrays | changes.pop("arrays", {}), case=case, **changes)
     return arrays
 
 
 def test_without_a_training_the_part_says_how_to_make_one(results):
-    assert memory.remembered() == {"there": False, "command": "tox -e train-torch", "passed": []}
+    assert memory.remembered() == records.Memory(there=False, command="tox -e train-torch", passed=[])
 
 
 def test_which_training_is_taken(text, monkeypatch):
     cases_of = {kind: a_training(text, monkeypatch, kind) for kind in (cases.SHORT_TRAINING, cases.FULL_TRAINING)}
     names = {kind: case.name for kind, case in cases_of.items()}
     best_first = [
-        made.job("jax", names[cases.FULL_TRAINING], "float64"),
-        made.job("torch", names[cases.FULL_TRAINING], "float32"),
-        made.job("torch", names[cases.SHORT_TRAINING], "float64"),
-        made.job("torch", names[cases.SHORT_TRAINING], "float64", "compiled"),
-        made.job("jax", names[cases.SHORT_TRAINING], "float64"),
-        made.job("torch", names[cases.SHORT_TRAINING], "float32"),
+        sample_results.job("jax", names[cases.FULL_TRAINING], "float64"),
+        sample_results.job("torch", names[cases.FULL_TRAINING], "float32"),
+        sample_results.job("torch", names[cases.SHORT_TRAINING], "float64"),
+        sample_results.job("torch", names[cases.SHORT_TRAINING], "float64", "compiled"),
+        sample_results.job("jax", names[cases.SHORT_TRAINING], "float64"),
+        sample_results.job("torch", names[cases.SHORT_TRAINING], "float32"),
     ]
     for framework in ("jax", "torch"):
-        made.manifest(framework, [job for job in best_first if job.framework == framework])
+        sample_results.manifest(framework, [job for job in best_first if job.framework == framework])
     for job in best_first:
         save(job, cases_of[job.case.rpartition("-")[0]])
     for job in best_first:
@@ -310,35 +313,35 @@ def test_which_training_is_taken(text, monkeypatch):
 )
 def test_a_training_of_no_use_is_passed_over_and_named(text, monkeypatch, changes, why):
     case = a_training(text, monkeypatch)
-    bad, good = made.job("torch", case.name, "float64"), made.job("jax", case.name, "float64")
+    bad, good = sample_results.job("torch", case.name, "float64"), sample_results.job("jax", case.name, "float64")
     for job in (bad, good):
-        made.manifest(job.framework, [job])
+        sample_results.manifest(job.framework, [job])
     save(bad, case, **changes)
     save(good, case)
     part = memory.remembered()
-    assert part["label"] == "jax/scratch"
-    assert part["passed"] == [{"label": "torch/scratch", "case": case.name, "dtype": "float64", "why": why}]
+    assert part.label == "jax/scratch"
+    assert part.passed == [records.Passed("torch/scratch", case.name, "float64", why)]
     good.result_file.unlink()
-    assert [one["why"] for one in memory.remembered()["passed"]] == [why]
+    assert [one.why for one in memory.remembered().passed] == [why]
 
 
 def test_a_training_on_other_text_alone_is_of_no_use(text, monkeypatch):
     case = a_training(text, monkeypatch)
-    job = made.job("torch", case.name, "float64")
-    made.manifest("torch", [job])
+    job = sample_results.job("torch", case.name, "float64")
+    sample_results.manifest("torch", [job])
     short = language_model.recipe("gru", num_steps=6, num_train=8, num_val=6, batch_size=4, epochs=2, num_hiddens=4)
     monkeypatch.setattr(cases, "training_recipe", lambda name: short)
     case = cases.build(case.name, text)
     interchange.write_case(store.case_file(case.name), case)
     save(job, case)
-    (passed,) = memory.remembered()["passed"]
-    assert passed["why"] == "every window of its validation part has characters that were trained on"
+    (passed,) = memory.remembered().passed
+    assert passed.why == "every window of its validation part has characters that were trained on"
 
 
 def test_a_verdict_that_is_kept_is_told(text, monkeypatch):
     case = a_training(text, monkeypatch)
-    job = made.job("torch", case.name, "float64")
-    made.manifest("torch", [job])
+    job = sample_results.job("torch", case.name, "float64")
+    sample_results.manifest("torch", [job])
     save(job, case)
     for verdict in ("equal", "different"):
         finding = Finding("loss", verdict, (0,), 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, "twins", 0, None, None)
@@ -346,14 +349,14 @@ def test_a_verdict_that_is_kept_is_told(text, monkeypatch):
         monkeypatch.setattr(memory, "is_kept", lambda *_: True)
         monkeypatch.setattr(memory, "verdict_on", lambda *_, there=there: there)
         part = memory.remembered()
-        assert part["there"] == (verdict == "equal")
-        assert part.get("verdict", part["passed"] and part["passed"][0]["why"]) == verdict
+        assert part.there == (verdict == "equal")
+        assert (part.verdict if part.there else part.passed[0].why) == verdict
 
 
 def test_a_damaged_training_is_named(text, monkeypatch):
     case = a_training(text, monkeypatch)
-    job = made.job("torch", case.name, "float64")
-    made.manifest("torch", [job])
+    job = sample_results.job("torch", case.name, "float64")
+    sample_results.manifest("torch", [job])
     save(job, case)
     job.result_file.write_bytes(b"no")
     with pytest.raises(InterchangeError, match=r"short-training-gru\.scratch\.float64\.cpu\.safetensors: damaged"):
@@ -373,23 +376,22 @@ def test_windows_hold_nothing_that_was_trained_on(text, monkeypatch):
 
 def test_what_is_remembered_is_of_the_weights_at_the_end(text, monkeypatch):
     case = a_training(text, monkeypatch)
-    job = made.job("torch", case.name, "float64")
-    made.manifest("torch", [job])
+    job = sample_results.job("torch", case.name, "float64")
+    sample_results.manifest("torch", [job])
     arrays = save(job, case)
     part = memory.remembered()
     end = {name: arrays[f"end.{name}"] for name in case.cell.parameters}
     tokens, _ = memory.windows(case.problem)
     X, H0 = np.eye(len(case.problem.vocabulary))[tokens.T], np.zeros((len(tokens), 4))
     found = influence(case.cell, X, H0, end)
-    for t, row in enumerate(part["map"]):
+    for t, row in enumerate(part.map):
         np.testing.assert_allclose(row, found[t, : t + 1, 0], rtol=1e-3)
     back = [np.mean([found[t, t - 2] for t in range(2, 6)]), np.mean([found[t, t] for t in range(6)])]
-    assert part["distance"]["trained"][2] == pytest.approx(back[0] / back[1], rel=1e-3)
-    assert part["text"] == list(case.problem.vocabulary.decode(tokens[0]))
-    assert (part["perplexity"], part["windows"], part["units"]) == (2.5, len(tokens), 4)
+    assert part.distance.trained[2] == pytest.approx(back[0] / back[1], rel=1e-3)
+    assert part.text == list(case.problem.vocabulary.decode(tokens[0]))
+    assert (part.perplexity, part.windows, part.units) == (2.5, len(tokens), 4)
     Z = oracle.quantities(case.cell, X, H0, end)["Z"]
-    assert part["gates"]["Z"] == {"shut": (Z < 0.1).mean(), "open": (Z > 0.9).mean()}
-    assert all(set(row) == {"share", "trained", "moved", "start"} for row in part["reach"])
+    assert part.gates["Z"] == records.Ends((Z < 0.1).mean(), (Z > 0.9).mean())
 
 
 def test_how_far_states_move_is_by_replacing_a_character(text, monkeypatch):
@@ -449,8 +451,8 @@ def test_the_page_has_the_answer_without_scripts(tmp_path):
 
 def test_the_page_names_the_training(text, monkeypatch, tmp_path):
     case = a_training(text, monkeypatch)
-    jobs = [made.job("torch", case.name, "float64"), made.job("torch", case.name, "float32")]
-    made.manifest("torch", jobs)
+    jobs = [sample_results.job("torch", case.name, "float64"), sample_results.job("torch", case.name, "float32")]
+    sample_results.manifest("torch", jobs)
     for job in jobs:
         save(job, case)
     whole = build.build()

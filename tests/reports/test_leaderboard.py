@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -10,51 +11,45 @@ import pytest
 from msgspec import structs
 
 from isogru.judge.comparison import EQUAL
+from reports.pages import schema
 from reports.race import against, leaderboard, paired, roofline, standings
 from reports.race.records import Leaderboard
 from shared_spec.errors import UserError
 from shared_spec.race import rows, workloads
 from shared_spec.race.workloads import Workload
 
+PUBLISHED = Path(schema.__file__).parents[1] / "published"
 WORKLOAD = "training-step-chapter-gru-float32"
-LIMITS = {
-    "product": 5e11,
-    "function": 4e9,
-    "cache": 1e11,
-    "memory": 4e10,
-    "issue": 1e-6,
-    "step": [[1024, 32, 32, 1e-5], [1024, 32, 64, 2e-5], [1024, 32, 96, 3e-5]],
-}
+LIMITS = rows.Reached(
+    product=5e11,
+    function=4e9,
+    cache=1e11,
+    memory=4e10,
+    issue=1e-6,
+    step=((1024, 32, 32, 1e-5), (1024, 32, 64, 2e-5), (1024, 32, 96, 3e-5)),
+)
 KNOWN = {"versions": {"lib": "1"}, "switches": {}, "machine": {"processor": "one", "cores": "2"}, "corpus": "built-in"}
 
 
 def record(seconds, **changes):
-    found = {
-        "verdict": EQUAL,
-        "why": "",
-        "ratio": 0.1,
-        "error": 1e-7,
-        "seconds": [seconds],
-        "first": 1.0,
-        "issue": 1e-4,
-    }
-    return found | changes
+    known = {"verdict": EQUAL, "ratio": 0.1, "error": 1e-7, "seconds": (seconds,), "first": 1.0, "issue": 1e-4}
+    return rows.Outcome(**known | changes)
 
 
 def write(folder, framework, number, those, *, done=True, **changes):
     """A pass of records by implementation, on the chapter's training step."""
     file = rows.file(folder, framework, "cpu", number)
     writer = rows.Writer(file, goes_on=False)
-    plan = [f"{WORKLOAD}-{name}" for name in those]
-    known = {"device": "cpu", "threads": 2, "tf32": False, "plan": plan, "pass": number, "import": 0.5}
-    writer.header(**{"framework": framework, **known, **KNOWN, **changes})
-    for name, found in those.items():
-        if found is not None:
-            writer.line(begin=f"{WORKLOAD}-{name}")
-            writer.line(end=f"{WORKLOAD}-{name}", **found)
+    planned = {rows.Row(WORKLOAD, name, name): outcome for name, outcome in those.items()}
+    known = {"device": "cpu", "threads": 2, "tf32": False, "plan": tuple(planned), "number": number, "import_": 0.5}
+    writer.header(rows.Header(**{"framework": framework, **known, **KNOWN, **changes}))
+    for row, outcome in planned.items():
+        if outcome is not None:
+            writer.write(rows.Begin(row))
+            writer.write(rows.End(row, outcome))
     if done:
-        writer.line(limits=LIMITS, dtype="float32")
-        writer.line(done=True)
+        writer.write(rows.Limits("float32", LIMITS))
+        writer.write(rows.Done())
     return rows.read(file)
 
 
@@ -127,7 +122,7 @@ def test_two_dates():
 
 def test_a_leaderboard(tmp_path):
     passes = race(tmp_path, {"torch": [1.0, 1.1, 1.2], "jax": [0.5, 0.54, 0.61], "mxnet": [0.51, 0.53, 0.6]})
-    board = build(passes, [{"framework": "jax", "workload": WORKLOAD, "implementation": "scratch", "bytes": 7}])
+    board = build(passes, [rows.Memory("jax", WORKLOAD, "scratch", 7)])
     (table,) = board.tables
     assert [(row.framework, row.rank) for row in table.rows] == [("mxnet", 1), ("jax", 1), ("torch", 3)]
     best = table.rows[0]
@@ -169,7 +164,7 @@ def test_only_what_is_always_equal_is_ranked(tmp_path):
 def test_a_pass_that_was_cut_off_keeps_what_was_complete(tmp_path):
     found = write(tmp_path, "torch", 1, {"scratch": record(1.0), "tuned": None}, done=False)
     with found.path.open("a") as stream:
-        stream.write('{"begin": "' + WORKLOAD)
+        stream.write('{"line":"begin","row":{"workload":"' + WORKLOAD)
     board = build([rows.read(found.path)])
     assert [(row.implementation, row.status) for row in board.tables[0].rows] == [
         ("scratch", "equal"),
@@ -207,8 +202,10 @@ def test_no_pass_at_all():
         ("", "not a pass of benchmarks; race again"),
         ("{}\n", "not a pass of benchmarks; race again"),
         ("no json\n", "not a pass of benchmarks; race again"),
-        ('{"format": "isogru-rows/9"}\n', "format isogru-rows/9, this isogru reads isogru-rows/1; race again"),
-        ('{"format": "isogru-rows/1"}\n', "damaged: its first line does not say corpus, device, framework"),
+        ('{"format": "isogru-rows/9"}\n', "format isogru-rows/9, this isogru reads isogru-rows/2; race again"),
+        ('{"format": "isogru-rows/1"}\n', "format isogru-rows/1, this isogru reads isogru-rows/2; race again"),
+        ('{"format": "isogru-rows/2"}\n', "damaged: line 1: Object missing required field `framework`; race again"),
+        ('{"format": 2}\n', "not a pass of benchmarks; race again"),
     ],
 )
 def test_files_that_are_no_passes(tmp_path, content, words):
@@ -219,18 +216,27 @@ def test_files_that_are_no_passes(tmp_path, content, words):
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize("file", sorted(PUBLISHED.glob("*/leaderboard.json")), ids=lambda file: file.parent.name)
+def test_what_is_published_can_be_held_against(file):
+    """A leaderboard outlives the rows that it was made of."""
+    board = schema.read_leaderboard(file)
+    beside = against.compare(board, board)
+    assert len(beside.rows) == sum(row.rank is not None for table in board.tables for row in table.rows) > 0
+    assert not against.slower(beside)
+
+
 def test_a_line_in_the_middle_is_damage(tmp_path):
     found = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
     lines = found.path.read_text().splitlines()
     found.path.write_text("\n".join([lines[0], "no json", *lines[1:]]))
-    with pytest.raises(UserError, match="damaged: line 2 is not JSON; race again"):
+    with pytest.raises(UserError, match=r"damaged: line 2: JSON is malformed.*; race again"):
         rows.read(found.path)
     with pytest.raises(UserError, match="cannot be read: No such file"):
         rows.read(tmp_path / "none.jsonl")
 
 
 def test_a_row_of_another_version(tmp_path):
-    plan = ["training-step-gone-gru-float32-scratch"]
+    plan = (rows.Row("training-step-gone-gru-float32", "scratch", "scratch"),)
     found = write(tmp_path, "torch", 1, {"scratch": record(1.0)}, plan=plan)
     with pytest.raises(UserError, match="these benchmarks are of another version; race again"):
         leaderboard.build([found], [], name="now")
@@ -266,12 +272,12 @@ def test_characters_need_no_product_with_the_inputs():
 
 @pytest.mark.parametrize("workload", workloads.catalogue(), ids=lambda w: w.name)
 def test_every_workload_has_a_bound(workload):
-    measured = {**LIMITS, "step": [[*shape, 1e-6] for shape in workload.products()]}
+    measured = structs.replace(LIMITS, step=tuple((*shape, 1e-6) for shape in workload.products()))
     assert roofline.bound(workload, roofline.best([("torch", measured)])).seconds > 0
 
 
 def test_the_best_of_all_frameworks_is_the_limit():
-    other = {**LIMITS, "product": 6e11, "issue": 1e-5, "step": [[1024, 32, 32, 5e-6]]}
+    other = structs.replace(LIMITS, product=6e11, issue=1e-5, step=((1024, 32, 32, 5e-6),))
     found = roofline.best([("torch", LIMITS), ("jax", other)])
     assert found.rates["product"] == 6e11
     assert found.by == {"product": "jax", "function": "torch", "cache": "torch", "memory": "torch"}
@@ -348,7 +354,7 @@ def test_ranks_are_of_passes_that_all_have(tmp_path):
 
 def test_a_bound_needs_the_shapes_of_its_steps(tmp_path):
     found = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
-    lines = found.path.read_text().replace("[1024, 32, 64, 2e-05], ", "")
+    lines = found.path.read_text().replace("[1024,32,64,0.00002],", "")
     found.path.write_text(lines)
     (table,) = build([rows.read(found.path)]).tables
     assert table.bound is None
@@ -357,16 +363,16 @@ def test_a_bound_needs_the_shapes_of_its_steps(tmp_path):
 
 def test_a_full_disk(tmp_path):
     writer = rows.Writer(tmp_path / "torch.cpu.1.jsonl", goes_on=False)
-    writer.header(framework="torch")
+    writer.write(rows.Done())
     (tmp_path / "torch.cpu.1.jsonl").unlink()
     (tmp_path / "torch.cpu.1.jsonl").mkdir()
     with pytest.raises(UserError, match="cannot be written: Is a directory"):
-        writer.line(done=True)
+        writer.write(rows.Done())
 
 
 def test_a_line_that_was_cut_off_is_written_again(tmp_path):
     found = write(tmp_path, "torch", 1, {"scratch": record(1.0), "tuned": None}, done=False)
     with found.path.open("a") as stream:
-        stream.write('{"begin": "' + WORKLOAD)
-    rows.Writer(found.path, goes_on=True).line(done=True)
+        stream.write('{"line":"begin","row":{"workload":"' + WORKLOAD)
+    rows.Writer(found.path, goes_on=True).write(rows.Done())
     assert rows.read(found.path).is_done

@@ -15,7 +15,7 @@ from shared_spec.cells import cell
 from shared_spec.files import interchange, store
 from shared_spec.language_model import training
 from shared_spec.weights import layouts, proof
-from tests import made
+from tests import sample_results
 
 NAME = "gru-ordinary"
 AT = 5
@@ -39,11 +39,11 @@ def field(report, column, label="torch/scratch"):
 
 def plant(arrays, dtype="float32", name=NAME, **changes):
     """One right result of jax, and this one of torch."""
-    jobs = [made.job(framework, name, dtype) for framework in ("torch", "jax")]
+    jobs = [sample_results.job(framework, name, dtype) for framework in ("torch", "jax")]
     for job in jobs:
-        made.manifest(job.framework, [job])
-    made.save(jobs[0], arrays, **changes)
-    made.save(jobs[1])
+        sample_results.manifest(job.framework, [job])
+    sample_results.save(jobs[0], arrays, **changes)
+    sample_results.save(jobs[1])
 
 
 def only(records, **wanted):
@@ -57,7 +57,7 @@ def test_one_gate_at_one_step(report, gate, dtype):
     def fault(t, quantity, value):
         return value + value.dtype.type(0.01) if (t, quantity) == (AT, gate) else value
 
-    plant(made.run(cases.build(NAME), dtype, fault), dtype)
+    plant(sample_results.run(cases.build(NAME), dtype, fault), dtype)
     found = report()
     result = only(found["results"], framework="torch")
     assert result["status"] == "different"
@@ -89,7 +89,7 @@ def test_one_gate_at_one_step(report, gate, dtype):
 
 @pytest.mark.parametrize("name", ["W_hr", "b_z", "W_xh"])
 def test_one_gradient(report, name):
-    arrays = made.run(cases.build(NAME))
+    arrays = sample_results.run(cases.build(NAME))
     for key in (f"grad.{name}", f"trace.grad.{name}"):
         arrays[key] = arrays[key].copy()
         arrays[key][-1] *= np.float32(1.02)
@@ -109,7 +109,7 @@ def test_one_gradient(report, name):
 def test_one_cotangent_is_told_from_what_inherits_it(report):
     """The cotangent of one state is wrong: all gradients made of it are wrong in the end, none by itself."""
     case = cases.build(NAME)
-    wrong = made.run(interchange.Case(case.name, case.cell, {**case.arrays, "dH": _later(case.arrays["dH"])}))
+    wrong = sample_results.run(interchange.Case(case.name, case.cell, {**case.arrays, "dH": _later(case.arrays["dH"])}))
     plant(wrong)
     divergence = only(report()["results"], framework="torch")["divergence"]
     assert divergence["first_backward"] == "trace.dH"
@@ -135,7 +135,7 @@ def test_one_batch_row(report):
             value[row] += value.dtype.type(1e-3)
         return value
 
-    plant(made.run(cases.build(NAME), fault=fault))
+    plant(sample_results.run(cases.build(NAME), fault=fault))
     result = only(report()["results"], framework="torch")
     by_batch = only(result["heat"], axes=["batch", "unit"])
     assert [n for n, ratios in enumerate(by_batch["ratio"]) if max(ratios) > 1] == [row]
@@ -147,7 +147,9 @@ def test_one_batch_row(report):
 
 
 def test_float32_under_a_float64_label(report):
-    single = {name: array.astype(np.float64) for name, array in made.run(cases.build(NAME), "float32").items()}
+    single = {
+        name: array.astype(np.float64) for name, array in sample_results.run(cases.build(NAME), "float32").items()
+    }
     u = 2.0**-24
     roundoff = {"product": u, "sum": u, "tanh": u, "sigmoid": u, "cell": u}
     plant(single, "float64", unit_roundoff=u, roundoff=roundoff)
@@ -165,7 +167,7 @@ def test_float32_under_a_float64_label(report):
 
 def test_a_coarse_function_under_a_float32_label(report):
     """As cuDNN's tanh is on an H100, for layers of few units: of no format, and so told by its number."""
-    single = made.run(cases.build(NAME), "float32")
+    single = sample_results.run(cases.build(NAME), "float32")
     u = 2.0**-24
     plant(single, "float32", roundoff={"product": u, "sum": u, "tanh": 9.15e-6, "sigmoid": u, "cell": u})
     told = only(report()["precision"], framework="torch")["consequence"]
@@ -176,7 +178,7 @@ def test_tf32_under_a_float32_label(report):
     case = cases.build(NAME)
     # Factors cut to eleven bits, as a product in TF32 cuts them; here once, before the run.
     cut = {name: cut_to_tf32(a) if name in case.cell.parameters else a for name, a in case.arrays.items()}
-    arrays = made.run(interchange.Case(case.name, case.cell, cut))
+    arrays = sample_results.run(interchange.Case(case.name, case.cell, cut))
     u = {"product": 2.0**-11, "sum": 2.0**-24, "tanh": 2.0**-23.5, "cell": 2.0**-12.4}
     plant(arrays, unit_roundoff=2.0**-11, roundoff=u)
     found = report()
@@ -196,13 +198,13 @@ def cut_to_tf32(array):
 
 def test_a_function_in_float32_under_a_float64_label(report):
     u = dict.fromkeys(("product", "sum", "tanh", "cell"), 2.0**-53) | {"sigmoid": 2.0**-24}
-    plant(made.run(cases.build(NAME), "float64"), "float64", roundoff=u)
+    plant(sample_results.run(cases.build(NAME), "float64"), "float64", roundoff=u)
     lying = only(report()["precision"], framework="torch")
     assert lying["consequence"].endswith("it is held to float64, and will be outside where that matters.")
 
 
 def test_of_several_wrong_steps_the_one_that_comes_first_each_way(report):
-    arrays = made.run(cases.build(NAME))
+    arrays = sample_results.run(cases.build(NAME))
     for quantity, t, error in (("dH", 5, 1e-2), ("dH", 1, 0.5), ("grad.X", 3, 1.0), ("C", 2, 1e-3), ("C", 4, 0.1)):
         arrays[f"trace.{quantity}"] = arrays[f"trace.{quantity}"].copy()
         arrays[f"trace.{quantity}"][t] += np.float32(error)
@@ -217,7 +219,7 @@ def test_of_several_wrong_steps_the_one_that_comes_first_each_way(report):
 
 
 def test_an_error_that_the_trace_does_not_have(report):
-    arrays = made.run(cases.build(NAME))
+    arrays = sample_results.run(cases.build(NAME))
     arrays["H"] = arrays["H"].copy()
     arrays["H"][4] += np.float32(0.1)
     plant(arrays)
@@ -233,11 +235,11 @@ def test_a_loss_shifted_by_one_token_from_the_seventh_step_on(report, text, monk
     case = cases.build("short-training-gru", text)
     interchange.write_case(store.case_file(case.name), case)
     right = training.train(case.problem, dtype="float64")
-    jobs = [made.job(framework, case.name, "float64") for framework in ("torch", "jax")]
+    jobs = [sample_results.job(framework, case.name, "float64") for framework in ("torch", "jax")]
     for job in jobs:
-        made.manifest(job.framework, [job])
-    made.save(jobs[0], right | _shifted(case.problem, from_step=7), case=case)
-    made.save(jobs[1], right, case=case)
+        sample_results.manifest(job.framework, [job])
+    sample_results.save(jobs[0], right | _shifted(case.problem, from_step=7), case=case)
+    sample_results.save(jobs[1], right, case=case)
     found = report()
     (record,) = found["training"]
     shifted, well = record["runs"]
@@ -268,8 +270,8 @@ def _shifted(problem, *, from_step):
 
 def test_a_layer_that_packs_otherwise(report, tmp_path):
     """A result of the Rosetta table whose gates were swapped."""
-    made.manifest("torch", [made.job("torch", NAME)])
-    made.save(made.job("torch", NAME))
+    sample_results.manifest("torch", [sample_results.job("torch", NAME)])
+    sample_results.save(sample_results.job("torch", NAME))
     layout = layouts.layout("haiku")
     for name in proof.case_names(layout):
         case = proof.case_of(layout, name)
@@ -277,8 +279,8 @@ def test_a_layer_that_packs_otherwise(report, tmp_path):
         arrays = {key: case.arrays[swapped.get(key, key)] for key in case.arrays}
         for dtype in ("float32", "float64"):
             states = oracle.run(case.cell, arrays, dtype=dtype)
-            job = made.job("haiku", name, dtype, implementation="haiku")
-            result = interchange.Result(made.origin(job, case), states)
+            job = sample_results.job("haiku", name, dtype, implementation="haiku")
+            result = interchange.Result(sample_results.origin(job, case), states)
             interchange.write_result(proof.result_file("haiku", name, dtype), result)
     found = report()
     row = only(found["rosetta"], name="haiku")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,11 +23,15 @@ from shared_spec.language_model import corpus
 from shared_spec.race import definition, rows
 from shared_spec.race.definition import Race
 from tests.conftest import heed_ctrl_c
+from tests.processes import descendants, gone
 
 WORKLOAD = "training-step-chapter-gru-float32"
 STAND_IN = """\
 #!{python}
 import json, os, signal, sys, time
+sys.path.insert(0, {root!r})
+from shared_spec import processes
+processes.end_with_parent()
 arguments = sys.argv[1:]
 def option(name):
     return arguments[arguments.index(name) + 1]
@@ -33,15 +40,17 @@ ours = {{name: value for name, value in os.environ.items() if name.startswith(("
 with open({log!r}, "a") as log:
     log.write(json.dumps([arguments, ours]) + "\\n")
 if "memory" in arguments:
+    framework = arguments[arguments.index("frameworks") + 1]
     for row in [arguments[i + 1] for i, word in enumerate(arguments) if word == "--row"]:
         workload, _, implementation = row.partition("/")
-        print(json.dumps({{"workload": workload, "implementation": implementation, "bytes": 1000}}), flush=True)
+        row = {{"framework": framework, "workload": workload, "implementation": implementation, "bytes": 1000}}
+        print(json.dumps(row), flush=True)
     sys.exit(0)
 if "refused" in told:
     print("Exit: isogru: " + told["refused"])
     sys.exit(2)
 first, number = int(option("--from-row")), int(option("--pass"))
-plan = [{workload!r} + "-" + name for name in told["plan"]]
+plan = [dict(workload={workload!r}, implementation=name, lane=name) for name in told["plan"]]
 with open(option("--rows"), "a") as stream:
     def line(**record):
         stream.write(json.dumps(record) + "\\n")
@@ -49,10 +58,11 @@ with open(option("--rows"), "a") as stream:
     if not first:
         known = dict(device="cpu", threads=2, tf32=False, plan=plan, versions={{}}, switches={{}}, corpus="")
         framework = arguments[arguments.index("frameworks") + 1]
-        line(format="isogru-rows/1", framework=framework, machine={{"processor": "one"}}, **known,
+        line(format="isogru-rows/2", framework=framework, machine={{"processor": "one"}}, **known,
              **{{"pass": number, "import": 0.1}})
-    for name in plan[first:]:
-        line(begin=name)
+    for row in plan[first:]:
+        name = row["implementation"]
+        line(line="begin", row=row)
         if name.endswith(told.get("dies", "nowhere")):
             print("last words")
             sys.stdout.flush()
@@ -60,10 +70,10 @@ with open(option("--rows"), "a") as stream:
         if name.endswith(told.get("hangs", "nowhere")):
             time.sleep(60)
         equal = dict(verdict="equal", why="", ratio=0.1, error=0.0, first=1.0, issue=0.1)
-        line(end=name, seconds=[1.0 + number / 100], **equal)
+        line(line="end", row=row, outcome=dict(seconds=[1.0 + number / 100], **equal))
     if told.get("stops") and number == told["stops"]:
         sys.exit(3)
-    line(done=True)
+    line(line="done")
 """
 
 
@@ -75,7 +85,9 @@ def text():
 class StandIn:
     def __init__(self, folder):
         self.path, self._told, self._log = folder / "python", folder / "told.json", folder / "log.jsonl"
-        script = STAND_IN.format(python=sys.executable, told=str(self._told), log=str(self._log), workload=WORKLOAD)
+        script = STAND_IN.format(
+            python=sys.executable, root=str(race.ROOT), told=str(self._told), log=str(self._log), workload=WORKLOAD
+        )
         self.path.write_text(script)
         self.path.chmod(0o755)
         self.tell(plan=["scratch", "compiled", "tuned"])
@@ -228,8 +240,9 @@ def test_a_framework_that_is_nowhere(monkeypatch):
         race.interpreters(["jax"], "cpu", print)
 
 
-def test_ctrl_c(one, stand_in, tmp_path):
-    """Ends at once what it has started, keeps what is complete, and says how to go on."""
+@contextlib.contextmanager
+def racing(one, stand_in, folder):
+    """A race that is run by its command, at a row that does not end."""
     stand_in.tell(hangs="tuned")
     harness = f"""
 import sys
@@ -245,9 +258,9 @@ from reports.__main__ import app, main, running
 running.COMMAND = (sys.executable, "-c", {harness!r})
 main(lambda: app(["race", "--resume", {one.name!r}]))
 """
-    environment = {**os.environ, "ISOGRU_CORPUS": str(tmp_path / "text.txt")}
-    (tmp_path / "text.txt").write_text("a text " * 100)
-    environment["ISOGRU_CORPUS_SHA1"] = __import__("hashlib").sha1((tmp_path / "text.txt").read_bytes()).hexdigest()
+    environment = {**os.environ, "ISOGRU_CORPUS": str(folder / "text.txt")}
+    (folder / "text.txt").write_text("a text " * 100)
+    environment["ISOGRU_CORPUS_SHA1"] = hashlib.sha1((folder / "text.txt").read_bytes()).hexdigest()
     with subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=race.ROOT,
@@ -258,19 +271,36 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
     ) as process:
         file = one.file(one.order(1)[0], 1)
         for _ in range(1200):
-            if file.exists() and rows.read(file).begun.endswith("tuned"):
+            if file.exists() and (begun := rows.read(file).begun) and begun.implementation == "tuned":
                 break
             time.sleep(0.05)
-        process.send_signal(subprocess.signal.SIGINT)
+        yield process, file
+
+
+def test_ctrl_c(one, stand_in, tmp_path):
+    """Ends at once what it has started, keeps what is complete, and says how to go on."""
+    with racing(one, stand_in, tmp_path) as (process, file):
+        process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert said.splitlines()[-1].endswith(f"python -m reports race --resume {one.name}")
     assert "Traceback" not in said
     found = rows.read(file)
-    assert len(found.rows) == 2
+    assert len(found.outcomes) == 2
     (table,) = leaderboard.build([found], [], name="x").tables
     statuses = {row.implementation: row.status for row in table.rows}
     assert statuses == {"scratch": "equal", "compiled": "equal", "tuned": "unfinished"}
+
+
+def test_sigkill(one, stand_in, tmp_path):
+    """Nobody is told of it, and nothing runs on: neither the harness nor the pass; and the race can be gone on with."""
+    with racing(one, stand_in, tmp_path) as (process, _):
+        started = descendants(process.pid)
+        assert len(started) == 2
+        process.kill()
+    assert gone(started)
+    with store.lock(".race.lock").acquire(timeout=0):
+        pass
 
 
 def test_a_race_of_another_version_is_left_out(one, stand_in, text):

@@ -23,24 +23,24 @@ from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files import interchange, store
 from shared_spec.files.store import Manifest
 from shared_spec.language_model import training
-from tests import made
+from tests import sample_results
 
 CASES = ("gru-ordinary", "rnn-ordinary", "gru-one_unit")
 NASTY = "<script>alert(1)</script>|`x`"
 
 
 def broken(name):
-    arrays = made.run(cases.build(name))
+    arrays = sample_results.run(cases.build(name))
     arrays["H"][-1, 0, 0] += 0.5
     return arrays
 
 
 def all_made(*frameworks, names=CASES):
     for framework in frameworks:
-        jobs = [made.job(framework, name) for name in names]
-        made.manifest(framework, jobs)
+        jobs = [sample_results.job(framework, name) for name in names]
+        sample_results.manifest(framework, jobs)
         for job in jobs:
-            made.save(job)
+            sample_results.save(job)
 
 
 def report():
@@ -66,10 +66,10 @@ def test_all_equal():
 
 def test_implementations_against_each_other():
     all_made("torch", "jax", "mxnet")
-    arrays = made.run(cases.build("gru-ordinary"))
+    arrays = sample_results.run(cases.build("gru-ordinary"))
     arrays["H"] = arrays["H"].copy()
     arrays["H"][3, 1, 2] = np.nextafter(arrays["H"][3, 1, 2], np.float32(2))
-    made.save(made.job("mxnet", "gru-ordinary"), arrays)
+    sample_results.save(sample_results.job("mxnet", "gru-ordinary"), arrays)
     found = report()
     (pairs,) = [p for p in found.pairs if p.cell == "gru"]
     assert pairs.labels == ["torch/scratch", "jax/scratch", "mxnet/scratch"]
@@ -83,18 +83,18 @@ def test_implementations_against_each_other():
     assert pairs.same_bits == [["torch/scratch", "jax/scratch"]]
     assert by_name["grad.W_hh"].absolute[2] == [0.0, 0.0]
     # What was measured is kept, and measured anew where a result has changed.
-    made.save(made.job("mxnet", "gru-ordinary"))
+    sample_results.save(sample_results.job("mxnet", "gru-ordinary"))
     (pairs,) = [p for p in report().pairs if p.cell == "gru"]
     assert pairs.same_bits == [pairs.labels]
 
 
 def test_missing_failed_stale_and_different_are_all_listed():
     names = ("gru-ordinary", "gru-one_unit", "rnn-ordinary", "gru-wide", "rnn-wide")
-    made.manifest("torch", [made.job("torch", name) for name in names])
-    made.save(made.job("torch", "gru-ordinary"))
-    made.save(made.job("torch", "gru-one_unit"), case_digest="another")
-    made.save(made.job("torch", "rnn-ordinary"), broken("rnn-ordinary"))
-    store.save_failure(made.job("torch", "gru-wide"), "ended by SIGSEGV: Segmentation fault")
+    sample_results.manifest("torch", [sample_results.job("torch", name) for name in names])
+    sample_results.save(sample_results.job("torch", "gru-ordinary"))
+    sample_results.save(sample_results.job("torch", "gru-one_unit"), case_digest="another")
+    sample_results.save(sample_results.job("torch", "rnn-ordinary"), broken("rnn-ordinary"))
+    store.save_failure(sample_results.job("torch", "gru-wide"), "ended by SIGSEGV: Segmentation fault")
     found = report()
     assert statuses(found, "torch") == {
         "gru-ordinary": "equal",
@@ -124,9 +124,11 @@ def test_missing_failed_stale_and_different_are_all_listed():
 
 
 def test_the_gates_that_failed_or_are_missing_are_not_left_out():
-    made.manifest("torch", [made.job("torch", name) for name in ("gru-ordinary", "gru-long", "gru-zero_start")])
-    made.save(made.job("torch", "gru-ordinary"))
-    store.save_failure(made.job("torch", "gru-long"), "ended by SIGSEGV")
+    sample_results.manifest(
+        "torch", [sample_results.job("torch", name) for name in ("gru-ordinary", "gru-long", "gru-zero_start")]
+    )
+    sample_results.save(sample_results.job("torch", "gru-ordinary"))
+    store.save_failure(sample_results.job("torch", "gru-long"), "ended by SIGSEGV")
     gates = next(f for f in report().implementations[0].fields if f.column == "gates")
     assert structs.asdict(gates) == {
         "cell": "gru", "column": "gates", "status": "failed", "ratio": None, "quantity": None, "case": "gru-long"
@@ -137,12 +139,12 @@ def test_two_that_agree_only_through_a_third_do_not_agree():
     names = ("gru-ordinary", "gru-one_step", "gru-one_unit")
     runs = {"torch": names, "jax": names[::2], "mxnet": names[1:]}
     for framework, those in runs.items():
-        made.manifest(framework, [made.job(framework, name) for name in those])
+        sample_results.manifest(framework, [sample_results.job(framework, name) for name in those])
         for name in those:
-            arrays = made.run(cases.build(name))
+            arrays = sample_results.run(cases.build(name))
             if (framework, name) == ("mxnet", "gru-one_unit"):
                 arrays["final"] = np.nextafter(arrays["final"], np.float32(2))
-            made.save(made.job(framework, name), arrays)
+            sample_results.save(sample_results.job(framework, name), arrays)
     # torch and mxnet differ on one_unit, jax and mxnet too.
     (pairs,) = report().pairs
     assert pairs.same_bits == [["torch/scratch", "jax/scratch"]]
@@ -150,7 +152,7 @@ def test_two_that_agree_only_through_a_third_do_not_agree():
 
 def test_versions_are_those_of_the_results():
     all_made("torch")
-    made.save(made.job("torch", "gru-ordinary"), versions={"lib": "0.9"})
+    sample_results.save(sample_results.job("torch", "gru-ordinary"), versions={"lib": "0.9"})
     found = report()
     assert [(s.versions, s.results) for s in found.setups] == [({"lib": "0.9"}, 1), ({}, 2)]
     assert "lib 0.9" in render.write(found, store.folder() / "site").read_text()
@@ -160,14 +162,16 @@ def test_a_text_that_is_none(text, monkeypatch):
     case, _ = trained(text, monkeypatch, "torch")
     arrays = training.train(case.problem, dtype="float32")
     arrays["text"][3] = 10**6
-    made.save(made.job("torch", case.name), arrays, case=case)
+    sample_results.save(sample_results.job("torch", case.name), arrays, case=case)
     with pytest.raises(InterchangeError, match="text holds indices outside the vocabulary of "):
         report()
 
 
 def test_what_a_terminal_would_obey_is_not_printed():
-    made.manifest("torch", [made.job("torch", "gru-ordinary", implementation="[/x]")])
-    store.save_failure(made.job("torch", "gru-ordinary", implementation="[/x]"), "\x1b]0;title\x07 and \x1b[2J")
+    sample_results.manifest("torch", [sample_results.job("torch", "gru-ordinary", implementation="[/x]")])
+    store.save_failure(
+        sample_results.job("torch", "gru-ordinary", implementation="[/x]"), "\x1b]0;title\x07 and \x1b[2J"
+    )
     console = Console(width=80, record=True, force_terminal=False)
     terminal.show(report(), console, ["torch"])
     printed = console.export_text()
@@ -178,7 +182,7 @@ def test_what_a_terminal_would_obey_is_not_printed():
 
 def test_large_ratios_keep_their_order_of_magnitude():
     all_made("torch")
-    made.save(made.job("torch", "gru-ordinary"), broken("gru-ordinary"))
+    sample_results.save(sample_results.job("torch", "gru-ordinary"), broken("gru-ordinary"))
     console = Console(width=80, record=True, force_terminal=False)
     terminal.show(report(), console, ["torch"])
     assert re.search(r"✗ \de\+05", console.export_text())
@@ -191,33 +195,35 @@ def test_no_result_at_all():
 
 def test_a_result_without_the_gates_that_its_case_wants_is_stale():
     all_made("torch")
-    arrays = {name: a for name, a in made.run(cases.build("gru-ordinary")).items() if not name.startswith("trace.")}
-    made.save(made.job("torch", "gru-ordinary"), arrays)
+    arrays = {
+        name: a for name, a in sample_results.run(cases.build("gru-ordinary")).items() if not name.startswith("trace.")
+    }
+    sample_results.save(sample_results.job("torch", "gru-ordinary"), arrays)
     assert statuses(report(), "torch")["gru-ordinary"] == "stale"
 
 
 def test_a_failure_takes_the_place_of_a_result_and_gives_it_back():
     all_made("torch", names=("gru-ordinary",))
-    store.save_failure(made.job("torch", "gru-ordinary"), "last words")
+    store.save_failure(sample_results.job("torch", "gru-ordinary"), "last words")
     assert statuses(report(), "torch") == {"gru-ordinary": "failed"}
-    made.save(made.job("torch", "gru-ordinary"))
+    sample_results.save(sample_results.job("torch", "gru-ordinary"))
     assert statuses(report(), "torch") == {"gru-ordinary": "equal"}
 
 
 def test_a_damaged_record_of_a_failure_is_a_failure():
     all_made("torch")
-    store.save_failure(made.job("torch", "rnn-ordinary"), "")
-    made.job("torch", "rnn-ordinary").failure_file.write_text("{")
+    store.save_failure(sample_results.job("torch", "rnn-ordinary"), "")
+    sample_results.job("torch", "rnn-ordinary").failure_file.write_text("{")
     assert statuses(report(), "torch")["rnn-ordinary"] == "failed"
 
 
 def test_a_verdict_is_given_anew_when_its_result_changes():
     all_made("torch", names=("gru-ordinary",))
     assert statuses(report(), "torch") == {"gru-ordinary": "equal"}
-    made.save(made.job("torch", "gru-ordinary"), broken("gru-ordinary"))
+    sample_results.save(sample_results.job("torch", "gru-ordinary"), broken("gru-ordinary"))
     assert statuses(report(), "torch") == {"gru-ordinary": "different"}
     # A damaged note of a verdict is no obstacle.
-    made.job("torch", "gru-ordinary").result_file.with_suffix(".verdict").write_bytes(b"damaged")
+    sample_results.job("torch", "gru-ordinary").result_file.with_suffix(".verdict").write_bytes(b"damaged")
     assert statuses(report(), "torch") == {"gru-ordinary": "different"}
 
 
@@ -270,7 +276,7 @@ def test_nothing_there_is_an_error():
 @pytest.mark.parametrize("damage", [b"damaged", b""])
 def test_a_damaged_result_is_an_error_by_name(damage):
     all_made("torch")
-    job = made.job("torch", "gru-ordinary")
+    job = sample_results.job("torch", "gru-ordinary")
     job.result_file.write_bytes(damage)
     with pytest.raises(
         InterchangeError, match=rf"{job.result_file.name}: damaged.*; run tox -e torch again, or delete"
@@ -280,9 +286,9 @@ def test_a_damaged_result_is_an_error_by_name(damage):
 
 def test_a_result_that_lacks_something_is_an_error_by_name():
     all_made("torch")
-    arrays = made.run(cases.build("rnn-ordinary"))
+    arrays = sample_results.run(cases.build("rnn-ordinary"))
     del arrays["grad.W_xh"]
-    made.save(made.job("torch", "rnn-ordinary"), arrays)
+    sample_results.save(sample_results.job("torch", "rnn-ordinary"), arrays)
     with pytest.raises(InterchangeError, match=r"tensor grad\.W_xh is missing"):
         report()
 
@@ -294,8 +300,10 @@ def trained(text, monkeypatch, *frameworks):
     case = cases.build("short-training-rnn", text)
     interchange.write_case(store.case_file(case.name), case)
     for framework in frameworks:
-        made.manifest(framework, [made.job(framework, case.name)])
-        made.save(made.job(framework, case.name), training.train(case.problem, dtype="float32"), case=case)
+        sample_results.manifest(framework, [sample_results.job(framework, case.name)])
+        sample_results.save(
+            sample_results.job(framework, case.name), training.train(case.problem, dtype="float32"), case=case
+        )
     return case, small
 
 
@@ -318,7 +326,7 @@ def test_a_training_is_reported(text, monkeypatch):
     arrays["loss"][2:] = np.nan
     arrays["perplexity.train"][-1] = np.inf
     arrays["text"][4] += 1
-    made.save(made.job("jax", case.name), arrays, case=case)
+    sample_results.save(sample_results.job("jax", case.name), arrays, case=case)
     now = report()
     assert statuses(now, "torch") == {case.name: "equal"}
     assert statuses(now, "jax") == {case.name: "different"}
@@ -346,11 +354,11 @@ def test_a_damaged_case_is_an_error(text, monkeypatch):
 def nasty_report(text, monkeypatch):
     """Everything that a report takes from outside itself says something nasty."""
     nasty = {key: {NASTY: NASTY} for key in ("versions", "switches", "machine")}
-    jobs = [made.job("torch", name) for name in CASES]
-    made.manifest(
+    jobs = [sample_results.job("torch", name) for name in CASES]
+    sample_results.manifest(
         "torch",
         jobs,
-        implementations=[made.listing("gru", available=False, reason=NASTY), made.listing("rnn")],
+        implementations=[sample_results.listing("gru", available=False, reason=NASTY), sample_results.listing("rnn")],
         corpus=NASTY,
         **nasty,
     )
@@ -375,8 +383,8 @@ def test_what_comes_from_data_is_escaped(text, monkeypatch):
 def test_the_json_is_what_its_schema_says_and_has_no_infinities(text, monkeypatch):
     trained(text, monkeypatch, "torch", "mxnet")
     all_made("jax")
-    made.save(made.job("jax", "gru-ordinary"), broken("gru-ordinary"))
-    store.save_failure(made.job("jax", "rnn-ordinary"), "last words")
+    sample_results.save(sample_results.job("jax", "gru-ordinary"), broken("gru-ordinary"))
+    store.save_failure(sample_results.job("jax", "rnn-ordinary"), "last words")
     found = report()
     folder = store.folder() / "site"
     render.write(found, folder)
@@ -515,7 +523,7 @@ def test_a_report_that_cannot_be_read(tmp_path, content, said):
 
 def test_the_terminal_fits_80_columns_and_says_what_is_wrong():
     all_made("torch")
-    made.save(made.job("torch", "gru-ordinary"), broken("gru-ordinary"))
+    sample_results.save(sample_results.job("torch", "gru-ordinary"), broken("gru-ordinary"))
     console = Console(width=80, record=True, force_terminal=False)
     terminal.show(report(), console, ["torch"])
     printed = console.export_text()
@@ -525,24 +533,24 @@ def test_the_terminal_fits_80_columns_and_says_what_is_wrong():
     assert "✗ torch/scratch gru-ordinary float32: different: H[6,0,0] = " in printed
     assert "2 of 3 results are equal" in printed
     assert "is run again by" not in printed
-    store.save_failure(made.job("torch", "rnn-ordinary"), "ended by SIGSEGV")
+    store.save_failure(sample_results.job("torch", "rnn-ordinary"), "ended by SIGSEGV")
     terminal.show(report(), console, ["torch"])
     assert "what is stale, missing or failed is run again by: tox -e torch\n" in console.export_text()
 
 
 def test_of_many_that_are_wrong_the_terminal_says_how_many():
     names = [name for name in cases.cell_case_names() if name.startswith(("gru-", "rnn-"))]
-    made.manifest("torch", [made.job("torch", name) for name in names])
-    made.save(made.job("torch", "gru-ordinary"))
+    sample_results.manifest("torch", [sample_results.job("torch", name) for name in names])
+    sample_results.save(sample_results.job("torch", "gru-ordinary"))
     console = Console(width=80, record=True, force_terminal=False)
     terminal.show(report(), console, ["torch"])
     assert f"... and {len(names) - 1 - terminal.MOST_LINES} more that are not equal" in console.export_text()
 
 
 def test_two_writers_at_once_leave_one_whole_result():
-    job = made.job("torch", "gru-ordinary")
-    made.manifest("torch", [job])
-    writers = [threading.Thread(target=made.save, args=(job,)) for _ in range(8)]
+    job = sample_results.job("torch", "gru-ordinary")
+    sample_results.manifest("torch", [job])
+    writers = [threading.Thread(target=sample_results.save, args=(job,)) for _ in range(8)]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -13,7 +13,7 @@ def test_the_page_is_what_the_commands_say_now():
 def test_every_command_that_is_not_hidden_is_on_it():
     page = commands.text()
     for told in (
-        "### isogru check FILE.py:FUNCTION",
+        "### isogru check FILE.py:NAME",
         "### python -m shared_spec run CASE",
         "### python -m reports race",
     ):

@@ -15,8 +15,8 @@ from shared_spec import language_model
 from shared_spec.cells import cell
 from shared_spec.files import tensors
 from shared_spec.files.interchange import TrainingCase, write_case
-from tests import copied
-from tests.copied import ROOT
+from tests import project_copy
+from tests.project_copy import ROOT
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 ADDED = ("framework", "cell", "lane", "quantity", "layout", "case")
@@ -74,20 +74,20 @@ def rows():
 
 @pytest.fixture
 def root(tmp_path):
-    return copied.project(tmp_path)
+    return project_copy.project(tmp_path)
 
 
 @pytest.fixture
 def with_framework(root):
     """A copy in which a framework is added: a folder, and a table."""
     shutil.copytree(ROOT / "tests/stub", root / "frameworks/numpys", ignore=shutil.ignore_patterns("__pycache__"))
-    copied.add(root / "shared_spec/frameworks.toml", FRAMEWORK)
+    project_copy.add(root / "shared_spec/frameworks.toml", FRAMEWORK)
     return root
 
 
 def done(root, *arguments):
     """What a command prints that is well."""
-    found = copied.run(root, *arguments)
+    found = project_copy.run(root, *arguments)
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout
 
@@ -130,8 +130,8 @@ def test_a_framework(with_framework):
 
 def test_a_lane(with_framework):
     root = with_framework
-    copied.add(root / "shared_spec/frameworks.py", '"looped", ', before='"native", "tuned")\n')
-    copied.add(
+    project_copy.add(root / "shared_spec/frameworks.py", '"looped", ', before='"native", "tuned")\n')
+    project_copy.add(
         root / "frameworks/protocol.py",
         "    found += [\n"
         '        Implementation("looped", name, "looped", DTYPES, functools.partial(cells.unroll, step))\n'
@@ -149,17 +149,17 @@ def test_a_quantity(with_framework, text):
     sizes = {"num_hiddens": 4, "num_steps": 5, "num_train": 20, "num_val": 10, "batch_size": 10, "epochs": 2}
     small = language_model.problem(language_model.recipe("gru", num_predictions=3, **sizes), text)
     write_case(case, TrainingCase("short-training-gru", small))
-    copied.add(
+    project_copy.add(
         root / "shared_spec/quantities.py",
         'Quantity("log", TRAINING, TWINS, "log", ("steps",), trajectory=True),\n    ',
         before='Quantity("text", ',
     )
-    copied.add(root / "shared_spec/language_model/training.py", OF_ORACLE)
-    refused = copied.run(root, "frameworks", "numpys", "run", str(case), "-o", result)
-    judged = copied.run(root, "isogru", "verdict", str(case), result)
+    project_copy.add(root / "shared_spec/language_model/training.py", OF_ORACLE)
+    refused = project_copy.run(root, "frameworks", "numpys", "run", str(case), "-o", result)
+    judged = project_copy.run(root, "isogru", "verdict", str(case), result)
     assert (refused.returncode, judged.returncode) == (0, 2)
     assert "tensor log is missing" in judged.stderr
-    copied.add(root / "frameworks/harness/training.py", OF_HARNESS)
+    project_copy.add(root / "frameworks/harness/training.py", OF_HARNESS)
     done(root, "frameworks", "numpys", "run", str(case), "-o", result)
     found = json.loads(done(root, "isogru", "verdict", str(case), result, "--json"))[0]
     assert found["verdict"] == "equal"
@@ -167,7 +167,7 @@ def test_a_quantity(with_framework, text):
 
 
 def test_a_layout(root):
-    copied.add(root / "shared_spec/layouts.toml", LAYOUT)
+    project_copy.add(root / "shared_spec/layouts.toml", LAYOUT)
     assert re.search(r"^mine +r z h +out, in +one +before +no +renews", done(root, "isogru", "layouts"), re.M)
     random = np.random.RandomState(0)
     sizes = {"d": 3, "h": 4}
@@ -186,7 +186,7 @@ def test_a_layout(root):
 
 def test_a_case(root):
     line = 'Entry("tall", "more steps than units", native_cells, T=20, n=3, d=4, h=2),\n    '
-    copied.add(root / "shared_spec/cases.py", line, before='Entry("no_inner_bias"')
+    project_copy.add(root / "shared_spec/cases.py", line, before='Entry("no_inner_bias"')
     assert {"gru-tall", "gru_reset_after-tall", "rnn-tall"} < {
         row["name"] for row in json.loads(done(root, "shared_spec", "cases", "--json"))
     }

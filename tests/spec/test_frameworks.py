@@ -13,7 +13,7 @@ from docs import notebooks
 from reports.diff import collect
 from shared_spec import frameworks
 from shared_spec.errors import SpecificationError, UserError
-from tests import toxed
+from tests import tox_settings
 
 ROOT = Path(__file__).parents[2]
 TOX = (ROOT / "tox.ini").read_text()
@@ -47,8 +47,8 @@ def written(tmp_path):
 
 def missing(file, tox=TOX):
     """What tox.ini lacks for the frameworks of a file."""
-    environments, bare = toxed.environments(tox), toxed.env_list(tox)
-    waits = [name for line in environments["end-to-end"]["depends"] for name in toxed.expanded(line)]
+    environments, bare = tox_settings.environments(tox), tox_settings.env_list(tox)
+    waits = [name for line in environments["end-to-end"]["depends"] for name in tox_settings.expanded(line)]
     for name in frameworks.frameworks(file):
         yield from (f"{task}-{name}" for task in TASKS if f"{task}-{name}" not in environments)
         yield from (f"{task}-{name} in env_list" for task in BARE if f"{task}-{name}" not in bare)
@@ -78,7 +78,7 @@ def test_a_framework_that_tox_does_not_have_is_seen(written):
 
 
 def test_no_environment_is_of_a_framework_that_there_is_not():
-    split = [name.partition("-") for name in toxed.environments(TOX)]
+    split = [name.partition("-") for name in tox_settings.environments(TOX)]
     assert {of for task, _, of in split if of and task in TASKS} == {*frameworks.frameworks(), "sweep"}
 
 

@@ -13,7 +13,7 @@ from shared_spec.cells import cells
 from shared_spec.errors import SpecificationError, UserError
 from shared_spec.weights import layouts
 from shared_spec.weights.packing import pack, sizes, unpack
-from tests import toxed
+from tests import tox_settings
 from tests.spec.drawn import ALL, H, drawn, same_bits, sized
 
 ROOT = Path(__file__).parents[2]
@@ -210,8 +210,8 @@ def test_every_proof_has_its_environment_and_its_module():
     """Claimed in the table, run by the module, and started by tox."""
     text = (ROOT / "tox.ini").read_text()
     proofs = {each.proven for each in layouts.layouts().values() if each.proven}
-    assert proofs == {name for name in toxed.env_list(text) if name.startswith("rosetta-")}
-    commands = {name: settings["commands"] for name, settings in toxed.environments(text).items()}
+    assert proofs == {name for name in tox_settings.env_list(text) if name.startswith("rosetta-")}
+    commands = {name: settings["commands"] for name, settings in tox_settings.environments(text).items()}
     for proof in proofs:
         package = proof.removeprefix("rosetta-")
         # Right here, or at the end of a `tox exec`.

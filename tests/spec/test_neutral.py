@@ -16,8 +16,8 @@ import frameworks
 from frameworks import adapters
 from frameworks.adapters import third_party
 from shared_spec import frameworks as known
-from tests import copied
-from tests.copied import FOLDERS
+from tests import project_copy
+from tests.project_copy import FOLDERS
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORK_PACKAGES = tuple(module for each in known.frameworks().values() for module in each.imports)
@@ -94,7 +94,7 @@ def test_the_probe_sees_a_framework(tmp_path):
     ],
 )
 def test_a_framework_is_seen_wherever_it_is_imported(tmp_path, guilty):
-    file = copied.project(tmp_path) / guilty
+    file = project_copy.project(tmp_path) / guilty
     file.parent.mkdir(exist_ok=True)
     file.write_text((file.read_text() if file.exists() else "") + "\nimport torch\n")
     assert imported(*neutral(tmp_path), root=tmp_path) == ["torch"]

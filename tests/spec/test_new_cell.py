@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests import copied
+from tests import project_copy
 from tests.more_cells import EQUATIONS, table
 
 FUNCTION = """
@@ -28,17 +28,17 @@ def forward(X, H, parameters):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    root = copied.project(tmp_path_factory.mktemp("copy"))
-    copied.add(root / "shared_spec/cells.toml", "\n" + table("minimal", EQUATIONS["minimal"]))
+    root = project_copy.project(tmp_path_factory.mktemp("copy"))
+    project_copy.add(root / "shared_spec/cells.toml", "\n" + table("minimal", EQUATIONS["minimal"]))
     return root
 
 
 def test_it_has_formulas_costs_and_cases(root):
-    rows = json.loads(copied.run(root, "shared_spec", "cells", "--json").stdout)
+    rows = json.loads(project_copy.run(root, "shared_spec", "cells", "--json").stdout)
     found = next(row for row in rows if row["name"] == "minimal")
     assert found["latex"][0].startswith(r"\mathbf{F}_t = \sigma(\mathbf{X}_t \mathbf{W}_{xf} + ")
     assert found["cost"]["in_turn"] == [1, 1]
-    names = [row["name"] for row in json.loads(copied.run(root, "shared_spec", "cases", "--json").stdout)]
+    names = [row["name"] for row in json.loads(project_copy.run(root, "shared_spec", "cases", "--json").stdout)]
     entries = ("ordinary", "zero_start", "long", "large_weights")
     assert {f"minimal-{entry}" for entry in entries} | {"short-training-minimal", "full-training-minimal"} == {
         name for name in names if "minimal" in name
@@ -47,7 +47,7 @@ def test_it_has_formulas_costs_and_cases(root):
 
 def test_its_trainings_have_the_chapters_start(root):
     case = root / "case.safetensors"
-    done = copied.run(root, "shared_spec", "case", "short-training-minimal", "-o", str(case))
+    done = project_copy.run(root, "shared_spec", "case", "short-training-minimal", "-o", str(case))
     assert done.returncode == 0, done.stderr
     assert rb"\"start\": \"gaussian\"" in case.read_bytes()
 
@@ -58,7 +58,7 @@ def test_its_trainings_have_the_chapters_start(root):
 def test_a_function_is_judged_by_oracle_twins_and_bound(root, H, verdict, status):
     file = root / f"{verdict}.py"
     file.write_text(FUNCTION.replace("{H}", H))
-    done = copied.run(root, "isogru", "check", f"{file}:forward", "--cell", "minimal", "--json")
+    done = project_copy.run(root, "isogru", "check", f"{file}:forward", "--cell", "minimal", "--json")
     assert done.returncode == status, done.stderr
     found = json.loads(done.stdout)
     assert (found["verdict"], len(found["cases"]), found["unmeasured"]) == (verdict, 4, [])

@@ -14,7 +14,7 @@ from shared_spec.files.interchange import Result, TrainingCase, check_result, sh
 from shared_spec.language_model import training
 from shared_spec.oracle import shapes_of_result
 from shared_spec.quantities import quantity
-from tests import made
+from tests import sample_results
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def small(text):
 
 
 def result_of(case, arrays):
-    return Result(made.origin(made.job("numpy", case.name, "float64"), case), arrays)
+    return Result(sample_results.origin(sample_results.job("numpy", case.name, "float64"), case), arrays)
 
 
 @pytest.mark.parametrize("name", cells())
@@ -44,7 +44,7 @@ def test_shapes_are_those_of_the_cell(name):
 
 def test_what_a_cell_is_judged_by_is_what_is_said():
     case = cases.build("gru-ordinary")
-    result = Result(made.origin(made.job("numpy", case.name), case), made.run(case))
+    result = Result(sample_results.origin(sample_results.job("numpy", case.name), case), sample_results.run(case))
     found = verdict.judge(case, result, reference.get(case, "float32"))
     assert {f.quantity for f in found.all_findings} >= {
         "H",

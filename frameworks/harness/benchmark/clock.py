@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from frameworks.harness import timed_work
 from frameworks.harness.benchmark import measure
-from frameworks.harness.benchmark.session import Row, Session
+from frameworks.harness.benchmark.session import Session, Timed
 from isogru.judge.comparison import EQUAL
 from shared_spec.files import store
-from shared_spec.race import workloads
+from shared_spec.race import rows, workloads
+from shared_spec.race.rows import Outcome
 
 
-def test_workload(row: Row, session: Session, benchmark: Any) -> None:
-    workload, implementation = row
+def test_workload(timed: Timed, session: Session, benchmark: Any) -> None:
+    workload, implementation = timed
     benchmark.group = f"{workload.title} {workload.cell} {workload.dtype}"
 
     def clock(call: Callable[[Any], None], inputs: Sequence[Any], after: Callable[[Any], None]) -> list[float]:
@@ -25,21 +28,21 @@ def test_workload(row: Row, session: Session, benchmark: Any) -> None:
         benchmark.pedantic(call, setup=lambda: ((next(each),), {}), teardown=after, rounds=len(inputs))
         return list(benchmark.stats.stats.data)
 
-    session.writer.line(begin=row.id)
+    session.writer.write(rows.Begin(timed.row))
     on: dict[str, Any] = {"device": session.device, "text": session.text}
     timing: dict[str, Any] = {"seconds": session.seconds, "clock": clock, "tf32": session.tf32}
     try:
-        record = measure.run(session.framework, implementation, workload, **on, **timing)
-        if session.number == 1 and record["verdict"] == EQUAL:
+        outcome = measure.run(session.framework, implementation, workload, **on, **timing)
+        if session.number == 1 and outcome.verdict == EQUAL:
             measure.settle()
             # The same for all sizes that differ in n, d and h alone: compiling it takes longer than the rest.
             tiny = (implementation.name, workloads.tiny(workload))
             if tiny not in session.issues:
                 session.issues[tiny] = timed_work.issue(session.framework, implementation, workload, **on)
-            record["issue"] = session.issues[tiny]
+            outcome = structs.replace(outcome, issue=session.issues[tiny])
     except Exception as error:  # A failure is a record, and the next row goes on.
-        session.writer.line(end=row.id, failed=store.words_of(error))
+        session.writer.write(rows.End(timed.row, Outcome(failed=store.words_of(error))))
         raise
-    session.writer.line(end=row.id, **record)
-    benchmark.extra_info |= {key: value for key, value in record.items() if key != "seconds"}
-    assert record["verdict"] == EQUAL, record["why"]
+    session.writer.write(rows.End(timed.row, outcome))
+    benchmark.extra_info |= {key: value for key, value in structs.asdict(outcome).items() if key != "seconds"}
+    assert outcome.verdict == EQUAL, outcome.why

@@ -14,6 +14,7 @@ from frameworks.protocol import Implementation
 from isogru.judge import admission
 from isogru.judge.comparison import EQUAL
 from shared_spec.language_model.corpus import Corpus
+from shared_spec.race.rows import Outcome
 from shared_spec.race.workloads import Workload
 
 LEAST, MOST, WARM = 3, 15, 2
@@ -46,8 +47,8 @@ def run(
     seconds: float,
     clock: Clock,
     tf32: bool = False,
-) -> dict[str, Any]:
-    """The record of a row. Nothing is timed that is not equal before; see isogru/judge/admission.py."""
+) -> Outcome:
+    """What comes of a row. Nothing is timed that is not equal before; see isogru/judge/admission.py."""
     work = timed_work.make(framework, implementation, workload, device=device, text=text)
     case, arrays = work.rehearse()
     origin, began = work.subject.origin(case), time.perf_counter()
@@ -66,8 +67,14 @@ def run(
         if workload.kind != "prediction":
             # Characters may well be the same.
             verdict |= admission.fresh(timing.fingerprints)
-    told = {"verdict": verdict.verdict, "why": verdict.sentence, "ratio": verdict.ratio, "error": verdict.error}
-    return {"seconds": taken, "first": work.times.first, **told}
+    return Outcome(
+        verdict=verdict.verdict,
+        why=verdict.sentence,
+        ratio=verdict.ratio,
+        error=verdict.error,
+        seconds=tuple(taken),
+        first=work.times.first,
+    )
 
 
 class _Timing:

@@ -10,6 +10,7 @@ from frameworks.harness.benchmark.session import Session, add_options
 from shared_spec import machine
 from shared_spec.command import WRONG
 from shared_spec.errors import UserError
+from shared_spec.race import rows
 
 SESSION = pytest.StashKey[Session]()
 
@@ -33,8 +34,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     ours = metafunc.config.stash[SESSION]
-    chosen = ours.rows[ours.first :]
-    metafunc.parametrize("row", chosen, ids=[row.id for row in chosen])
+    chosen = ours.plan[ours.first :]
+    metafunc.parametrize("timed", chosen, ids=[each.row.id for each in chosen])
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     ours = session.config.stash.get(SESSION, None)
     if ours and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.shouldstop:
         ours.limits()
-        ours.writer.line(done=True)
+        ours.writer.write(rows.Done())
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:

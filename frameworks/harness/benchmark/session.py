@@ -37,15 +37,16 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addoption("--rows", type=Path, help="the file of rows")
 
 
-class Row(NamedTuple):
+class Timed(NamedTuple):
     """A workload and what does it."""
 
     workload: Workload
     implementation: Implementation
 
     @property
-    def id(self) -> str:
-        return f"{self.workload.name}-{self.implementation.name}"
+    def row(self) -> rows.Row:
+        """How a pass writes of it."""
+        return rows.Row(self.workload.name, self.implementation.name, self.implementation.lane)
 
 
 class Session:
@@ -56,7 +57,7 @@ class Session:
         self.device, self.number, self.first = option("--device"), option("--pass"), option("--from-row")
         self.threads, self.seconds = option("--threads") or machine.cores(), option("--seconds")
         self.tf32 = option("--tf32")
-        of_machine = machine.describe()
+        of_machine = machine.describe(self.device)
         python = of_machine.pop("python")
         _pin(self.threads)
         # MXNet and OpenMP read it while they are imported.
@@ -70,32 +71,36 @@ class Session:
         one = self.framework.runtime.tensor(np.ones((2, 2)), dtype="float32", device=self.device)
         self.framework.runtime.wait(one @ one)
         self.issues: dict[tuple[str, Workload], float] = {}
-        self.rows = self._chosen(chosen, option("--cell") or [], option("--implementation") or [])
+        self.plan = self._chosen(chosen, option("--cell") or [], option("--implementation") or [])
         path = os.environ.get("ISOGRU_CORPUS")
         self.text = find_corpus(Path(path) if path else None, os.environ.get("ISOGRU_CORPUS_SHA1"))
         file = option("--rows") or rows.file(rows.alone(), self.framework.name, self.device, self.number)
         self.writer = rows.Writer(file, goes_on=self.first > 0)
         if not self.first:
             self.writer.header(
-                framework=self.framework.name,
-                device=self.device,
-                threads=self.threads,
-                tf32=self.tf32,
-                plan=[row.id for row in self.rows],
-                versions={"python": python, **self.framework.runtime.versions()},
-                switches=dict(self.framework.runtime.switches()),
-                machine=of_machine,
-                corpus=f"{self.text.source} {self.text.sha1}",
-                **{"pass": self.number, "import": imported},
+                rows.Header(
+                    framework=self.framework.name,
+                    device=self.device,
+                    threads=self.threads,
+                    tf32=self.tf32,
+                    number=self.number,
+                    plan=tuple(each.row for each in self.plan),
+                    import_=imported,
+                    versions={"python": python, **self.framework.runtime.versions()},
+                    switches=dict(self.framework.runtime.switches()),
+                    machine=of_machine,
+                    corpus=f"{self.text.source} {self.text.sha1}",
+                    gpu=machine.state_of_gpu() if self.device == "cuda" else {},
+                )
             )
 
-    def _chosen(self, chosen: list[Workload], cells: list[str], names: list[str]) -> list[Row]:
+    def _chosen(self, chosen: list[Workload], cells: list[str], names: list[str]) -> list[Timed]:
         there = protocol.implementations(self.framework)
         if unknown := [name for name in cells if name not in native_cells()]:
             raise UserError(f"no benchmark of a cell {unknown[0]!r}; the cells are {', '.join(native_cells())}")
         protocol.check(self.framework.name, there, names, or_lanes=True)
         found = [
-            Row(workload, implementation)
+            Timed(workload, implementation)
             for workload in chosen
             for implementation in there
             if implementation.cell == workload.cell and workload.dtype in implementation.dtypes
@@ -109,10 +114,10 @@ class Session:
     def limits(self) -> None:
         """Measure what the machine can do, in the shapes of these rows."""
         measure.settle()
-        for dtype in dict.fromkeys(row.workload.dtype for row in self.rows):
-            shapes = {shape: None for r in self.rows if r.workload.dtype == dtype for shape in r.workload.products()}
-            found = peak.measure(self.framework, shapes, dtype=dtype, device=self.device)
-            self.writer.line(limits=found, dtype=dtype)
+        for dtype in dict.fromkeys(each.workload.dtype for each in self.plan):
+            shapes = {shape: None for e in self.plan if e.workload.dtype == dtype for shape in e.workload.products()}
+            reached = peak.measure(self.framework, shapes, dtype=dtype, device=self.device)
+            self.writer.write(rows.Limits(dtype, reached))
 
 
 def _pin(threads: int) -> None:

@@ -1,30 +1,33 @@
-"""Keras' `.keras` and `.weights.h5`, and the legacy `.h5` of Keras 1 to 3 and tf.keras. Keras itself is not loaded."""
+"""Keras' `.keras`, `.weights.h5`, weights in shards, and the legacy `.h5` of Keras 1 to 3. Keras is not loaded."""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from isogru.weight_files import HEAD
 from isogru.weight_files.contents import Contents, Tensor
 from isogru.weight_files.keras import archive as archives
 from isogru.weight_files.keras import config as configuration
 from isogru.weight_files.keras import layers as of_layers
+from isogru.weight_files.keras import shards
 from isogru.weight_files.keras.hdf5 import SIGNATURE, Found, Hdf5, Part, opened
 from isogru.weight_files.keras.units import OPTIMIZER
 from isogru.weight_files.keras.walk import said, shown
 from shared_spec.errors import InterchangeError
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import write_patched, write_whole
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import FLOATS
 
 KIND = "a Keras file"
-ENDINGS = (".keras", ".weights.h5", ".h5", ".hdf5")
+ENDINGS = (".keras", ".weights.h5", ".weights.json", ".h5", ".hdf5")
+WRITTEN = (".keras", ".weights.h5", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class _Opened:
 
 
 def recognises(head: bytes, path: Path) -> bool:
-    """HDF5 by its signature, or a zip archive with Keras' configuration and weights."""
-    return head.startswith(SIGNATURE) or (head.startswith(b"PK") and archives.is_archive(path))
+    """HDF5 by its signature, a zip archive with Keras' configuration and weights, or an index of shards."""
+    archive = head.startswith(b"PK") and archives.is_archive(path)
+    return head.startswith(SIGNATURE) or archive or shards.is_index(head, path)
 
 
 def read(path: Path) -> Contents:
@@ -52,6 +56,12 @@ def read(path: Path) -> Contents:
 
 def fill(template: Path, path: Path, tensors: Mapping[str, Array]) -> None:
     """The template, whole, with some tensors replaced. Out of a `.keras`, a `.weights.h5` can be made too."""
+    with template.open("rb") as file:
+        if shards.is_index(file.read(HEAD), template):
+            raise InterchangeError(
+                f"{template}: the index of weights in several files, which are not filled; let the model save its "
+                'weights into one, with model.save_weights("model.weights.h5")'
+            )
     given = _open(template)
     endings = (".keras", ".weights.h5") if given.archive else (".weights.h5", ".h5", ".hdf5")
     if not path.name.endswith(endings):
@@ -62,23 +72,35 @@ def fill(template: Path, path: Path, tensors: Mapping[str, Array]) -> None:
         raise InterchangeError(
             f"{path}: Keras reads {template}'s kind of file by its ending; name the output as {template.name} ends"
         )
+    if not given.archive:
+        write_patched(template, path, _pieces(template, given, tensors))
+        return
     content = bytearray(given.file.part.read(0, given.file.part.size))
+    for at, raw in _pieces(template, given, tensors):
+        content[at : at + len(raw)] = raw
+    write_whole(path, archives.replaced(template, content) if path.name.endswith(".keras") else bytes(content))
+
+
+def _pieces(template: Path, given: _Opened, tensors: Mapping[str, Array]) -> Iterator[tuple[int, bytes]]:
+    """Where in the HDF5 file the new values lie, and their bytes."""
     for name, array in tensors.items():
         if name not in given.datasets:
             has = ", ".join(map(shown, given.datasets))
             raise InterchangeError(f"{template}: it has no {shown(name)}; it has {has}")
         found = given.file.datasets[given.datasets[name]]
-        raw = _exact(template, name, array, found)
-        at = found.pieces[0][0] if raw else 0
-        content[at : at + len(raw)] = raw
-    write_whole(path, archives.replaced(template, content) if path.name.endswith(".keras") else bytes(content))
+        if raw := _exact(template, name, array, found):
+            yield found.pieces[0][0], raw
 
 
 def _open(path: Path) -> _Opened:
     with path.open("rb") as raw:
-        archive = None if raw.read(len(SIGNATURE)) == SIGNATURE else archives.opened(path)
-    if archive:
-        file, about = opened(path, archive.weights), archive.metadata
+        head = raw.read(HEAD)
+    sharded = shards.is_index(head, path)
+    archive = None if head.startswith(SIGNATURE) or sharded else archives.opened(path)
+    if sharded:
+        file, about, layers = shards.joined(path), dict[str, str](), list[configuration.Layer]()
+    elif archive:
+        file, about = opened(path, archive.weights), dict(archive.metadata)
         layers = _layers(path, archive.config, keras=_major(about, 3))
     else:
         file = opened(path, Part(path, 0, path.stat().st_size))
@@ -90,7 +112,7 @@ def _open(path: Path) -> _Opened:
                 f"{path}: damaged: its model_config is no JSON ({said(error)}); save it again"
             ) from None
         layers = _layers(path, config, keras=_major(about, 1))
-    found = of_layers.found(file, layers, keras=_major(about, 3 if archive else 1))
+    found = of_layers.found(file, layers, keras=_major(about, 3 if archive or sharded else 1))
     tensors: dict[str, Tensor] = {}
     datasets: dict[str, str] = {}
     for dataset, entry in file.datasets.items():
@@ -107,7 +129,7 @@ def _open(path: Path) -> _Opened:
     kind = KIND if archive or stored or _top(file) else "an HDF5 file"
     # A model that is a class of its own is saved in the order of its attributes' names.
     ordered = bool(layers) or not stored or not {"layers", "_layer_checkpoint_dependencies"}.isdisjoint(file.groups)
-    contents = Contents(path, kind, tensors, found.described, found.foreign, dict(about), ordered)
+    contents = Contents(path, kind, tensors, found.described, found.foreign, about, ordered)
     return _Opened(contents, file, datasets, archive is not None)
 
 

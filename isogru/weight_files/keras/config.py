@@ -79,6 +79,16 @@ def function(value: Any, *, keras: int) -> str:
     return {None: "linear", "hard_sigmoid": hard, "__lambda__": "a lambda"}.get(value, str(value))
 
 
+def policy_of(config: Mapping[str, Any]) -> str:
+    """The name of a layer's dtype policy, such as mixed_bfloat16: Keras 3 writes an object, Keras 2 its name or such an
+    object.
+    """
+    value = config.get("dtype")
+    inner = value.get("config") if isinstance(value, dict) else None
+    name = inner.get("name") if isinstance(inner, dict) else value
+    return name if isinstance(name, str) else ""
+
+
 def snake(kind: str) -> str:
     """A class as Keras names the group of its weights: SimpleRNN -> simple_rnn."""
     parted = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W", "", kind))

@@ -21,6 +21,7 @@ import numpy as np
 from isogru.weight_files import needs
 from isogru.weight_files.keras import walk
 from isogru.weight_files.keras.walk import said, shown
+from isogru.weight_files.plain import SIZES
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import widened
@@ -72,12 +73,14 @@ class Found:
     """Of its header. A writer that appends gives them in the order in which it writes."""
     pieces: tuple[tuple[int, ...], ...]
     """Of each: where it lies, its size, which filters were left out, and in chunks where it belongs."""
+    part: Part
+    """The file that they lie in."""
     chunk: tuple[int, ...] = ()
     filters: tuple[int, ...] = ()
 
     @property
     def itemsize(self) -> int:
-        return 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize
+        return SIZES[self.dtype]
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Hdf5:
         """Reads a dataset: widened to float32, or float64 where it was."""
         found = self.datasets[name]
         try:
-            raw = _unpacked(self.part, found) if found.chunk else _whole(self.part, found)
+            raw = _unpacked(found.part, found) if found.chunk else _whole(found.part, found)
             if found.order == ">":
                 raw = np.frombuffer(raw, f">u{found.itemsize}").astype(f"<u{found.itemsize}").tobytes()
             return widened(raw, found.dtype, found.shape)
@@ -111,10 +114,10 @@ def opened(path: Path, part: Part) -> Hdf5:
     told = _told(path, part)
     if "refused" in told:
         raise InterchangeError(f"{path}: {told['refused']}")
-    datasets = {name: _found(entry) for name, entry in told["datasets"].items()}
+    datasets = {name: _found(entry, part) for name, entry in told["datasets"].items()}
     for name, found in datasets.items():
         if found.dtype:
-            _check(path, part, name, found)
+            _check(path, name, found)
     groups = told["groups"]
     for name in [*groups, *datasets]:
         # Keras 2 on Windows gave one group the name of a whole path.
@@ -147,15 +150,15 @@ def _told(path: Path, part: Part) -> dict[str, Any]:
     return told
 
 
-def _found(entry: Mapping[str, Any]) -> Found:
+def _found(entry: Mapping[str, Any], part: Part) -> Found:
     pieces = tuple(tuple(piece) for piece in entry["pieces"])
     chunk, filters = tuple(entry.get("chunk", ())), tuple(entry.get("filters", ()))
-    return Found(tuple(entry["shape"]), entry["dtype"], entry["order"], entry["address"], pieces, chunk, filters)
+    return Found(tuple(entry["shape"]), entry["dtype"], entry["order"], entry["address"], pieces, part, chunk, filters)
 
 
-def _check(path: Path, part: Part, name: str, found: Found) -> None:
+def _check(path: Path, name: str, found: Found) -> None:
     """Refuses a shape that what is stored cannot fill."""
-    needed = math.prod(found.shape) * found.itemsize
+    part, needed = found.part, math.prod(found.shape) * found.itemsize
     if needed > (most_unpacked(part.size) if found.filters else part.size):
         raise InterchangeError(f"{path}: damaged: {shown(name)} announces {needed} bytes, and the file has {part.size}")
     if not found.chunk and needed and sum(piece[1] for piece in found.pieces) != needed:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isogru.weight_files.contents import Described, Foreign
-from isogru.weight_files.keras.config import FOREIGN, LAYOUTS, Layer, Step, function
+from isogru.weight_files.keras.config import FOREIGN, LAYOUTS, Layer, Step, function, policy_of
 from isogru.weight_files.keras.hdf5 import Hdf5
 from isogru.weight_files.keras.units import Unit, distinct, units
 
@@ -162,6 +162,8 @@ def _configured(layer: Layer, unit: Unit | None, keras: int) -> _What | str:
     # Before there was reset_after, in Keras 2.1.5, the reset gate stood before the product.
     reset_after = bool(config.get("reset_after", unit.shapes.get("bias") == (2, 3 * h)))
     known = {"time": "second", **layer.said, "use_bias": str(use_bias)}
+    if (policy := policy_of(config)).startswith("mixed_"):
+        known["policy"] = policy
     functions = {"candidate": config.get("activation", "tanh"), "gate": config.get("recurrent_activation", "sigmoid")}
     if layout == "keras":
         layout, bias = ("keras", (2, 3 * h)) if reset_after else ("keras-reset-before", (3 * h,))

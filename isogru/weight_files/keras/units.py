@@ -16,7 +16,12 @@ OPTIMIZER = re.compile(r"(^|/)(optimizer|optimizer_weights)(/|$)")
 _NAMED = re.compile(r"(kernel|recurrent_kernel|bias)(?:_\d+)?(?::\d+)?(?:_\d+)?")
 _CELL = re.compile(r"(gru|simple_rnn|lstm)_cell(_\d+)?")
 _DIRECTION = re.compile(r"/?(?:forward|backward)_layer(?:/|$)")
-_ATTRIBUTES = ("layers", "_layer_checkpoint_dependencies", "cells", "cell")
+_AUTOMATIC = re.compile(
+    r"(?:forward_|backward_)?(?:gru|simple_rnn|rnn|lstm|\w+_cell|bidirectional|time_distributed|sequential|functional)"
+    r"(?:_\d+)?"
+)
+_LAYERS = ("layers", "_layer_checkpoint_dependencies")
+_ATTRIBUTES = (*_LAYERS, "cells", "cell")
 """Levels of a path that Keras makes of attributes, and that are no layer."""
 
 
@@ -116,11 +121,15 @@ def _stored(file: Hdf5) -> list[Unit]:
 
 
 def _named(file: Hdf5, parts: tuple[str, ...]) -> str:
-    """A layer's place by the names that the file gives the layers around it, and by its path where it gives none."""
-    names = []
+    """A layer's place by the names that the file gives the layers around it, and by its path where it gives none. In a
+    class of one's own a name that Keras made says less than the attribute: it counts what the program made before.
+    """
+    names, listed = [], False
     for i, part in enumerate(parts):
+        listed = listed or part in _LAYERS
         if part != "cell" or i == 0:
             given = file.groups.get("/".join((*parts[: i + 1], "vars")), {}).get("name", "")
+            given = given if listed or not _AUTOMATIC.fullmatch(given) else ""
             names += [given or part] if given or part not in _ATTRIBUTES else []
     return "/".join(names) or "/".join(parts)
 

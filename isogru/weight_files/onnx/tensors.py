@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from isogru.weight_files.onnx.wire import whereabouts
+from isogru.weight_files.plain import SIZES
 from shared_spec.errors import InterchangeError
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import FLOATS, widened
@@ -24,7 +25,6 @@ DTYPES = {
     23: "float4_e2m1", 24: "float8_e8m0", 25: "uint2", 26: "int2",
 }  # fmt: skip
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
-BYTES = {"bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1}
 EXTERNAL = 1
 
 
@@ -55,9 +55,7 @@ def texts(entries: Any) -> dict[str, str]:
 
 def width(dtype: str) -> int | None:
     """The bytes of an element; None for what is not read."""
-    if dtype not in FLOATS and dtype not in INTEGERS:
-        return None
-    return BYTES.get(dtype) or np.dtype(dtype).itemsize
+    return SIZES[dtype] if dtype in FLOATS or dtype in INTEGERS else None
 
 
 def leaf(path: Path, proto: Any, name: str) -> Leaf:

@@ -17,12 +17,13 @@ import numpy as np
 
 from isogru.weight_files import needs
 from isogru.weight_files.contents import Contents, Tensor
+from isogru.weight_files.plain import SIZES
 from isogru.weight_files.torch import export, script
-from isogru.weight_files.torch.archives import ERRORS, EXPANDED, Archive, dtype_of, size_of
+from isogru.weight_files.torch.archives import ERRORS, EXPANDED, Archive, dtype_of
 from isogru.weight_files.torch.names import inside, leaves, named, said
 from isogru.weight_files.torch.records import Parsed, Stored, parse
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import whole
 from shared_spec.readings.arithmetic import Array
 
 KIND = "a PyTorch checkpoint"
@@ -101,7 +102,7 @@ def _check(archive: Archive, stored: Stored) -> None:
     try:
         _, _, key, _, elements = stored.identity
         there = archive.sizes.get(f"data/{key}")
-        needed = elements * size_of(dtype_of(stored))
+        needed = elements * SIZES[dtype_of(stored)]
     except (ValueError, TypeError, KeyError, AttributeError):
         raise archive.damaged("its pickle names a storage of a kind that is not known") from None
     if there is None or not 0 <= needed <= there:
@@ -137,10 +138,12 @@ def _loaded(path: Path, source: Path | io.BytesIO, *, mmap: bool) -> Any:
 
 
 def _contents(path: Path, root: Any, kind: str = KIND) -> Contents:
-    return Contents(path, kind, {name: _tensor(path, name, value) for name, value in _places(path, root).items()})
+    places, part = _places(path, root)
+    return Contents(path, kind, {name: _tensor(path, name, value) for name, value in places.items()}, part=part)
 
 
-def _places(path: Path, root: Any) -> dict[str, Any]:
+def _places(path: Path, root: Any) -> tuple[dict[str, Any], str]:
+    """The tensors by name, and which part of the file has them."""
     torch = needs("torch", path, KIND)
 
     def tensor(value: Any) -> bool:
@@ -200,7 +203,7 @@ def fill(template: Path, path: Path, tensors: Mapping[str, Array]) -> None:
     if (kind := read(template).kind) != KIND:
         raise InterchangeError(f"{template}: {kind}, which is not filled; fill the state dict of the model in float32")
     root = _loaded(template, template, mmap=not _is_legacy(template))
-    places = _places(template, root)
+    places, _ = _places(template, root)
     for name, array in tensors.items():
         if name not in places:
             raise InterchangeError(f"{template}: has no tensor {said(name)}; it has {said(', '.join(places))}")
@@ -228,12 +231,14 @@ def fill(template: Path, path: Path, tensors: Mapping[str, Array]) -> None:
 
 def _from(torch: Any, path: Path, name: str, array: Array) -> Any:
     try:
-        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+        # A copy where it is read only: torch warns that it could be written to.
+        native = np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
+        return torch.from_numpy(native)
     except TypeError:
         raise InterchangeError(f"{path}: {said(name)} is of dtype {array.dtype}, which PyTorch does not have") from None
 
 
 def _save(path: Path, root: Any) -> None:
-    memory = io.BytesIO()
-    needs("torch", path, KIND).save(root, memory)
-    write_whole(path, memory.getvalue())
+    # To a file that is open: torch gives a path's ending to the folder in the archive.
+    with whole(path) as beside, beside.open("wb") as file:
+        needs("torch", path, KIND).save(root, file)

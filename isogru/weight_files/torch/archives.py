@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from isogru.weight_files.contents import Tensor
+from isogru.weight_files.plain import SIZES
 from isogru.weight_files.torch.names import said
 from isogru.weight_files.torch.records import Record, Stored
 from shared_spec.errors import InterchangeError
@@ -39,12 +40,6 @@ STORAGES = {
     "torch.ComplexDoubleStorage": "complex128", "torch.UntypedStorage": "uint8",
     "torch.storage.UntypedStorage": "uint8",
 }  # fmt: skip
-SIZES = {"bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1}
-
-
-def size_of(dtype: str) -> int:
-    """The bytes of one element. Raises TypeError for a dtype that is not known."""
-    return SIZES.get(dtype) or np.dtype(dtype).itemsize
 
 
 class Archive:
@@ -131,9 +126,9 @@ class Laid:
         there = archive.sizes.get(self.member)
         if there is None:
             raise archive.damaged(f"tensor {said(name)} lies in {said(self.member)}, which is not there")
-        if (needed := (self.offset + self._span()) * size_of(self.dtype)) > there >= 0:
+        if (needed := (self.offset + self._span()) * SIZES[self.dtype]) > there >= 0:
             raise archive.damaged(f"tensor {said(name)} announces {needed} bytes, and {there} are there")
-        if math.prod(self.shape) * size_of(self.dtype) > max(there, EXPANDED):
+        if math.prod(self.shape) * SIZES[self.dtype] > max(there, EXPANDED):
             raise archive.damaged(f"tensor {said(name)} announces {math.prod(self.shape)} elements, and has few")
 
     def _span(self) -> int:
@@ -143,7 +138,7 @@ class Laid:
 
     def load(self, archive: Archive) -> Array:
         """Its elements, floats widened."""
-        span, size = self._span(), size_of(self.dtype)
+        span, size = self._span(), SIZES[self.dtype]
         raw = archive.read(self.member, self.offset * size, span * size)
         if self.dtype in FLOATS:
             flat = widened(raw, self.dtype, (span,))
@@ -192,7 +187,8 @@ def _laid(record: Record, folder: str) -> Laid:
     dtype = dtype_of(storage)
     if record.kind.endswith("_v3"):
         dtype = more[2].name.removeprefix("torch.")
-        size_of(dtype)
+        if dtype not in SIZES:
+            raise KeyError(dtype)
     return Laid(f"{folder}/{storage.identity[2]}", dtype, offset, tuple(shape), tuple(strides))
 
 

@@ -54,8 +54,9 @@ def leaves(root: Any, inside: Inside, wanted: Callable[[Any], bool]) -> dict[tup
     return found
 
 
-def named(tensors: dict[tuple[str, ...], Any], matrix: Callable[[Any], bool]) -> dict[str, Any]:
-    """Tensors by their names in the state dict: the keys that lead to it are left out where there is one alone.
+def named(tensors: dict[tuple[str, ...], Any], matrix: Callable[[Any], bool]) -> tuple[dict[str, Any], str]:
+    """Tensors by their names in the state dict: the keys that lead to it are left out where there is one alone, and
+    come second, joined by dots.
 
     Counters and the states of random generators are tensors too, and make no dictionary a state dict; those that lie
     outside it are left out.
@@ -71,7 +72,7 @@ def named(tensors: dict[tuple[str, ...], Any], matrix: Callable[[Any], bool]) ->
         if name in names:
             raise ValueError(f"there are two tensors of the name {said(name)}; rename one")
         names[name] = value
-    return names
+    return names, ".".join(wrapper)
 
 
 def _shared(places: list[tuple[str, ...]]) -> tuple[str, ...]:

@@ -51,10 +51,10 @@ def read_quantized(archive: Archive, root: Any) -> Contents:
     """The tensors of a state dict that has packed weights in it."""
     archive.little_endian()
     try:
-        found = named(leaves(root, _inside_records, _has_weights), _is_matrix)
+        found, part = named(leaves(root, _inside_records, _has_weights), _is_matrix)
     except ValueError as error:
         raise InterchangeError(f"{archive.path}: {error}") from None
-    return Contents(archive.path, QUANTIZED, _tensors(archive, found, "data"))
+    return Contents(archive.path, QUANTIZED, _tensors(archive, found, "data"), part=part)
 
 
 def _inside_module(value: Any) -> Iterable[tuple[Any, Any]] | None:

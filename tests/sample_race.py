@@ -16,6 +16,7 @@ from msgspec import structs
 from reports.race import against, leaderboard
 from reports.race.records import Leaderboard
 from shared_spec.race import rows, workloads
+from shared_spec.race.rows import Outcome
 from shared_spec.race.workloads import Workload
 
 IMAGE = "<img src=x onerror=alert(1)>"
@@ -43,7 +44,7 @@ def board(folder: Path, *, passes: int = 4, timed: tuple[str, ...] | None = None
     chosen = [w for w in workloads.catalogue() if (w.name in timed if timed else _is_timed(w))]
     found = [_pass(folder, name, number, chosen, torch) for number in range(1, passes + 1) for name in LANES]
     memory = [
-        {"framework": one.framework, "workload": w.name, "implementation": lane, "bytes": int(4e6 * SPEED[lane] ** 2)}
+        rows.Memory(one.framework, w.name, lane, int(4e6 * SPEED[lane] ** 2))
         for one in found[: len(LANES)]
         for w in chosen
         for lane in LANES[one.framework]
@@ -68,51 +69,59 @@ def _pass(folder: Path, framework: str, number: int, chosen: list[Workload], tor
     path = rows.file(folder, framework, "cpu", number)
     writer = rows.Writer(path, goes_on=False)
     writer.header(
-        framework=framework,
-        device="cpu",
-        threads=2,
-        tf32=False,
-        plan=[f"{w.name}-{lane}" for w, lane in plan],
-        versions={framework: "2.13.0+cpu", "numpy": "2.4.6"},
-        switches={"threads": "2", "deterministic": "True"},
-        machine={"system": "Linux", "processor": "A processor with a name as long as they are", "cores": "2"},
-        corpus="built-in 090b5e7e70c295757f55df93cb0a180b9691891a",
-        **{"pass": number, "import": 0.6},
+        rows.Header(
+            framework=framework,
+            device="cpu",
+            threads=2,
+            tf32=False,
+            number=number,
+            plan=tuple(row(w, lane) for w, lane in plan),
+            import_=0.6,
+            versions={framework: "2.13.0+cpu", "numpy": "2.4.6"},
+            switches={"threads": "2", "deterministic": "True"},
+            machine={"system": "Linux", "processor": "A processor with a name as long as they are", "cores": "2"},
+            corpus="built-in 090b5e7e70c295757f55df93cb0a180b9691891a",
+        )
     )
     for place, (w, lane) in enumerate(plan):
-        name = f"{w.name}-{lane}"
         if framework == "mxnet" and place == len(plan) - 2:
-            writer.line(begin=name)
+            writer.write(rows.Begin(row(w, lane)))
             return rows.read(path)
-        record = _row(w, framework, lane, number)
-        if record is not None:
+        outcome = _outcome(w, framework, lane, number)
+        if outcome is not None:
             if framework == "torch":
-                record["seconds"] = [torch * seconds for seconds in record["seconds"]]
-            writer.line(begin=name)
-            writer.line(end=name, **record)
-    writer.line(limits=_limits(framework, chosen), dtype="float32")
-    writer.line(done=True)
+                outcome = structs.replace(outcome, seconds=tuple(torch * seconds for seconds in outcome.seconds))
+            writer.write(rows.Begin(row(w, lane)))
+            writer.write(rows.End(row(w, lane), outcome))
+    writer.write(rows.Limits("float32", _limits(framework, chosen)))
+    writer.write(rows.Done())
     return rows.read(path)
 
 
-def _row(w: Workload, framework: str, lane: str, number: int) -> dict[str, Any] | None:
+def row(w: Workload, implementation: str) -> rows.Row:
+    """An implementation's row, in the lane that its name begins with."""
+    return rows.Row(w.name, implementation, implementation.split("-")[0])
+
+
+def _outcome(w: Workload, framework: str, lane: str, number: int) -> Outcome | None:
     """What a row brought; None where it was left out of a pass."""
     of_first = w.name == FIRST
     if of_first and (framework, lane) == ("tensorflow", "compiled"):
-        return {"verdict": "different", "why": WHY, "ratio": 4.1e5, "error": 0.5, "seconds": [1e-9]}
+        return Outcome(verdict="different", why=WHY, ratio=4.1e5, error=0.5, seconds=(1e-9,))
     if of_first and (framework, lane) == ("jax", "compiled"):
-        return {"failed": "ended by SIGSEGV: Segmentation fault"}
+        return Outcome(failed="ended by SIGSEGV: Segmentation fault")
     if of_first and (framework, lane) == ("tensorflow", "native") and number != 2:
         return None  # Not in the first pass, which was cut off.
     seconds = _seconds(w, framework, lane, number)
-    found = {"verdict": "equal", "why": "worst", "ratio": 0.07, "error": 3e-6 * SPEED[lane], "seconds": [seconds] * 3}
+    outcome = Outcome(verdict="equal", why="worst", ratio=0.07, error=3e-6 * SPEED[lane], seconds=(seconds,) * 3)
     if number == 1:
         # What torch compiles never pays; what JAX does, at once.
         first = {"torch": 15.0, "jax": 0.5}.get(framework, 2.0) if lane != "scratch" else 1.0
-        found |= {"first": first + seconds, "issue": 0.9 * seconds if lane == "scratch" else 1e-5}
+        issue = 0.9 * seconds if lane == "scratch" else 1e-5
+        outcome = structs.replace(outcome, first=first + seconds, issue=issue)
     if of_first and (framework, lane) == ("tensorflow", "tuned"):
-        del found["error"], found["ratio"]
-    return found
+        outcome = structs.replace(outcome, error=None, ratio=None)
+    return outcome
 
 
 def _seconds(w: Workload, framework: str, lane: str, number: int) -> float:
@@ -127,18 +136,18 @@ def _seconds(w: Workload, framework: str, lane: str, number: int) -> float:
     return float(count * step * slower * np.exp(random.normal(0, 0.03)))
 
 
-def _limits(framework: str, chosen: list[Workload]) -> dict[str, Any]:
+def _limits(framework: str, chosen: list[Workload]) -> rows.Reached:
     """What it reached, in float32 only."""
     best = {"torch": 1.0, "jax": 1.2}.get(framework, 0.5)
     shapes = dict.fromkeys(shape for w in chosen for shape in w.products())
-    return {
-        "product": 4.3e11 * best,
-        "function": 2.6e9 * best,
-        "cache": 1.4e11 / best,
-        "memory": 4e10 / best,
-        "issue": 4.5e-6 / best,
-        "step": [[n, h, k, 1e-6 + 2 * n * h * k / (2e11 * best)] for n, h, k in shapes],
-    }
+    return rows.Reached(
+        product=4.3e11 * best,
+        function=2.6e9 * best,
+        cache=1.4e11 / best,
+        memory=4e10 / best,
+        issue=4.5e-6 / best,
+        step=tuple((n, h, k, 1e-6 + 2 * n * h * k / (2e11 * best)) for n, h, k in shapes),
+    )
 
 
 def hostile(found: Leaderboard, text: str) -> Leaderboard:

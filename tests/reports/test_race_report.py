@@ -14,18 +14,18 @@ from reports.pages import render, schema
 from reports.race import standings
 from shared_spec.errors import UserError
 from shared_spec.files import store
-from tests import made, raced
+from tests import sample_race, sample_results
 
 
 @pytest.fixture
 def board(tmp_path):
-    return raced.side_by_side(tmp_path)
+    return sample_race.side_by_side(tmp_path)
 
 
 def written(board):
-    job = made.job("torch", "gru-one_unit")
-    made.manifest("torch", [job])
-    made.save(job)
+    job = sample_results.job("torch", "gru-one_unit")
+    sample_results.manifest("torch", [job])
+    sample_results.save(job)
     page = render.write(build.build(collect.collect(), board), store.folder() / "site")
     return page.read_text(encoding="utf-8"), page.parent
 
@@ -45,7 +45,7 @@ def test_it_is_what_the_schema_says_with_every_null_that_it_allows(board):
     assert absent <= nullable - {"rank", "seconds", "ratio", "low", "high", "first"}
     assert {row.status for row in rows} == {"equal", "different", "failed", "unfinished"}
     assert {table.bound is None for table in board.tables} == {True, False}
-    assert board.tables[0].workload == raced.FIRST
+    assert board.tables[0].workload == sample_race.FIRST
     first = standings.ranked(board.tables[0])
     assert [row.rank for row in first][:2] == [1, 1]
     assert first[-1].rank == len(first)
@@ -63,7 +63,7 @@ def test_the_page_and_the_summary_hold_every_row(board):
         else:
             assert f"- not ranked: {name}: {row.status}: {render.markdown_cell(row.why)}" in summary
     for text in (page, summary):
-        assert raced.IMAGE not in text
+        assert sample_race.IMAGE not in text
         assert "&lt;img src=x onerror=alert(1)&gt;" in text
 
 
@@ -113,15 +113,15 @@ def test_a_race_without_rows_or_limits(board):
 
 
 def test_one_pass_has_no_spread(tmp_path):
-    page, _ = written(raced.board(tmp_path / "one", passes=1))
+    page, _ = written(sample_race.board(tmp_path / "one", passes=1))
     assert "One pass has no spread: all share rank 1." in page
     assert "share that rank" not in page
 
 
 def test_text_of_others_stays_text(board):
-    hostile = raced.hostile(board, f"{raced.IMAGE} `|`")
+    hostile = sample_race.hostile(board, f"{sample_race.IMAGE} `|`")
     page, folder = written(hostile)
-    assert raced.IMAGE not in page
+    assert sample_race.IMAGE not in page
     summary = (folder / "leaderboard.md").read_text()
     tables = [line for line in summary.splitlines() if line.startswith("| 1 |")]
     assert len(tables) > 10

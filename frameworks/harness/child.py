@@ -1,0 +1,77 @@
+"""A process that the harness starts: a worker of `prove`, or a pass of a race. Imports no framework."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from shared_spec import processes
+
+ROOT = Path(__file__).parents[2]
+
+
+class Child:
+    """A command, run from the project's root: what it says line by line, then how it ended. It ends with this process,
+    however that ends, and where the `with` block is left by an exception.
+
+    In a session of its own it does not get the user's Ctrl-C, which would look like a crash.
+    """
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], *, apart: bool) -> None:
+        """With `apart` its standard output alone comes line by line; else standard error comes between it."""
+        self._errors: IO[str] | None = None
+        if apart:
+            # Kept, not shown: frameworks chatter, and only last words are of use.
+            self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=processes.for_child(environment),
+            stdout=subprocess.PIPE,
+            stderr=self._errors or subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._said: list[str] = []
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()
+        self._process.__exit__(kind, error, where)
+        if self._errors is not None:
+            self._errors.close()
+
+    def lines(self) -> Iterator[str]:
+        """What it says, as it comes."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._said.append(line)
+            yield line
+
+    def end(self) -> tuple[int, list[str]]:
+        """Its exit status, once it has ended, and what it said last: on standard error, where that is kept apart."""
+        for _ in self.lines():
+            pass
+        status = self._process.wait()
+        said = self._said
+        if self._errors is not None:
+            self._errors.seek(0)
+            said = self._errors.readlines()
+        return status, [line.rstrip() for line in said if line.strip()]
+
+    def kill(self) -> None:
+        """End it, and what it has started."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)

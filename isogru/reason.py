@@ -1,0 +1,72 @@
+"""Why a result is not equal: its states tell, and where each of their steps is right, its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from isogru import gradient_paths
+from isogru.conventions import conventions
+from isogru.edits import edited, unedited
+from isogru.explain import AMBIGUOUS, EXPLAINED, UNEXPLAINED, Cause, Explanation, explain
+from isogru.judge import comparison, delivered
+from isogru.judge.comparison import Finding
+from isogru.judge.verdict import ResultVerdict, claiming
+from shared_spec.cells import Cell
+from shared_spec.files.interchange import AnyCase, Case, Result
+from shared_spec.readings.floats import carrier
+
+
+def why(
+    case: AnyCase, result: Result, found: ResultVerdict, claim: Cell | None = None, *, pairs: bool = True
+) -> Explanation:
+    """What a result that is not equal would be equal under, as `explain` searches it; where only gradients are off,
+    the path that they do not take.
+    """
+    if not isinstance(case, Case):
+        return Explanation(UNEXPLAINED, note="of a training nothing is searched")
+    H = result.arrays.get("H")
+    if H is None:
+        return Explanation(UNEXPLAINED, note="it does not hold the states H, which the search goes by")
+    made = explain(case if claim is None else claiming(case, claim), H, given=delivered.of(result), pairs=pairs)
+    if made.verdict != comparison.EQUAL or found.verdict == comparison.EQUAL:
+        return made
+    off = [f for f in found.all_findings if f.verdict != comparison.EQUAL]
+    if claim is None and all(each.quantity.startswith("grad.") for each in off):
+        return _of_gradients(case, result, off)
+    names = ", ".join(each.quantity for each in off)
+    return Explanation(UNEXPLAINED, made.ratio, note=f"every step of H is right by itself, and {names} is not searched")
+
+
+def _of_gradients(case: Case, result: Result, off: Sequence[Finding]) -> Explanation:
+    """Which path of the gradient is missing, where every state is right."""
+    largest = max(each.ratio for each in off)
+    found, tried = gradient_paths.missing(case, result)
+    causes = tuple(Cause((path.name,), path.sentence, path.remedy, ratio) for path, ratio in found)
+    if causes:
+        verdict = EXPLAINED if len(causes) == 1 else AMBIGUOUS
+        return Explanation(verdict, largest, causes, tried, note="every step of H is right by itself")
+    names = [each.quantity for each in off]
+    nothing = [name for name in names if not result.arrays[name].any()]
+    told = f"; zero throughout: {', '.join(nothing)}" if nothing else ""
+    note = f"every step of H is right by itself, and none of {tried} missing paths makes {', '.join(names)} right{told}"
+    return Explanation(UNEXPLAINED, largest, tried=tried, note=note)
+
+
+def holds(case: Case, result: Result, names: Sequence[str]) -> bool:
+    """Whether a result is equal under conventions that were found on another one."""
+    given, H = delivered.of(result), result.arrays["H"]
+    edit = edited(unedited(case), [conventions()[name] for name in names])
+    run = None if edit is None else edit.run(case.arrays["X"], case.arrays["H0"], H.astype(carrier(given.dtype)))
+    if edit is None or run is None or not np.isfinite(H).all():
+        return False
+    return any(edit.ratio(run, replace(given, sums=(sums,))) <= 1 for sums in given.sums)
+
+
+def lines(made: Explanation) -> Iterator[str]:
+    """What there is to say, line by line."""
+    yield f"why: {made.sentence}"
+    if made.remedy:
+        yield f"remedy: {made.remedy}"

@@ -1,0 +1,133 @@
+"""The kernels of PyTorch's tuned cells on a GPU, run by Triton's interpreter on a CPU: tox -e kernels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import frameworks
+from frameworks import protocol
+from frameworks.harness.run import run
+from frameworks.torch import kernels, loops
+from isogru import judge
+from shared_spec import cases
+
+CELLS = {"gru": "Gru", "gru_reset_after": "ResetAfter"}
+NAMES = [
+    name
+    for name in cases.cell_case_names()
+    if cases.cell_name_of(name) in CELLS
+    # Of the first three the interpreter needs minutes; the others differ in values alone.
+    and not name.endswith(("-chapter", "-long", "-wide", "-zero_start", "-tiny_weights", "-no_inner_bias"))
+]
+SIZES = [(1, 1), (1, 256), (3, 20), (64, 256), (1024, 32), (64, 512), (5000, 64), (7, 513), (4096, 128)]
+
+
+@pytest.fixture(params=[kernels.NARROW, 0], ids=["narrow", "wide"])
+def kind(request, monkeypatch):
+    """Which of the two kernels is used, at any size."""
+    monkeypatch.setattr(kernels, "NARROW", request.param)
+
+
+@pytest.fixture(scope="module")
+def framework():
+    loaded = frameworks.load("torch")
+    loaded.runtime.setup()
+    return loaded
+
+
+def test_there_are_cases_of_both_cells():
+    assert {cases.cell_name_of(name) for name in NAMES} == set(CELLS)
+    assert len(NAMES) >= 10
+
+
+@pytest.mark.usefixtures("kind", "results")
+@pytest.mark.parametrize("name", NAMES)
+def test_states_and_gradients_are_equal(framework, name, monkeypatch):
+    used, start = [], kernels._run
+
+    def noted(kernel, *arguments, **kinds):
+        used.append(kernel)
+        start(kernel, *arguments, **kinds)
+
+    monkeypatch.setattr(kernels, "_run", noted)
+    implementation = protocol.find(framework, "tuned", cases.cell_name_of(name), "float32")
+    case = cases.build(name)
+    found = judge.on(case, run(framework, implementation, case, dtype="float32", device="cpu"))
+    assert found.verdict == "equal", found.worst_finding.sentence(found.origin)
+    assert {"forward", "backward"} <= set(used)
+
+
+@pytest.mark.usefixtures("kind")
+@pytest.mark.parametrize("name", CELLS.values())
+def test_tokens_are_rows_of_the_table(name):
+    """The same loop with the rows themselves: its states, and, as one-hot products, its gradients."""
+    torch.manual_seed(0)
+    T, n, h, v = 4, 5, 9, 6
+    tokens = torch.randint(0, v, (T, n))
+    tables = [torch.randn(v, k * h) for k in (2, 1)]
+    rest = [torch.randn(n, h), torch.randn(h, 2 * h), torch.randn(h, h)]
+    rest += [torch.randn(h)] if name == "ResetAfter" else []
+    dH = torch.randn(T, n, h)
+
+    def states_and_gradients(tokens, A):
+        leaves = [array.clone().requires_grad_() for array in (*A, *rest)]
+        H = getattr(kernels, name).apply(tokens, *leaves)
+        return H.detach(), torch.autograd.grad(H, leaves, dH)
+
+    H, gradients = states_and_gradients(tokens, tables)
+    H_of_rows, gradients_of_rows = states_and_gradients(None, [table[tokens] for table in tables])
+    assert torch.equal(H, H_of_rows)
+    one_hot = torch.nn.functional.one_hot(tokens.flatten(), v).to(H.dtype).T
+    expected = [*(one_hot @ rows.flatten(0, 1) for rows in gradients_of_rows[:2]), *gradients_of_rows[2:]]
+    assert all(torch.equal(*pair) for pair in zip(gradients, expected, strict=True))
+
+
+@pytest.mark.usefixtures("kind")
+@pytest.mark.parametrize("gates", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_products_one_after_another(gates, count):
+    """Of small whole numbers, which no order of sums rounds."""
+    torch.manual_seed(0)
+    H = torch.randint(-2, 3, (3, 6)).float()
+    W = torch.randint(-1, 2, (6, gates * 6)).float()
+    expected = H
+    for _ in range(count):
+        expected = expected @ W[:, :6]
+    assert expected.abs().max() < 2**24
+    assert torch.equal(kernels.products(H, W, count), expected)
+
+
+@pytest.mark.parametrize(("n", "h"), SIZES)
+def test_a_plan_covers_all_and_no_program_waits_for_one_that_cannot_run(n, h):
+    plan = kernels.plan(n, h, processors=132)
+    if plan is None:
+        assert h > kernels.NARROW
+        return
+    of_rows, of_units = plan.grid(n, h)
+    assert of_rows * plan.rows >= n
+    assert of_units * plan.mine >= h
+    assert of_units == 1 or of_rows * of_units <= 132
+    units = plan.constants["UNITS"] * plan.constants.get("PARTS", 1)
+    assert units >= h
+    assert units & (units - 1) == 0
+
+
+def test_what_no_plan_fits_is_left_to_the_loops():
+    assert kernels.plan(1, kernels.WIDE + 1, processors=132) is None
+    # So many rows that programs would wait for some that are not running yet.
+    assert kernels.plan(4096, 128, processors=132) is None
+    assert kernels.plan(64, 256, processors=8) is None
+
+
+def test_who_runs_a_loop():
+    H0 = torch.zeros(2, 3)
+    assert loops.gpu_kernels(H0) is kernels
+    assert loops.gpu_kernels(H0.double()) is None
+    assert loops.gpu_kernels(torch.zeros(2, kernels.WIDE + 1)) is None
+    assert {"Gru", "ResetAfter"} <= set(vars(kernels)) & set(vars(loops))
+
+
+def test_they_compile_for_a_gpu(command, tmp_path):
+    done = command("tests.kernels.compiled", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path / "cache"))
+    assert done.stdout == "compiled 10 kernels\n", done.stderr

@@ -1,0 +1,33 @@
+"""Processes of a test: which ones a process has started, and whether they are gone. Linux."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    children = [
+        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
+    ]
+    return children + [each for child in children for each in descendants(child)]
+
+
+def gone(pids: Collection[int], *, within: float = 20.0) -> bool:
+    """Whether none of them runs after so many seconds at the latest; a zombie does not run."""
+    deadline = time.monotonic() + within
+    while any(map(_runs, pids)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _runs(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
