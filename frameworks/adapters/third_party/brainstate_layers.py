@@ -60,4 +60,14 @@ def gradients(layout: str, tensors: Arrays, X: np.ndarray, H0: np.ndarray, dH: n
 def implementations() -> list[Implementation]:
     called = "brainstate.nn.GRUCell, step by step"
     dtypes = ("float32", "float64")
-    return [Implementation("brainstate.nn.GRUCell", called, "tf1", run, gradients, dtypes=dtypes, entries=("ordinary", "one_step", "one_unit"))]
+    return [
+        Implementation(
+            "brainstate.nn.GRUCell",
+            called,
+            "tf1",
+            run,
+            gradients,
+            dtypes=dtypes,
+            entries=("ordinary", "one_step", "one_unit"),
+        )
+    ]
