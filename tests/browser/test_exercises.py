@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from reports.exercises import build, compared
+from reports.exercises import build, compared, records
 from reports.pages import render
 from shared_spec.files import store
 from shared_spec.language_model import tasks
@@ -26,7 +26,7 @@ RATES = (0.5, 1.0, 4.0)
 
 @dataclass(frozen=True)
 class Exercises:
-    report: dict
+    report: records.Exercises
     page: Path
 
     @property
@@ -89,8 +89,8 @@ def test_every_chart_is_drawn_and_has_words(visit, exercises):
 def test_the_heat_map_has_every_trial_and_marks_what_did_not_finish(visit, exercises):
     page = visit(exercises.url)
     data = page.evaluate("isogru.charts['sweep-heat'].view.data('source_0')")
-    sweep = exercises.report["sweeps"]["sweeps"][0]
-    assert len(data) == len(sweep["trials"]) - 1 == 3 * 3 * 3 + 2
+    sweep = exercises.report.sweeps.sweeps[0]
+    assert len(data) == len(sweep.trials) - 1 == 3 * 3 * 3 + 2
     assert page.locator("#chart-sweep-heat svg text", has_text="✗").count() == 2
 
 
