@@ -13,13 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
-from isogru import judge, weight_files
+from isogru import judge, order, weight_files
 from isogru.judge.comparison import EQUAL
 from isogru.judge.verdict import ResultVerdict
 from isogru.weight_files.contents import Contents
 from shared_spec.cells import Cell
 from shared_spec.errors import InterchangeError
-from shared_spec.files.interchange import DTYPES, RESULT_FORMAT, AnyCase, Case, Origin, Result, read_result
+from shared_spec.files.interchange import (
+    DTYPES,
+    RESULT_FORMAT,
+    AnyCase,
+    Case,
+    Origin,
+    Result,
+    check_result,
+    read_result,
+)
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 from shared_spec.readings.floats import HALVES
 
@@ -70,7 +79,21 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
     )
     loaded = {quantity: contents.tensors[name].load() for quantity, name in arrays.items()}
     note = f"judged in {dtype}, as the file has it: how it was computed was not measured"
-    return _turned(path, Answer(Result(origin, loaded), (note,), False), case, time)
+    return _ordered(path, _turned(path, Answer(Result(origin, loaded), (note,), False), case, time), case)
+
+
+def _ordered(path: Path, answer: Answer, case: Case) -> Answer:
+    """The answer in the order of the case, where a layer goes through its input in another."""
+    if not case.reverse and case.lengths is None:
+        return answer
+    results: list[Result] = []
+    told: tuple[str, ...] = ()
+    for result in (answer.result, answer.other):
+        if result is not None:
+            check_result(path, result, case, partial=True)
+            arrays, told = order.of_case(case, dict(result.arrays))
+            results.append(Result(result.origin, arrays))
+    return replace(answer, result=results[0], other=(*results, None)[1], notes=(*answer.notes, *told))
 
 
 def _named(contents: Contents, case: Case) -> dict[str, str]:
@@ -162,10 +185,19 @@ def _covers(case: AnyCase, answer: Answer) -> tuple[str, ...]:
 
 
 def problem(
-    name: str, cell: Cell, parameters: Mapping[str, Array], X: Array, H0: Array | None, dH: Array | None
+    name: str,
+    cell: Cell,
+    parameters: Mapping[str, Array],
+    X: Array,
+    H0: Array | None,
+    dH: Array | None,
+    *,
+    reverse: bool = False,
+    lengths: Array | None = None,
 ) -> tuple[Case, tuple[str, ...]]:
     """A case of one's own, as a file holds it (float32), and what rounding to float32 changed. X (T, n, d), H0 (n, h)
-    or zero, dH (T, n, h) or none. Raises InterchangeError for shapes that do not fit.
+    or zero, dH (T, n, h) or none, all in the order of the input, which a layer may go through in `reverse`; and
+    `lengths` (n,), or a mask (n, T), where sequences end early. Raises InterchangeError for what does not fit.
     """
     h = parameters["b_h"].shape[0]
     d = parameters["W_xh"].shape[0]
@@ -177,6 +209,12 @@ def problem(
         if key in given and given[key].shape != shape:
             symbols = "(n, h)" if key == "H0" else "(T, n, h)"
             raise InterchangeError(f"{key} has shape {given[key].shape}, should be {symbols} = {shape}")
+    ends = None if lengths is None else order.lengths_of(lengths, T, n)
+    for key in ("X", "dH"):
+        if key in given and ends is not None:
+            given[key] = order.ended(given[key], ends)
+        if key in given and reverse:
+            given[key] = order.turned(given[key], ends)
     notes = []
     with np.errstate(over="ignore"):
         narrow = {key: array.astype(np.float32) for key, array in given.items()}
@@ -186,4 +224,4 @@ def problem(
         if not np.array_equal(narrow[key], array):
             notes.append(key)
     told = (f"{', '.join(notes)} rounded to float32, which a case holds: compute with the case's own",) if notes else ()
-    return Case(name, cell, {key: array.astype(np.float64) for key, array in narrow.items()}), told
+    return Case(name, cell, {key: array.astype(np.float64) for key, array in narrow.items()}, reverse, ends), told

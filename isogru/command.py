@@ -91,6 +91,14 @@ def write_case(
     ] = None,
     h0: Annotated[Optional[Path], typer.Option(help="The start state (n, h); zero where it is not given.")] = None,
     cotangent: Annotated[Optional[Path], typer.Option(help="dH (T, n, h), for gradients to be judged too.")] = None,
+    lengths: Annotated[
+        Optional[Path],
+        typer.Option(help="How many steps each sequence has, (n,), or a mask (n, T)."),
+    ] = None,
+    reverse: Annotated[
+        bool,
+        typer.Option("--reverse", help="The layer runs from the last step to the first, if the file leaves it open."),
+    ] = False,
     source: Annotated[str, typer.Option("--from", help="The layout of the weights, if the file leaves it open.")] = "",
     prefix: Annotated[str, typer.Option(help="Only layers under this place.")] = "",
     layer: Annotated[str, typer.Option(help="Only this layer; isogru layers lists them.")] = "",
@@ -103,15 +111,16 @@ def write_case(
         raise UserError("say which case: one of the catalogue by its NAME, or --weights FILE with --input FILE")
     if weights is None:
         assert name is not None
-        if input_file or h0 or cotangent:
-            raise UserError("--input, --h0 and --cotangent go with --weights; a case of the catalogue has its own")
+        if input_file or h0 or cotangent or lengths or reverse:
+            own = "--input, --h0, --cotangent, --lengths and --reverse"
+            raise UserError(f"{own} go with --weights; a case of the catalogue has its own")
         specification.case_to_file(name, output, corpus, corpus_sha1)
         return
     if input_file is None:
         raise UserError("--weights goes with --input, the file of X (T, n, d)")
     if time not in (answers.TIME_FIRST, answers.BATCH_FIRST):
         raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")
-    for given in (weights, input_file, h0, cotangent):
+    for given in (weights, input_file, h0, cotangent, lengths):
         if given is not None:
             specification.keep(given, output)
     case, notes = own_case(
@@ -122,6 +131,8 @@ def write_case(
         h0,
         cotangent,
         batch_first=time != "first",
+        reverse=reverse,
+        lengths=lengths,
     )
     write_case_file(output, case)
     for note in notes:

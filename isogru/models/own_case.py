@@ -25,6 +25,8 @@ def own_case(
     cotangent: Path | None,
     *,
     batch_first: bool = False,
+    reverse: bool = False,
+    lengths: Path | None = None,
 ) -> tuple[Case, tuple[str, ...]]:
     """The case, and what is to be said of it. Raises UserError for weights of several layers, or of one that is no
     cell; InterchangeError for arrays that do not fit.
@@ -38,24 +40,22 @@ def own_case(
     if other or "clip" in layer.settings:
         told = ", ".join(f"{key} {value}" for key, value in {**other, **layer.settings}.items())
         raise UserError(f"{weights}: {layer.title} has {told}; the cells have sigmoid and tanh alone, and no clip")
-    if layer.position.reverse:
-        raise UserError(
-            f"{weights}: {layer.title} runs from the last step to the first, and a case does not; write the layer to a "
-            "file of its own with isogru convert, and turn input and states round in time"
-        )
+    backwards = reverse or bool(layer.position.reverse)
     parameters = summed(layer.layout, unpack(layer.layout, layer.tensors()))
-    X, H0, dH = (_array(file) for file in (input_file, h0, cotangent))
+    X, H0, dH, ends = (_array(file) for file in (input_file, h0, cotangent, lengths))
     assert X is not None
     if batch_first:
         X, dH = (None if array is None else np.swapaxes(array, 0, 1) for array in (X, dH))
         assert X is not None
     try:
-        case, notes = answers.problem(name, cell(layer.layout.cell), parameters, X, H0, dH)
+        the_cell = cell(layer.layout.cell)
+        case, notes = answers.problem(name, the_cell, parameters, X, H0, dH, reverse=backwards, lengths=ends)
     except InterchangeError as error:
         raise InterchangeError(f"{weights} and {input_file}: {error}") from None
     unsaid = list(dict.fromkeys(layer.unsaid.values()))
     said = (f"{weights} does not say whether it has {' and '.join(unsaid)}: the case has",) if unsaid else ()
-    return case, (*layer.notes, *notes, *said)
+    turned = ("it runs from the last step to the first: the case has X turned round",) if backwards else ()
+    return case, (*layer.notes, *notes, *said, *turned)
 
 
 def _array(file: Path | None) -> Array | None:
@@ -66,7 +66,7 @@ def _array(file: Path | None) -> Array | None:
     if len(tensors) != 1:
         raise InterchangeError(f"{file}: {len(tensors)} arrays; save the one that is meant, as .npy")
     array = next(iter(tensors.values())).load()
-    if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+    if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
         raise InterchangeError(f"{file}: a case holds finite numbers")
     wide: Array = array.astype(np.float64)
     return wide

@@ -141,7 +141,6 @@ def test_cases_that_cannot_be_made(isogru, mine, tmp_path):
             ["--weights", folder / "stack.safetensors", "--input", X],
             "4 layers (l0, l0_reverse, l1, l1_reverse); say",
         ),
-        (["--weights", folder / "stack.safetensors", "--layer", "l0_reverse", "--input", X], "runs from the last step"),
         (["--weights", weights, "--input", folder / "nan.npy"], "a case holds finite numbers"),
         (["--weights", weights, "--input", X, "--h0", X], "H0 has shape (6, 2, 3), should be (n, h) = (2, 4)"),
         (["--weights", weights, "--input", weights], "4 arrays; save the one that is meant"),

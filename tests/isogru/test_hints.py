@@ -177,25 +177,19 @@ def test_a_hint_by_shapes_says_what_it_cannot_tell(isogru, saved):
 
 
 @pytest.mark.follows("say which one with --prefix or --layer")
-@pytest.mark.follows(
-    "write the layer to a file of its own with isogru convert, and turn input and states round in time",
-    "save the one that is meant, as .npy",
-)
+@pytest.mark.follows("save the one that is meant, as .npy")
 def test_a_case_of_one_layer(isogru, saved, tmp_path):
     both, X = saved("both", grus.torch_stack(layers=1)), np.random.RandomState(0).standard_normal((5, 2, 3))
     np.savez(tmp_path / "two.npz", X=X, Y=X)
     given = ["--input", tmp_path / "X.npy", "-o", tmp_path / "case.safetensors"]
-    np.save(tmp_path / "X.npy", X[::-1])
+    np.save(tmp_path / "X.npy", X)
     assert "say which one with --prefix or --layer" in isogru("case", "--weights", both, *given).err
-    refused = isogru("case", "--weights", both, "--layer", "l0_reverse", *given).err
-    assert "with isogru convert, and turn input and states round in time" in refused
-    own = tmp_path / "own.safetensors"
-    assert isogru("convert", both, "--layer", "l0_reverse", "--to", "torch", "-o", own).status == 0
-    assert "as .npy" in isogru("case", "--weights", own, "--input", tmp_path / "two.npz", *given[2:]).err
-    assert isogru("case", "--weights", own, *given).status == 0
+    chosen = ["--weights", both, "--layer", "l0_reverse"]
+    assert "as .npy" in isogru("case", *chosen, "--input", tmp_path / "two.npz", *given[2:]).err
+    assert isogru("case", *chosen, *given).status == 0
     tensors = grus.torch_stack(layers=1)
     H = grus.states(X, *grus.of_torch(tensors, "_l0_reverse"), reverse=True)
-    np.save(tmp_path / "H.npy", H[::-1].astype(np.float32))
+    np.save(tmp_path / "H.npy", H.astype(np.float32))
     assert isogru("verdict", tmp_path / "case.safetensors", tmp_path / "H.npy").status == 0
 
 

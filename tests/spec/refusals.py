@@ -57,6 +57,7 @@ isogru convert none.npz -o out.npz --to torch
 isogru convert gru.npz -o out.npz --to lstm
 isogru case none -o out.safetensors
 isogru case gru-ordinary -o folder
+isogru case gru-ordinary --reverse -o out.safetensors
 shared_spec case gru -o out.safetensors
 shared_spec case short-training-gru -o out.safetensors --corpus none.txt
 shared_spec case short-training-gru -o out.safetensors --corpus empty.txt
@@ -85,6 +86,7 @@ reports site --from empty.json
 reports site --from other.json
 reports compare none.json other.json
 reports compare text.txt other.json
+reports third-party
 reports trials --export out.csv
 reports trials --export out.xls --store text.txt
 reports race thorch
