@@ -39,9 +39,9 @@ def run(framework, implementation, workload, device, text):
 def test_every_kind_of_work_passes_the_gate(framework, device, text, name, kind):
     workload = Workload(kind, SMALL, "gru")
     found = run(framework, find(framework, name, "gru", "float32"), workload, device, text)
-    assert found["verdict"] == EQUAL, found["why"]
-    assert len(found["seconds"]) == (1 if kind == "epoch" else measure.LEAST)
-    assert found["first"] > 0
+    assert found.verdict == EQUAL, found.why
+    assert len(found.seconds) == (1 if kind == "epoch" else measure.LEAST)
+    assert found.first > 0
 
 
 @pytest.mark.parametrize("kind", ["gradient", "training-step"])
@@ -49,7 +49,7 @@ def test_every_kind_of_work_passes_the_gate(framework, device, text, name, kind)
 def test_compiled_and_native_layers_pass_the_gate(framework, device, text, name, kind):
     workload = Workload(kind, SMALL, "gru_reset_after", "float64")
     found = run(framework, find(framework, name, "gru_reset_after", "float64"), workload, device, text)
-    assert found["verdict"] == EQUAL, found["why"]
+    assert found.verdict == EQUAL, found.why
 
 
 def test_the_host_takes_time_to_issue(framework, device, text):
