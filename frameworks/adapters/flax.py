@@ -46,7 +46,7 @@ def made(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.n
     if layout == "flax-nnx":
         graph, state = nnx.split(nnx.GRUCell(X.shape[-1], H0.shape[-1], **dtypes, rngs=nnx.Rngs(0)))
         # Strict: a parameter of the cell that no tensor fills would keep its random start.
-        state = state.filter(nnx.Param)
+        state = nnx.filter_state(state, nnx.Param)
         assert set(nnx.to_flat_state(state).paths) == {tuple(name.split(".")) for name in tensors}
         return graph, tree
     cell_type = linen.GRUCell if layout == "flax-linen" else linen.SimpleCell

@@ -14,7 +14,7 @@ import numpy as np
 from shared_spec.cells import Cell, cell
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.expression import Shape
-from shared_spec.files import tensors
+from shared_spec.files import passage, tensors
 from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes, specification
 from shared_spec.language_model.corpus import Vocabulary, windows
 from shared_spec.oracle import shapes_of_case, shapes_of_result
@@ -42,7 +42,7 @@ class Case:
     """Whether the layer that it is of runs from the last step to the first. X is turned round then: a case holds what a
     cell meets, step after step.
     """
-    lengths: tuple[int, ...] | None = None
+    lengths: passage.Lengths = None
     """How many steps each sequence has, where some end early."""
 
     @functools.cached_property
@@ -135,8 +135,7 @@ def write_case(path: Path, case: AnyCase) -> None:
     arrays: dict[str, Array]
     if isinstance(case, Case):
         arrays = {name: array.astype(np.float32) for name, array in case.arrays.items()}
-        metadata |= {"direction": "reverse"} if case.reverse else {}
-        metadata |= {"lengths": json.dumps(case.lengths)} if case.lengths else {}
+        metadata |= passage.written(reverse=case.reverse, lengths=case.lengths)
     else:
         problem = case.problem
         metadata |= {
@@ -164,22 +163,8 @@ def read_case(path: Path) -> AnyCase:
     optional = set() if "dH" in arrays else {"dH"}
     symbols = {k: v for k, v in shapes_of_case(the_cell).items() if k not in optional}
     _check(path, arrays, symbols, dtypes=dict.fromkeys(symbols, ("float32",)))
-    direction = metadata.get("direction", "forward")
-    if direction not in ("forward", "reverse"):
-        raise InterchangeError(f"{path}: direction is {direction!r}, should be forward or reverse")
-    lengths = _lengths(path, metadata["lengths"], *arrays["X"].shape[:2]) if "lengths" in metadata else None
     wide = {k: a.astype(np.float64) for k, a in arrays.items()}
-    return Case(name, the_cell, wide, direction == "reverse", lengths)
-
-
-def _lengths(path: Path, text: str, T: int, n: int) -> tuple[int, ...]:
-    try:
-        found = msgspec.json.decode(text, type=tuple[int, ...])
-    except msgspec.MsgspecError:
-        found = ()
-    if len(found) != n or not all(1 <= length <= T for length in found):
-        raise InterchangeError(f"{path}: lengths are {text[:60]!r}, should be {n} whole numbers from 1 to {T}")
-    return found
+    return Case(name, the_cell, wide, *passage.read(path, metadata, *wide["X"].shape[:2]))
 
 
 def _read_training_case(path: Path, name: str, arrays: dict[str, Array], metadata: dict[str, str]) -> TrainingCase:

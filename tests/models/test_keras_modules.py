@@ -85,8 +85,10 @@ def test_a_planted_fault_is_named():
         (lambda: built(keras.layers.Bidirectional(keras.layers.GRU(4))), "check forward_layer and backward_layer"),
         (lambda: built(keras.layers.LSTM(4)), "LSTM is an LSTM, which is not judged"),
         (
-            lambda: keras.Sequential([keras.Input((None, 5)), keras.layers.GRU(4), keras.layers.Dense(2)]),
-            "holds more than a recurrent layer (sequential/dense/kernel, sequential/dense/bias); check the layer",
+            lambda: keras.Sequential(
+                [keras.Input((None, 5)), keras.layers.GRU(4), keras.layers.Dense(2, name="out")], name="net"
+            ),
+            "holds more than a recurrent layer (net/out/kernel, net/out/bias); check the layer",
         ),
     ],
 )
