@@ -86,8 +86,8 @@ def _plan(n: int, h: int) -> Plan | None:
     return plan(n, h, processors=torch.cuda.get_device_properties().multi_processor_count)
 
 
-def _run(kernels: str, arrays: tuple[Tensor | None, ...], sizes: tuple[int, int, int], **kinds: bool) -> None:
-    """Start a kernel on T steps of n rows of h units."""
+def _run(kernels: str, arrays: tuple[Tensor | None, ...], sizes: tuple[int, int, int], **kinds: int) -> None:
+    """Start a kernel by its name on T steps of n rows of h units."""
     _, n, h = sizes
     found = _plan(n, h)
     grid = found.grid(n, h)
@@ -101,16 +101,10 @@ def _run(kernels: str, arrays: tuple[Tensor | None, ...], sizes: tuple[int, int,
 def products(H: Tensor, W: Tensor, count: int) -> Tensor:
     """H (n, h) <- the first h columns of H W, so many times, in one kernel; W is (h, h), (h, 2 h) or (h, 3 h)."""
     n, h = H.shape
-    gates = W.shape[1] // h
-    plan = _plan(n, h)
-    grid = plan.grid(n, h)
     pair = torch.stack([H, H])
-    if "MINE" not in plan.constants:
-        narrow.products[grid[:1]](pair, W, count, n, h, GATES=gates, **plan.constants)
-        return pair[0]
-    counters = torch.zeros(grid[0], dtype=torch.int32, device=H.device)
-    wide.products[grid](pair, W, counters, count, n, h, grid[1], GATES=gates, **plan.constants, **_together())
-    return pair[count % 2]
+    _run("products", (pair, W), (count, n, h), GATES=W.shape[1] // h)
+    # Programs that share units go from one of the pair to the other.
+    return pair[count % 2 if "MINE" in _plan(n, h).constants else 0]
 
 
 def _together() -> dict[str, bool]:
