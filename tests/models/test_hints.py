@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import re
@@ -36,7 +37,7 @@ def refused(path):
 
 
 def keras_gru(*, built=True):
-    keras = pytest.importorskip("keras")
+    keras = importlib.import_module("keras")
     model = keras.Sequential([keras.layers.GRU(LAYER[1])])
     if built:
         model.build((1, None, LAYER[0]))
@@ -55,7 +56,7 @@ def test_the_package_is_called_so(module, tmp_path, monkeypatch):
 
 
 def test_a_state_dict_is_saved(tmp_path, isogru):
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     model = torch.nn.Sequential(torch.nn.GRU(*LAYER))
     torch.save(model, tmp_path / "model.pt")
     code = re.search(r"torch\.save\(.*\)", refused(tmp_path / "model.pt"))[0]
@@ -65,7 +66,7 @@ def test_a_state_dict_is_saved(tmp_path, isogru):
 
 @pytest.mark.follows("leave output out, and load .tensors")
 def test_a_module_is_given_its_tensors(tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     module = torch.nn.GRU(*LAYER)
     np.savez(tmp_path / "gru.npz", **grus.torch_layer(*LAYER))
     with pytest.raises(UserError, match=r"leave output out, and load \.tensors"):
@@ -77,7 +78,7 @@ def test_a_module_is_given_its_tensors(tmp_path):
 
 @pytest.mark.follows("save it dense", "save it dense, on the cpu")
 def test_a_tensor_is_saved_dense(tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     sparse = quietly(lambda: torch.eye(3).to_sparse_csr())
     torch.save({"weight": sparse}, tmp_path / "sparse.pt")
     assert refused(tmp_path / "sparse.pt").endswith("save it dense, on the cpu")
@@ -133,7 +134,7 @@ def test_keras_files_to_fill(tmp_path, isogru, monkeypatch):
 
 @pytest.mark.follows("there is {}")
 def test_a_checkpoint_is_named_by_its_index(tmp_path, isogru):
-    tf = pytest.importorskip("tensorflow")
+    tf = importlib.import_module("tensorflow")
     layer = grus.torch_layer(*LAYER)
     tf.raw_ops.SaveV2(
         prefix=str(tmp_path / "gru"), tensor_names=list(layer), shape_and_slices=[""] * 4, tensors=list(layer.values())
@@ -144,14 +145,14 @@ def test_a_checkpoint_is_named_by_its_index(tmp_path, isogru):
 
 @pytest.mark.follows("save the parameters with flax.serialization.to_bytes")
 def test_parameters_of_flax_are_saved(tmp_path, isogru):
-    serialization = pytest.importorskip("flax.serialization")
+    serialization = importlib.import_module("flax.serialization")
     cell = {"params": {"cell": {}}}
     (tmp_path / "none.msgpack").write_bytes(serialization.to_bytes({"step": 3}))
     name = refused(tmp_path / "none.msgpack").rpartition("with ")[2]
     assert name == f"{serialization.__name__}.to_bytes"
     np.savez(tmp_path / "gru.npz", **grus.torch_layer(*LAYER))
-    linen = pytest.importorskip("flax.linen")
-    jax = pytest.importorskip("jax")
+    linen = importlib.import_module("flax.linen")
+    jax = importlib.import_module("jax")
     cell = linen.GRUCell(LAYER[1]).init(jax.random.PRNGKey(0), np.zeros((1, LAYER[1])), np.zeros((1, LAYER[0])))
     (tmp_path / "cell.msgpack").write_bytes(getattr(serialization, name.rpartition(".")[2])(cell))
     assert isogru("layers", tmp_path / "cell.msgpack").status == 0
@@ -159,7 +160,7 @@ def test_parameters_of_flax_are_saved(tmp_path, isogru):
 
 @pytest.mark.parametrize("where", ["tree", "steps", "part of it"])
 def test_arrays_of_orbax_are_written_anew(where, tmp_path, isogru):
-    orbax = pytest.importorskip("orbax.checkpoint")
+    orbax = importlib.import_module("orbax.checkpoint")
     names = ("kernel", "recurrent_kernel", "bias")
     tree = {"gru": {name: grus.to_keras(grus.torch_layer(*LAYER))[name] for name in names}}
     if where == "steps":
