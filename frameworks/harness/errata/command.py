@@ -9,7 +9,7 @@ import typer
 from frameworks.harness.errata.hands import Hand, hand
 from frameworks.harness.errata.run import names, run
 from shared_spec.__main__ import CorpusPath, CorpusSha1, find_corpus
-from shared_spec.command import EQUAL, NOT_EQUAL
+from shared_spec.command import EQUAL, NOT_EQUAL, say
 from shared_spec.errata.records import NUMPY, Record
 from shared_spec.language_model.corpus import Corpus
 
@@ -41,7 +41,7 @@ def carry_out(chosen: list[str], by: Hand, text: Corpus) -> int:
     for name in chosen:
         found = run(name, by, text)
         is_proven = isinstance(found, Record) and found.is_proven
-        typer.echo(_line(f"{name} in {by.name}", found))
+        say(_line(f"{name} in {by.name}", found))
         status = status if is_proven else NOT_EQUAL
     return status
 
