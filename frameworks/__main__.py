@@ -22,7 +22,7 @@ from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.files.interchange import DTYPES, read_case, write_result
 from shared_spec.language_model import tasks
-from shared_spec.sweeps import trials
+from shared_spec.sweeps import trial_store, trials
 from shared_spec.sweeps.trial_store import TrialStore, default_file
 
 Device = Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")]
@@ -159,6 +159,7 @@ def sweep(
     """Trainings over a grid, on Ray, each kept as soon as it is over; the same command goes on where one broke off."""
     framework: str = context.obj
     frameworks.check_installed(framework)
+    trial_store.check(kept)
     varied, cells = trials.axes(grid or []), list(dict.fromkeys(cell or ["gru"]))
     changes = {} if epochs is None else {"epochs": epochs}
     recipes = trials.grid(varied, cells, seeds=range(seeds), random=random, task=task, **changes)
@@ -195,6 +196,7 @@ def compare(
     frameworks.check_installed(framework)
     if study not in studies.STUDIES:
         raise UserError(f"no study {study!r}; the studies are {', '.join(studies.STUDIES)}")
+    trial_store.check(kept)
     chosen, text = studies.STUDIES[study], find_corpus(corpus, corpus_sha1)
     options: dict[str, Any] = {"dtype": "float32", "device": device, "epochs": epochs}
     where = TrialStore(kept or default_file())

@@ -22,13 +22,14 @@ from reports.exercises import export
 from reports.pages import render, schema, terminal
 from reports.race import races, running, standings
 from reports.race.records import Leaderboard
-from shared_spec import machine
+from shared_spec import language_model, machine
 from shared_spec import third_party as third_party_records
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json
 from shared_spec.command import EQUAL, NOT_EQUAL, UNJUDGED, WRONG, application, main, say
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.files.whole import write_whole
+from shared_spec.language_model.corpus import find as find_text
 from shared_spec.race import definition, rows, workloads
 from shared_spec.race.definition import PASSES, SECONDS, Race
 from shared_spec.sweeps import trial_store
@@ -200,6 +201,8 @@ def run_race(
         )
     collect.check_names(chosen.frameworks)
     workloads.choose(chosen.workloads)
+    if corpus is not None:
+        find_text(language_model.specification().corpus, path=corpus, sha1=corpus_sha1)
     status = running.run(chosen, is_new=resume is None, corpus=corpus, corpus_sha1=corpus_sha1)
     if status:
         raise typer.Exit(status)

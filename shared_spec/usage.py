@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -18,12 +19,15 @@ _REFUSED: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name_
 class Application(typer.Typer):
     """Called, it runs the command and ends with SystemExit. Raises UserError for what is no request."""
 
+    @functools.cached_property
+    def _command(self) -> Any:
+        return get_command(self)
+
     def __call__(self, arguments: Sequence[str] | None = None, *, prog_name: str = "isogru") -> NoReturn:
-        command = get_command(self)
         given = sys.argv[1:] if arguments is None else list(arguments)
         try:
-            with command.make_context(prog_name, given) as context:
-                command.invoke(context)
+            with self._command.make_context(prog_name, given) as context:
+                self._command.invoke(context)
         except typer.Exit as ended:
             raise SystemExit(ended.exit_code) from None
         except _REFUSED as error:

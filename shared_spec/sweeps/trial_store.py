@@ -91,6 +91,17 @@ def default_file() -> Path:
     return store.folder() / "trials.sqlite"
 
 
+def check(file: Path | None) -> None:
+    """Raises UserError where that file, or the usual one, is there and no store: before anything is made or run. An empty
+    file becomes one.
+    """
+    where = file or default_file()
+    if os.path.lexists(where):
+        door.check(where, ELSEWHERE)
+        if where.stat().st_size:
+            TrialStore(where, reads=True)
+
+
 class TrialStore:
     """A store; made where there is none."""
 
@@ -115,7 +126,7 @@ class TrialStore:
             sqlalchemy.event.listen(self._engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
             sqlalchemy.event.listen(self._engine, "begin", lambda found: found.exec_driver_sql(begin))
             there = sqlalchemy.inspect(self._engine).get_table_names()
-            if there and "about" not in there:
+            if "about" not in there and (there or reads):
                 raise UserError(f"{file}: a database, but not a store of trials; {ELSEWHERE}")
             with self._engine.begin() as connection:
                 version = select(_ABOUT.c.value).where(_ABOUT.c.name == "format")

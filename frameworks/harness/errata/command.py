@@ -31,8 +31,8 @@ def in_framework(
 ) -> None:
     """The errata of the chapter, each run wrong and right: records for python -m reports exercises."""
     framework: str = context.obj
-    chosen = names(framework, erratum or ())
-    raise typer.Exit(carry_out(chosen, hand(framework, device), find_corpus(corpus, corpus_sha1)))
+    chosen, text = names(framework, erratum or ()), find_corpus(corpus, corpus_sha1)
+    raise typer.Exit(carry_out(chosen, hand(framework, device), text))
 
 
 def carry_out(chosen: list[str], by: Hand, text: Corpus) -> int:
