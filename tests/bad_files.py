@@ -20,9 +20,18 @@ from pathlib import Path
 import numpy as np
 
 FORMATS = (
-    "isogru-case/1", "isogru-result/1", "isogru-report/1", "isogru-leaderboard/1", "isogru-race/1", "isogru-rows/2",
-    "isogru-manifest/1", "isogru-failure/1", "isogru-erratum/1", "isogru-third-party/1", "isogru-cells/1",
-)  # fmt: skip
+    "isogru-case/1",
+    "isogru-result/1",
+    "isogru-report/1",
+    "isogru-leaderboard/1",
+    "isogru-race/1",
+    "isogru-rows/2",
+    "isogru-manifest/1",
+    "isogru-failure/1",
+    "isogru-erratum/1",
+    "isogru-third-party/1",
+    "isogru-cells/1",
+)
 DEEP = 100_000
 LONG = 5_000
 """Digits, of which Python makes no whole number."""
@@ -139,23 +148,46 @@ def _json() -> dict[str, bytes]:
         "lists in a format": b'{"format": ' + b"[" * DEEP + b"]" * DEEP + b"}",
     }
     plain = {
-        "null": "null", "true": "true", "one": "1", "nan": "NaN", "infinity": "-Infinity", "word": '"isogru"',
-        "list": "[]", "list of lists": "[[], []]", "table": "{}", "no colon": '{"a" 1}', "comma": '{"a": 1,}',
-        "cut": '{"format": "isogru-rep', "single quotes": "{'a': 1}", "comment": '{"a": 1} // one', "two": "{} {}",
-        "too large a float": '{"a": 1e999}', "too small a float": '{"format": -1e-999}', "long number": "1" * LONG,
-        "long number in a table": f'{{"format": {"1" * LONG}}}', "long negative": f'{{"version": -{"9" * LONG}}}',
-        "long exponent": '{"format": 1e99999999999999999999}', "half a pair": '{"format": "\\ud800"}',
-        "zero in a name": '{"\\u0000": "\\u0000"}', "same name twice": '{"format": 1, "format": 2}',
-        "leading zero": '{"format": 01}', "bare newline": '{"a": "\n"}', "format that is a list": '{"format": []}',
-        "format that is empty": '{"format": ""}', "format of another": '{"format": "another/1"}',
-    }  # fmt: skip
+        "null": "null",
+        "true": "true",
+        "one": "1",
+        "nan": "NaN",
+        "infinity": "-Infinity",
+        "word": '"isogru"',
+        "list": "[]",
+        "list of lists": "[[], []]",
+        "table": "{}",
+        "no colon": '{"a" 1}',
+        "comma": '{"a": 1,}',
+        "cut": '{"format": "isogru-rep',
+        "single quotes": "{'a': 1}",
+        "comment": '{"a": 1} // one',
+        "two": "{} {}",
+        "too large a float": '{"a": 1e999}',
+        "too small a float": '{"format": -1e-999}',
+        "long number": "1" * LONG,
+        "long number in a table": f'{{"format": {"1" * LONG}}}',
+        "long negative": f'{{"version": -{"9" * LONG}}}',
+        "long exponent": '{"format": 1e99999999999999999999}',
+        "half a pair": '{"format": "\\ud800"}',
+        "zero in a name": '{"\\u0000": "\\u0000"}',
+        "same name twice": '{"format": 1, "format": 2}',
+        "leading zero": '{"format": 01}',
+        "bare newline": '{"a": "\n"}',
+        "format that is a list": '{"format": []}',
+        "format that is empty": '{"format": ""}',
+        "format of another": '{"format": "another/1"}',
+    }
     versions = {}
     for format in FORMATS:
         kind = format.partition("/")[0]
         versions[f"{kind} alone"] = json.dumps({"format": format})
         versions[f"{kind} of the future"] = json.dumps({"format": f"{kind}/999", "a": 1})
         versions[f"{kind} of wrong types"] = json.dumps(
-            {"format": format, **dict.fromkeys(("name", "framework", "frameworks", "results", "jobs", "tables"), [[3]])}
+            {
+                "format": format,
+                **{name: [[3]] for name in ("name", "framework", "frameworks", "results", "jobs", "tables")},
+            }
         )
     told = {name: text.encode() for name, text in {**plain, **versions}.items()}
     told |= {"no text": b'{"format": "\xff\xfe"}', "no text in a name": b'{"\xff": 1}', "mark": b"\xef\xbb\xbf{}"}
@@ -167,10 +199,17 @@ def _foreign() -> dict[str, bytes]:
     with tarfile.open(fileobj=tar, mode="w") as file:
         file.addfile(tarfile.TarInfo("../../up"))
     magic = {
-        "png": b"\x89PNG\r\n\x1a\n" + bytes(32), "gif": b"GIF89a" + bytes(32), "pdf": b"%PDF-1.7\n",
-        "elf": b"\x7fELF" + bytes(60), "gguf": b"GGUF" + bytes(60), "parquet": b"PAR1" + bytes(60), "riff": b"RIFF" + bytes(60),
-        "zstd": b"\x28\xb5\x2f\xfd" + bytes(60), "class": b"\xca\xfe\xba\xbe" + bytes(60), "wasm": b"\x00asm\x01\x00\x00\x00",
-    }  # fmt: skip
+        "png": b"\x89PNG\r\n\x1a\n" + bytes(32),
+        "gif": b"GIF89a" + bytes(32),
+        "pdf": b"%PDF-1.7\n",
+        "elf": b"\x7fELF" + bytes(60),
+        "gguf": b"GGUF" + bytes(60),
+        "parquet": b"PAR1" + bytes(60),
+        "riff": b"RIFF" + bytes(60),
+        "zstd": b"\x28\xb5\x2f\xfd" + bytes(60),
+        "class": b"\xca\xfe\xba\xbe" + bytes(60),
+        "wasm": b"\x00asm\x01\x00\x00\x00",
+    }
     packed = {"gzip": gzip.compress(b"a" * 99, mtime=0), "bz2": bz2.compress(b"a" * 99), "xz": lzma.compress(b"a" * 99)}
     return magic | packed | {"tar": tar.getvalue()} | {f"pickle {n}": pickle.dumps(Evil(), n) for n in range(6)}
 
@@ -186,22 +225,31 @@ def _safetensors() -> dict[str, bytes]:
         return {"H": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changes}}
 
     made = {
-        "of no header": safetensors(b""), "of half a length": b"\x01\x00\x00", "header too long": safetensors({}, length=2**40),
-        "header beyond numbers": safetensors({}, length=2**64 - 1), "header that is cut": safetensors(tensor(), length=500),
-        "header of a list": safetensors([]), "header that is no text": safetensors(b'{"\xff": 1}'),
+        "of no header": safetensors(b""),
+        "of half a length": b"\x01\x00\x00",
+        "header too long": safetensors({}, length=2**40),
+        "header beyond numbers": safetensors({}, length=2**64 - 1),
+        "header that is cut": safetensors(tensor(), length=500),
+        "header of a list": safetensors([]),
+        "header that is no text": safetensors(b'{"\xff": 1}'),
         "header too deep": safetensors(b'{"H":' + b"[" * DEEP + b"]" * DEEP + b"}"),
-        "tensor of a number": safetensors({"H": 3}), "tensor without a shape": safetensors({"H": {"dtype": "F32"}}),
-        "dtype of a number": safetensors(tensor(dtype=3), bytes(4)), "shape of a word": safetensors(tensor(shape="1"), bytes(4)),
-        "shape below zero": safetensors(tensor(shape=[-1]), bytes(4)), "shape with a part": safetensors(tensor(shape=[0.5]), bytes(4)),
-        "shape beyond memory": safetensors(tensor(shape=[2**62, 2**62]), bytes(4)), "data that is cut": safetensors(tensor(), bytes(3)),
-        "data too long": safetensors(tensor(), bytes(40)), "offsets turned round": safetensors(tensor(data_offsets=[4, 0]), bytes(4)),
+        "tensor of a number": safetensors({"H": 3}),
+        "tensor without a shape": safetensors({"H": {"dtype": "F32"}}),
+        "dtype of a number": safetensors(tensor(dtype=3), bytes(4)),
+        "shape of a word": safetensors(tensor(shape="1"), bytes(4)),
+        "shape below zero": safetensors(tensor(shape=[-1]), bytes(4)),
+        "shape with a part": safetensors(tensor(shape=[0.5]), bytes(4)),
+        "shape beyond memory": safetensors(tensor(shape=[2**62, 2**62]), bytes(4)),
+        "data that is cut": safetensors(tensor(), bytes(3)),
+        "data too long": safetensors(tensor(), bytes(40)),
+        "offsets turned round": safetensors(tensor(data_offsets=[4, 0]), bytes(4)),
         "offsets below zero": safetensors(tensor(data_offsets=[-4, 0]), bytes(4)),
         "offsets beyond numbers": safetensors(tensor(data_offsets=[0, 2**70]), bytes(4)),
         "one offset": safetensors(tensor(data_offsets=[0]), bytes(4)),
         "tensors that overlap": safetensors({**tensor(), "G": tensor()["H"]}, bytes(4)),
         "metadata of a list": safetensors({"__metadata__": [], **tensor()}, bytes(4)),
         "metadata of numbers": safetensors({"__metadata__": {"format": 1}, **tensor()}, bytes(4)),
-    }  # fmt: skip
+    }
     return {f"safetensors {name}": content for name, content in made.items()}
 
 

@@ -30,7 +30,7 @@ from shared_spec.language_model.corpus import Corpus
 
 MANIFEST_FORMAT = "isogru-manifest/1"
 FAILURE_FORMAT = "isogru-failure/1"
-PLAIN = re.compile(r"\w[\w.+-]*", re.ASCII)
+PLAIN = re.compile(r"[^./\x00-\x1f][^/\x00-\x1f]*")
 """Names that files are made of: none leaves its folder."""
 
 

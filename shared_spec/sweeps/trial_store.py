@@ -92,7 +92,7 @@ def default_file() -> Path:
 
 
 def check(file: Path | None) -> None:
-    """Raises UserError where that file, or the usual one, is there and no store: before anything is made or run. An empty
+    """Raises UserError where that file, or the usual one, is there and no store: before anything is run. An empty
     file becomes one.
     """
     where = file or default_file()

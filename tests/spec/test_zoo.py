@@ -1,4 +1,4 @@
-"""Every command line, given every kind of bad file wherever it takes one: one sentence, status 2, nothing written, no wait.
+"""Every command line, given every kind of bad file wherever it takes one: one sentence, status 2, nothing written.
 
 Commands and their options are found by looking, so that one that is added is asked too.
 """
