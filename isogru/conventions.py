@@ -76,7 +76,11 @@ def conventions(file: Path = FILE) -> Mapping[str, Convention]:
     places = tables.pop("places", {})
     found: dict[str, Convention] = {}
     for name, table in tables.items():
-        found |= {each.name: each for each in _read(name, table, places, place_of("", name, raw, file))}
+        here = place_of("", name, raw, file)
+        try:
+            found |= {each.name: each for each in _read(name, table, places, here)}
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise here.error(0, f"no convention: {type(error).__name__}: {error}") from None
     return found
 
 

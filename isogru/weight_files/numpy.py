@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -80,7 +81,8 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if reader is None:
         raise ValueError(f"version {version} of NumPy's format is not read")
-    shape, fortran, dtype = reader(file)
+    with warnings.catch_warnings(action="ignore"):  # NumPy warns of headers that Python 2 might have written.
+        shape, fortran, dtype = reader(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are pickles; no pickle is read")
     return shape, fortran, dtype

@@ -96,6 +96,7 @@ def template(name: str, *, autoescape: bool) -> jinja2.Template:
         "sci": scientific,
         "ratio": ratio,
         "cell": markdown_cell,
+        "code": markdown_code,
         "perplexity": perplexity,
         "worded": worded,
         "lane": lane,
@@ -171,3 +172,8 @@ def markdown_cell(value: object) -> str:
     for character in ("\\", "`", "*", "_", "[", "]", "|"):
         text = text.replace(character, f"\\{character}")
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def markdown_code(value: object) -> str:
+    """Text from data that stays within the backticks around it, in a table too."""
+    return " ".join(str(value).split()).replace("`", "").replace("|", "\\|")

@@ -168,7 +168,7 @@ def test_the_layer_starts_where_the_scratch_model_does():
     ("arguments", "said"),
     [
         (("docs", "theano"), "isogru: no framework 'theano'; the frameworks are torch, tensorflow, jax, mxnet"),
-        (("docs", "torch", "--epochs", "0"), "Invalid value for '--epochs' (env var: 'ISOGRU_EPOCHS')"),
+        (("docs", "torch", "--epochs", "0"), "invalid value for '--epochs' (env var: 'ISOGRU_EPOCHS')"),
     ],
 )
 def test_what_is_refused(command, arguments, said, tmp_path):
