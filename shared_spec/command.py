@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shared_spec import processes
 from shared_spec.errors import UserError
 
 if TYPE_CHECKING:
     import typer
 
-EQUAL, NOT_EQUAL, WRONG, UNJUDGED, INTERRUPTED = 0, 1, 2, 3, 130
+EQUAL, NOT_EQUAL, WRONG, UNJUDGED, INTERRUPTED = 0, 1, 2, 3, processes.INTERRUPTED
 """Exit statuses. Unjudged: the judging itself could not be done."""
 
 LAST_LINES = 5
@@ -39,10 +40,13 @@ def application(about: str) -> typer.Typer:
 
 def main(app: Callable[..., Any]) -> None:
     """Run a command line and exit: 0 equal or done, 1 some verdict not equal, 2 the input or the request was wrong,
-    3 something could not be judged.
+    3 something could not be judged, 130 broken off.
     """
     try:
-        app()
+        with processes.heeding_ctrl_c():
+            app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except UserError as error:
         print(f"isogru: {error}", file=sys.stderr)
         sys.exit(WRONG)
