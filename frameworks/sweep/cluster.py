@@ -196,7 +196,8 @@ def _surroundings() -> Iterator[dict[str, Any]]:
             # The same for every cluster of a process, where Ray remembers it.
             "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
         }
-        yield {"_temp_dir": folder}
+        # A folder within, since Ray opens its own to everybody.
+        yield {"_temp_dir": f"{folder}/ray"}
 
 
 def reach(address: str) -> None:
