@@ -17,11 +17,11 @@ from frameworks.protocol import find, implementations
 from frameworks.sweep import command, studies
 from shared_spec import cases, machine, processes
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus, keep
-from shared_spec.command import EQUAL, NOT_EQUAL, application, main, repeated
+from shared_spec.command import EQUAL, NOT_EQUAL, application, main, repeated, say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, read_case, write_result
 from shared_spec.language_model import tasks
-from shared_spec.sweeps import trials
+from shared_spec.sweeps import trial_store, trials
 from shared_spec.sweeps.trial_store import TrialStore, default_file
 
 Device = Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")]
@@ -62,7 +62,7 @@ def list_implementations(context: typer.Context, as_json: Json = False) -> None:
         return
     for row in rows:
         reason = f"  unavailable: {row['reason']}" if row["reason"] else ""
-        typer.echo(f"{row['name']:<13} {row['cell']:<16} {row['lane']:<9} {' '.join(row['dtypes'])}{reason}")  # type: ignore[arg-type]
+        say(f"{row['name']:<13} {row['cell']:<16} {row['lane']:<9} {' '.join(row['dtypes'])}{reason}")
 
 
 @app.command("run")
@@ -87,7 +87,7 @@ def run_case(
     if result.origin.lie:
         raise UserError(result.origin.lie)
     write_result(output, result)
-    typer.echo(f"wrote {output}")
+    say(f"wrote {output}")
 
 
 @app.command("prove")
@@ -158,6 +158,7 @@ def sweep(
     """Trainings over a grid, on Ray, each kept as soon as it is over; the same command goes on where one broke off."""
     framework: str = context.obj
     frameworks.check_installed(framework)
+    trial_store.check(kept)
     varied, cells = trials.axes(grid or []), list(dict.fromkeys(cell or ["gru"]))
     changes = {} if epochs is None else {"epochs": epochs}
     recipes = trials.grid(varied, cells, seeds=range(seeds), random=random, task=task, **changes)
@@ -194,6 +195,7 @@ def compare(
     frameworks.check_installed(framework)
     if study not in studies.STUDIES:
         raise UserError(f"no study {study!r}; the studies are {', '.join(studies.STUDIES)}")
+    trial_store.check(kept)
     chosen, text = studies.STUDIES[study], find_corpus(corpus, corpus_sha1)
     options: dict[str, Any] = {"dtype": "float32", "device": device, "epochs": epochs}
     where = kept or default_file()
@@ -201,7 +203,7 @@ def compare(
     searches = studies.rates(chosen, framework, text, **options)
     status = command.carry_out(searches, where, text, **on)
     if status == NOT_EQUAL:
-        typer.echo("the comparison needs the trials that failed: the same command runs them again", err=True)
+        say("the comparison needs the trials that failed: the same command runs them again", err=True)
     elif status == EQUAL:
         planned = studies.trainings(chosen, framework, text, searches, TrialStore(where), seeds=seeds, **options)
         status = command.carry_out(planned, where, text, **on)
@@ -274,9 +276,8 @@ def _supervise(
     for name in chosen:
         cases.cell_name_of(name)
     # What a worker refuses, another may have begun with by then: of dtypes each has its own.
-    for name in (name for dtypes in streams for name in dtypes):
-        if name not in DTYPES:
-            raise UserError(f"no dtype {name!r}; the dtypes are {', '.join(DTYPES)}")
+    if unknown := [name for dtypes in streams for name in dtypes if name not in DTYPES]:
+        raise UserError(f"no dtype {unknown[0]!r}; the dtypes are {', '.join(DTYPES)}")
     text = find_corpus(corpus, corpus_sha1)
     for name in chosen:
         if not cases.entry_of(name):
@@ -288,9 +289,9 @@ def _supervise(
     arguments += ["--device", device, "--threads", str(threads)]
     tally = supervisor.supervise(framework, text, arguments, [repeated("--dtype", dtypes) for dtypes in streams])
     lanes = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in tally.seconds.items())
-    typer.echo(f"{framework}: {tally.done} results ({lanes})")
+    say(f"{framework}: {tally.done} results ({lanes})")
     for failure in tally.failed:
-        typer.echo(f"{framework}: FAILED {failure}", err=True)
+        say(f"{framework}: FAILED {failure}", err=True)
     raise typer.Exit(NOT_EQUAL if tally.failed else EQUAL)
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 def descendants(pid: int) -> list[int]:
     """The processes that a process has started, and those that they have."""
-    children = [
-        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
-    ]
+    children: list[int] = []
+    with contextlib.suppress(OSError):  # What has ended meanwhile has none.
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += [int(word) for word in (task / "children").read_text().split()]
     return children + [each for child in children for each in descendants(child)]
 
 

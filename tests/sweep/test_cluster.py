@@ -220,7 +220,7 @@ def test_the_driver_is_killed_and_the_same_command_goes_on(root, file, temporary
         (folder,) = temporary.glob("*ray*")
         assert folder.stat().st_mode & 0o777 == 0o700
         token = os.environ["RAY_AUTH_TOKEN_PATH"]
-        environment = Path(f"/proc/{started[0]}/environ").read_bytes().split(b"\0")
+        environment = Path(f"/proc/{started[-1]}/environ").read_bytes().split(b"\0")
         (secret,) = [each.partition(b"=")[2] for each in environment if each.startswith(b"RAY_AUTH_TOKEN=")]
         assert len(secret) == 64
         assert secret != Path(token).read_bytes()
