@@ -46,9 +46,7 @@ def explain_result(
         typer.echo(json.dumps(finite(record), indent=1))
     else:
         typer.echo(f"{found.verdict}: {result_file}")
-        for note in notes:
-            typer.echo(note)
-        for line in reason.lines(made):
+        for line in (*reason.lines(made), *notes):
             typer.echo(line)
         if telling is not None and made.telling is not None:
             typer.echo(f"wrote {telling}, on which they differ")

@@ -23,7 +23,10 @@ def mine(isogru, tmp_path):
     np.save(tmp_path / "X.npy", X)
     case = tmp_path / "mine.safetensors"
     done = isogru("case", "--weights", tmp_path / "gru.safetensors", "--input", tmp_path / "X.npy", "-o", case)
-    assert (done.status, f"wrote {case} (gru_reset_after, name mine; T = 6, n = 2, d = 3, h = 4)" in done.out) == (0, True), done
+    assert (done.status, f"wrote {case} (gru_reset_after, name mine; T = 6, n = 2, d = 3, h = 4)" in done.out) == (
+        0,
+        True,
+    ), done
     states = grus.states(X.astype(float), *grus.of_torch(torch)).astype(np.float32)
     return case, states, tmp_path
 
