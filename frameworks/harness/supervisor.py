@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from shared_spec.command import last_words
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.files.store import Job
+from shared_spec.machine import MOST_THREADS
 
 
 @dataclass
@@ -170,6 +172,7 @@ def threads_of_environment() -> int | None:
     text = os.environ.get("ISOGRU_THREADS", "")
     if not text:
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise UserError(f"ISOGRU_THREADS is {text!r}, should be a whole number from 1 on")
+    # Of other scripts "²" is a digit and no number, and of many digits Python makes none.
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_THREADS:
+        raise UserError(f"ISOGRU_THREADS is {text[:40]!r}, should be a whole number from 1 to {MOST_THREADS}")
     return int(text)

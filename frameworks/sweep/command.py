@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -22,7 +21,7 @@ from frameworks.sweep.cluster import Cluster
 from frameworks.sweep.run import Progress, Sweep, Tell, run
 from shared_spec import frameworks as known
 from shared_spec import machine
-from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL
+from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL, say
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.files.interchange import DTYPES
@@ -117,9 +116,7 @@ def carry_out(
             _define(planned, kept)
     except KeyboardInterrupt:
         done = len(kept.done(keys))
-        typer.echo(
-            f"broken off; {done} of {len(keys)} trials are kept in {kept.file}: the same command goes on", err=True
-        )
+        say(f"broken off; {done} of {len(keys)} trials are kept in {kept.file}: the same command goes on", err=True)
         return INTERRUPTED
     for each in planned:
         show(each, kept)
@@ -136,13 +133,13 @@ def show(sweep: Sweep, kept: TrialStore) -> None:
     """The best trials of a sweep, what diverged and what failed, on standard output."""
     found = list(kept.outcomes(sweep.keys).values())
     count = {status: sum(o.status == status for o in found) for status in (FINISHED, DIVERGED, FAILED)}
-    typer.echo(f"{sweep.name}: " + ", ".join(f"{number} {status}" for status, number in count.items() if number))
+    say(f"{sweep.name}: " + ", ".join(f"{number} {status}" for status, number in count.items() if number))
     best = sorted((o for o in found if o.status == FINISHED), key=lambda o: o.val)
     for outcome in best[:BEST]:
-        typer.echo(f"  {line(outcome)}")
+        say(f"  {line(outcome)}")
     for outcome in found:
         if outcome.status == FAILED:
-            typer.echo(f"  FAILED {_called(outcome.trial)}: {outcome.why}", err=True)
+            say(f"  FAILED {_called(outcome.trial)}: {outcome.why}", err=True)
 
 
 def line(outcome: Outcome) -> str:
@@ -187,7 +184,7 @@ def _plainly(name: str) -> Tell:
         # The first time left is told at once.
         said = now if progress.seconds_left else -math.inf
         found = "" if outcome is None else f": {line(outcome)}"
-        typer.echo(f"{name}: {progress.done}/{progress.total}, {_left(progress)}{found}", err=True)
+        say(f"{name}: {progress.done}/{progress.total}, {_left(progress)}{found}", err=True)
 
     return tell
 

@@ -18,13 +18,17 @@ import safetensors.numpy
 
 from isogru.judge import code
 from shared_spec import oracle
-from shared_spec.files import store
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.files import door, store, tensors
 from shared_spec.files.interchange import AnyCase, Case, read_case, write_case
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import replaced
 from shared_spec.language_model import training
 from shared_spec.processes import end_with
 from shared_spec.quantities import is_trajectory
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+
+DIGEST = "digest"
+"""In the metadata of a reference: of its arrays. One that another digest has is damaged, and made anew."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,19 @@ def get(case: AnyCase, dtype: str, *, kept: bool = True) -> Reference:
     if known := _known(case, dtype):
         return known
     _make_once(case, dtype)
-    return _load(_file(case, dtype))
+    return _known(case, dtype) or _read(_made(case, dtype))
 
 
 def _known(case: AnyCase, dtype: str) -> Reference | None:
     """The reference of a case where it has been made; None where it has not, or its file is damaged."""
+    file = _file(case, dtype)
     try:
-        return _load(_file(case, dtype))
-    except (safetensors.SafetensorError, OSError, KeyError):
+        door.check(file)
+        with safetensors.safe_open(file, framework="numpy") as opened:
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            digest = (opened.metadata() or {}).get(DIGEST)
+        return _read(arrays) if tensors.digest(arrays) == digest else None
+    except (InterchangeError, safetensors.SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError):
         return None
 
 
@@ -107,14 +116,21 @@ def _make_from_file(file: Path, dtype: str) -> None:
 def _make_once(case: AnyCase, dtype: str) -> None:
     """Make a reference, unless another process is at it: then wait for that one, and take over where it died."""
     file = _file(case, dtype)
-    with store.lock_file(file.with_name(f".{file.name}.lock")):
+    try:
+        lock = store.lock_file(file.with_name(f".{file.name}.lock"))
+    except UserError:
+        return  # Nothing can be kept there.
+    with lock:
         if _known(case, dtype) is None:
             _make(case, dtype)
 
 
 def _make(case: AnyCase, dtype: str) -> None:
     contiguous = {name: np.ascontiguousarray(array) for name, array in _made(case, dtype).items()}
-    write_whole(_file(case, dtype), safetensors.numpy.save(contiguous))
+    raw = safetensors.numpy.save(contiguous, {DIGEST: tensors.digest(contiguous)})
+    # Where it cannot be kept, on a full disk for one, whoever asks for it makes it anew.
+    with contextlib.suppress(UserError), replaced(_file(case, dtype)) as beside:
+        beside.write_bytes(raw)
 
 
 def _made(case: AnyCase, dtype: str) -> dict[str, Array]:
@@ -161,10 +177,6 @@ def pooled_stray(name: str, truth: Array, twins: list[Array], u: float) -> Array
 def forget(of: str) -> None:
     """Remove the reference of that key: it is made again where it is needed."""
     _kept(of).unlink(missing_ok=True)
-
-
-def _load(file: Path) -> Reference:
-    return _read(safetensors.numpy.load_file(file))
 
 
 def _read(arrays: Mapping[str, Array]) -> Reference:
