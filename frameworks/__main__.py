@@ -19,7 +19,6 @@ from shared_spec import cases, machine, processes
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus, keep
 from shared_spec.command import EQUAL, NOT_EQUAL, application, main, repeated, say
 from shared_spec.errors import UserError
-from shared_spec.files import store
 from shared_spec.files.interchange import DTYPES, read_case, write_result
 from shared_spec.language_model import tasks
 from shared_spec.sweeps import trial_store, trials
@@ -171,7 +170,7 @@ def sweep(
     planned = command.plan(
         framework, recipes, asked, name=name, lane=lane, task=task, dtype=dtype, device=device, text=text
     )
-    where = TrialStore(kept or default_file())
+    where = kept or default_file()
     raise typer.Exit(command.carry_out([planned], where, text, address=address, workers=workers, threads=threads))
 
 
@@ -199,14 +198,14 @@ def compare(
     trial_store.check(kept)
     chosen, text = studies.STUDIES[study], find_corpus(corpus, corpus_sha1)
     options: dict[str, Any] = {"dtype": "float32", "device": device, "epochs": epochs}
-    where = TrialStore(kept or default_file())
+    where = kept or default_file()
     on: dict[str, Any] = {"address": address, "workers": workers, "threads": threads}
     searches = studies.rates(chosen, framework, text, **options)
     status = command.carry_out(searches, where, text, **on)
     if status == NOT_EQUAL:
         say("the comparison needs the trials that failed: the same command runs them again", err=True)
     elif status == EQUAL:
-        planned = studies.trainings(chosen, framework, text, searches, where, seeds=seeds, **options)
+        planned = studies.trainings(chosen, framework, text, searches, TrialStore(where), seeds=seeds, **options)
         status = command.carry_out(planned, where, text, **on)
     raise typer.Exit(status)
 
@@ -273,21 +272,22 @@ def _supervise(
     corpus_sha1: str | None,
 ) -> None:
     frameworks.check_installed(framework)
+    asked = supervisor.threads_of_environment()
     for name in chosen:
         cases.cell_name_of(name)
-    # Found once, here: all workers, whenever they start, are given the same text.
+    # What a worker refuses, another may have begun with by then: of dtypes each has its own.
+    if unknown := [name for dtypes in streams for name in dtypes if name not in DTYPES]:
+        raise UserError(f"no dtype {unknown[0]!r}; the dtypes are {', '.join(DTYPES)}")
     text = find_corpus(corpus, corpus_sha1)
     for name in chosen:
         if not cases.entry_of(name):
             # A text that is too short is the user's to mend, before anything is run.
             cases.build(name, text)
             break
-    file = store.keep_text(text)
-    threads = supervisor.threads_of_environment() or max(1, machine.cores() // len(streams))
+    threads = asked or max(1, machine.cores() // len(streams))
     arguments = [*repeated("--case", chosen), *repeated("--implementation", implementation)]
     arguments += ["--device", device, "--threads", str(threads)]
-    arguments += ["--corpus", str(file), "--corpus-sha1", text.sha1, "--corpus-source", text.source]
-    tally = supervisor.supervise(framework, arguments, [repeated("--dtype", dtypes) for dtypes in streams])
+    tally = supervisor.supervise(framework, text, arguments, [repeated("--dtype", dtypes) for dtypes in streams])
     lanes = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in tally.seconds.items())
     say(f"{framework}: {tally.done} results ({lanes})")
     for failure in tally.failed:

@@ -10,12 +10,13 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shared_spec import processes
 from shared_spec.errors import UserError
 
 if TYPE_CHECKING:
     import typer
 
-EQUAL, NOT_EQUAL, WRONG, UNJUDGED, INTERRUPTED = 0, 1, 2, 3, 130
+EQUAL, NOT_EQUAL, WRONG, UNJUDGED, INTERRUPTED = 0, 1, 2, 3, processes.INTERRUPTED
 """Exit statuses. Unjudged: the judging itself could not be done."""
 
 LAST_LINES = 5
@@ -61,7 +62,8 @@ def main(app: Callable[..., Any]) -> None:
     _ready()
     try:
         try:
-            app()
+            with processes.heeding_ctrl_c():
+                app()
         finally:
             sys.stdout.flush()
     except UserError as error:

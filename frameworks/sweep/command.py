@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -96,37 +96,38 @@ def choose(framework: str, available: Sequence[Implementation], cell: str, dtype
 
 
 def carry_out(
-    planned: Sequence[Sweep], kept: TrialStore, text: Corpus, *, address: str | None, workers: int | None, threads: int
+    planned: Sequence[Sweep], file: Path, text: Corpus, *, address: str | None, workers: int | None, threads: int
 ) -> int:
     """Run sweeps one after the other, telling how far they are on standard error; returns the exit status."""
-    # Pages look up what was learned.
-    store.keep_text(text)
+    # What is refused leaves no trace: a store that is not there yet is made where somebody can run them.
+    kept = TrialStore(file) if file.exists() else None
     keys = list(dict.fromkeys(key for each in planned for key in each.keys))
     try:
-        if len(kept.done(keys)) < len(keys):
+        if kept is None or len(kept.done(keys)) < len(keys):
             device = planned[0].trials[0].device
             with Cluster(address=address, workers=workers, threads=threads, device=device, text=text) as cluster:
-                # A kill that can be caught ends it as Ctrl-C does; Ray, when it starts, sees to that otherwise.
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
-                _define(planned, kept)
+                kept = _begin(planned, file, text)
                 for each in planned:
                     with _telling(each.name, Console(stderr=True)) as tell:
                         run(each, kept, cluster, tell)
         else:
-            _define(planned, kept)
+            kept = _begin(planned, file, text)
     except KeyboardInterrupt:
-        done = len(kept.done(keys))
-        say(f"broken off; {done} of {len(keys)} trials are kept in {kept.file}: the same command goes on", err=True)
+        done = 0 if kept is None else len(kept.done(keys))
+        say(f"broken off; {done} of {len(keys)} trials are kept in {file}: the same command goes on", err=True)
         return INTERRUPTED
     for each in planned:
         show(each, kept)
     return NOT_EQUAL if any(o.status == FAILED for o in kept.outcomes(keys).values()) else EQUAL
 
 
-def _define(planned: Sequence[Sweep], kept: TrialStore) -> None:
-    """Where somebody can run them: what is refused before leaves no trace."""
+def _begin(planned: Sequence[Sweep], file: Path, text: Corpus) -> TrialStore:
+    """Write down what is set out to be done, and the text, which pages look up."""
+    store.keep_text(text)
+    kept = TrialStore(file)
     for each in planned:
         kept.define(each.name, each.definition, each.keys)
+    return kept
 
 
 def show(sweep: Sweep, kept: TrialStore) -> None:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from shared_spec.files import door, store, tensors
 from shared_spec.files.interchange import AnyCase, Case, read_case, write_case
 from shared_spec.files.whole import replaced
 from shared_spec.language_model import training
-from shared_spec.processes import end_with
+from shared_spec.processes import deaf_to_ctrl_c, end_with
 from shared_spec.quantities import is_trajectory
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
@@ -90,12 +90,22 @@ def prepare(wanted: Iterable[tuple[AnyCase, str]], *, processes: int) -> None:
 @contextlib.contextmanager
 def pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Processes for NumPy's work, with one thread each: the cores are taken by processes. Spawned, not forked: NumPy's
-    threads do not survive a fork.
+    threads do not survive a fork. What breaks off the block ends them at once, whatever they are at.
     """
     single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     how: dict[str, Any] = {"mp_context": get_context("spawn"), "initializer": end_with, "initargs": (os.getpid(),)}
+    before = {*active_children()}
     with _environment(**single), ProcessPoolExecutor(processes, **how) as workers:
-        yield workers
+        with deaf_to_ctrl_c():
+            # One is started for each that finds none idle, and none is before it has been started.
+            for _ in range(processes):
+                workers.submit(os.getpid)
+        try:
+            yield workers
+        except BaseException:
+            for each in {*active_children()} - before:
+                each.kill()
+            raise
 
 
 @contextlib.contextmanager
