@@ -13,7 +13,7 @@ import frameworks
 from docs import notebooks
 from frameworks.harness.supervisor import threads_of_environment
 from shared_spec.__main__ import CorpusPath, CorpusSha1, find_corpus
-from shared_spec.command import application, main
+from shared_spec.command import application, main, say
 from shared_spec.files.whole import write_whole
 
 app = application("The chapter's walk. Runs where the framework is installed: tox -e notebook-NAME.")
@@ -39,7 +39,7 @@ def make(
     file = output or notebooks.notebook_file(framework)
     made = notebooks.retell(framework) if text else _run(framework, file.stem, epochs, corpus, corpus_sha1)
     write_whole(file, made.encode())
-    typer.echo(f"wrote {file}")
+    say(f"wrote {file}")
 
 
 def _run(framework: str, title: str, epochs: int | None, corpus: Path | None, corpus_sha1: str | None) -> str:
@@ -72,4 +72,4 @@ def _run(framework: str, title: str, epochs: int | None, corpus: Path | None, co
 
 
 if __name__ == "__main__":
-    main(app)
+    main(lambda: app(prog_name="python -m docs"))

@@ -12,6 +12,7 @@ import frameworks.__main__ as of_frameworks
 import isogru.__main__ as of_isogru
 import reports.__main__ as of_reports
 import shared_spec.__main__ as of_specification
+from shared_spec.command import say
 from shared_spec.files.whole import write_whole
 
 FILE = Path(__file__).with_name("commands.md")
@@ -72,7 +73,7 @@ def _sentence(help: str | None) -> str:
 def write() -> None:
     """Write docs/commands.md anew."""
     write_whole(FILE, text().encode())
-    typer.echo(f"wrote {FILE}")
+    say(f"wrote {FILE}")
 
 
 if __name__ == "__main__":

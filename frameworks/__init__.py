@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from shared_spec import processes
+
+processes.begin("frameworks")
+
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -70,8 +74,9 @@ def check_installed(name: str) -> None:
 def load(name: str) -> Framework:
     """Imports a framework's folder. Raises UserError where the framework is unknown or not installed here."""
     check_installed(name)
-    modules: dict[str, Any] = {
-        part: importlib.import_module(f"frameworks.{name}.{part}")
-        for part in ("runtime", "cells", "layers", "tuned", "language_model", "peak")
-    }
+    with processes.dying_at_once("frameworks"):
+        modules: dict[str, Any] = {
+            part: importlib.import_module(f"frameworks.{name}.{part}")
+            for part in ("runtime", "cells", "layers", "tuned", "language_model", "peak")
+        }
     return Framework(name, **modules)

@@ -17,12 +17,11 @@ from frameworks.protocol import find, implementations
 from frameworks.sweep import command, studies
 from shared_spec import cases, machine, processes
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output, find_corpus, keep
-from shared_spec.command import EQUAL, NOT_EQUAL, application, main, repeated
+from shared_spec.command import EQUAL, NOT_EQUAL, application, main, repeated, say
 from shared_spec.errors import UserError
-from shared_spec.files import store
 from shared_spec.files.interchange import DTYPES, read_case, write_result
 from shared_spec.language_model import tasks
-from shared_spec.sweeps import trials
+from shared_spec.sweeps import trial_store, trials
 from shared_spec.sweeps.trial_store import TrialStore, default_file
 
 Device = Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")]
@@ -63,7 +62,7 @@ def list_implementations(context: typer.Context, as_json: Json = False) -> None:
         return
     for row in rows:
         reason = f"  unavailable: {row['reason']}" if row["reason"] else ""
-        typer.echo(f"{row['name']:<13} {row['cell']:<16} {row['lane']:<9} {' '.join(row['dtypes'])}{reason}")  # type: ignore[arg-type]
+        say(f"{row['name']:<13} {row['cell']:<16} {row['lane']:<9} {' '.join(row['dtypes'])}{reason}")
 
 
 @app.command("run")
@@ -88,7 +87,7 @@ def run_case(
     if result.origin.lie:
         raise UserError(result.origin.lie)
     write_result(output, result)
-    typer.echo(f"wrote {output}")
+    say(f"wrote {output}")
 
 
 @app.command("prove")
@@ -159,6 +158,7 @@ def sweep(
     """Trainings over a grid, on Ray, each kept as soon as it is over; the same command goes on where one broke off."""
     framework: str = context.obj
     frameworks.check_installed(framework)
+    trial_store.check(kept)
     varied, cells = trials.axes(grid or []), list(dict.fromkeys(cell or ["gru"]))
     changes = {} if epochs is None else {"epochs": epochs}
     recipes = trials.grid(varied, cells, seeds=range(seeds), random=random, task=task, **changes)
@@ -170,7 +170,7 @@ def sweep(
     planned = command.plan(
         framework, recipes, asked, name=name, lane=lane, task=task, dtype=dtype, device=device, text=text
     )
-    where = TrialStore(kept or default_file())
+    where = kept or default_file()
     raise typer.Exit(command.carry_out([planned], where, text, address=address, workers=workers, threads=threads))
 
 
@@ -195,16 +195,17 @@ def compare(
     frameworks.check_installed(framework)
     if study not in studies.STUDIES:
         raise UserError(f"no study {study!r}; the studies are {', '.join(studies.STUDIES)}")
+    trial_store.check(kept)
     chosen, text = studies.STUDIES[study], find_corpus(corpus, corpus_sha1)
     options: dict[str, Any] = {"dtype": "float32", "device": device, "epochs": epochs}
-    where = TrialStore(kept or default_file())
+    where = kept or default_file()
     on: dict[str, Any] = {"address": address, "workers": workers, "threads": threads}
     searches = studies.rates(chosen, framework, text, **options)
     status = command.carry_out(searches, where, text, **on)
     if status == NOT_EQUAL:
-        typer.echo("the comparison needs the trials that failed: the same command runs them again", err=True)
+        say("the comparison needs the trials that failed: the same command runs them again", err=True)
     elif status == EQUAL:
-        planned = studies.trainings(chosen, framework, text, searches, where, seeds=seeds, **options)
+        planned = studies.trainings(chosen, framework, text, searches, TrialStore(where), seeds=seeds, **options)
         status = command.carry_out(planned, where, text, **on)
     raise typer.Exit(status)
 
@@ -271,25 +272,26 @@ def _supervise(
     corpus_sha1: str | None,
 ) -> None:
     frameworks.check_installed(framework)
+    asked = supervisor.threads_of_environment()
     for name in chosen:
         cases.cell_name_of(name)
-    # Found once, here: all workers, whenever they start, are given the same text.
+    # What a worker refuses, another may have begun with by then: of dtypes each has its own.
+    if unknown := [name for dtypes in streams for name in dtypes if name not in DTYPES]:
+        raise UserError(f"no dtype {unknown[0]!r}; the dtypes are {', '.join(DTYPES)}")
     text = find_corpus(corpus, corpus_sha1)
     for name in chosen:
         if not cases.entry_of(name):
             # A text that is too short is the user's to mend, before anything is run.
             cases.build(name, text)
             break
-    file = store.keep_text(text)
-    threads = supervisor.threads_of_environment() or max(1, machine.cores() // len(streams))
+    threads = asked or max(1, machine.cores() // len(streams))
     arguments = [*repeated("--case", chosen), *repeated("--implementation", implementation)]
     arguments += ["--device", device, "--threads", str(threads)]
-    arguments += ["--corpus", str(file), "--corpus-sha1", text.sha1, "--corpus-source", text.source]
-    tally = supervisor.supervise(framework, arguments, [repeated("--dtype", dtypes) for dtypes in streams])
+    tally = supervisor.supervise(framework, text, arguments, [repeated("--dtype", dtypes) for dtypes in streams])
     lanes = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in tally.seconds.items())
-    typer.echo(f"{framework}: {tally.done} results ({lanes})")
+    say(f"{framework}: {tally.done} results ({lanes})")
     for failure in tally.failed:
-        typer.echo(f"{framework}: FAILED {failure}", err=True)
+        say(f"{framework}: FAILED {failure}", err=True)
     raise typer.Exit(NOT_EQUAL if tally.failed else EQUAL)
 
 

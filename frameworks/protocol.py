@@ -12,6 +12,7 @@ from frameworks.folder import Cells, Forward
 from shared_spec import cases
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES
+from shared_spec.files.store import Listed
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Implementation:
         fits = cases.cell_name_of(case) == self.cell and dtype in self.dtypes
         return fits and (not self.brief or cases.is_compiled(case))
 
-    def listing(self) -> dict[str, object]:
+    def listing(self) -> Listed:
         return {
             "name": self.name,
             "cell": self.cell,

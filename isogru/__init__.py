@@ -17,10 +17,14 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from shared_spec import processes
+
 if TYPE_CHECKING:
     from isogru.checking import CaseVerdict, Verdict, assert_equal, check
     from isogru.explain import Explanation, explain
     from isogru.models.face import convert, same
+
+processes.begin("isogru")
 
 __all__ = ["CaseVerdict", "Explanation", "Verdict", "assert_equal", "check", "convert", "explain", "same"]
 

@@ -23,6 +23,7 @@ from isogru.wording import MARKS, finite, ratio, status
 from shared_spec import __main__ as specification
 from shared_spec import cells
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json, Output
+from shared_spec.command import say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import read_case
 from shared_spec.files.interchange import write_case as write_case_file
@@ -66,16 +67,16 @@ def give_verdict(
         for file, (found, notes), made in zip(result_files, verdicts, reasons, strict=True):
             _show(file, found, notes)
             for line in reason.lines(made) if made else ():
-                typer.echo(f"    {line}")
+                say(f"    {line}")
     raise typer.Exit(status(comparison.worst(v.verdict for v, _ in verdicts)))
 
 
 def _show(file: Path, found: ResultVerdict, notes: Sequence[str]) -> None:
-    typer.echo(f"{MARKS[found.verdict]} {found.verdict}: {file}")
+    say(f"{MARKS[found.verdict]} {found.verdict}: {file}")
     for note in notes:
-        typer.echo(f"    {note}")
+        say(f"    {note}")
     for one in found.all_findings:
-        typer.echo(f"    {MARKS[one.verdict]} {one.sentence(found.origin)}, ratio {ratio(one.ratio)}")
+        say(f"    {MARKS[one.verdict]} {one.sentence(found.origin)}, ratio {ratio(one.ratio)}")
 
 
 def write_case(
@@ -136,8 +137,8 @@ def write_case(
     )
     write_case_file(output, case)
     for note in notes:
-        typer.echo(note)
-    typer.echo(f"wrote {output} ({case.cell.name}, name {case.name})")
+        say(note)
+    say(f"wrote {output} ({case.cell.name}, name {case.name})")
 
 
 def check_function(
@@ -182,12 +183,12 @@ def check_function(
     else:
         for of in found.cases:
             told = f", ratio {ratio(of.worst.ratio)}" if of.verdict == comparison.EQUAL and of.worst else ""
-            typer.echo(f"{MARKS[of.verdict]} {of.verdict}: {of.case}{told}")
+            say(f"{MARKS[of.verdict]} {of.verdict}: {of.case}{told}")
         for note in found.notes:
-            typer.echo(note)
-        typer.echo(found.sentence)
+            say(note)
+        say(found.sentence)
         for line in reason.lines(made) if made else ():
-            typer.echo(line)
+            say(line)
     raise typer.Exit(status(found.verdict))
 
 

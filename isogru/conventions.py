@@ -14,6 +14,7 @@ from isogru.models.functions import function
 from isogru.sequences import SEQUENCES, Sequence
 from shared_spec.cells import Cell, place_of, read_tables
 from shared_spec.expression import FUNCTIONS, Equation, Expression, Function, Operation, Place, names, parse
+from shared_spec.files import door
 from shared_spec.readings import value
 from shared_spec.readings.arithmetic import Array
 
@@ -70,7 +71,7 @@ def conventions(file: Path = FILE) -> Mapping[str, Convention]:
     """All conventions, by name; those that hold in several places have a name for each, such as "order_rz: W_x". Raises
     SpecificationError, with the place, for a wrong one.
     """
-    raw = file.read_text(encoding="utf-8")
+    raw = door.text(file)
     tables = read_tables(file, raw, FORMAT)
     places = tables.pop("places", {})
     found: dict[str, Convention] = {}

@@ -12,6 +12,7 @@ from isogru import answers, reason
 from isogru.explain import Explanation
 from isogru.judge import comparison
 from isogru.wording import finite, status
+from shared_spec.command import say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import read_case, write_case
 
@@ -47,9 +48,9 @@ def explain_result(
         record: dict[str, Any] = {"file": str(result_file), "verdict": found.verdict, "why": made.record()}
         typer.echo(json.dumps(finite(record), indent=1))
     else:
-        typer.echo(f"{found.verdict}: {result_file}")
+        say(f"{found.verdict}: {result_file}")
         for line in reason.lines(made):
-            typer.echo(line)
+            say(line)
         if telling is not None and made.telling is not None:
-            typer.echo(f"wrote {telling}, on which they differ")
+            say(f"wrote {telling}, on which they differ")
     raise typer.Exit(status(found.verdict))

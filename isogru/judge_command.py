@@ -24,7 +24,7 @@ from shared_spec import cases as catalogue
 from shared_spec import cells
 from shared_spec.__main__ import Json
 from shared_spec.cells import Cell
-from shared_spec.command import UNJUDGED
+from shared_spec.command import UNJUDGED, say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, Case, read_case
 
@@ -91,10 +91,10 @@ def judge_program(
         check = ProgramCheck(Program(program, limits), of, dtype, format, gradients)
         at_once = min(jobs or len(os.sched_getaffinity(0)), len(cases))
         if not as_json:
-            typer.echo(_told(of, cases, at_once, limits))
+            say(_told(of, cases, at_once, limits))
         found = check.judged(cases, jobs=at_once, tell=_silent if as_json else _row)
     except UnjudgedError as error:
-        typer.echo(f"isogru: {error}", err=True)
+        say(f"isogru: {error}", err=True)
         raise typer.Exit(UNJUDGED) from None
     made = found.explain() if why else None
     if as_json:
@@ -110,9 +110,9 @@ def judge_program(
         typer.echo(json.dumps(finite(record), indent=1))
     else:
         for line in _after(found, network):
-            typer.echo(line)
+            say(line)
         for line in reason.lines(made) if made else ():
-            typer.echo(line)
+            say(line)
     raise typer.Exit(status(found.verdict.verdict))
 
 
@@ -185,7 +185,7 @@ def _size(count: int) -> str:
 
 def _row(of: CaseVerdict) -> None:
     told = f", ratio {ratio(of.worst.ratio)}" if of.verdict == EQUAL and of.worst else f": {of.sentence}"
-    typer.echo(f"{MARKS[of.verdict]} {of.verdict}: {of.case}{told}")
+    say(f"{MARKS[of.verdict]} {of.verdict}: {of.case}{told}")
 
 
 def _silent(of: CaseVerdict) -> None:

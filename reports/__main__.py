@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -21,13 +22,14 @@ from reports.exercises import export
 from reports.pages import render, schema, terminal
 from reports.race import races, running, standings
 from reports.race.records import Leaderboard
-from shared_spec import machine
+from shared_spec import language_model, machine
 from shared_spec import third_party as third_party_records
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json
-from shared_spec.command import EQUAL, NOT_EQUAL, UNJUDGED, application, main
+from shared_spec.command import EQUAL, NOT_EQUAL, UNJUDGED, WRONG, application, main, say
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.files.whole import write_whole
+from shared_spec.language_model.corpus import find as find_text
 from shared_spec.race import definition, rows, workloads
 from shared_spec.race.definition import PASSES, SECONDS, Race
 from shared_spec.sweeps import trial_store
@@ -69,7 +71,7 @@ def make_site(
     else:
         # On a pipe Rich would take 80 columns, which cut no line of the table.
         terminal.show(report, Console(), shown)
-        typer.echo(f"report: {page.resolve()}")
+        say(f"report: {page.resolve()}")
     # Missing is wrong only where it was asked for by name.
     bad = {"failed", "missing"} if framework else {"failed"}
     failed = [f for f in report.frameworks if f.name in shown and f.status in bad]
@@ -83,13 +85,15 @@ def make_site(
 @app.command("exercises")
 def make_exercises(output: Site = render.SITE, as_json: Json = False) -> None:
     """The chapter's exercises, answered by what has been run: exercises.html, exercises.md and exercises.json."""
-    with store.lock(".lock"):
-        report = exercises.build()
+    damaged: list[str] = []
+    with store.lock_if_written(".lock"):
+        report = exercises.build(damaged.append)
         page = render.write_exercises(report, output)
     if as_json:
         typer.echo(_json(report))
     else:
-        typer.echo(f"exercises: {page.resolve()}")
+        say(f"exercises: {page.resolve()}")
+    _refused(damaged)
 
 
 @app.command("third-party")
@@ -104,8 +108,8 @@ def make_third_party(output: Site = render.SITE) -> None:
     wrong = [row for row in rows if row.is_wrong]
     for row in wrong:
         record = row.record
-        typer.echo(f"{row.package} · {record.implementation} · {record.dtype}: {row.verdict}")
-    typer.echo(f"third-party: {page.resolve()}")
+        say(f"{row.package} · {record.implementation} · {record.dtype}: {row.verdict}")
+    say(f"third-party: {page.resolve()}")
     raise typer.Exit(NOT_EQUAL if wrong else EQUAL)
 
 
@@ -118,8 +122,10 @@ def export_trials(
     where = kept or trial_store.default_file()
     if not where.is_file():
         raise UserError(f"{where}: there are no trials; run tox -e sweep-torch or the like")
-    count = export.export(trial_store.TrialStore(where), file)
-    typer.echo(f"wrote {count} trials to {file}")
+    damaged: list[str] = []
+    count = export.export(trial_store.TrialStore(where, reads=True, tell=damaged.append), file)
+    say(f"wrote {count} trials to {file}")
+    _refused(damaged)
 
 
 @app.command("compare")
@@ -134,7 +140,7 @@ def compare_reports(
         typer.echo(_json(changes, indent=1))
     else:
         for line in compare.lines(changes):
-            typer.echo(line)
+            say(line)
     raise typer.Exit(NOT_EQUAL if changes.is_worse else EQUAL)
 
 
@@ -195,6 +201,8 @@ def run_race(
         )
     collect.check_names(chosen.frameworks)
     workloads.choose(chosen.workloads)
+    if corpus is not None:
+        find_text(language_model.specification().corpus, path=corpus, sha1=corpus_sha1)
     status = running.run(chosen, is_new=resume is None, corpus=corpus, corpus_sha1=corpus_sha1)
     if status:
         raise typer.Exit(status)
@@ -206,17 +214,26 @@ def run_race(
         typer.echo(_json(board))
     else:
         terminal.show_leaderboard(board, Console())
-        typer.echo(f"leaderboard: {page.resolve()}")
+        say(f"leaderboard: {page.resolve()}")
     raise typer.Exit(NOT_EQUAL if any(standings.wrong(board)) else EQUAL)
 
 
 def _site(output: Path, board: Leaderboard | None = None) -> tuple[Report, Path]:
     """The report of everything present, with this leaderboard or else the last race's, and the path of its page."""
     # Two runs at once: whoever comes second sees the results of both.
-    with store.lock(".lock"):
+    with store.lock_if_written(".lock"):
         board = board or races.latest_board()
         report = build.build(collect.collect(or_none=board is not None), board)
         return report, render.write(report, output)
+
+
+def _refused(damaged: Iterable[str]) -> None:
+    """Says what could not be read, after what could, and ends with the status of a wrong request."""
+    told = list(dict.fromkeys(damaged))
+    for sentence in told:
+        say(f"isogru: {sentence}", err=True)
+    if told:
+        raise typer.Exit(WRONG)
 
 
 def _json(record: object, indent: int | None = None) -> str:
@@ -225,4 +242,4 @@ def _json(record: object, indent: int | None = None) -> str:
 
 
 if __name__ == "__main__":
-    main(app)
+    main(lambda: app(prog_name="python -m reports"))

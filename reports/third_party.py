@@ -11,7 +11,7 @@ import msgspec
 from isogru.judge.comparison import EQUAL, UNDETERMINED
 from reports.pages import page
 from reports.pages.render import MARKS, MEANINGS, template
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import write_together
 from shared_spec.third_party import FAILED, JUDGED, UNAVAILABLE, Package, Record
 
 FORMAT = "isogru-third-party-table/1"
@@ -78,9 +78,8 @@ def write(packages: Sequence[Package], folder: Path) -> tuple[Path, list[Row]]:
     html = page.render_plain(template("third-party.html.jinja", autoescape=True), context)
     brief = template("third-party.md.jinja", autoescape=False).render(context)
     data = msgspec.json.format(msgspec.json.encode({"format": FORMAT, "packages": packages}), indent=1)
-    write_whole(folder / "third-party.json", data)
-    write_whole(folder / "third-party.md", brief.encode())
-    write_whole(folder / "third-party.html", html.encode())
+    contents = {"third-party.json": data, "third-party.md": brief.encode(), "third-party.html": html.encode()}
+    write_together({folder / name: content for name, content in contents.items()})
     return folder / "third-party.html", every
 
 

@@ -5,13 +5,14 @@ table: how layers pack their weights.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from shared_spec import cases, cells, language_model, oracle
-from shared_spec.command import application, main
+from shared_spec.command import application, main, say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, Case, Origin, Result, read_case, write_case, write_result
 from shared_spec.language_model import corpus, training
@@ -35,13 +36,14 @@ CorpusSha1 = Annotated[
 def find_corpus(path: Path | None, sha1: str | None) -> Corpus:
     """The corpus, with the line that says which one it is."""
     found = corpus.find(language_model.specification().corpus, path=path, sha1=sha1)
-    typer.echo(found.notice, err=True)
+    say(found.notice, err=True)
     return found
 
 
 def keep(given: Path, output: Path) -> None:
     """Raises UserError where what is given would be overwritten."""
-    if given.resolve() == output.resolve():
+    same_file = output.exists() and given.exists() and given.samefile(output)
+    if same_file or os.path.realpath(given) == os.path.realpath(output):
         raise UserError(f"{output}: would overwrite what is read; write to another file")
 
 
@@ -65,9 +67,9 @@ def list_cells(as_json: Json = False) -> None:
         typer.echo(json.dumps(rows, indent=1))
         return
     for c in cells.cells().values():
-        typer.echo(f"{c.name}: {c.title}")
+        say(f"{c.name}: {c.title}")
         for equation in c.equations:
-            typer.echo(f"    {equation.text}")
+            say(f"    {equation.text}")
 
 
 @app.command("cases")
@@ -79,7 +81,7 @@ def list_cases(as_json: Json = False) -> None:
         return
     for row in rows:
         sizes = " ".join(f"{k}={row[k]}" for k in ("T", "n", "d", "h") if k in row)
-        typer.echo(f"{row['name']:<32} {sizes:<24} {row['about']}")
+        say(f"{row['name']:<32} {sizes:<24} {row['about']}")
 
 
 @app.command("case")
@@ -88,7 +90,7 @@ def case_to_file(name: str, output: Output, corpus: CorpusPath = None, corpus_sh
     cases.cell_name_of(name)
     text = None if cases.entry_of(name) else find_corpus(corpus, corpus_sha1)
     write_case(output, cases.build(name, text))
-    typer.echo(f"wrote {output}")
+    say(f"wrote {output}")
 
 
 @app.command("run")
@@ -120,7 +122,7 @@ def run_oracle(
         unit_roundoff=2.0**-53 if dtype == "float64" else 2.0**-24,
     )
     write_result(output, Result(origin, arrays))
-    typer.echo(f"wrote {output}")
+    say(f"wrote {output}")
 
 
 @app.command("layouts")
@@ -131,15 +133,15 @@ def list_layouts(as_json: Json = False) -> None:
         typer.echo(json.dumps(rows, indent=1))
         return
     columns = "{:<18} {:<6} {:<7} {:<6} {:<6} {:<5} {:<6} {:<11} {}"
-    typer.echo(columns.format("layout", "gates", "kernel", "biases", "reset", "inner", "Z", "axes", "proven"))
+    say(columns.format("layout", "gates", "kernel", "biases", "reset", "inner", "Z", "axes", "proven"))
     for row in rows:
         kernel = "out, in" if row["transposed"] else "in, out"
         cells_of_row = ["two" if row["biases"] == 2 else "one", row["reset"], "yes" if row["inner_bias"] else "no"]
         update, proven = row["update"].removeprefix("Z ").split()[0], "yes" if row["proven"] else "no"
-        typer.echo(columns.format(row["name"], row["gates"], kernel, *cells_of_row, update, row["time"], proven))
+        say(columns.format(row["name"], row["gates"], kernel, *cells_of_row, update, row["time"], proven))
     for row in rows:
         if row["unproven"]:
-            typer.echo(f"{row['name']} is not proven here: {row['unproven']}")
+            say(f"{row['name']} is not proven here: {row['unproven']}")
 
 
 if __name__ == "__main__":
@@ -149,4 +151,4 @@ if __name__ == "__main__":
 
     app.command("convert")(convert_weights)
     app.command("same")(compare_weights)
-    main(app)
+    main(lambda: app(prog_name="python -m shared_spec"))

@@ -25,6 +25,7 @@ from shared_spec.expression import (
     shape,
     terms,
 )
+from shared_spec.files import door
 
 FORMAT = "isogru-cells/1"
 FILE = Path(__file__).with_name("cells.toml")
@@ -87,7 +88,7 @@ class Cell:
 @functools.cache
 def cells(file: Path = FILE) -> Mapping[str, Cell]:
     """All cells of a file, by name. Raises SpecificationError, with the place, for a wrong one."""
-    raw = file.read_text(encoding="utf-8")
+    raw = door.text(file)
     tables = read_tables(file, raw, FORMAT)
     return {name: _cell(name, table, raw, file) for name, table in tables.items()}
 
@@ -104,8 +105,8 @@ def read_tables(file: Path, raw: str, format: str) -> dict[str, Any]:
     """The tables of a TOML file of the specification, its format checked and taken off."""
     try:
         tables = tomllib.loads(raw)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecificationError(f"{file.name}: not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise SpecificationError(f"{file.name}: not TOML: {door.words(error)}") from None
     found = tables.pop("format", None)
     if found != format:
         raise SpecificationError(f"{file.name}: format is {found!r}, this isogru reads {format!r}; update isogru")
@@ -163,4 +164,4 @@ def _cell(name: str, table: Any, raw: str, file: Path) -> Cell:
 
 def _starts() -> tuple[str, ...]:
     """The starts that trainings have. Read off the file, since the module that reads it rests on this one."""
-    return tuple(tomllib.loads(FILE.with_name("language_model.toml").read_text(encoding="utf-8"))["starts"])
+    return tuple(tomllib.loads(door.text(FILE.with_name("language_model.toml")))["starts"])

@@ -10,7 +10,7 @@ class SpecificationError(UserError):
 
 
 class InterchangeError(UserError):
-    """A case or result file is damaged, incomplete, of a newer format, or holds what it must not."""
+    """A file is not there, damaged, incomplete, of a newer format, or holds what it must not."""
 
 
 class CorpusError(UserError):

@@ -6,6 +6,8 @@ The grammar: names, numbers, `@ + - *`, `sigmoid(...)`, `tanh(...)`, parentheses
 from __future__ import annotations
 
 import ast
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +16,8 @@ from shared_spec.errors import SpecificationError
 Shape = tuple[str, ...]
 
 FUNCTIONS = ("sigmoid", "tanh")
+LONGEST, DEEPEST = 2000, 100
+"""Characters of an equation, and operations within each other."""
 OPERATORS: Mapping[type[ast.operator], str] = {ast.MatMult: "@", ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 
 
@@ -70,9 +74,12 @@ def parse(text: str, place: Place) -> Equation:
 
     Raises SpecificationError, with file, line and column, for anything outside the grammar.
     """
+    if len(text) > LONGEST:
+        raise place.error(0, f"an equation has at most {LONGEST} characters, not {len(text)}")
     try:
-        body = ast.parse(text).body
-    except (SyntaxError, ValueError) as error:
+        with warnings.catch_warnings(action="ignore"):  # Python has some for code, such as "1and 2".
+            body = ast.parse(text).body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         offset = (getattr(error, "offset", None) or 1) - 1
         raise place.error(offset, f"not an equation: {text!r}") from None
     if len(body) != 1 or not isinstance(body[0], ast.Assign):
@@ -84,16 +91,20 @@ def parse(text: str, place: Place) -> Equation:
     return Equation(target.id, _read(assignment.value, place), text)
 
 
-def _read(node: ast.expr, place: Place) -> Expression:
+def _read(node: ast.expr, place: Place, depth: int = 0) -> Expression:
+    if depth > DEEPEST:
+        raise place.error(node.col_offset, f"an equation nests at most {DEEPEST} deep; give a part of it a name")
     match node:
         case ast.Name(id=name):
             return Name(name)
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            if not abs(value) <= sys.float_info.max:
+                raise place.error(node.col_offset, "a number beyond the range of float64")
             return Number(float(value))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
-            return Operation(OPERATORS[type(op)], _read(left, place), _read(right, place))
+            return Operation(OPERATORS[type(op)], _read(left, place, depth + 1), _read(right, place, depth + 1))
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
-            return Function(name, _read(argument, place))
+            return Function(name, _read(argument, place, depth + 1))
         case _:
             raise place.error(
                 node.col_offset,

@@ -12,6 +12,7 @@ import msgspec
 
 from shared_spec.cells import cells, place_of, read_tables
 from shared_spec.errors import UserError
+from shared_spec.files import door
 
 FORMAT = "isogru-frameworks/1"
 FILE = Path(__file__).with_name("frameworks.toml")
@@ -34,7 +35,7 @@ class Framework:
 @functools.cache
 def frameworks(file: Path = FILE) -> Mapping[str, Framework]:
     """All frameworks of a file by name, in its order. Raises SpecificationError, with the place, for a wrong one."""
-    raw = file.read_text(encoding="utf-8")
+    raw = door.text(file)
     return {name: _framework(name, table, raw, file) for name, table in read_tables(file, raw, FORMAT).items()}
 
 

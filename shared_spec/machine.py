@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 
 OF_GPU = ("name", "memory.total", "driver_version", "clocks.max.sm", "clocks.max.memory", "power.limit")
+MOST_THREADS = 4096
+"""That a library is asked to start."""
 STATE_OF_GPU = ("pstate", "clocks.sm", "clocks.mem", "temperature.gpu", "power.draw")
 
 

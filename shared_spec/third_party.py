@@ -8,11 +8,12 @@ Who runs them writes the file before the first is run, and again after each: wha
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from shared_spec.errors import UserError
-from shared_spec.files import store
+from shared_spec.files import door, store
 from shared_spec.files.whole import write_whole
 
 FORMAT = "isogru-third-party/1"
@@ -101,16 +102,13 @@ def write(package: Package) -> None:
 def read(file: Path) -> Package:
     """The records of a package. Raises UserError, with the file, for one that is damaged or of another version."""
     try:
-        raw = file.read_bytes()
-        table = msgspec.json.decode(raw)
+        table: Any = msgspec.json.decode(door.content(file, "run tox -e third-party again, or delete it"))
         found = table.get("format") if isinstance(table, dict) else None
         if found == FORMAT:
             package = msgspec.convert(table, Package)
             if all(record.status in STATUSES for record in package.records):
                 return package
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except door.UNDECODABLE:
         found = FORMAT
     why = "damaged" if found == FORMAT else f"its format is {found or 'not given'}, this isogru reads {FORMAT}"
     raise UserError(f"{file}: {why}; run tox -e third-party again, or delete the file")

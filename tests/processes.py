@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -9,10 +10,21 @@ from pathlib import Path
 
 def descendants(pid: int) -> list[int]:
     """The processes that a process has started, and those that they have."""
-    children = [
-        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
-    ]
+    children: list[int] = []
+    with contextlib.suppress(OSError):  # What has ended meanwhile has none.
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += [int(word) for word in (task / "children").read_text().split()]
     return children + [each for child in children for each in descendants(child)]
+
+
+def bearing(name: str, value: str) -> list[int]:
+    """The processes that have this in their environment, which those that they start have too."""
+    wanted, found = f"{name}={value}".encode(), []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if wanted in file.read_bytes().split(b"\0"):
+                found.append(int(file.parent.name))
+    return found
 
 
 def gone(pids: Collection[int], *, within: float = 20.0) -> bool:

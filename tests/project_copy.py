@@ -9,6 +9,16 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+STUB = "numpys"
+FRAMEWORK = f"""
+[{STUB}]
+title = "NumPy"
+imports = ["numpy"]
+native = []
+quick = ["scratch"]
+together = 1
+colour = "five"
+"""
 FOLDERS = ("shared_spec", "isogru", "reports", "docs", "frameworks")
 
 
@@ -27,6 +37,13 @@ def add(file: Path, text: str, *, before: str = "") -> None:
         assert known.count(before) == 1, f"{file}: {known.count(before)} times {before!r}"
     at = known.index(before) if before else len(known)
     file.write_text(known[:at] + text + known[at:])
+
+
+def add_stub(root: Path) -> Path:
+    """Add the framework that is made of NumPy alone: its folder, and its table."""
+    shutil.copytree(ROOT / "tests/stub", root / "frameworks" / STUB, ignore=shutil.ignore_patterns("__pycache__"))
+    add(root / "shared_spec/frameworks.toml", FRAMEWORK)
+    return root
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -23,22 +23,29 @@ class Child:
     In a session of its own it does not get the user's Ctrl-C, which would look like a crash.
     """
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], *, apart: bool) -> None:
-        """With `apart` its standard output alone comes line by line; else standard error comes between it."""
+    def __init__(self, command: list[str], environment: Mapping[str, str], *, apart: bool, given: str = "") -> None:
+        """With `apart` its standard output alone comes line by line; else standard error comes between it. What is
+        given is its standard input, as a file, which it may open by the name /dev/stdin.
+        """
         self._errors: IO[str] | None = None
         if apart:
             # Kept, not shown: frameworks chatter, and only last words are of use.
             self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=processes.for_child(environment),
-            stdout=subprocess.PIPE,
-            stderr=self._errors or subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        # A file without a name: nothing of it is left, however this ends.
+        with tempfile.TemporaryFile() as read:
+            read.write(given.encode())
+            read.seek(0)
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=processes.for_child(environment),
+                stdin=read,
+                stdout=subprocess.PIPE,
+                stderr=self._errors or subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
         self._said: list[str] = []
 
     def __enter__(self) -> Child:

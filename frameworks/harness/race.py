@@ -64,6 +64,11 @@ def _carry_out(request: dict[str, Any]) -> None:
             begun = True
         _say(f"race {race.name}: {', '.join(race.frameworks)}; {race.passes} passes on {race.threads} threads")
         run(race, pythons, text, _say)
+    except UserError:
+        if request["is_new"] and not definition.passes(race):
+            # Nothing was timed, and nothing is to be gone on with.
+            shutil.rmtree(race.folder, ignore_errors=True)
+        raise
     except KeyboardInterrupt:
         go_on = f"; what is complete is kept: python -m reports race --resume {race.name}" if begun else ""
         _say(f"broken off{go_on}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -19,6 +20,8 @@ from shared_spec.command import last_words
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.files.store import Job
+from shared_spec.language_model.corpus import Corpus
+from shared_spec.machine import MOST_THREADS
 
 
 @dataclass
@@ -53,9 +56,20 @@ class Run:
     """What the streams of one run share: its workers, so that they can be ended with it."""
 
     framework: str
+    text: Corpus
     progress: Progress
     workers: list[Child] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> None:
+        """Once, as soon as a stream has something to keep: what an earlier run died of is over."""
+        with self.lock:
+            if not self.begun.is_set():
+                store.keep_text(self.text)
+                store.note_failure(self.framework, "")
+                self.begun.set()
 
     def stop(self) -> None:
         """End every worker: what they were at is left undone, not failed."""
@@ -64,13 +78,13 @@ class Run:
             worker.kill()
 
 
-def supervise(framework: str, arguments: list[str], streams: list[list[str]]) -> Tally:
-    """Run `python -m frameworks FRAMEWORK work ARGUMENTS STREAM` for each stream of arguments, side by side, until all
-    their jobs are done or have failed.
+def supervise(framework: str, text: Corpus, arguments: list[str], streams: list[list[str]]) -> Tally:
+    """Run `python -m frameworks FRAMEWORK work ARGUMENTS STREAM` for each stream of arguments, side by side, on that
+    text, until all their jobs are done or have failed.
 
-    Raises UserError where a worker says that the request was wrong, and where there was nothing to do.
+    Raises UserError where a worker says that the request was wrong, and where there was nothing to do; nothing has been
+    written then.
     """
-    store.note_failure(framework, "")
     with (
         Progress(
             TextColumn(framework),
@@ -83,7 +97,9 @@ def supervise(framework: str, arguments: list[str], streams: list[list[str]]) ->
         ) as progress,
         ThreadPoolExecutor(len(streams)) as pool,
     ):
-        run = Run(framework, progress)
+        # All workers, whenever they start, are given the same text, which is not kept yet: the request may be refused.
+        arguments = [*arguments, "--corpus", "/dev/stdin", "--corpus-sha1", text.sha1, "--corpus-source", text.source]
+        run = Run(framework, text, progress)
         try:
             running = [pool.submit(_stream, run, [*arguments, *each], number) for number, each in enumerate(streams)]
             tally = sum((each.result() for each in running), start=Tally())
@@ -108,6 +124,7 @@ def _stream(run: Run, arguments: list[str], number: int) -> Tally:
             tally.failed.append(words)
             # Dead before its first job or behind its last one. Only the first leaves something undone.
             if total is None:
+                run.begin()
                 store.note_failure(run.framework, words)
             break
         index, stem = job
@@ -132,12 +149,14 @@ def _one_worker(
     total: int | None = None
     current: tuple[int, str] | None = None
     began = time.perf_counter()
-    with Child(command, _environment(arguments, number), apart=True) as child:
+    with Child(command, _environment(arguments, number), apart=True, given=run.text.text) as child:
         run.workers.append(child)
         for text in child.lines():
             line = json.loads(text)
             if "plan" in line:
                 total = line["plan"]
+                if total:
+                    run.begin()
                 run.progress.update(bar, total=total)
             elif "begin" in line:
                 current = (line["begin"], line["job"])
@@ -170,6 +189,7 @@ def threads_of_environment() -> int | None:
     text = os.environ.get("ISOGRU_THREADS", "")
     if not text:
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise UserError(f"ISOGRU_THREADS is {text!r}, should be a whole number from 1 on")
+    # Of other scripts "²" is a digit and no number, and of many digits Python makes none.
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_THREADS:
+        raise UserError(f"ISOGRU_THREADS is {text[:40]!r}, should be a whole number from 1 to {MOST_THREADS}")
     return int(text)

@@ -49,12 +49,15 @@ def plan(framework: str, available: list[Implementation], choice: Choice) -> Ite
 
 
 def work(name: str, choice: Choice, corpus: Corpus, *, first: int, tell: IO[str]) -> None:
-    """Do the jobs from number `first` on, writing each result or failure as it comes."""
+    """Do the jobs from number `first` on, writing each result or failure as it comes. Nothing is written before they
+    are planned: what is refused leaves no trace.
+    """
     framework = frameworks.load(name)
     framework.runtime.setup(device=choice.device, threads=choice.threads)
     available = implementations(framework)
     jobs = list(plan(name, available, choice))
-    _save_manifest(name, [job for job, _ in jobs], available, framework, corpus)
+    if jobs:
+        _save_manifest(name, [job for job, _ in jobs], available, framework, corpus)
     _say(tell, plan=len(jobs))
 
     built: dict[str, AnyCase] = {}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -22,7 +21,7 @@ from frameworks.sweep.cluster import Cluster
 from frameworks.sweep.run import Progress, Sweep, Tell, run
 from shared_spec import frameworks as known
 from shared_spec import machine
-from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL
+from shared_spec.command import EQUAL, INTERRUPTED, NOT_EQUAL, say
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.files.interchange import DTYPES
@@ -97,52 +96,51 @@ def choose(framework: str, available: Sequence[Implementation], cell: str, dtype
 
 
 def carry_out(
-    planned: Sequence[Sweep], kept: TrialStore, text: Corpus, *, address: str | None, workers: int | None, threads: int
+    planned: Sequence[Sweep], file: Path, text: Corpus, *, address: str | None, workers: int | None, threads: int
 ) -> int:
     """Run sweeps one after the other, telling how far they are on standard error; returns the exit status."""
-    # Pages look up what was learned.
-    store.keep_text(text)
+    # What is refused leaves no trace: a store that is not there yet is made where somebody can run them.
+    kept = TrialStore(file) if file.exists() else None
     keys = list(dict.fromkeys(key for each in planned for key in each.keys))
     try:
-        if len(kept.done(keys)) < len(keys):
+        if kept is None or len(kept.done(keys)) < len(keys):
             device = planned[0].trials[0].device
             with Cluster(address=address, workers=workers, threads=threads, device=device, text=text) as cluster:
-                # A kill that can be caught ends it as Ctrl-C does; Ray, when it starts, sees to that otherwise.
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
-                _define(planned, kept)
+                kept = _begin(planned, file, text)
                 for each in planned:
                     with _telling(each.name, Console(stderr=True)) as tell:
                         run(each, kept, cluster, tell)
         else:
-            _define(planned, kept)
+            kept = _begin(planned, file, text)
     except KeyboardInterrupt:
-        done = len(kept.done(keys))
-        typer.echo(
-            f"broken off; {done} of {len(keys)} trials are kept in {kept.file}: the same command goes on", err=True
-        )
+        done = 0 if kept is None else len(kept.done(keys))
+        say(f"broken off; {done} of {len(keys)} trials are kept in {file}: the same command goes on", err=True)
         return INTERRUPTED
     for each in planned:
         show(each, kept)
     return NOT_EQUAL if any(o.status == FAILED for o in kept.outcomes(keys).values()) else EQUAL
 
 
-def _define(planned: Sequence[Sweep], kept: TrialStore) -> None:
-    """Where somebody can run them: what is refused before leaves no trace."""
+def _begin(planned: Sequence[Sweep], file: Path, text: Corpus) -> TrialStore:
+    """Write down what is set out to be done, and the text, which pages look up."""
+    store.keep_text(text)
+    kept = TrialStore(file)
     for each in planned:
         kept.define(each.name, each.definition, each.keys)
+    return kept
 
 
 def show(sweep: Sweep, kept: TrialStore) -> None:
     """The best trials of a sweep, what diverged and what failed, on standard output."""
     found = list(kept.outcomes(sweep.keys).values())
     count = {status: sum(o.status == status for o in found) for status in (FINISHED, DIVERGED, FAILED)}
-    typer.echo(f"{sweep.name}: " + ", ".join(f"{number} {status}" for status, number in count.items() if number))
+    say(f"{sweep.name}: " + ", ".join(f"{number} {status}" for status, number in count.items() if number))
     best = sorted((o for o in found if o.status == FINISHED), key=lambda o: o.val)
     for outcome in best[:BEST]:
-        typer.echo(f"  {line(outcome)}")
+        say(f"  {line(outcome)}")
     for outcome in found:
         if outcome.status == FAILED:
-            typer.echo(f"  FAILED {_called(outcome.trial)}: {outcome.why}", err=True)
+            say(f"  FAILED {_called(outcome.trial)}: {outcome.why}", err=True)
 
 
 def line(outcome: Outcome) -> str:
@@ -187,7 +185,7 @@ def _plainly(name: str) -> Tell:
         # The first time left is told at once.
         said = now if progress.seconds_left else -math.inf
         found = "" if outcome is None else f": {line(outcome)}"
-        typer.echo(f"{name}: {progress.done}/{progress.total}, {_left(progress)}{found}", err=True)
+        say(f"{name}: {progress.done}/{progress.total}, {_left(progress)}{found}", err=True)
 
     return tell
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
 import numpy as np
 
 from isogru.judge import reference, verdict
 from isogru.judge.comparison import DIFFERENT, EQUAL, ORDER, four
 from isogru.judge.reference import Reference
-from shared_spec.files import store, tensors
+from shared_spec.files import kept, store, tensors
 from shared_spec.files.interchange import AnyCase, Origin, Result, TrainingCase
-from shared_spec.files.whole import write_whole
 from shared_spec.language_model import training
 from shared_spec.quantities import is_trajectory
 from shared_spec.race import workloads
@@ -91,11 +88,11 @@ def _judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array], whole: bo
 
 def _kept(key: str, judge: Callable[[], Admission]) -> Admission:
     """A verdict, from an earlier pass where that gave the same to the bit: on wide cells it takes seconds."""
-    file = store.folder() / "benchmarks" / "judged" / f"{key}.json"
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(file.read_bytes(), type=Admission)
-    found = judge()
-    write_whole(file, msgspec.json.encode(found))
+    file = store.folder() / "benchmarks" / "judged" / f"{key}.msgpack"
+    found = kept.found(file, Admission)
+    if found is None:
+        found = judge()
+        kept.keep(file, found)
     return found
 
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,17 @@ import safetensors.numpy
 
 from isogru.judge import code
 from shared_spec import oracle
-from shared_spec.files import store
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.files import door, store, tensors
 from shared_spec.files.interchange import AnyCase, Case, read_case, write_case
-from shared_spec.files.whole import write_whole
+from shared_spec.files.whole import replaced
 from shared_spec.language_model import training
-from shared_spec.processes import end_with
+from shared_spec.processes import deaf_to_ctrl_c, end_with
 from shared_spec.quantities import is_trajectory
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+
+DIGEST = "digest"
+"""In the metadata of a reference: of its arrays. One that another digest has is damaged, and made anew."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,19 @@ def get(case: AnyCase, dtype: str, *, kept: bool = True) -> Reference:
     if known := _known(case, dtype):
         return known
     _make_once(case, dtype)
-    return _load(_file(case, dtype))
+    return _known(case, dtype) or _read(_made(case, dtype))
 
 
 def _known(case: AnyCase, dtype: str) -> Reference | None:
     """The reference of a case where it has been made; None where it has not, or its file is damaged."""
+    file = _file(case, dtype)
     try:
-        return _load(_file(case, dtype))
-    except (safetensors.SafetensorError, OSError, KeyError):
+        door.check(file)
+        with safetensors.safe_open(file, framework="numpy") as opened:
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            digest = (opened.metadata() or {}).get(DIGEST)
+        return _read(arrays) if tensors.digest(arrays) == digest else None
+    except (InterchangeError, safetensors.SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError):
         return None
 
 
@@ -81,12 +90,22 @@ def prepare(wanted: Iterable[tuple[AnyCase, str]], *, processes: int) -> None:
 @contextlib.contextmanager
 def pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Processes for NumPy's work, with one thread each: the cores are taken by processes. Spawned, not forked: NumPy's
-    threads do not survive a fork.
+    threads do not survive a fork. What breaks off the block ends them at once, whatever they are at.
     """
     single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     how: dict[str, Any] = {"mp_context": get_context("spawn"), "initializer": end_with, "initargs": (os.getpid(),)}
+    before = {*active_children()}
     with _environment(**single), ProcessPoolExecutor(processes, **how) as workers:
-        yield workers
+        with deaf_to_ctrl_c():
+            # One is started for each that finds none idle, and none is before it has been started.
+            for _ in range(processes):
+                workers.submit(os.getpid)
+        try:
+            yield workers
+        except BaseException:
+            for each in {*active_children()} - before:
+                each.kill()
+            raise
 
 
 @contextlib.contextmanager
@@ -107,14 +126,21 @@ def _make_from_file(file: Path, dtype: str) -> None:
 def _make_once(case: AnyCase, dtype: str) -> None:
     """Make a reference, unless another process is at it: then wait for that one, and take over where it died."""
     file = _file(case, dtype)
-    with store.lock_file(file.with_name(f".{file.name}.lock")):
+    try:
+        lock = store.lock_file(file.with_name(f".{file.name}.lock"))
+    except UserError:
+        return  # Nothing can be kept there.
+    with lock:
         if _known(case, dtype) is None:
             _make(case, dtype)
 
 
 def _make(case: AnyCase, dtype: str) -> None:
     contiguous = {name: np.ascontiguousarray(array) for name, array in _made(case, dtype).items()}
-    write_whole(_file(case, dtype), safetensors.numpy.save(contiguous))
+    raw = safetensors.numpy.save(contiguous, {DIGEST: tensors.digest(contiguous)})
+    # Where it cannot be kept, on a full disk for one, whoever asks for it makes it anew.
+    with contextlib.suppress(UserError), replaced(_file(case, dtype)) as beside:
+        beside.write_bytes(raw)
 
 
 def _made(case: AnyCase, dtype: str) -> dict[str, Array]:
@@ -161,10 +187,6 @@ def pooled_stray(name: str, truth: Array, twins: list[Array], u: float) -> Array
 def forget(of: str) -> None:
     """Remove the reference of that key: it is made again where it is needed."""
     _kept(of).unlink(missing_ok=True)
-
-
-def _load(file: Path) -> Reference:
-    return _read(safetensors.numpy.load_file(file))
 
 
 def _read(arrays: Mapping[str, Array]) -> Reference:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from isogru.judge import reference
 from isogru.judge.comparison import Finding
 from isogru.judge.divergence import Divergence
@@ -16,7 +14,7 @@ from isogru.judge.profile import Profile
 from isogru.judge.verdict import judge
 from shared_spec.errors import InterchangeError
 from shared_spec.files.interchange import AnyCase, read_result
-from shared_spec.files.whole import write_whole
+from shared_spec.files.kept import found, keep
 from shared_spec.readings.arithmetic import Array
 
 
@@ -41,9 +39,9 @@ def verdict_on(result_file: Path, case: AnyCase, dtype: str) -> Kept:
     kept = _find(result_file, of)
     if kept is None:
         result = read_result(result_file, case)
-        found = judge(case, result, reference.get(case, dtype))
-        kept = Kept(of, found.findings, found.divergence, found.profile, bits_of(result.arrays))
-        write_whole(_file(result_file), msgspec.msgpack.encode(kept))
+        judged = judge(case, result, reference.get(case, dtype))
+        kept = Kept(of, judged.findings, judged.divergence, judged.profile, bits_of(result.arrays))
+        keep(_file(result_file), kept)
     return kept
 
 
@@ -53,11 +51,8 @@ def is_kept(result_file: Path, case: AnyCase, dtype: str) -> bool:
 
 
 def _find(result_file: Path, of: str) -> Kept | None:
-    try:
-        kept = msgspec.msgpack.decode(_file(result_file).read_bytes(), type=Kept)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return kept if kept.of == of else None
+    kept = found(_file(result_file), Kept)
+    return kept if kept is not None and kept.of == of else None
 
 
 def _rests_on(result_file: Path, case: AnyCase, dtype: str) -> str:

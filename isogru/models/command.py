@@ -17,8 +17,8 @@ from isogru.models.layers_command import A_FILE, Json, Name, Units, named
 from isogru.models.selection import Wish, select
 from isogru.weight_files import writing
 from isogru.weight_files.contents import Contents
-from isogru.wording import printable
-from shared_spec.command import EQUAL, NOT_EQUAL
+from shared_spec.__main__ import keep
+from shared_spec.command import EQUAL, NOT_EQUAL, say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import CASE_FORMAT
 from shared_spec.weights import layouts
@@ -77,13 +77,13 @@ def compare_weights(
     else:
         *lines, sentence = found.lines(None if verbose else MOST)
         for line in lines:
-            typer.echo(printable(line))
+            say(line)
         layers = [layer for each in partners for layer in each]
         by_order = [IN_ORDER] if not pair and same.in_order(partners) else []
         for line in (*by_order, *_not_compared(layers), *_noted(layers)):
-            typer.echo(printable(line), err=True)
+            say(line, err=True)
         for line in (sentence, *(why.lines(found) if explained else ())):
-            typer.echo(printable(line))
+            say(line)
     raise typer.Exit(NOT_EQUAL if found.verdict == DIFFERENT else EQUAL)
 
 
@@ -187,7 +187,7 @@ def convert_weights(
     if pair and not template:
         raise UserError("--pair says which layer of a template is meant, which --into names")
     for file in (*files, *([template] if template else [])):
-        _keep(file, output)
+        keep(file, output)
     write = writing.writer(output, template)
     wish = Wish(source, prefix, layer or (), named(name), units)
     layers = [each for file in files for each in _layers(file, wish)]
@@ -219,26 +219,26 @@ def convert_weights(
         typer.echo(json.dumps({**made.record(), "lossy": bool(made.cost), **written}, indent=1))
         return
     if len(made.layers) == 1:
-        typer.echo(printable(made.layers[0].plan.sentence))
+        say(made.layers[0].plan.sentence)
     else:
         for each in made.layers:
             alone = replace(each.plan, conditions=())
             start = f"{each.layer.contents.path}, " if len(files) > 1 else ""
-            typer.echo(printable(f"{start}{each.layer.title} to {each.title}: {alone.sentence}"))
+            say(f"{start}{each.layer.title} to {each.title}: {alone.sentence}")
         conditions = dict.fromkeys(text for each in made.layers for text in each.plan.conditions)
         if by_order:
-            typer.echo(IN_ORDER, err=True)
+            say(IN_ORDER, err=True)
         asked = "; ".join([*conditions, "the layers are connected alike"])
-        typer.echo(printable(f"the same function, layer by layer, if {asked}"))
+        say(f"the same function, layer by layer, if {asked}")
     for each_file, count in _others(given, made).items():
         kept = "left as they were" if each_file == template else "not carried"
-        typer.echo(printable(f"{kept}: {count} other tensor{'s' if count > 1 else ''} of {each_file}"))
+        say(f"{kept}: {count} other tensor{'s' if count > 1 else ''} of {each_file}")
     what = made.layers[0].plan.target.layer
     if dry:
         for tensor, shape in writing.listed(made).items():
-            typer.echo(printable(f"  {tensor} {shape}"))
+            say(f"  {tensor} {shape}")
     done = "would write" if dry else "wrote"
-    typer.echo(f"{done} {output} ({what}{', lossy' if made.cost else ''})")
+    say(f"{done} {output} ({what}{', lossy' if made.cost else ''})")
 
 
 def _others(template: Contents | None, made: convert.Conversion) -> dict[Path, int]:
@@ -255,9 +255,3 @@ def _others(template: Contents | None, made: convert.Conversion) -> dict[Path, i
 def _placed(files: Sequence[Path], error: UserError) -> UserError:
     """The error with the file in front, unless it names one."""
     return error if any(str(file) in str(error) for file in files) else UserError(f"{files[0]}: {error}")
-
-
-def _keep(given: Path, output: Path) -> None:
-    same_file = output.exists() and given.exists() and given.samefile(output)
-    if same_file or given.resolve() == output.resolve():
-        raise UserError(f"{output}: would overwrite what is read; write to another file")

@@ -14,8 +14,7 @@ from isogru import weight_files
 from isogru.models.layer import Layer
 from isogru.models.recognition import recognise, some
 from isogru.models.selection import Wish, select
-from isogru.wording import printable
-from shared_spec.command import WRONG
+from shared_spec.command import WRONG, say
 from shared_spec.errors import UserError
 
 A_FILE = "A file of weights, of any kind that isogru reads; isogru layers shows what is in it."
@@ -91,7 +90,7 @@ def named(given: Sequence[str] | None) -> dict[str, str]:
 def _refused(wrong: Sequence[UserError]) -> None:
     """Says what could not be read of several files, after what could, and ends with the status of a wrong request."""
     for error in wrong:
-        typer.echo(f"isogru: {error}", err=True)
+        say(f"isogru: {error}", err=True)
     if wrong:
         raise typer.Exit(WRONG)
 
@@ -120,27 +119,25 @@ def _facts(readings: Sequence[Layer]) -> dict[str, Any]:
 
 def _show(record: dict[str, Any]) -> None:
     part = f", its {record['part']}" if record["part"] else ""
-    typer.echo(printable(f"{record['file']}: {record['kind']}{part}"))
+    say(f"{record['file']}: {record['kind']}{part}")
     for layer in record["layers"]:
         title = layer["title"]
         layout = " or ".join([layer["layout"], *layer["or"]])
-        typer.echo(
-            printable(
-                f"  {title}: {layout} ({layer['of']}), {layer['recognised']}; d = {layer['d']}, h = {layer['h']}, "
-                f"{layer['biases']}, {layer['dtype']}, {layer['direction']}"
-            )
+        say(
+            f"  {title}: {layout} ({layer['of']}), {layer['recognised']}; d = {layer['d']}, h = {layer['h']}, "
+            f"{layer['biases']}, {layer['dtype']}, {layer['direction']}"
         )
         if layer["or"]:
-            typer.echo("    different functions, and the file does not say which; same and convert take --from")
+            say("    different functions, and the file does not say which; same and convert take --from")
         said = {key: value for key, value in layer["says"].items() if key not in UNTOLD}
         if said:
-            typer.echo(printable(f"    says {', '.join(f'{key} {value}' for key, value in said.items())}"))
+            say(f"    says {', '.join(f'{key} {value}' for key, value in said.items())}")
         if layer["does_not_say"]:
-            typer.echo(f"    does not say whether it has {' and '.join(layer['does_not_say'])}")
+            say(f"    does not say whether it has {' and '.join(layer['does_not_say'])}")
         for note in layer["notes"]:
-            typer.echo(printable(f"    {note}"))
+            say(f"    {note}")
     for each in record["not_judged"]:
-        typer.echo(printable(f"  {each['place']}: {each['what']}, not judged"))
+        say(f"  {each['place']}: {each['what']}, not judged")
     if record["passed_over"]:
         names = record["passed_over"]
-        typer.echo(printable(f"  {len(names)} other tensor{'s' if len(names) > 1 else ''}: {some(names)}"))
+        say(f"  {len(names)} other tensor{'s' if len(names) > 1 else ''}: {some(names)}")

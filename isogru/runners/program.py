@@ -18,8 +18,7 @@ from typing import Any
 
 import msgspec
 
-from isogru.wording import printable
-from shared_spec.command import LAST_LINES, last_words
+from shared_spec.command import LAST_LINES, last_words, printable
 from shared_spec.errors import UserError
 from shared_spec.files import store
 

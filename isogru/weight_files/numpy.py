@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -20,6 +22,22 @@ KIND = "a file of NumPy arrays"
 ENDINGS = (".npz", ".npy", ".eqx")
 WRITTEN = (".npz", ".eqx")
 MAGIC = b"\x93NUMPY"
+DAMAGED = (
+    ValueError,
+    OSError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    RecursionError,
+    MemoryError,
+    RuntimeError,  # Of zipfile, where a member is encrypted.
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
+"""What NumPy and zipfile raise on what is none of their files."""
 
 
 def recognises(head: bytes, path: Path) -> bool:
@@ -28,8 +46,11 @@ def recognises(head: bytes, path: Path) -> bool:
         return True
     if not head.startswith(b"PK") or not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except DAMAGED:
+        return False
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
@@ -39,7 +60,7 @@ def read(path: Path) -> Contents:
         with path.open("rb") as file:
             start = _start(file.read(4096))
         tensors = _archive(path) if start is None else _row(path, start)
-    except (ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise InterchangeError(f"{path}: damaged or truncated ({error})") from None
     return Contents(path, KIND, tensors, ordered=start is not None)
 
@@ -108,7 +129,7 @@ def _archive(path: Path) -> dict[str, Tensor]:
                     with zipfile.ZipFile(path) as archive, archive.open(member) as file:
                         _header(file)
                         return _array(file.read(), shape, fortran, dtype)
-                except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+                except DAMAGED as error:
                     raise InterchangeError(f"{path}: array {member} is damaged or truncated ({error})") from None
 
             if name in tensors:

@@ -19,9 +19,8 @@ from reports.diff.collect import Collection, Row
 from reports.diff.quantities import NOT_COMPARED, PAIRED, Difference, NotCompared, group_of
 from reports.diff.records import Distances, Furthest, Pairs
 from reports.pages.parts import number
-from shared_spec.files import store
+from shared_spec.files import kept, store
 from shared_spec.files.interchange import TRACE
-from shared_spec.files.whole import write_whole
 from shared_spec.readings.arithmetic import Array
 
 KINDS = ("absolute", "relative", "ulp")
@@ -88,7 +87,7 @@ def _finite(rows: list[list[float | NotCompared]]) -> list[list[Difference]]:
 def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[str, str], Measured]]:
     """Every two results of a case; what was measured before is kept, under the digests of both."""
     file = store.folder() / "pairs" / f"{case}.{dtype}.msgpack"
-    known = _known(file)
+    known = kept.found(file, dict[str, Measured]) or {}
     fresh: dict[str, Measured] = {}
     flat: dict[str, list[_Flat]] = {}
     changed = False
@@ -110,7 +109,7 @@ def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[st
         fresh[key] = measured
         yield (a.label, b.label), measured
     if fresh.keys() != known.keys() and not changed:
-        write_whole(file, msgspec.msgpack.encode(fresh))
+        kept.keep(file, fresh)
 
 
 class _Flat:
@@ -140,13 +139,6 @@ def _flattened(arrays: Mapping[str, Array]) -> list[_Flat]:
 def _code() -> str:
     """Identifies the code that makes a measurement."""
     return code.digest([*code.files(Path(distance.__file__).parent), Path(__file__)])
-
-
-def _known(file: Path) -> dict[str, Measured]:
-    try:
-        return msgspec.msgpack.decode(file.read_bytes(), type=dict[str, Measured])
-    except (OSError, msgspec.DecodeError):
-        return {}
 
 
 def _digest(row: Row) -> str:

@@ -8,18 +8,21 @@ from reports.diff.build import cell_record
 from reports.exercises import compared, errata, gates, sweeps
 from reports.exercises.records import FORMAT, Exercises
 from shared_spec import cells, machine
+from shared_spec.sweeps.trial_store import Tell
 
 
-def build() -> Exercises:
-    """All parts, and what they rest on; read back, so that it is what its types say, with null for infinities."""
+def build(tell: Tell | None = None) -> Exercises:
+    """All parts, and what they rest on; read back, so that it is what its types say, with null for infinities. What is
+    damaged of the store of trials is told by `tell` and left out.
+    """
     report = Exercises(
         format=FORMAT,
         machine=machine.describe(),
         cells=[cell_record(cell) for cell in cells.cells().values()],
         gates=gates.build(),
-        sweeps=sweeps.build(),
-        compare=compared.compare(),
-        halves=compared.halves(),
+        sweeps=sweeps.build(tell),
+        compare=compared.compare(tell),
+        halves=compared.halves(tell),
         errata=errata.build(),
     )
     return msgspec.json.decode(msgspec.json.encode(report), type=Exercises)

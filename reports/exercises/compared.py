@@ -21,33 +21,33 @@ from shared_spec.language_model import Problem, corpus, specification, tasks, tr
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.value import evaluate
-from shared_spec.sweeps.trial_store import Outcome, TrialStore, default_file
+from shared_spec.sweeps.trial_store import Outcome, Tell, TrialStore, default_file
 from shared_spec.sweeps.trials import FAILED, FINISHED
 
 
-def compare() -> Study:
+def compare(tell: Tell | None = None) -> Study:
     """Exercise 3."""
-    return _study("compare")
+    return _study("compare", tell)
 
 
-def halves() -> Study:
+def halves(tell: Tell | None = None) -> Study:
     """Exercise 4."""
-    return _study("halves")
+    return _study("halves", tell)
 
 
-def _study(name: str) -> Study:
+def _study(name: str, tell: Tell | None) -> Study:
     """A study in every framework that has run it: by task and cell, the rates tried and the trainings. Where it was run
     in several ways, the one that was asked for last.
     """
     command, of_tasks, wanings = f"tox -e {name}-torch", list[Task](), list[Waning]()
     if not default_file().is_file():
         return Study(command)
-    kept = TrialStore(default_file())
+    kept = TrialStore(default_file(), reads=True, tell=tell)
     sweeps = kept.sweeps()
     of_study = [one for one in sweeps.values() if one[0].get("study") == name and one[0]["stage"] == "trainings"]
     for told, keys in {(told["framework"], told["task"]): (told, keys) for told, keys in of_study}.values():
         there = list(kept.outcomes(keys).values())
-        searched = kept.outcomes(sweeps[told["searched"]][1])
+        searched = kept.outcomes(sweeps.get(told["searched"], ({}, []))[1])
         of_tasks.append(_task(told, there, list(searched.values()), len(keys)))
         if name == "compare":
             wanings += _waning(told["framework"], there)

@@ -10,6 +10,7 @@ import duckdb
 from msgspec import structs
 
 from reports.exercises.sweeps import row
+from shared_spec.__main__ import keep
 from shared_spec.errors import UserError
 from shared_spec.files.whole import write_whole
 from shared_spec.sweeps.trial_store import TrialStore
@@ -39,7 +40,9 @@ def export(kept: TrialStore, file: Path) -> int:
     """
     if file.suffix not in FORMATS:
         raise UserError(f"{file}: should end in {' or '.join(FORMATS)}")
+    keep(kept.file, file)
     rows: list[list[Any]] = []
+    told_as = _harmless if file.suffix == ".csv" else _as_it_is
     trials: set[str] = set()
     for name, (_, keys) in kept.sweeps().items():
         for key, outcome in kept.outcomes(keys).items():
@@ -48,9 +51,9 @@ def export(kept: TrialStore, file: Path) -> int:
             told: dict[str, Any] = {"sweep": name, **structs.asdict(trial)}
             for epoch, (train, val) in enumerate(zip(trial.curves.train, trial.curves.val, strict=True), start=1):
                 epochs = {"epoch": epoch, "perplexity_train": train, "perplexity_val": val}
-                rows.append([(told | epochs)[column] for column in COLUMNS])
+                rows.append([told_as((told | epochs)[column]) for column in COLUMNS])
             if not trial.curves.train:
-                rows.append([told.get(column) for column in COLUMNS])
+                rows.append([told_as(told.get(column)) for column in COLUMNS])
     try:
         with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:
             columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
@@ -58,8 +61,18 @@ def export(kept: TrialStore, file: Path) -> int:
             if rows:
                 database.executemany(f"insert into trials values ({', '.join('?' * len(COLUMNS))})", rows)
             made = Path(folder) / "trials"
-            database.execute(f"copy trials to '{made}' {FORMATS[file.suffix]}")
+            quoted = str(made).replace("'", "''")
+            database.execute(f"copy trials to '{quoted}' {FORMATS[file.suffix]}")
             write_whole(file, made.read_bytes())
     except (OSError, duckdb.Error) as error:
         raise UserError(f"{file}: cannot be written: {' '.join(str(error).split())}") from None
     return len(trials)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _harmless(value: Any) -> Any:
+    """Text that a spreadsheet takes for text: what begins like a formula has an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

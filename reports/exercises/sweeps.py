@@ -12,7 +12,7 @@ import numpy as np
 from reports.exercises.records import sweeps as records
 from reports.exercises.records.sweeps import Law
 from shared_spec.readings.arithmetic import Array
-from shared_spec.sweeps.trial_store import Outcome, TrialStore, default_file
+from shared_spec.sweeps.trial_store import Outcome, Tell, TrialStore, default_file
 from shared_spec.sweeps.trials import FINISHED, GRID, Trial, worded
 
 BEST = 10
@@ -23,13 +23,13 @@ LANE = ("framework", "implementation", "cell", "dtype", "device", "threads")
 """What a cost law is of."""
 
 
-def build() -> records.Sweeps:
+def build(tell: Tell | None = None) -> records.Sweeps:
     """All sweeps of the store that have a trial: their trials, the best of them, what a step costs, and frameworks side
     by side.
     """
     if not default_file().is_file():
         return records.Sweeps()
-    kept = TrialStore(default_file())
+    kept = TrialStore(default_file(), reads=True, tell=tell)
     sweeps = [(name, *one) for name, one in reversed(kept.sweeps().items()) if "study" not in one[0]]
     # What a page shows first is the largest and, of such, the one that was asked for last.
     sweeps.sort(key=lambda each: -len(each[2]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +18,11 @@ from reports.diff.verdicts import Deviation
 from reports.exercises.records import Exercises
 from reports.exercises.records.sweeps import Law, Otherwise
 from reports.pages import page
-from reports.pages.schema import check_format, size
+from reports.pages.schema import Header, check_format, size
 from reports.race import standings
-from shared_spec.errors import UserError
-from shared_spec.files.whole import write_whole
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.files import door
+from shared_spec.files.whole import write_together
 from shared_spec.sweeps.trials import worded
 
 REPORTS = Path(__file__).parents[1]
@@ -58,8 +58,7 @@ def write(report: Report, folder: Path) -> Path:
         contents["leaderboard.md"] = (
             template("leaderboard.md.jinja", autoescape=False).render(standings.context(board)).encode()
         )
-    for name, content in contents.items():
-        write_whole(folder / name, content)
+    write_together({folder / name: content for name, content in contents.items()})
     return folder / "index.html"
 
 
@@ -68,17 +67,18 @@ def write_exercises(report: Exercises, folder: Path) -> Path:
     data, context = msgspec.json.encode(report), {"report": report, "marks": MARKS, "meanings": MEANINGS}
     html = page.render(template("exercises.html.jinja", autoescape=True), context, data, page.EXERCISES, report.cells)
     brief = template("exercises.md.jinja", autoescape=False).render(context)
-    write_whole(folder / "exercises.json", data)
-    write_whole(folder / "exercises.md", brief.encode())
-    write_whole(folder / "exercises.html", html.encode())
+    contents = {"exercises.json": data, "exercises.md": brief.encode(), "exercises.html": html.encode()}
+    write_together({folder / name: content for name, content in contents.items()})
     return folder / "exercises.html"
 
 
 def _refuse_newer(file: Path) -> None:
     try:
-        check_format(file, json.loads(file.read_bytes()).get("format"))
-    except (OSError, ValueError, AttributeError, RecursionError):
+        found = msgspec.json.decode(door.content(file), type=Header).format
+    except (InterchangeError, *door.UNDECODABLE):
         return  # None, or none that could be read: it is written anew.
+    try:
+        check_format(file, found)
     except UserError as error:
         raise UserError(f"{error}, or write elsewhere with -o") from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from reports.race.records import FORMAT as LEADERBOARD
 from reports.race.records import Leaderboard
 from shared_spec import frameworks
 from shared_spec.errors import UserError
+from shared_spec.files import door
 
 FILE = Path(__file__).parents[1] / "report.schema.json"
 """What report.json holds, as a JSON Schema with a description of every part; python -m reports schema writes it."""
@@ -28,7 +28,7 @@ AGAIN = {FORMAT: "python -m reports site", LEADERBOARD: "python -m reports race"
 Whole = TypeVar("Whole", Report, Leaderboard)
 
 
-class _Header(msgspec.Struct):
+class Header(msgspec.Struct):
     """What any version of a file says of itself."""
 
     format: object = None
@@ -88,35 +88,18 @@ def read_leaderboard(file: Path) -> Leaderboard:
 
 def _read(file: Path, wanted: str, type: type[Whole]) -> Whole:
     what, again = _what(wanted), AGAIN[wanted]
+    content = door.content(file, f"give it a file that {again} made")
     try:
-        content = file.read_bytes()
         # Of another version nothing but the format is known.
-        header = msgspec.json.decode(content, type=_Header)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
+        header = msgspec.json.decode(content, type=Header)
     except msgspec.ValidationError:
         raise UserError(f"{file}: not a {what}: it holds no table; give it a file that {again} made") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{file}: damaged, truncated or not a {what} ({error}); make it anew: {again}") from None
+    except door.UNDECODABLE as error:
+        raise UserError(
+            f"{file}: damaged, truncated or not a {what} ({door.words(error)}); make it anew: {again}"
+        ) from None
     check_format(file, header.format, wanted)
-    try:
-        return msgspec.json.decode(content, type=type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{file}: damaged: {_words(error)}; make it anew: {again}") from None
-
-
-def _words(error: Exception) -> str:
-    """What is wrong, and where, such as "rule.worst_case: expected float, got str"."""
-    if not isinstance(error, msgspec.ValidationError):
-        return f"not all of it is text in UTF-8 ({error})"
-    words, _, place = str(error).partition(" - at `$")
-    words = re.sub(r"Expected `str` matching regex '\^\((.+)\)\\+Z'", _choice, words).replace("`", "")
-    place = place.rstrip("`").removeprefix(".")
-    return f"{place}{': ' if place else ''}{words[0].lower()}{words[1:]}"
-
-
-def _choice(of: re.Match[str]) -> str:
-    return f"must be one of {', '.join(of[1].split('|'))}"
+    return door.decoded(content, type, file, f"make it anew: {again}")
 
 
 def _what(format: str) -> str:

@@ -15,6 +15,7 @@ from reports.pages.render import MARKS, fields_of, perplexity
 from reports.pages.schema import size
 from reports.race import records as race
 from reports.race import standings
+from reports.race.decisions import LEAST
 
 COLOURS = {
     "equal": "green",
@@ -58,8 +59,8 @@ def show_leaderboard(board: race.Leaderboard, console: Console) -> None:
         say(console, sentence, style="yellow")
     for line in standings.side_by_side(board):
         say(console, line)
-    if board.passes == 1:
-        say(console, "one pass has no spread: all share rank 1", style="yellow")
+    if board.passes < LEAST:
+        say(console, f"no ranks: {board.passes} of at least {LEAST} passes", style="yellow")
 
 
 def _table(report: Report, frameworks: list[str]) -> Table:
@@ -78,13 +79,13 @@ def _table(report: Report, frameworks: list[str]) -> Table:
 
 def _ranking(table: race.Table) -> Table:
     found = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in ("rank", "", "time", "× best (95%)", "bound", "held by", "pays"):
-        found.add_column(name, no_wrap=True, justify="left" if name in ("", "held by") else "right")
+    for name in ("rank", "", "time", "beside the fastest", "bound", "held by"):
+        wordy = name in ("", "beside the fastest", "held by")
+        found.add_column(name, no_wrap=True, justify="left" if wordy else "right")
     for row in standings.ranked(table):
         who = f"{row.framework}/{row.implementation}"
-        cells = [str(row.rank), who, standings.duration(row.seconds), standings.interval(row)]
+        cells = [standings.rank(row), who, standings.duration(row.seconds), standings.beside(row)]
         cells += [standings.percent(row.percent), row.held_back_by or standings.NOTHING]
-        cells += [standings.break_even(row)]
         found.add_row(*(Text(plain(cell)) for cell in cells))
     return found
 

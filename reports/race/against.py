@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator
 
 from isogru.judge.comparison import EQUAL
-from reports.race import paired
+from reports.race import decisions, paired
+from reports.race.decisions import Decisions
 from reports.race.records import ALIKE, FASTER, SLOWER, Against, Change, Leaderboard, Row, Table
 
 
@@ -59,22 +60,22 @@ def _change(now: Row, before: Row) -> Change:
 
 def reversed_ranks(board: Leaderboard, other: Leaderboard) -> Iterator[str]:
     """Pairs of rows of one table whose order was beyond doubt in both leaderboards, and not the same."""
-    before = {table.workload: _by_label(table) for table in other.tables}
+    earlier = {table.workload: _decided(table) for table in other.tables}
     for table in board.tables:
-        earlier, now = before.get(table.workload, {}), _by_label(table)
-        for one, two in itertools.combinations([label for label in now if label in earlier], 2):
-            if not all(rows[one].keys() & rows[two].keys() for rows in (now, earlier)):
-                continue
-            first, second = (paired.ratio(rows[one], rows[two]) for rows in (now, earlier))
+        names, decided = _decided(table)
+        names_then, then = earlier.get(table.workload, ([], None))
+        both = [name for name in names if name in names_then]
+        for one, two in itertools.combinations(both if then else [], 2):
+            assert then is not None
+            first = decided.pairs[names.index(one)][names.index(two)]
+            second = then.pairs[names_then.index(one)][names_then.index(two)]
             if (first.is_slower and second.is_faster) or (first.is_faster and second.is_slower):
                 words = "slower" if first.is_slower else "faster"
                 yield f"{table.workload}: {one} is now {words} than {two}, and was not"
 
 
-def _by_label(table: Table) -> dict[str, dict[int, float]]:
-    """The times by pass of each ranked row."""
-    return {
-        f"{row.framework}/{row.implementation}": {int(n): value for n, value in row.passes.items()}
-        for row in table.rows
-        if row.status == EQUAL
-    }
+def _decided(table: Table) -> tuple[list[str], Decisions]:
+    """The ranked rows, and what is known of each two."""
+    ranked = [row for row in table.rows if row.status == EQUAL]
+    times = [{int(number): (value,) for number, value in row.passes.items()} for row in ranked]
+    return [f"{row.framework}/{row.implementation}" for row in ranked], decisions.decide(times)

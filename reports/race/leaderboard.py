@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from msgspec import structs
 
 from isogru.judge.comparison import EQUAL, significant
-from reports.race import paired, records, roofline
+from reports.race import decisions, records, roofline, statements
 from reports.race.records import FAILED, UNFINISHED, Leaderboard, Row, Table
 from reports.race.roofline import Bound, Limits
 from shared_spec.errors import UserError
@@ -246,21 +246,21 @@ def _mean(seconds: Iterable[float]) -> float:
 
 
 def _ranks(rows: list[Row]) -> list[Row]:
-    """The rows with their ranks, and their ratios to the fastest."""
+    """The rows with the places that they can have, and their ratios to the fastest."""
     if not rows:
         return []
-    times = [{int(number): value for number, value in row.passes.items()} for row in rows]
+    decided = decisions.decide([{int(number): (value,) for number, value in row.passes.items()} for row in rows])
     best = min(range(len(rows)), key=lambda i: rows[i].time)
+    names = [f"{row.framework}/{row.implementation}" for row in rows]
     ranked = []
-    for i, (row, rank, own) in enumerate(zip(rows, paired.ranks(times), times, strict=True)):
-        found = paired.ratio(own, times[best])
-        low: float | None = found.low
-        high: float | None = found.high
-        if i == best:
-            low = high = 1.0
-        elif len(own) == 1:
-            low = high = None
-        ranked.append(structs.replace(row, rank=rank, ratio=found.value, low=low, high=high))
+    for i, (row, (first, last)) in enumerate(zip(rows, decided.ranks(), strict=True)):
+        found = decided.pairs[i][best]
+        known = structs.replace(row, ratio=found.value, said=statements.of(decided, i, best, names))
+        if decided.is_enough or i == best:
+            known = structs.replace(known, low=found.low, high=found.high)
+        if decided.is_enough:
+            known = structs.replace(known, rank=first, last_rank=last)
+        ranked.append(known)
     return ranked
 
 

@@ -76,17 +76,3 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 def _t(freedom: float) -> float:
     return T_95[min(max(int(freedom + 1e-9), 1), len(T_95)) - 1]
-
-
-def ranks(times: Sequence[Mapping[int, float]]) -> list[int]:
-    """The rank of each, 1 the fastest. From the fastest on, all that are not slower beyond doubt than the first of a
-    rank share it; the rank after one that three share is the fourth.
-    """
-    order = sorted(range(len(times)), key=lambda i: statistics.fmean(map(math.log, times[i].values())))
-    found = [0] * len(times)
-    leader = order[0] if order else 0
-    for place, i in enumerate(order, start=1):
-        if place == 1 or ratio(times[i], times[leader]).is_slower:
-            leader, rank = i, place
-        found[i] = rank
-    return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import msgspec
 from msgspec import structs
 
@@ -11,19 +9,20 @@ from reports.pages import schema
 from reports.race import against, leaderboard
 from reports.race.records import Leaderboard
 from shared_spec.errors import UserError
+from shared_spec.files import door
 from shared_spec.race import rows
-from shared_spec.race.definition import Race, passes, read
+from shared_spec.race.definition import AGAIN, Race, damaged, passes, read
 from shared_spec.race.rows import Memory, OtherVersionError, Pass
 
 
 def memory(race: Race) -> list[Memory]:
     """How much memory rows take, as far as it has been measured."""
     try:
-        return msgspec.json.Decoder(Memory).decode_lines(race.memory_file.read_bytes())
-    except FileNotFoundError:
+        return msgspec.json.Decoder(Memory).decode_lines(door.content(race.memory_file, AGAIN))
+    except door.MissingError:
         return []
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{race.memory_file}: damaged: {error}; race again with python -m reports race") from None
+    except door.UNDECODABLE as error:
+        raise UserError(f"{race.memory_file}: damaged: {door.words(error)}; {AGAIN}") from None
 
 
 def board(race: Race) -> Leaderboard:
@@ -32,17 +31,34 @@ def board(race: Race) -> Leaderboard:
 
 
 def _board(race: Race, of: list[Pass]) -> Leaderboard:
-    board = leaderboard.build(of, memory(race), name=race.name)
-    if not race.against_file.exists():
-        return board
-    return structs.replace(board, against=against.compare(board, schema.read_leaderboard(race.against_file)))
+    trouble, measured, other = damaged(race), [], None
+    # What is damaged is named, and the rest is shown.
+    try:
+        measured = memory(race)
+    except UserError as error:
+        trouble.append(str(error))
+    board = leaderboard.build(of, measured, name=race.name)
+    try:
+        other = schema.read_leaderboard(race.against_file) if race.against_file.exists() else None
+    except UserError as error:
+        trouble.append(str(error))
+    held = against.compare(board, other) if other else None
+    return structs.replace(board, trouble=[*board.trouble, *trouble], against=held)
 
 
 def latest_board() -> Leaderboard | None:
     """That of the race that was begun last, has got anywhere and is of this version; None where there is none."""
+    trouble: list[str] = []
     for file in sorted(rows.folder(".").glob("*/race.json"), reverse=True):
-        with contextlib.suppress(OtherVersionError):
+        try:
             race = read(file)
             if there := passes(race):
-                return _board(race, there)
+                board = _board(race, there)
+                return structs.replace(board, trouble=[*board.trouble, *trouble])
+        except OtherVersionError:
+            continue
+        except UserError as error:
+            trouble.append(str(error))
+    if trouble:
+        raise UserError(trouble[0])
     return None

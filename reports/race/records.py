@@ -76,11 +76,13 @@ class Row(Part, frozen=True):
     lane: str
     status: Annotated[str, one_of(*ORDER, FAILED, UNFINISHED), about("only what is equal is ranked")]
     why: Annotated[str, about("why it is not ranked; empty where it is")]
-    rank: Annotated[int | None, about("1 is the fastest; those that are not slower beyond doubt share one")]
+    rank: Annotated[int | None, about("the best place that it can have, 1 the fastest; null where passes are too few")]
     seconds: Annotated[float | None, about("of a call: the geometric mean of the medians of passes")]
     passes: Annotated[Mapping[str, float], about("the median of each pass, by its number")]
     ratio: Annotated[float | None, about("how many times as long as the fastest, paired by pass")]
-    low: Annotated[float | None, about("its 95% confidence interval; null where there is one pass only")]
+    low: Annotated[
+        float | None, about("its interval, of 95% for all pairs of the table together; null where passes are too few")
+    ]
     high: float | None
     percent: Annotated[float | None, about("of the bound")]
     held_back_by: Annotated[
@@ -99,6 +101,8 @@ class Row(Part, frozen=True):
     ]
     command: Annotated[str, about("that repeats it")]
     memory: Annotated[int | None, about("bytes at the peak of a call, in a fresh process, above what it had before")]
+    last_rank: Annotated[int | None, about("the worst place that it can have; not in earlier versions")] = None
+    said: Annotated[str, about("what is known of it beside the fastest, in words")] = ""
 
     @property
     def time(self) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from isogru.judge.comparison import EQUAL, significant
-from reports.race import against, records
+from reports.race import against, records, statements
+from reports.race.decisions import LEAST, Pair
 from reports.race.records import Change, Leaderboard, Row, Table
 
 HELD_BACK = {
@@ -23,7 +24,8 @@ COLUMNS = {
     "rank": "rank",
     "label": "implementation",
     "seconds": "time",
-    "ratio": "× the best (95%)",
+    "ratio": "× the fastest",
+    "said": "beside the fastest",
     "percent": "of the bound",
     "held_back_by": "held back by",
     "error": "error",
@@ -32,7 +34,7 @@ COLUMNS = {
     "break_even": "pays after",
 }
 """Of the page's table, by what each is sorted by."""
-WORDY = ("label", "held_back_by")
+WORDY = ("label", "said", "held_back_by")
 """Those of them that are no numbers."""
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 NOTHING = "–"
@@ -53,6 +55,13 @@ def _three(value: float) -> str:
     return f"{rounded:.0f}" if rounded >= 100 else f"{rounded:.1f}" if rounded >= 10 else f"{rounded:.2f}"
 
 
+def rank(row: Row) -> str:
+    """The places that a row can have, such as 2–4."""
+    if row.rank is None:
+        return NOTHING
+    return f"{row.rank}" if row.last_rank in (None, row.rank) else f"{row.rank}–{row.last_rank}"
+
+
 def times(value: float | None) -> str:
     """A ratio of times: two decimals, fewer where it is large."""
     if value is None:
@@ -65,6 +74,13 @@ def interval(row: Row | Change) -> str:
     if row.low is None or row.low == row.high:
         return times(row.ratio)
     return f"{times(row.ratio)} ({times(row.low)}–{times(row.high)})"
+
+
+def beside(row: Row) -> str:
+    """The same in a few words."""
+    if row.ratio is None or row.low is None or row.high is None:
+        return NOTHING
+    return NOTHING if row.low == row.high else statements.beside(Pair(row.ratio, row.low, row.high))
 
 
 def megabytes(size: int | None) -> str:
@@ -90,6 +106,7 @@ def error(value: float | None) -> str:
 
 
 FILTERS: dict[str, Callable[..., str]] = {
+    "rank": rank,
     "duration": duration,
     "times": times,
     "interval": interval,
@@ -109,6 +126,7 @@ def context(board: Leaderboard | None) -> dict[str, object]:
         "bounds": BOUNDS,
         "columns": COLUMNS,
         "wordy": WORDY,
+        "least": LEAST,
         "ranked": ranked,
         "unranked": unranked,
     }

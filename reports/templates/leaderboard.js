@@ -8,10 +8,11 @@ const isRanked = (row) => row.status === "equal";
 
 // What a column is sorted by, and what it says; a missing value comes last, whichever way.
 const RACE = {
-  rank: [(row) => row.rank, (row) => String(row.rank)],
+  rank: [(row) => row.rank, standings.rank],
   label: [named, named],
   seconds: [(row) => row.seconds, (row) => standings.duration(row.seconds)],
   ratio: [(row) => row.ratio, standings.interval],
+  said: [(row) => row.ratio, (row) => row.said],
   percent: [(row) => row.percent, (row) => standings.percent(row.percent)],
   held_back_by: [(row) => row.held_back_by, (row) => row.held_back_by ?? NOTHING],
   error: [(row) => row.error, (row) => standings.error(row.error)],
@@ -159,7 +160,7 @@ function drawRace(chosen, ranked) {
   const x = { ...bare, title: "time of a call", axis: { values: ticks(low, high, steps), labelExpr: AXIS_TIME, labelOverlap: true } };
   const y = { field: "row", type: "nominal", sort: values.map((v) => v.row), title: null, axis: { labelLimit: 170, grid: true } };
   const { color, shape } = scales(looks(ranked));
-  const tooltip = told({ row: "implementation", said: "time", ratio: "× the best (95%)", percent: "of the bound", why: "held back by" });
+  const tooltip = told({ row: "implementation", said: "time", ratio: "× the fastest", percent: "of the bound", why: "held back by" });
   const layer = [{
     data: { values: each }, mark: { type: "tick", opacity: 0.45, thickness: 1.5, size: 12 },
     encoding: { x, y, color, tooltip: told({ row: "implementation", pass: "pass", said: "time" }) },

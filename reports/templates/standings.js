@@ -22,6 +22,10 @@ const standings = {
     const [scale, unit] = UNITS.find(([s]) => three >= s) ?? UNITS.at(-1);
     return `${threeDigits(three / scale)} ${unit}`;
   },
+  rank(row) {
+    if (row.rank === null) return NOTHING;
+    return (row.last_rank ?? row.rank) === row.rank ? String(row.rank) : `${row.rank}–${row.last_rank}`;
+  },
   times(value) {
     if (value === null) return NOTHING;
     if (value < 100) return fixed(value, value < 10 ? 2 : 1);

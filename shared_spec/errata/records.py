@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from shared_spec.errors import UserError
-from shared_spec.files import store
+from shared_spec.files import door, store
 from shared_spec.files.whole import write_whole
 
 FORMAT = "isogru-erratum/1"
@@ -192,18 +192,15 @@ def read(name: str, framework: str) -> Record | None:
     """
     file = file_of(name, framework)
     try:
-        raw = file.read_bytes()
-        table = msgspec.json.decode(raw)
+        table: Any = msgspec.json.decode(door.content(file, f"run {command(framework)} again, or delete it"))
         found = table.get("format") if isinstance(table, Mapping) else None
         if found == FORMAT:
             record = msgspec.convert(table, Record)
             if (record.name, record.framework) == (name, framework):
                 return msgspec.structs.replace(record, measured=msgspec.convert(record.measured, MEASURED[name]))
-    except FileNotFoundError:
+    except door.MissingError:
         return None
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except door.UNDECODABLE:
         raise damaged(name, framework) from None
     if found == FORMAT:
         raise damaged(name, framework)

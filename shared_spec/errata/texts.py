@@ -10,6 +10,7 @@ import msgspec
 
 from shared_spec.cells import read_tables
 from shared_spec.errors import SpecificationError
+from shared_spec.files import door
 
 FORMAT = "isogru-errata/1"
 FILE = Path(__file__).with_name("errata.toml")
@@ -29,7 +30,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @functools.cache
 def entries(file: Path = FILE) -> Mapping[str, Entry]:
     """The errata of a file by name, in its order. Raises SpecificationError for a file that is wrong."""
-    tables = read_tables(file, file.read_text(encoding="utf-8"), FORMAT)
+    tables = read_tables(file, door.text(file), FORMAT)
     try:
         return msgspec.convert(tables, dict[str, Entry])
     except msgspec.ValidationError as error:

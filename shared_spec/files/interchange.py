@@ -5,30 +5,27 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from shared_spec.cells import Cell, cell
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.expression import Shape
-from shared_spec.files import passage, tensors
+from shared_spec.files import door, origins, passage, tensors
+from shared_spec.files.origins import DTYPES as DTYPES
+from shared_spec.files.origins import Origin as Origin
 from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes, specification
 from shared_spec.language_model.corpus import Vocabulary, windows
 from shared_spec.oracle import shapes_of_case, shapes_of_result
 from shared_spec.quantities import OF_TRAINING, quantity
 from shared_spec.quantities import TRACE as TRACE
-from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import HALVES
 
 CASE_FORMAT = "isogru-case/1"
 RESULT_FORMAT = "isogru-result/1"
-DTYPES = ("float32", "float64")
-"""What implementations run in, and cases and trainings are judged in. Results of a cell may be in float16 and bfloat16
-too (floats.HALVES); the arrays of those may be float32.
-"""
 
 
 @dataclass(frozen=True)
@@ -77,44 +74,6 @@ AnyCase = Case | TrainingCase
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Who made a result, of what, and how: the metadata of a result file."""
-
-    case: str
-    case_digest: str
-    cell: str
-    spec_digest: str
-    framework: str
-    implementation: str
-    lane: str
-    dtype: str
-    device: str
-    unit_roundoff: float
-    """Measured, not taken from the label: see isogru/judge/precision.py."""
-    roundoff: Mapping[str, float] = field(default_factory=dict)
-    """The same by operation: "product", "sum", "tanh", "sigmoid" and a whole "cell", as far as measured."""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    switches: Mapping[str, str] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock times worth keeping, such as one for each epoch; not a benchmark."""
-    corpus: str = ""
-
-    @property
-    def lie(self) -> str:
-        """Why its dtype is wrong; empty where it is right. A coarser "float32", such as TF32, has a wider bound; of a
-        "float64" that is none no reference can be made.
-        """
-        if self.dtype != "float64" or self.unit_roundoff <= UNIT_ROUNDOFF["float64"]:
-            return ""
-        return f"asked for float64, computed with unit roundoff {self.unit_roundoff:.1e}: the label lies"
-
-    @property
-    def label(self) -> str:
-        """Such as ``gru · jax/scratch · float32 · cpu``."""
-        return f"{self.cell} · {self.framework}/{self.implementation} · {self.dtype} · {self.device}"
-
-
-@dataclass(frozen=True)
 class Result:
     """What an implementation made of a case."""
 
@@ -158,6 +117,7 @@ def read_case(path: Path) -> AnyCase:
     except UserError as error:
         raise InterchangeError(f"{path}: {error}") from None
     name = metadata.get("name", path.stem)
+    door.check_texts(path, {"name": name})
     if "recipe" in metadata:
         return _read_training_case(path, name, arrays, metadata)
     optional = set() if "dH" in arrays else {"dH"}
@@ -170,12 +130,16 @@ def read_case(path: Path) -> AnyCase:
 def _read_training_case(path: Path, name: str, arrays: dict[str, Array], metadata: dict[str, str]) -> TrainingCase:
     try:
         recipe = recipe_from_json(metadata["recipe"])
-        tokens, unknown = json.loads(_entry(metadata, "vocabulary", path))
-        sha1, source = json.loads(_entry(metadata, "corpus", path))
+        again = "write the case again"
+        tokens, unknown = door.decoded(
+            _entry(metadata, "vocabulary", path), tuple[list[str], str], f"{path}: vocabulary", again
+        )
+        sha1, source = door.decoded(_entry(metadata, "corpus", path), tuple[str, str], f"{path}: corpus", again)
+        door.check_texts(path, {"corpus": sha1, "source of the corpus": source})
         symbols = {**shapes(cell(recipe.cell)), "tokens": ("characters",)}
         if metadata["cell"] != recipe.cell or unknown not in tokens:
             raise ValueError("cell, recipe and vocabulary do not fit each other")
-    except (UserError, ValueError, TypeError) as error:
+    except (UserError, ValueError) as error:
         raise InterchangeError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     dtypes = dict.fromkeys(symbols, ("float32",)) | {"tokens": ("int32",)}
     _check(path, arrays, symbols, dtypes=dtypes, sizes={"h": recipe.num_hiddens, "v": len(tokens)})
@@ -197,7 +161,7 @@ def write_result(path: Path, result: Result) -> None:
 
 def read_origin(path: Path) -> Origin:
     """The metadata of a result file alone."""
-    return _origin(path, tensors.metadata(path, RESULT_FORMAT, "result"))
+    return origins.read(path, tensors.metadata(path, RESULT_FORMAT, "result"))
 
 
 def read_result(path: Path, case: AnyCase | None = None) -> Result:
@@ -206,7 +170,7 @@ def read_result(path: Path, case: AnyCase | None = None) -> Result:
     Raises InterchangeError for one that is damaged, of a newer format, or does not hold what the case asks for.
     """
     arrays, metadata = tensors.read(path, RESULT_FORMAT, "result", narrow=True)
-    origin = _origin(path, metadata)
+    origin = origins.read(path, metadata)
     if case is not None:
         check_result(path, Result(origin, arrays), case)
     return Result(origin, arrays)
@@ -278,19 +242,6 @@ def _check(
         if finite and not np.isfinite(array).all():
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise InterchangeError(f"{path}: {name}{list(index)} is {array[index]}; a case holds finite numbers")
-
-
-def _origin(path: Path, metadata: Mapping[str, str]) -> Origin:
-    try:
-        origin = msgspec.json.decode(metadata["origin"], type=Origin)
-        u = origin.unit_roundoff
-    except (KeyError, msgspec.DecodeError, RecursionError):
-        raise InterchangeError(f"{path}: does not say where it comes from; make it again, see README.md") from None
-    if origin.dtype not in (*DTYPES, *HALVES):
-        raise InterchangeError(f"{path}: dtype is {origin.dtype!r}, should be {' or '.join((*DTYPES, *HALVES))}")
-    if not 2.0**-60 < u <= 2.0**-8:
-        raise InterchangeError(f"{path}: says that its unit roundoff is {u}; bfloat16, the coarsest there is, has 2^-8")
-    return origin
 
 
 def _entry(metadata: Mapping[str, str], key: str, path: Path) -> str:

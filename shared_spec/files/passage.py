@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from shared_spec.errors import InterchangeError
+from shared_spec.files import door
 
 Lengths = tuple[int, ...] | None
 DIRECTIONS = ("forward", "reverse")
@@ -30,7 +31,7 @@ def read(path: Path, metadata: Mapping[str, str], T: int, n: int) -> tuple[bool,
         return direction == "reverse", None
     try:
         lengths = msgspec.json.decode(metadata["lengths"], type=tuple[int, ...])
-    except msgspec.MsgspecError:
+    except door.UNDECODABLE:
         lengths = ()
     if len(lengths) != n or not all(1 <= length <= T for length in lengths):
         told = metadata["lengths"][:60]

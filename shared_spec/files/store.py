@@ -14,22 +14,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import filelock
 
-from shared_spec.errors import UserError
-from shared_spec.files import folders
+from shared_spec.errors import InterchangeError, UserError
+from shared_spec.files import door, folders
 from shared_spec.files.interchange import Result, write_result
 from shared_spec.files.whole import write_whole
 from shared_spec.language_model.corpus import Corpus
 
 MANIFEST_FORMAT = "isogru-manifest/1"
 FAILURE_FORMAT = "isogru-failure/1"
-LISTED = {"name", "cell", "lane", "available", "reason"}
+PLAIN = re.compile(r"[^./\x00-\x1f][^/\x00-\x1f]*")
+"""Names that files are made of: none leaves its folder."""
 
 
 def folder() -> Path:
@@ -60,13 +62,24 @@ class Job:
         return folder() / self.framework / f"{self.stem}.failed.json"
 
 
+class Listed(TypedDict):
+    """An implementation as a manifest lists it."""
+
+    name: str
+    cell: str
+    lane: str
+    available: bool
+    reason: str
+    dtypes: NotRequired[list[str]]
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a framework's last run set out to do, and with what."""
 
     framework: str
     jobs: list[Job] = field(default_factory=list)
-    implementations: list[dict[str, Any]] = field(default_factory=list)
+    implementations: list[Listed] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     switches: dict[str, str] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
@@ -135,22 +148,31 @@ def note_failure(framework: str, words: str) -> None:
 def read_manifest(framework: str) -> Manifest | None:
     """What the framework set out to do; None where it never ran. A damaged manifest is one of a failed framework."""
     file = _manifest_file(framework)
+    again = f"run tox -e {framework} again"
     try:
-        record = json.loads(file.read_text())
-        if record.pop("format") != MANIFEST_FORMAT:
-            return Manifest(framework, failure=f"{file.name} is of another version; run tox -e {framework} again")
-        manifest = Manifest(**{**record, "jobs": [Job(**job) for job in record["jobs"]]})
-        for listed in manifest.implementations:
-            if not listed.keys() >= LISTED:
-                raise KeyError("an implementation does not say what it is")
-        for table in (manifest.versions, manifest.switches, manifest.machine):
-            if not all(isinstance(value, str) for value in table.values()):
-                raise TypeError("versions, switches and machine are texts by name")
-        return manifest
-    except FileNotFoundError:
+        record = door.json(file, _Written, again)
+        if record.format != MANIFEST_FORMAT:
+            return Manifest(framework, failure=f"{file.name} is of another version; {again}")
+        if record.framework != framework or not all(_is_of(job, framework) for job in record.jobs):
+            return Manifest(framework, failure=f"{file.name} is damaged: it has jobs of another framework; {again}")
+        return Manifest(**{each.name: getattr(record, each.name) for each in fields(Manifest)})
+    except door.MissingError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return Manifest(framework, failure=f"{file.name} is damaged; run tox -e {framework} again")
+    except InterchangeError as error:
+        told = str(error).removeprefix(f"{file}: ").removesuffix(f"; {again}")
+        return Manifest(framework, failure=f"{file.name} is {told}; {again}")
+
+
+@dataclass(frozen=True)
+class _Written(Manifest):
+    """A manifest as its file has it."""
+
+    format: str = ""
+
+
+def _is_of(job: Job, framework: str) -> bool:
+    names = (job.case, job.implementation, job.dtype, job.device)
+    return job.framework == framework and all(PLAIN.fullmatch(name) for name in names)
 
 
 def _manifest_file(framework: str) -> Path:
@@ -165,6 +187,18 @@ def _lock(framework: str) -> filelock.BaseFileLock:
 def lock(name: str) -> filelock.BaseFileLock:
     """A lock in the folder of results. Raises UserError where that folder cannot be written to."""
     return lock_file(folder() / name)
+
+
+@contextlib.contextmanager
+def lock_if_written(name: str) -> Iterator[None]:
+    """The same for who reads: nobody changes a folder that cannot be written to."""
+    try:
+        held = lock(name)
+    except UserError:
+        yield
+        return
+    with held:
+        yield
 
 
 def lock_file(file: Path) -> filelock.BaseFileLock:
@@ -190,8 +224,13 @@ def words_of(error: Exception) -> str:
 def last_words(file: Path) -> str | None:
     """Those of a record of a failure; None where there is no such record."""
     try:
-        return str(json.loads(file.read_text())["last_words"])
-    except FileNotFoundError:
+        return door.json(file, _Failure, "").last_words
+    except door.MissingError:
         return None
-    except (OSError, ValueError, TypeError, KeyError):
+    except InterchangeError:
         return f"the record {file.name} is damaged"
+
+
+@dataclass(frozen=True)
+class _Failure:
+    last_words: str

@@ -12,6 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from shared_spec.errors import InterchangeError
+from shared_spec.files import door
 from shared_spec.files.whole import whole
 from shared_spec.readings import floats
 from shared_spec.readings.arithmetic import Array
@@ -24,11 +25,10 @@ def metadata(path: Path, format: str, kind: str) -> dict[str, str]:
     """The metadata of a file of this format. Raises InterchangeError for one that is not there, damaged, of a newer
     format, or of another kind.
     """
+    door.check(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             found: dict[str, str] = file.metadata() or {}
-    except FileNotFoundError:
-        raise InterchangeError(f"{path}: no such file") from None
     except (safetensors.SafetensorError, OSError) as error:
         raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
     given = found.get("format", "")
@@ -63,7 +63,7 @@ def read(path: Path, format: str, kind: str, *, narrow: bool = False) -> tuple[d
 
 def _bfloat16(path: Path) -> dict[str, Array]:
     """Those arrays that are of bfloat16, as float32."""
-    given: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    given: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(door.content(path))  # type: ignore[no-untyped-call]
     return {
         name: floats.widened(tensor["data"], "bfloat16", tuple(tensor["shape"]))
         for name, tensor in given

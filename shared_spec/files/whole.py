@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 import shutil
+import socket
+import stat
 import uuid
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from shared_spec.errors import UserError
+
+_BESIDE = re.compile(r"\.isogru-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}\.part")
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file beside and renames it: a reader, or a second writer, never meets half of one."""
     with whole(path) as beside:
         beside.write_bytes(content)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Several files that belong together: where one cannot be written, none is another than it was."""
+    with contextlib.ExitStack() as stack:
+        for path, content in contents.items():
+            beside = stack.enter_context(whole(path))
+            try:
+                beside.write_bytes(content)
+            except OSError as error:
+                raise _unwritten(path, error) from None
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
@@ -36,14 +54,60 @@ def write_patched(template: Path, path: Path, pieces: Iterable[tuple[int, bytes 
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A file beside, to be written, which takes the place of `path` at the end. Raises UserError where it cannot."""
-    beside = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    """A file beside, to be written, which takes the place of `path` at the end, with the rights of the one before; of a
+    symbolic link that of what it leads to. Raises UserError where it cannot, and for what is there and no regular file.
+    """
+    target = Path(os.path.realpath(path))
+    mode = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        beside.replace(path)
+        with contextlib.suppress(FileNotFoundError):
+            mode = target.stat().st_mode
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise _unwritten(path, error) from None
+    if mode is not None and not stat.S_ISREG(mode):
+        what = "is a directory" if stat.S_ISDIR(mode) else "is no regular file"
+        raise UserError(f"{path}: cannot be written: it {what}; name a file")
+    with replaced(target, path, mode) as beside:
+        yield beside
+
+
+@contextlib.contextmanager
+def replaced(target: Path, path: Path | None = None, mode: int | None = None) -> Iterator[Path]:
+    """A file beside `target`, which takes its place at the end whatever that is; told of as `path`."""
+    beside = target.parent / f".isogru-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _clean(target.parent, os.getpid())
+        yield beside
+        if mode is not None:
+            beside.chmod(stat.S_IMODE(mode))
+        beside.replace(target)
+    except OSError as error:
+        raise _unwritten(path or target, error) from None
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+def _unwritten(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written: {error.strerror or error}")
+
+
+@functools.cache
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+@functools.cache
+def _clean(folder: Path, process: int) -> None:
+    """Once for each folder that a process writes to: what runs left behind that were killed while they wrote."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        left = [name for entry in entries if (name := _BESIDE.fullmatch(entry.name)) and name[1] == _host()]
+        for name in left:
+            try:
+                os.kill(int(name[2]), 0)
+            except (ProcessLookupError, OverflowError):
+                with contextlib.suppress(OSError):
+                    (folder / name[0]).unlink()
+            except OSError:
+                continue  # Somebody else's, who is alive.

@@ -9,17 +9,21 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from shared_spec.cells import DIMENSIONS, Cell, cell, place_of, read_tables
 from shared_spec.errors import UserError
 from shared_spec.expression import Equation, Shape, parse, shape
+from shared_spec.files import door
 from shared_spec.language_model import corpus
 from shared_spec.language_model.corpus import Corpus, Tokens, Vocabulary
 from shared_spec.readings.arithmetic import Array
 
 FORMAT = "isogru-language-model/1"
 FILE = Path(__file__).parents[1] / "language_model.toml"
+TOO_MANY = 2**32
+"""Where seeds of NumPy's generators end, and whatever else is counted is nonsense."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Problem:
 @functools.cache
 def specification() -> Specification:
     """language_model.toml. Raises SpecificationError, with the place, where its equation is wrong."""
-    raw = FILE.read_text(encoding="utf-8")
+    raw = door.text(FILE)
     tables = read_tables(FILE, raw, FORMAT)
     model = tables["model"]
     parameters = {name: tuple(symbols) for name, symbols in model["parameters"].items()}
@@ -168,9 +172,10 @@ def recipe_to_json(recipe: Recipe) -> str:
 def recipe_from_json(text: str) -> Recipe:
     """Raises UserError where the text is not a recipe of this version."""
     try:
-        found = Recipe(**json.loads(text))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"not a recipe: {error}") from None
+        record: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+        found = Recipe(**record)
+    except (TypeError, *door.UNDECODABLE) as error:
+        raise UserError(f"not a recipe: {door.words(error)}") from None
     for field in fields(Recipe):
         value = getattr(found, field.name)
         kind = {"str": str, "int": int, "float": (int, float)}[str(field.type)]
@@ -178,4 +183,6 @@ def recipe_from_json(text: str) -> Recipe:
             raise UserError(f"not a recipe: {field.name} is {value!r}, should be {field.type}")
         if field.type != "str" and (value < 0 or (value == 0 and not field.name.endswith("seed"))):
             raise UserError(f"not a recipe: {field.name} is {value!r}, should be more than 0")
+        if field.type == "int" and value >= TOO_MANY:
+            raise UserError(f"not a recipe: {field.name} is {value!r}, should be less than 2^32")
     return found

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared_spec.errors import CorpusError, UserError
-from shared_spec.files import folders
+from shared_spec.errors import CorpusError, InterchangeError, UserError
+from shared_spec.files import door, folders
 from shared_spec.files.whole import write_whole
 
 Tokens = npt.NDArray[np.int32]
 
 BUILT_IN = Path(__file__).parents[1] / "story.txt"
-FETCH_TIMEOUT_SECONDS = 10
+PATIENCE_SECONDS, FETCH_SECONDS, FETCH_BYTES = 10, 30, 2**20
+"""For a server to answer, and what is ever waited for and taken of a text."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,9 @@ def built_in(settings: dict[str, Any], reason: str) -> Corpus:
 
 def _given(path: Path, wanted: str) -> Corpus:
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"corpus {path}: {error.strerror or error}; give the path of a text file") from None
+        raw = door.content(path, "give the path of a text file")
+    except InterchangeError as error:
+        raise CorpusError(f"corpus {error}") from None
     if not raw.strip():
         raise CorpusError(f"corpus {path} is empty; give a file that holds the text")
     found = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
@@ -154,8 +156,25 @@ def cut_second_source(raw: bytes, second: dict[str, Any]) -> bytes:
 
 def _download(address: str, known_hash: str | None, folder: str, pooch: Any) -> Path:
     pooch.get_logger().setLevel("ERROR")
-    downloader = pooch.HTTPDownloader(timeout=FETCH_TIMEOUT_SECONDS)
-    return Path(pooch.retrieve(address, known_hash, fname="download.txt", path=folder, downloader=downloader))
+    return Path(pooch.retrieve(address, known_hash, fname="download.txt", path=folder, downloader=_fetch))
+
+
+def _fetch(address: str, output: Any, pooch: Any) -> None:
+    """A downloader of pooch's, which has no limit of its own: whoever answers may send for ever, or hardly anything.
+    Raises ValueError for more than FETCH_BYTES, and TimeoutError after FETCH_SECONDS.
+    """
+    import requests
+
+    until, left = time.monotonic() + FETCH_SECONDS, FETCH_BYTES
+    with requests.get(address, stream=True, timeout=PATIENCE_SECONDS) as answer, Path(output).open("wb") as file:
+        answer.raise_for_status()
+        for chunk in answer.iter_content(2**14):
+            left -= len(chunk)
+            if left < 0:
+                raise ValueError(f"{address} sends more than {FETCH_BYTES} bytes")
+            if time.monotonic() > until:
+                raise TimeoutError(f"{address} takes more than {FETCH_SECONDS} s")
+            file.write(chunk)
 
 
 def _keep(raw: bytes, wanted: str) -> str:

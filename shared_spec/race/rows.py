@@ -16,13 +16,14 @@ import numpy as np
 from msgspec import Struct
 
 from shared_spec.errors import UserError
-from shared_spec.files import store
+from shared_spec.files import door, store
 from shared_spec.files.whole import write_whole
 from shared_spec.race import workloads
 from shared_spec.race.workloads import Workload
 
 Format = Literal["isogru-rows/2"]
 FORMAT: Format = get_args(Format)[0]
+AGAIN = "race again with python -m reports race, or delete it"
 MEMORY = '{"framework"'
 """How a line of Memory begins, among all that a framework may print."""
 Kind = TypeVar("Kind")
@@ -219,10 +220,7 @@ class Pass:
 
 def read(path: Path) -> Pass:
     """A pass from its file, complete or not. Raises UserError for a file that is none, or of another version."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    content = door.content(path, AGAIN)
     # What stands behind the last end of a line was cut off while it was written.
     first, *lines = content[: content.rfind(b"\n") + 1].splitlines() or [b""]
     one = Pass(path, _header(path, first))
@@ -243,10 +241,10 @@ def read(path: Path) -> Pass:
 def _header(path: Path, line: bytes) -> Header:
     try:
         version = msgspec.json.decode(line, type=_Versioned).format
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except door.UNDECODABLE:
         version = ""
     if not version.startswith("isogru-rows/"):
-        raise UserError(f"{path}: not a pass of benchmarks; race again with python -m reports race")
+        raise UserError(f"{path}: not a pass of benchmarks; {AGAIN}")
     if version != FORMAT:
         raise OtherVersionError(f"{path}: format {version}, this isogru reads {FORMAT}; race again")
     return _decode(path, line, Header, "line 1")
@@ -255,8 +253,8 @@ def _header(path: Path, line: bytes) -> Header:
 def _decode(path: Path, line: bytes, kind: type[Kind] | Any, place: str) -> Kind:
     try:
         decoded: Kind = msgspec.json.decode(line, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: damaged: {place}: {error}; race again") from None
+    except door.UNDECODABLE as error:
+        raise UserError(f"{path}: damaged: {place}: {door.words(error)}; {AGAIN}") from None
     return decoded
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import urllib.parse
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import safetensors.numpy
 import sqlalchemy
@@ -35,10 +38,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 
 from shared_spec.errors import UserError
-from shared_spec.files import store
-from shared_spec.readings.arithmetic import Array
-from shared_spec.sweeps import trials
-from shared_spec.sweeps.trials import Trial
+from shared_spec.files import door, store
+from shared_spec.sweeps import stored, trials
+from shared_spec.sweeps.stored import Outcome as Outcome
 
 FORMAT = "isogru-trials/1"
 PATIENCE_SECONDS = 30.0
@@ -80,37 +82,8 @@ _CLAIMS = Table(
 )
 
 
-PLAIN = ("corpus", "status", "why", "seconds", "cpu_seconds", "together", "attempts", "node", "text")
 ELSEWHERE = "name another with --store"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a trial."""
-
-    trial: Trial
-    corpus: str
-    status: str
-    """"finished", "diverged" or "failed"."""
-    why: str = ""
-    seconds: float = 0.0
-    """Wall-clock time of its trainings, shared out evenly among those of one program."""
-    cpu_seconds: float = 0.0
-    together: int = 1
-    """How many trials its program ran at once."""
-    attempts: int = 1
-    node: str = ""
-    made_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Versions and switches."""
-    text: str = ""
-    """What it predicts after its prefix."""
-    arrays: Mapping[str, Array] = field(default_factory=dict)
-    """As in the result of a training: "loss", "norm", "perplexity.train", "perplexity.val", "end.…"."""
-
-    @property
-    def val(self) -> float:
-        """The validation perplexity that a finished trial ends with."""
-        return float(self.arrays["perplexity.val"][-1])
+Tell = Callable[[str], None]
 
 
 def default_file() -> Path:
@@ -118,21 +91,42 @@ def default_file() -> Path:
     return store.folder() / "trials.sqlite"
 
 
+def check(file: Path | None) -> None:
+    """Raises UserError where that file, or the usual one, is there and no store: before anything is run. An empty
+    file becomes one.
+    """
+    where = file or default_file()
+    if os.path.lexists(where):
+        door.check(where, ELSEWHERE)
+        if where.stat().st_size:
+            TrialStore(where, reads=True)
+
+
 class TrialStore:
     """A store; made where there is none."""
 
-    def __init__(self, file: Path) -> None:
-        """Raises UserError for a file that is no store, or one of another version, and where none can be made."""
-        self.file = file
+    def __init__(self, file: Path, *, reads: bool = False, tell: Tell | None = None) -> None:
+        """One that only `reads` changes nothing, and need not be allowed to. What is damaged is told by `tell` and left
+        out; without that UserError is raised for it.
+
+        Raises UserError for a file that is no store, or one of another version, and where none can be made.
+        """
+        self.file, self._tell = file, tell
         with _told(f"{file}: cannot be a store of trials"):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            url = sqlalchemy.URL.create("sqlite", database=str(file))
+            if file.exists() or reads:
+                door.check(file, ELSEWHERE)
+            else:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            url, begin = sqlalchemy.URL.create("sqlite", database=str(file)), "BEGIN IMMEDIATE"
+            if reads:
+                where = f"file:{urllib.parse.quote(os.path.realpath(file))}"
+                url, begin = url.set(database=where, query={"mode": "ro", "uri": "true"}), "BEGIN"
             self._engine = sqlalchemy.create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
             # Python's sqlite3 would begin a transaction only at the first change, too late to look before it.
             sqlalchemy.event.listen(self._engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
-            sqlalchemy.event.listen(self._engine, "begin", lambda found: found.exec_driver_sql("BEGIN IMMEDIATE"))
+            sqlalchemy.event.listen(self._engine, "begin", lambda found: found.exec_driver_sql(begin))
             there = sqlalchemy.inspect(self._engine).get_table_names()
-            if there and "about" not in there:
+            if "about" not in there and (there or reads):
                 raise UserError(f"{file}: a database, but not a store of trials; {ELSEWHERE}")
             with self._engine.begin() as connection:
                 version = select(_ABOUT.c.value).where(_ABOUT.c.name == "format")
@@ -140,6 +134,8 @@ class TrialStore:
                 if found != FORMAT:
                     another = f"a store of another version, {found}; this isogru has {FORMAT}"
                     raise UserError(f"{file}: {another}; {ELSEWHERE}")
+                if reads:
+                    return
                 _METADATA.create_all(connection)
                 connection.execute(insert(_ABOUT).prefix_with("OR IGNORE").values(name="format", value=FORMAT))
 
@@ -151,7 +147,7 @@ class TrialStore:
         told = json.dumps(definition)
         with self._writing() as connection:
             found = connection.scalar(select(_SWEEPS.c.definition).where(_SWEEPS.c.name == sweep))
-            if found is not None and json.loads(found) != json.loads(told):
+            if found is not None and not _same(found, told):
                 raise UserError(f"{self.file}: has another sweep of the name {sweep!r}; choose another --name")
             # Its trials may be others than they were: equations and defaults change.
             connection.execute(delete(_MEMBERS).where(_MEMBERS.c.sweep == sweep))
@@ -204,26 +200,43 @@ class TrialStore:
         trials in order.
         """
         with self._writing() as connection:
-            found: dict[str, tuple[dict[str, Any], list[str]]] = {
-                name: (json.loads(told), [])
-                for name, told in connection.execute(select(_SWEEPS).order_by(sqlalchemy.text("rowid")))
-            }
+            found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+            for name, told in connection.execute(select(_SWEEPS).order_by(sqlalchemy.text("rowid"))):
+                try:
+                    found[name] = (stored.asked(told), [])
+                except UserError as error:
+                    self._damaged(f"sweep {name!r}", error, "sweeps", "name", name)
             for name, key in connection.execute(
                 select(_MEMBERS.c.sweep, _MEMBERS.c.trial).order_by(_MEMBERS.c.sweep, _MEMBERS.c.place)
             ):
-                found[name][1].append(key)
+                if name in found and isinstance(key, str):
+                    found[name][1].append(key)
         return found
 
     def outcomes(self, keys: Collection[str]) -> dict[str, Outcome]:
         """By key, in the order of the keys: what became of those of these trials that are over."""
         with self._writing() as connection:
             rows = connection.execute(select(_TRIALS).where(_TRIALS.c.key.in_(keys)))
-            found = {row.key: _outcome(row._mapping) for row in rows}
+            found = {}
+            for row in rows:
+                try:
+                    found[row.key] = stored.outcome(row._mapping)
+                except UserError as error:
+                    self._damaged(f"trial {row.key!r}", error, "trials", "key", row.key)
         return {key: found[key] for key in keys if key in found}
 
     def _done(self, connection: Connection, keys: Collection[str]) -> set[str]:
         found = select(_TRIALS.c.key).where(_TRIALS.c.key.in_(keys), _TRIALS.c.status != trials.FAILED)
         return {key for (key,) in connection.execute(found)}
+
+    def _damaged(self, what: str, error: UserError, table: str, column: str, name: str) -> None:
+        """A row of which nothing can be had is named, with what takes it away."""
+        quoted = name.replace("'", "''")
+        delete = f"delete from {table} where {column} = '{quoted}'"
+        said = f"{self.file}: {what} is damaged: {error}; delete it: {shlex.join(['sqlite3', str(self.file), delete])}"
+        if self._tell is None:
+            raise UserError(said)
+        self._tell(said)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -242,6 +255,14 @@ def _told(what: str) -> Iterator[None]:
         raise UserError(f"{what}: {error.strerror or error}; {ELSEWHERE}") from None
 
 
+def _same(found: object, told: str) -> bool:
+    """Whether a kept definition is that one; one that is damaged is none."""
+    try:
+        return bool(msgspec.json.decode(msgspec.convert(found, str)) == msgspec.json.decode(told))
+    except door.UNDECODABLE:
+        return False
+
+
 def _row(outcome: Outcome) -> dict[str, Any]:
     # A transposed or strided array would be written in the wrong order.
     arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays.items()}
@@ -249,14 +270,5 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "trial": outcome.trial.to_json(),
         "made_with": json.dumps(outcome.made_with),
         "arrays": safetensors.numpy.save(arrays),
-        **{name: getattr(outcome, name) for name in PLAIN},
+        **{name: getattr(outcome, name) for name in stored.PLAIN},
     }
-
-
-def _outcome(row: Mapping[Any, Any]) -> Outcome:
-    return Outcome(
-        trial=trials.from_json(row["trial"]),
-        made_with=json.loads(row["made_with"]),
-        arrays=safetensors.numpy.load(row["arrays"]),
-        **{name: row[name] for name in PLAIN},
-    )

@@ -7,13 +7,15 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
+from shared_spec.files import door
 from shared_spec.language_model import Recipe, recipe, recipe_from_json, specification, tasks
 from shared_spec.readings.arithmetic import Array
 
@@ -76,17 +78,26 @@ class Trial:
         return json.dumps(asdict(self), sort_keys=True)
 
 
+class _Written(msgspec.Struct, forbid_unknown_fields=True):
+    """A trial as its text has it."""
+
+    framework: str
+    implementation: str
+    dtype: str
+    device: str
+    task: str
+    recipe: msgspec.Raw
+
+
 def from_json(text: str) -> Trial:
     """Raises UserError where the text is not a trial of this version."""
     try:
-        record = json.loads(text)
-        found = Trial(**{**record, "recipe": recipe_from_json(json.dumps(record["recipe"]))})
-    except (TypeError, ValueError, KeyError) as error:
-        raise UserError(f"not a trial: {error}") from None
-    for field in fields(Trial):
-        if field.name != "recipe" and not isinstance(getattr(found, field.name), str):
-            raise UserError(f"not a trial: {field.name} is {getattr(found, field.name)!r}, should be text")
-    return found
+        found = msgspec.json.decode(text, type=_Written)
+    except door.UNDECODABLE as error:
+        raise UserError(f"not a trial: {door.words(error)}") from None
+    of_recipe = recipe_from_json(bytes(found.recipe).decode())
+    cell(of_recipe.cell)
+    return Trial(**{**msgspec.structs.asdict(found), "recipe": of_recipe})
 
 
 def worded(value: Value) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from shared_spec.cells import Cell, cell, cells, place_of, read_tables
 from shared_spec.errors import UserError
 from shared_spec.expression import Expression, Function, Operation, Place, names
+from shared_spec.files import door
 from shared_spec.weights import entries
 from shared_spec.weights.parts import Part, Size, Tensor, show
 
@@ -71,7 +72,7 @@ class Layout:
 @functools.cache
 def layouts() -> Mapping[str, Layout]:
     """The layouts of native layers, by name. Raises SpecificationError, with the place, for a wrong one."""
-    raw = FILE.read_text(encoding="utf-8")
+    raw = door.text(FILE)
     return {name: _layout(name, table, raw) for name, table in read_tables(FILE, raw, FORMAT).items()}
 
 

@@ -48,10 +48,11 @@ def lines(page):
 def said(row):
     """A row as it should stand there."""
     return [
-        str(row.rank),
+        standings.rank(row),
         name(row),
         standings.duration(row.seconds),
         standings.interval(row),
+        row.said,
         standings.percent(row.percent),
         row.held_back_by or "–",
         standings.error(row.error),
@@ -181,7 +182,7 @@ def test_sorting(visit, raced, column):
     def value(row):
         if column == "break_even" and standings.break_even(row) != "–":
             return row.break_even or math.inf
-        return name(row) if column == "label" else getattr(row, column)
+        return name(row) if column == "label" else getattr(row, "ratio" if column == "said" else column)
 
     there = [row for row in rows if value(row) is not None]
     absent = [row for row in rows if value(row) is None]
@@ -321,13 +322,15 @@ def test_a_series_needs_two_points(visit, raced, tmp_path):
     assert page.locator("#chart-series-n svg").is_visible()
     for symbol in ("T", "h"):
         assert page.locator(f"#chart-series-{symbol}").is_hidden()
-    expect(page.locator("#race-one-pass")).to_have_text("One pass has no spread: all share rank 1.")
-    assert {line[0] for line in lines(page)} == {"1"}
+    expect(page.locator("#race-too-short")).to_have_text(
+        "No ranks: it takes 3 passes to know how much they differ by chance."
+    )
+    assert {line[0] for line in lines(page)} == {"–"}
     board = made_up.board(tmp_path / "less", timed=timed[:1])
     page = visit(sites.raced(tmp_path / "less", raced, board).url)
     assert page.locator("#race-series").is_hidden()
     assert page.locator("#chart-race svg").is_visible()
-    assert page.locator("#race-one-pass").count() == 0
+    assert page.locator("#race-too-short").count() == 0
 
 
 def test_where_nothing_is_ranked(visit, raced, tmp_path):

@@ -42,13 +42,14 @@ def test_it_is_what_the_schema_says_with_every_null_that_it_allows(board):
     assert {name for row in rows for name, value in structs.asdict(row).items() if value is None} == nullable
     # Of what is ranked a rank, a time and a ratio are always there.
     absent = {name for row in ranked for name, value in structs.asdict(row).items() if value is None}
-    assert absent <= nullable - {"rank", "seconds", "ratio", "low", "high", "first"}
+    assert absent <= nullable - {"rank", "last_rank", "seconds", "ratio", "low", "high", "first"}
     assert {row.status for row in rows} == {"equal", "different", "failed", "unfinished"}
     assert {table.bound is None for table in board.tables} == {True, False}
     assert board.tables[0].workload == sample_race.FIRST
     first = standings.ranked(board.tables[0])
-    assert [row.rank for row in first][:2] == [1, 1]
+    assert [standings.rank(row) for row in first][:2] == ["1–4", "1–4"]
     assert first[-1].rank == len(first)
+    assert first[-1].said.endswith(f" times as long as {first[0].framework}/{first[0].implementation}")
 
 
 def test_the_page_and_the_summary_hold_every_row(board):
@@ -59,7 +60,7 @@ def test_the_page_and_the_summary_hold_every_row(board):
         assert f"{name}: <code>{row.command}</code>" in page
         if row.status == "equal":
             assert f'<th scope="row">{name}</th>' in page
-            assert f"| {row.rank} | {name} | {standings.duration(row.seconds)} |" in summary
+            assert f"| {standings.rank(row)} | {name} | {standings.duration(row.seconds)} |" in summary
         else:
             assert f"- not ranked: {name}: {row.status}: {render.markdown_cell(row.why)}" in summary
     for text in (page, summary):
@@ -112,10 +113,12 @@ def test_a_race_without_rows_or_limits(board):
     assert "That was not measured in this race." in page
 
 
-def test_one_pass_has_no_spread(tmp_path):
-    page, _ = written(sample_race.board(tmp_path / "one", passes=1))
-    assert "One pass has no spread: all share rank 1." in page
-    assert "share that rank" not in page
+def test_few_passes_give_no_ranks(tmp_path):
+    page, folder = written(sample_race.board(tmp_path / "two", passes=2))
+    summary = (folder / "leaderboard.md").read_text()
+    for text in (page, summary):
+        assert "No ranks: it takes 3 passes to know how much they differ by chance." in text
+        assert "A rank is the places" not in text
 
 
 def test_text_of_others_stays_text(board):
@@ -123,7 +126,7 @@ def test_text_of_others_stays_text(board):
     page, folder = written(hostile)
     assert sample_race.IMAGE not in page
     summary = (folder / "leaderboard.md").read_text()
-    tables = [line for line in summary.splitlines() if line.startswith("| 1 |")]
+    tables = [line for line in summary.splitlines() if line.startswith("| 1")]
     assert len(tables) > 10
     for line in tables:
-        assert line.replace("\\|", "").count("|") == 12
+        assert line.replace("\\|", "").count("|") == 13

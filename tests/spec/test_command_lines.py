@@ -61,15 +61,15 @@ def test_a_language_model_case_says_which_text_it_has(command, tmp_path, text):
         ),
         (
             ("shared_spec", "case", "short-training-gru", "-o", "OUT", "--corpus", "none.txt"),
-            "corpus none.txt: No such f",
+            "corpus none.txt: no such f",
         ),
         (("shared_spec", "run", "none.safetensors", "-o", "OUT"), "none.safetensors: no such file"),
         (("shared_spec", "run", "README.md", "-o", "OUT"), "README.md: damaged, truncated or not a case file"),
         (("shared_spec", "run", "none", "-o", "OUT", "--dtype", "float8"), "no dtype 'float8'; the dtypes are float32"),
         (("reports", "verdict", "none.safetensors", "none.safetensors"), "none.safetensors: no such file"),
         (("reports", "site", "-o", "OUT"), "no results: there is no "),
-        (("reports", "site", "--from", "none.json", "-o", "OUT"), "none.json: cannot be read: No such file"),
-        (("reports", "compare", "none.json", "none.json"), "none.json: cannot be read: No such file"),
+        (("reports", "site", "--from", "none.json", "-o", "OUT"), "none.json: no such file"),
+        (("reports", "compare", "none.json", "none.json"), "none.json: no such file"),
         (("reports", "compare", "README.md", "README.md"), "README.md: damaged, truncated or not a report"),
         (("reports", "site", "--framework", "caffe", "-o", "OUT"), "no framework 'caffe'; the frameworks are torch"),
         (("frameworks", "caffe", "list"), "no framework 'caffe'; the frameworks are torch, tensorflow, jax, mxnet"),
@@ -110,6 +110,9 @@ def test_threads_must_be_a_number(monkeypatch):
     for value, expected in (("", None), ("3", 3)):
         monkeypatch.setenv("ISOGRU_THREADS", value)
         assert threads_of_environment() == expected
-    monkeypatch.setenv("ISOGRU_THREADS", "many")
-    with pytest.raises(UserError, match="ISOGRU_THREADS is 'many', should be a whole number from 1 on"):
-        threads_of_environment()
+    for value in ("many", "²", "0", "-1", "1" + 30 * "0", 5000 * "9", "٣"):
+        monkeypatch.setenv("ISOGRU_THREADS", value)
+        with pytest.raises(
+            UserError, match=f"ISOGRU_THREADS is '{value[:40]}', should be a whole number from 1 to 4096"
+        ):
+            threads_of_environment()

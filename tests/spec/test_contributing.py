@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +19,6 @@ from tests.project_copy import ROOT
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 ADDED = ("framework", "cell", "lane", "quantity", "layout", "case")
-FRAMEWORK = """
-[numpys]
-title = "NumPy"
-imports = ["numpy"]
-native = []
-quick = ["scratch"]
-together = 1
-colour = "five"
-"""
 LAYOUT = """
 [mine]
 layer = "mine.GRU"
@@ -80,9 +70,7 @@ def root(tmp_path):
 @pytest.fixture
 def with_framework(root):
     """A copy in which a framework is added: a folder, and a table."""
-    shutil.copytree(ROOT / "tests/stub", root / "frameworks/numpys", ignore=shutil.ignore_patterns("__pycache__"))
-    project_copy.add(root / "shared_spec/frameworks.toml", FRAMEWORK)
-    return root
+    return project_copy.add_stub(root)
 
 
 def done(root, *arguments):

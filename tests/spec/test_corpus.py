@@ -128,7 +128,7 @@ def test_a_given_text(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         (b"", "is empty"),
         (b" \n", "is empty"),
         (b"another text", r"has sha1 [0-9a-f]{40}, not 090b5e7e.*--corpus-sha1"),

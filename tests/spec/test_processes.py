@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from frameworks.harness import child, supervisor
 from shared_spec import processes
 from shared_spec.errors import UserError
 from shared_spec.files import store
+from tests.conftest import heed_ctrl_c
 from tests.processes import descendants, gone
 
 ROOT = child.ROOT
@@ -26,11 +28,12 @@ with Child([sys.executable, "-c", {CHILD!r}], os.environ, apart=True) as child:
         print(line, end="", flush=True)
 """
 POOL = f"""
-import time
+import signal, time
 from isogru.judge import reference
 if __name__ == "__main__":
     with reference.pool(2) as workers:
-        list(workers.map(abs, range(2)))
+        for blocked in workers.map(signal.pthread_sigmask, [signal.SIG_BLOCK] * 8, [()] * 8):
+            assert signal.SIGINT in blocked
         workers.submit(time.sleep, 600)
         {BEGUN}
         time.sleep(600)
@@ -63,6 +66,51 @@ def test_what_is_started_ends_with_what_started_it(script, tmp_path):
     assert gone(started)
 
 
+@pytest.mark.parametrize("program", ["frameworks", "reports", "shared_spec", "isogru", "docs"])
+def test_ctrl_c_while_a_command_is_imported(program, tmp_path):
+    """In a package that all of them import, and which a stand-in makes slow."""
+    (tmp_path / "typer.py").write_text(f"import time\n{BEGUN}time.sleep(600)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-m", program, "--help"],
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        preexec_fn=heed_ctrl_c,
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 130
+
+
+def test_ctrl_c_in_a_terminal_while_references_are_made(tmp_path):
+    """It goes to all that was started: none of them says where it was, and none is waited for."""
+    file = tmp_path / "script.py"
+    file.write_text(POOL)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, str(file)],
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=environment,
+        preexec_fn=heed_ctrl_c,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+        started = descendants(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert err.splitlines()[-1] == "KeyboardInterrupt"
+    assert err.count("Traceback") == 1
+    assert gone(started)
+
+
 def test_a_command_whose_parent_is_gone_ends_as_it_begins():
     """Between being started and asking to be ended: the process that is named is none."""
     with subprocess.Popen([sys.executable, "-c", ""]) as gone_before:
@@ -75,13 +123,13 @@ def test_a_command_whose_parent_is_gone_ends_as_it_begins():
 
 
 @pytest.fixture
-def dying(results, tmp_path, monkeypatch):
+def dying(results, text, tmp_path, monkeypatch):
     """A worker of a framework that dies in its second job, whoever runs it."""
     stand_in = tmp_path / "python"
     stand_in.write_text(WORKER.format(python=sys.executable))
     stand_in.chmod(0o755)
     monkeypatch.setattr(supervisor.sys, "executable", str(stand_in))
-    return lambda: supervisor.supervise("torch", ["--threads", "1"], [[]])
+    return lambda: supervisor.supervise("torch", text, ["--threads", "1"], [[]])
 
 
 def test_a_worker_that_dies_is_a_failed_job_and_the_next_goes_on(dying):

@@ -16,6 +16,7 @@ from frameworks.sweep.run import ATTEMPTS, Sweep, batches, run
 from frameworks.sweep.studies import best_rates
 from shared_spec import language_model
 from shared_spec.errors import UserError
+from shared_spec.sweeps.stored import CURVES
 from shared_spec.sweeps.trial_store import Outcome, TrialStore
 from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED, Trial
 
@@ -52,7 +53,7 @@ class Workers:
             rates = tuple(t.recipe.lr for t in batch)
             fate = self.fates.get((rates, self.ran.count(rates)), self.fates.get(rates))
             self.ran.append(rates)
-            yield batch, fate or [Outcome(t, "sha", FINISHED, arrays={"loss": np.zeros(1)}) for t in batch]
+            yield batch, fate or [Outcome(t, "sha", FINISHED, arrays=dict.fromkeys(CURVES, np.ones(1))) for t in batch]
 
 
 @pytest.fixture
@@ -187,7 +188,7 @@ def test_what_another_sweep_runs_is_waited_for_and_not_run(kept, monkeypatch):
     def sleep(seconds):
         slept.append(seconds)
         if len(slept) == 3:
-            kept.save([Outcome(others, "sha", FINISHED, node="elsewhere")])
+            kept.save([Outcome(others, "sha", FINISHED, node="elsewhere", arrays=dict.fromkeys(CURVES, np.ones(1)))])
 
     monkeypatch.setattr(sweeping.time, "sleep", sleep)
     workers = Workers()
@@ -276,7 +277,7 @@ def test_there_is_a_time_left_before_the_first_trial_is_over(kept):
     assert said[1][1] > 0
     # Of a batch that has died nothing is done.
     assert said[-1] == (4, pytest.approx(0.0, abs=1e-6))
-    assert [len(o.arrays) for o in kept.outcomes(asked.keys).values()] == [1] * 4
+    assert [len(o.arrays) for o in kept.outcomes(asked.keys).values()] == [len(CURVES)] * 4
 
 
 def test_a_pipe_is_told_the_time_left_now_and_then(monkeypatch, capsys):
@@ -300,7 +301,9 @@ def ended(lr, *ends):
     """Trainings at a rate, by what they end with; None has diverged."""
     for seed, val in enumerate(ends):
         status = DIVERGED if val is None else FINISHED
-        yield Outcome(trial(lr=lr, seed=seed), "sha", status, arrays={"perplexity.val": np.array([9.0, val or 99.0])})
+        yield Outcome(
+            trial(lr=lr, seed=seed), "sha", status, arrays=dict.fromkeys(CURVES, np.array([9.0, val or 99.0]))
+        )
 
 
 def test_the_best_rate_is_safe_before_it_is_good():

@@ -14,16 +14,18 @@ import pytest
 from shared_spec import language_model
 from shared_spec.errors import UserError
 from shared_spec.sweeps import trial_store
+from shared_spec.sweeps.stored import CURVES
 from shared_spec.sweeps.trial_store import Outcome, TrialStore
 from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED, Trial
 
 RECIPE = language_model.recipe("gru")
 TRIALS = [Trial("torch", "scratch", "float32", "cpu", "text", replace(RECIPE, lr=float(i))) for i in range(1, 5)]
 KEYS = [trial.key("sha") for trial in TRIALS]
+ASKED = {"framework": "torch", "cells": ["gru"]}
 
 
 def outcome(i, status=FINISHED, **changes):
-    arrays = {"loss": np.arange(6.0).reshape(2, 3).T, "perplexity.val": np.array([9.0, np.inf])}
+    arrays = {"loss": np.arange(6.0).reshape(2, 3).T, **dict.fromkeys(CURVES, np.array([9.0, np.inf]))}
     return Outcome(TRIALS[i], "sha", status, **{"arrays": arrays, "text": "the time", "seconds": 1.5, **changes})
 
 
@@ -79,24 +81,30 @@ def test_a_claim_dies_unless_it_is_kept_alive(kept, monkeypatch):
 
 
 def test_the_settings_of_a_sweep_keep_the_order_in_which_they_were_given(kept):
-    kept.define("one", {"grid": {"num_hiddens": [4, 5], "lr": [1, 2]}}, KEYS)
+    kept.define("one", {**ASKED, "grid": {"num_hiddens": [4, 5], "lr": [1, 2]}}, KEYS)
     assert list(kept.sweeps()["one"][0]["grid"]) == ["num_hiddens", "lr"]
 
 
 def test_a_sweep_is_what_its_name_stood_for_first(kept):
-    kept.define("one", {"grid": {"lr": [1, 2]}}, KEYS[:2])
-    kept.define("one", {"grid": {"lr": (1, 2)}}, KEYS[:2])
-    kept.define("two", {"grid": {}}, KEYS[1:])
+    kept.define("one", {**ASKED, "grid": {"lr": [1, 2]}}, KEYS[:2])
+    kept.define("one", {**ASKED, "grid": {"lr": (1, 2)}}, KEYS[:2])
+    kept.define("two", {**ASKED, "grid": {}}, KEYS[1:])
     with pytest.raises(UserError, match="has another sweep of the name 'one'; choose another --name"):
-        kept.define("one", {"grid": {"lr": [1, 3]}}, KEYS[:2])
-    assert kept.sweeps() == {"one": ({"grid": {"lr": [1, 2]}}, KEYS[:2]), "two": ({"grid": {}}, KEYS[1:])}
+        kept.define("one", {**ASKED, "grid": {"lr": [1, 3]}}, KEYS[:2])
+    assert kept.sweeps() == {
+        "one": ({**ASKED, "grid": {"lr": [1, 2]}}, KEYS[:2]),
+        "two": ({**ASKED, "grid": {}}, KEYS[1:]),
+    }
 
 
 def test_a_sweep_that_is_asked_for_again_is_the_last_and_has_the_trials_of_today(kept):
-    kept.define("one", {"grid": {}}, KEYS[:3])
-    kept.define("two", {"grid": {}}, KEYS[:1])
-    kept.define("one", {"grid": {}}, KEYS[1:])
-    assert list(kept.sweeps().items()) == [("two", ({"grid": {}}, KEYS[:1])), ("one", ({"grid": {}}, KEYS[1:]))]
+    kept.define("one", {**ASKED, "grid": {}}, KEYS[:3])
+    kept.define("two", {**ASKED, "grid": {}}, KEYS[:1])
+    kept.define("one", {**ASKED, "grid": {}}, KEYS[1:])
+    assert list(kept.sweeps().items()) == [
+        ("two", ({**ASKED, "grid": {}}, KEYS[:1])),
+        ("one", ({**ASKED, "grid": {}}, KEYS[1:])),
+    ]
 
 
 def test_a_strange_name_is_a_name(tmp_path):

@@ -24,5 +24,13 @@ def validation_loss(forward, *, compiled):
     return lambda parameters, inputs, targets: training.loss(CELL, parameters, inputs, targets)
 
 
+def training_step_of_many(forward, *, clip_norm):
+    return None
+
+
+def validation_loss_of_many(forward):
+    return None
+
+
 def predict(forward, parameters, prefix, count):
     return training.predict(CELL, parameters, prefix, count)

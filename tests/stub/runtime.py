@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from shared_spec.errors import UserError
+
 
 def setup(*, device="cpu", threads=None, tf32=False):
-    pass
+    if device not in devices():
+        raise UserError(f"numpys has no device {device!r} here; it has cpu")
 
 
 def devices():

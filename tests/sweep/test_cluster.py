@@ -1,13 +1,19 @@
-"""Sweeps on Ray: on one machine, on two nodes of which one is killed, broken off and gone on with."""
+"""Sweeps on Ray: on one machine, on two nodes of which one is killed, broken off and gone on with.
+
+One of them is run in the framework under test. What Ray does is the same in any: the others are run in one that is made
+of NumPy, in a copy of the project, and need not wait for a framework to be imported by each process.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,16 +26,26 @@ from frameworks.__main__ import app
 from shared_spec.command import main
 from shared_spec.sweeps.trial_store import TrialStore
 from shared_spec.sweeps.trials import FINISHED
+from tests import listening, project_copy
 from tests.conftest import heed_ctrl_c
+from tests.processes import bearing, descendants, gone
+from tests.project_copy import ROOT, STUB
 
-ROOT = Path(__file__).parents[2]
+MARK = "ISOGRU_TEST"
+"""The environment variable by which all that a test has started is found."""
 # Ray puts the address of the machine in place of 127.0.0.1, and would be looked for where it is not.
 HERE = "127.0.0.2"
 # Few steps: the chapter's 32 take several times as long.
 GRID = ("--grid", "num_hiddens=3,4,5,6", "--grid", "lr=0.5,1,2", "--grid", "num_steps=5", "--seeds", "1")
 TRIALS = 12
 SHORT = ("--epochs", "1")
-LONG = ("--epochs", "60")
+LONG = ("--epochs", "20")
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    """A copy of the project with the framework that is made of NumPy."""
+    return project_copy.add_stub(project_copy.project(tmp_path_factory.mktemp("project")))
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +56,19 @@ def _plain_surroundings(monkeypatch, tmp_path):
     token.write_text("0123456789abcdef" * 4)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
     monkeypatch.setenv("ISOGRU_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv(MARK, tmp_path.name)
+
+
+@pytest.fixture(autouse=True)
+def temporary(monkeypatch, tmp_path):
+    """The folder for temporary files. Whatever a test does, nothing of Ray is left there, and no process anywhere."""
+    # Short, since Ray has sockets in it.
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+        assert gone(bearing(MARK, tmp_path.name))
+        # A framework may keep what it compiles.
+        assert list(Path(folder).glob("*ray*")) == []
 
 
 @pytest.fixture
@@ -48,48 +77,27 @@ def file(tmp_path):
 
 
 @contextmanager
-def sweeping(framework, file, *options) -> Iterator[subprocess.Popen[str]]:
-    """`python -m frameworks NAME sweep`, and the end of it and of all that it has started."""
+def sweeping(file, *options, framework=STUB, root=ROOT) -> Iterator[subprocess.Popen[str]]:
+    """`python -m frameworks NAME sweep`, and the end of it."""
     command = [sys.executable, "-m", "frameworks", framework, "sweep", *GRID, "--store", str(file), *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=heed_ctrl_c
+        command, cwd=root, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=heed_ctrl_c
     ) as process:
         try:
             yield process
         finally:
-            end(process)
+            process.kill()
 
 
-def end(process: subprocess.Popen[str]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a node, of which everything dies at once."""
     for pid in [*descendants(process.pid), process.pid]:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
     process.wait()
-
-
-def descendants(pid: int) -> list[int]:
-    """Processes that it has started, and theirs, the last first."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found = [pid]
-    for each in found:
-        found += [child for child, parent in parents.items() if parent == each]
-    return found[:0:-1]
-
-
-def still_there(pids: list[int], seconds: float = 10) -> list[int]:
-    """Which of these processes do not end within some seconds."""
-    until = time.monotonic() + seconds
-    while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < until:
-        time.sleep(0.1)
-    return left
 
 
 def finished(process: subprocess.Popen[str], seconds: float = 300) -> tuple[str, str]:
@@ -155,20 +163,25 @@ def two_nodes(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
     address = f"{HERE}:{port}"
     head = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder / 'ray'}")
-    with node(*head, folder=folder):
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            try:
-                socket.create_connection((HERE, port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        with node(f"--address={address}", folder=folder) as second:
-            yield address, second
+    try:
+        with node(*head, folder=folder):
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                try:
+                    socket.create_connection((HERE, port), 1).close()
+                    break
+                except OSError:
+                    time.sleep(0.2)
+            with node(f"--address={address}", folder=folder) as second:
+                yield address, second
+    finally:
+        for each in folder.iterdir():
+            shutil.rmtree(each, ignore_errors=True) if each.is_dir() else each.unlink(missing_ok=True)
 
 
 def test_a_sweep_of_its_own_workers(framework_name, file):
-    with sweeping(framework_name, file, *SHORT, "--workers", "2") as process:
+    """In the framework under test, from first to last; and the same command again, which has nothing left to do."""
+    with sweeping(file, *SHORT, "--workers", "2", framework=framework_name) as process:
         out, err = finished(process)
     assert process.returncode == 0, err
     check_all(file)
@@ -176,14 +189,13 @@ def test_a_sweep_of_its_own_workers(framework_name, file):
     plain = [line for line in err.splitlines() if re.match(rf".*: \d+/{TRIALS}, ", line)]
     assert len(plain) == TRIALS + 1
     assert "\r" not in err
-    with sweeping(framework_name, file, *SHORT) as again:
+    with sweeping(file, *SHORT, framework=framework_name) as again:
         out_again, _ = finished(again)
     assert (again.returncode, out_again) == (0, out)
 
 
-def test_a_node_is_killed_in_the_middle(framework_name, file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("r")
-    with two_nodes(folder) as (address, second), sweeping(framework_name, file, *LONG, "--address", address) as process:
+def test_a_node_is_killed_in_the_middle(root, file, temporary):
+    with two_nodes(temporary) as (address, second), sweeping(file, *LONG, "--address", address, root=root) as process:
         before = wait_for(file, 2, process)
         assert before < TRIALS
         end(second)
@@ -194,14 +206,33 @@ def test_a_node_is_killed_in_the_middle(framework_name, file, tmp_path_factory):
     assert 2 in {outcome.attempts for outcome in found.values()}
 
 
-def test_the_driver_is_killed_and_the_same_command_goes_on(framework_name, file):
-    with sweeping(framework_name, file, *LONG, "--workers", "2") as process:
-        wait_for(file, 2, process)
-        os.kill(process.pid, signal.SIGKILL)
+def test_the_driver_is_killed_and_the_same_command_goes_on(root, file, temporary):
+    """Whoever looks meanwhile finds nothing open, and afterwards nothing at all."""
+    with sweeping(file, *LONG, "--workers", "2", root=root) as process:
+        wait_for(file, 1, process)
+        started = descendants(process.pid)
+        assert len(started) > 5
+        # Those of all of Ray's processes, and no other machine reaches one.
+        sockets = listening.sockets([process.pid, *started])
+        assert len(sockets) > 3
+        assert {address for address, _ in sockets} == {"127.0.0.1"}
+        # Nobody else may enter where its sockets in the file system are, and its token is in no file.
+        (folder,) = temporary.glob("*ray*")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        token = os.environ["RAY_AUTH_TOKEN_PATH"]
+        environment = Path(f"/proc/{started[-1]}/environ").read_bytes().split(b"\0")
+        (secret,) = [each.partition(b"=")[2] for each in environment if each.startswith(b"RAY_AUTH_TOKEN=")]
+        assert len(secret) == 64
+        assert secret != Path(token).read_bytes()
+        assert not [each for each in folder.rglob("*") if each.is_file() and secret in each.read_bytes()]
+        process.kill()
         process.wait()
+        # Long before Ray's own processes would have noticed.
+        assert gone(bearing(MARK, os.environ[MARK]), within=5)
+        assert list(temporary.glob("*ray*")) == []
     before = outcomes_so_far(file)
-    assert 2 <= len(before) < TRIALS
-    with sweeping(framework_name, file, *LONG, "--workers", "2") as process:
+    assert 1 <= len(before) < TRIALS
+    with sweeping(file, *LONG, "--workers", "2", root=root) as process:
         _, err = finished(process)
     assert process.returncode == 0, err
     found = check_all(file)
@@ -210,29 +241,45 @@ def test_the_driver_is_killed_and_the_same_command_goes_on(framework_name, file)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_at_once_and_says_how_to_go_on(framework_name, file, ending):
-    with sweeping(framework_name, file, *LONG, "--workers", "2") as process:
+def test_ctrl_c_stops_at_once_and_says_how_to_go_on(root, file, ending):
+    with sweeping(file, *LONG, "--workers", "2", root=root) as process:
         wait_for(file, 1, process)
         started = descendants(process.pid)
         process.send_signal(ending)
         _, err = finished(process, seconds=20)
-        left = still_there(started)
+        # Already, since it waits for them.
+        assert gone(started, within=0)
     assert process.returncode == 130
     kept = len(outcomes_so_far(file))
     assert f"broken off; {kept} of {TRIALS} trials are kept in {file}: the same command goes on" in err
     assert "Traceback" not in err
     assert len(started) > 2
-    assert left == []
 
 
-def test_a_cluster_that_is_not_there(framework_name, file):
-    with sweeping(framework_name, file, "--address", f"{HERE}:{free_port()}") as process:
+def test_ctrl_c_while_ray_starts(root, file):
+    """It is heeded as soon as Ray has started, which it does not survive being broken off in; nothing has been kept."""
+    with sweeping(file, *LONG, "--workers", "2", root=root) as process:
+        until = time.monotonic() + 60
+        while not descendants(process.pid) and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, err = finished(process, seconds=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == f"broken off; 0 of {TRIALS} trials are kept in {file}: the same command goes on"
+    assert "Traceback" not in err
+
+
+def test_a_name_stands_for_one_sweep(root, file):
+    keep = ("--epochs", "1", "--name", "mine")
+    with sweeping(file, *keep, root=root) as process:
+        _, err = finished(process)
+    assert process.returncode == 0, err
+    with sweeping(file, *keep, "--seeds", "2", root=root) as process:
         _, err = finished(process)
     assert process.returncode == 2
-    assert "cannot be reached" in err.splitlines()[-1]
-    assert "Traceback" not in err
-    # A sweep that nobody could run leaves its name free.
-    assert TrialStore(file).sweeps() == {}
+    assert "has another sweep of the name 'mine'; choose another --name" in err
+    assert len(outcomes_so_far(file)) == TRIALS
 
 
 @pytest.mark.parametrize(
@@ -263,27 +310,3 @@ def test_a_request_that_is_wrong_is_one_line(framework_name, capsys, options, wo
     out, err = capsys.readouterr()
     assert words in err.splitlines()[-1]
     assert out == ""
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--address", "somewhere"], "should be a host and a port"),
-        (["--address", "a..b:6379"], "the cluster at a..b:6379 cannot be reached"),
-    ],
-)
-def test_an_address_that_is_wrong_is_one_line(framework_name, command, options, words):
-    done = command("frameworks", framework_name, "sweep", *options)
-    assert done.returncode == 2
-    assert words in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-
-
-def test_a_name_stands_for_one_sweep(framework_name, command, file):
-    keep = ("frameworks", framework_name, "sweep", "--epochs", "1", "--store", str(file), "--name", "mine")
-    assert command(*keep, "--grid", "num_hiddens=3").returncode == 0
-    done = command(*keep, "--grid", "num_hiddens=4")
-    assert done.returncode == 2
-    assert "has another sweep of the name 'mine'; choose another --name" in done.stderr
-    assert len(outcomes_so_far(file)) == 1

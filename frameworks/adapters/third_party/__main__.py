@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from frameworks.adapters.third_party import ABSENT, PACKAGES
-from shared_spec import command, machine, third_party
+from shared_spec import command, machine, processes, third_party
 from shared_spec.command import EQUAL, application, main
 from shared_spec.errors import UserError
 from shared_spec.third_party import FAILED, RUNNING, UNAVAILABLE, WAITING, Package, Record
@@ -60,7 +60,7 @@ def start(name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "frameworks.adapters.third_party.worker", name],
         cwd=ROOT,
-        env={**os.environ, **threads, **PACKAGES[name].environment},
+        env=processes.for_child({**os.environ, **threads, **PACKAGES[name].environment}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

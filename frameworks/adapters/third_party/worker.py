@@ -13,7 +13,7 @@ import msgspec
 
 from frameworks.adapters.third_party import PACKAGES, Implementation, of_adapter
 from frameworks.adapters.third_party.judging import judged
-from shared_spec import machine, third_party
+from shared_spec import machine, processes, third_party
 from shared_spec.files import store
 from shared_spec.third_party import FAILED, RUNNING, UNAVAILABLE, WAITING, Package, Record
 from shared_spec.weights import layouts
@@ -68,4 +68,5 @@ def _with(kept: Package, i: int, record: Record) -> Package:
 
 
 if __name__ == "__main__":
+    processes.end_with_parent()
     work(sys.argv[1])

@@ -9,7 +9,7 @@ import typer
 from frameworks.harness.errata.hands import Hand, hand
 from frameworks.harness.errata.run import names, run
 from shared_spec.__main__ import CorpusPath, CorpusSha1, find_corpus
-from shared_spec.command import EQUAL, NOT_EQUAL
+from shared_spec.command import EQUAL, NOT_EQUAL, say
 from shared_spec.errata.records import NUMPY, Record
 from shared_spec.language_model.corpus import Corpus
 
@@ -31,8 +31,8 @@ def in_framework(
 ) -> None:
     """The errata of the chapter, each run wrong and right: records for python -m reports exercises."""
     framework: str = context.obj
-    chosen = names(framework, erratum or ())
-    raise typer.Exit(carry_out(chosen, hand(framework, device), find_corpus(corpus, corpus_sha1)))
+    chosen, text = names(framework, erratum or ()), find_corpus(corpus, corpus_sha1)
+    raise typer.Exit(carry_out(chosen, hand(framework, device), text))
 
 
 def carry_out(chosen: list[str], by: Hand, text: Corpus) -> int:
@@ -41,7 +41,7 @@ def carry_out(chosen: list[str], by: Hand, text: Corpus) -> int:
     for name in chosen:
         found = run(name, by, text)
         is_proven = isinstance(found, Record) and found.is_proven
-        typer.echo(_line(f"{name} in {by.name}", found))
+        say(_line(f"{name} in {by.name}", found))
         status = status if is_proven else NOT_EQUAL
     return status
 

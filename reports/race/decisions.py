@@ -1,0 +1,163 @@
+"""Which of several programs that were timed in turns is faster, and which is as fast: said of all pairs at once.
+
+A *start* is a process of each program, a *block* a turn of each in it, close together. What the machine did in a block
+fell on all alike, so that differences of log times within a block are what is looked at. They come in two levels
+(Kalibera and Jones 2013): blocks differ, and so do starts, by where a program's memory came to lie, what was compiled
+and how. However many blocks a start has, it is one observation of the difference between two programs: the mean over
+its blocks, without the quarter of them at either end, which the machine may have held up (Tukey and McLaughlin 1963).
+
+How much starts differ is known of few, so that it is taken over all pairs together, unless the two at hand differ by
+more. The interval is Robbins' mixture as a confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024,
+theorem 2.2: for any number of starts, after which one may stop when one likes), with Student's t in the place of the
+normal distribution (Wallace 1959), since the deviation is estimated. Its level is shared out over all pairs, so that
+all that is said of one table holds together, ranks too (Klein, Wright and Wieczorek 2020).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared_spec.readings.arithmetic import Array
+
+LEVEL = 0.05
+"""How often anything that is said of one table may be wrong."""
+MARGIN = 0.02
+"""Programs that differ by less are as fast as each other."""
+LEAST = 3
+"""Starts below which nothing is said: of two nobody knows how much they differ by chance."""
+TRIMMED = 0.25
+"""Of the blocks of a start, at either end."""
+MIXTURE = 3.0
+"""Its squared width, rho² of Waudby-Smith et al.: the interval is about as narrow as it can be at 3 to 8 starts."""
+
+Times = Mapping[int, Sequence[float]]
+"""Seconds of a program by start, of each of its blocks; NaN for a block that it was not in."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How many times as long one takes as the other."""
+
+    value: float
+    low: float
+    high: float
+    """0 and infinity where nothing is known."""
+
+    @property
+    def is_slower(self) -> bool:
+        """Slower, beyond doubt."""
+        return self.low > 1
+
+    @property
+    def is_faster(self) -> bool:
+        return self.high < 1
+
+    @property
+    def is_equivalent(self) -> bool:
+        """As fast, but for less than the margin."""
+        return self.low >= 1 / (1 + MARGIN) and self.high <= 1 + MARGIN
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What is known of all pairs of several programs."""
+
+    starts: int
+    pairs: Sequence[Sequence[Pair]]
+    """[i][j]: how many times as long i takes as j."""
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are starts enough to say anything."""
+        return self.starts >= LEAST
+
+    def ranks(self) -> list[tuple[int, int]]:
+        """The best and the worst place that each can have; all are right together."""
+        count = len(self.pairs)
+        return [
+            (1 + sum(pair.is_slower for pair in of), count - sum(pair.is_faster for pair in of)) for of in self.pairs
+        ]
+
+
+def decide(times: Sequence[Times]) -> Decisions:
+    """What the times of several programs say, from those starts that all of them have."""
+    count = len(times)
+    common = sorted(set.intersection(*(set(of) for of in times))) if times else []
+    blocks = max((len(of[start]) for of in times for start in common), default=0)
+    logs = np.full((count, len(common), blocks), np.nan)
+    for i, of in enumerate(times):
+        for place, start in enumerate(common):
+            logs[i, place, : len(of[start])] = np.log(of[start])
+    mean, half = intervals(logs)
+    with np.errstate(over="ignore"):
+        value, low, high = np.exp(mean), np.exp(mean - half), np.exp(mean + half)
+    itself = Pair(1.0, 1.0, 1.0)
+    pairs = [
+        [itself if i == j else Pair(float(value[i, j]), float(low[i, j]), float(high[i, j])) for j in range(count)]
+        for i in range(count)
+    ]
+    return Decisions(len(common), pairs)
+
+
+def intervals(logs: Array) -> tuple[Array, Array]:
+    """(..., programs, starts, blocks) log times, NaN where there is none -> the mean differences and half of their
+    intervals, (..., programs, programs); infinite where starts are too few.
+    """
+    *_, count, starts, blocks = logs.shape
+    if not starts or not blocks:
+        shape = (*logs.shape[:-3], count, count)
+        return np.zeros(shape), np.full(shape, np.inf)
+    apart = logs[..., :, None, :, :] - logs[..., None, :, :, :]
+    of_start, within = _trimmed(apart)
+    mean = of_start.mean(axis=-1)
+    if starts < LEAST or count < 2:
+        return mean, np.full(mean.shape, np.inf)
+    within = within.mean(axis=-1)
+    own = of_start.var(axis=-1, ddof=1)
+    others = ~np.eye(count, dtype=bool)
+    # What starts differ by beyond what their blocks do, over all pairs.
+    between = (own - within)[..., others].mean(axis=-1)[..., None, None]
+    variance = np.maximum(np.maximum(between, 0.0) + within, own)
+    error = np.sqrt(variance / starts)
+    return mean, error * _student(_multiple(starts, count * (count - 1) // 2), (count - 1) * (starts - 1))
+
+
+def _trimmed(values: Array) -> tuple[Array, Array]:
+    """Over the last axis the mean without its ends, and the variance of that mean; 0 where there are too few to
+    know.
+    """
+    ordered = np.sort(values, axis=-1)  # NaN comes last.
+    there = np.isfinite(ordered).sum(axis=-1, keepdims=True)
+    cut = (TRIMMED * there).astype(int)
+    place = np.arange(values.shape[-1])
+    inner = (place >= cut) & (place < there - cut)
+    kept = there - 2 * cut
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(inner, ordered, 0.0).sum(axis=-1) / kept[..., 0]
+    last = np.maximum(there - cut - 1, 0)
+    low, high = (np.take_along_axis(ordered, at, axis=-1) for at in (np.minimum(cut, last), last))
+    drawn_in = np.where(place < there, np.clip(ordered, low, high), 0.0)
+    centre = drawn_in.sum(axis=-1, keepdims=True) / np.maximum(there, 1)
+    squares = np.where(place < there, drawn_in - centre, 0.0) ** 2
+    # The winsorized variance, over the share of what was kept.
+    freedom, kept = np.maximum(kept - 1, 1), np.maximum(kept, 1)
+    variance = squares.sum(axis=-1) / (kept * freedom)[..., 0]
+    return mean, np.where(there[..., 0] < 4, 0.0, variance)
+
+
+def _multiple(starts: int, pairs: int) -> float:
+    """How many standard errors the interval reaches, were the deviation known."""
+    grown = MIXTURE * starts + 1
+    return math.sqrt(grown / (grown - 1) * (math.log(grown) + 2 * math.log(pairs / LEVEL)))
+
+
+def _student(multiple: float, freedom: int) -> float:
+    """The same by Student's t: the point that is as improbable, after Wallace 1959; a little too far out for few
+    degrees of freedom.
+    """
+    wider = multiple * (8 * freedom + 3) / (8 * freedom + 1)
+    return math.sqrt(freedom * math.expm1(wider**2 / freedom))

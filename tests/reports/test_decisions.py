@@ -1,0 +1,118 @@
+"""Who is faster: what is said of all pairs at once, on simulated races whose truth is known; ranks; words."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from reports.race import decisions, statements
+from reports.race.decisions import Pair
+from tests import made_up_races
+
+NAMES = ("torch/tuned", "jax/tuned")
+
+
+@pytest.mark.parametrize("weather", made_up_races.WEATHER)
+@pytest.mark.parametrize(("starts", "blocks"), [(5, 1), (5, 8)])
+def test_all_that_is_said_is_true(weather, starts, blocks):
+    """In 300 races, whenever one stops; tests/simulated has more of them."""
+    logs = made_up_races.races(300, weather, starts=starts, blocks=blocks)
+    assert made_up_races.wrong(logs, stops=True).mean() < decisions.LEVEL
+
+
+def test_what_differs_by_five_percent_is_decided():
+    logs = made_up_races.races(100, "drift", starts=6, blocks=12)
+    assert made_up_races.decided(logs).mean() > 0.95
+
+
+def test_true_ties_are_equivalent_in_the_end():
+    logs = made_up_races.races(1, "calm", starts=20, blocks=40, true=np.zeros(3))[0]
+    found = decisions.decide([{start: np.exp(row) for start, row in enumerate(of)} for of in logs])
+    assert all(pair.is_equivalent for of in found.pairs for pair in of)
+    assert found.ranks() == [(1, 3)] * 3
+
+
+def test_the_interval_by_hand():
+    """Two programs, three starts of one block: ratios of 1, 2 and 4, whose logarithms have the deviation ln 2."""
+    found = decisions.decide([{1: [1.0], 2: [2.0], 3: [4.0]}, {1: [1.0], 2: [1.0], 3: [1.0]}])
+    grown = 3 * 3 + 1
+    multiple = math.sqrt(grown / 9 * (math.log(grown) + 2 * math.log(1 / 0.05)))
+    wider = multiple * 19 / 17
+    half = math.log(2) / math.sqrt(3) * math.sqrt(2 * (math.exp(wider**2 / 2) - 1))
+    pair = found.pairs[0][1]
+    assert (pair.value, math.log(pair.high)) == pytest.approx((2.0, math.log(2) + half))
+    other = found.pairs[1][0]
+    assert (other.value, other.low * pair.high) == pytest.approx((0.5, 1.0))
+
+
+@pytest.mark.parametrize("freedom", [2, 4, 12, 65])
+def test_students_t_is_never_too_narrow(freedom):
+    """Against its distribution, integrated: the point that is as improbable as 4.3 deviations."""
+    found = decisions._student(4.3, freedom)
+    scale = math.gamma((freedom + 1) / 2) / (math.sqrt(freedom * math.pi) * math.gamma(freedom / 2))
+    # Beyond the point, by t = point / u.
+    u = (np.arange(200_000) + 0.5) / 200_000
+    t = found / u
+    beyond = float(np.mean(scale * (1 + t**2 / freedom) ** (-(freedom + 1) / 2) * found / u**2))
+    wanted = math.erfc(4.3 / math.sqrt(2)) / 2
+    assert 0.2 * wanted < beyond < wanted
+
+
+def test_the_ends_of_a_start_do_not_count():
+    """Twelve blocks, of which the machine held up three of one program by ten times, and three of the other."""
+    calm = {start: [1.0, 1.01, 0.99] * 4 for start in (1, 2, 3)}
+    held_up = {start: [10.0] * 3 + times[3:] for start, times in calm.items()}
+    found = decisions.decide([held_up, {start: [1.02 * t for t in times] for start, times in calm.items()}])
+    assert found.pairs[1][0].value == pytest.approx(1.02, rel=0.01)
+
+
+def test_too_few_starts_say_nothing():
+    for starts in (1, 2):
+        times = [{start: [1.0 + start / 100] for start in range(starts)}, {start: [9.0] for start in range(starts)}]
+        found = decisions.decide(times)
+        assert not found.is_enough
+        assert found.pairs[0][1].high == math.inf
+        assert found.ranks() == [(1, 2), (1, 2)]
+        assert statements.of(found, 1, 0, NAMES) == "no rank: it takes 3 passes to say anything"
+    assert decisions.decide([]).ranks() == []
+
+
+def test_only_starts_that_all_have_count():
+    """The machine was slower in those that only one of two has: that is not its fault."""
+    found = decisions.decide([{1: [1.0], 2: [1.0], 3: [1.0]}, {1: [0.9], 2: [0.9], 3: [0.91], 4: [9.0]}])
+    assert found.starts == 3
+    assert found.pairs[1][0].is_faster
+
+
+def test_ranks_are_the_places_that_are_possible():
+    """The second and third are not told apart; the fourth is behind both."""
+    random = np.random.default_rng(0)
+    times = [{start: base * np.exp(random.normal(0, 0.01, 6)) for start in range(5)} for base in (1.0, 2.0, 2.001, 4.0)]
+    assert decisions.decide(times).ranks() == [(1, 1), (2, 3), (2, 3), (4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (1.14, 1.19, "14% to 19% slower than"),
+        (1.012, 1.098, "1.2% to 9.8% slower than"),
+        (2.13, 2.44, "2.1 to 2.4 times as long as"),
+        (96.0, 143.0, "96 to 140 times as long as"),
+        (0.8, 0.9, "11% to 25% faster than"),
+        (0.985, 1.015, "equivalent within 2% to"),
+        (1.001, 1.015, "0.1% to 1.5% slower than"),
+        (0.95, 1.12, "undecided: 5.3% faster to 12% slower than"),
+    ],
+)
+def test_words(low, high, words):
+    itself = Pair(1.0, 1.0, 1.0)
+    one, other = Pair(math.sqrt(low * high), low, high), Pair(1 / math.sqrt(low * high), 1 / high, 1 / low)
+    decided = decisions.Decisions(5, [[itself, other], [one, itself]])
+    assert statements.of(decided, 1, 0, NAMES) == f"{words} torch/tuned"
+    leader = statements.of(decided, 0, 0, NAMES)
+    if low > 1:
+        assert leader == "faster than all others"
+    else:
+        assert leader == "the shortest time; not known to be faster than jax/tuned"

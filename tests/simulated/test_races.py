@@ -1,0 +1,47 @@
+"""Two thousand simulated races in each kind of weather: how often anything that is said is wrong, and how soon
+what differs by 5% is known. tox -e simulated; a short form is among the tests of reports.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reports.race import decisions
+from tests import made_up_races
+
+COUNT, PIECE = 2000, 250
+
+
+def in_pieces(function, weather, **how):
+    """So many at a time as fit in memory."""
+    found = []
+    for seed in range(COUNT // PIECE):
+        logs = made_up_races.races(PIECE, weather, seed=seed, **how)
+        found.append(function(logs))
+    return np.concatenate(found).mean()
+
+
+@pytest.mark.parametrize("weather", made_up_races.WEATHER)
+@pytest.mark.parametrize(("starts", "blocks"), [(3, 1), (5, 1), (8, 1), (3, 12), (8, 12)])
+def test_all_that_is_said_is_true(weather, starts, blocks):
+    """Whenever one stops: after the third start, the fourth, or any later one."""
+    found = in_pieces(lambda logs: made_up_races.wrong(logs, stops=True), weather, starts=starts, blocks=blocks)
+    assert found < decisions.LEVEL
+
+
+@pytest.mark.parametrize("weather", made_up_races.WEATHER)
+def test_ties_of_two(weather):
+    """The fewest degrees of freedom."""
+    true = np.zeros(2)
+    found = in_pieces(lambda logs: made_up_races.wrong(logs, true, stops=True), weather, starts=8, blocks=12, true=true)
+    assert found < decisions.LEVEL
+
+
+@pytest.mark.parametrize("weather", ["calm", "drift", "bursts"])
+def test_short_turns_decide_sooner_than_long_passes(weather):
+    """What differs by 5% is known after six starts of twelve blocks, nearly always; after six of one, hardly ever."""
+    short = in_pieces(made_up_races.decided, weather, starts=6, blocks=12)
+    long = in_pieces(made_up_races.decided, weather, starts=6, blocks=1)
+    assert short > 0.95
+    assert long < 0.05
