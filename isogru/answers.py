@@ -7,16 +7,17 @@ is not there is not judged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from isogru import judge, order, weight_files
+from isogru import answer_parts, judge, order, weight_files
+from isogru.answer_parts import axes, put
 from isogru.judge.comparison import EQUAL
 from isogru.judge.verdict import ResultVerdict
-from isogru.weight_files.contents import Contents
 from shared_spec.cells import Cell
 from shared_spec.errors import InterchangeError
 from shared_spec.files.interchange import (
@@ -30,12 +31,11 @@ from shared_spec.files.interchange import (
     read_result,
 )
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
-from shared_spec.readings.floats import HALVES
+from shared_spec.readings.floats import HALVES, rounded
 
-STATES = ("h", "states", "output", "outputs", "y", "hidden_states")
-FINAL = ("final", "h_n", "hn", "last", "last_state", "y_h")
-"""What people call all states, and the last one; in any case of letters."""
 TIME_FIRST, BATCH_FIRST = "first", "second"
+FEW = 8
+"""Fewer different values than that tell no format."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Answer:
 
     result: Result
     notes: tuple[str, ...]
-    whole: bool
-    """Whether it is a result file, which holds all that its case asks for."""
+    plain: bool
+    """Whether it is no result file, which says what it is of and what it was computed in."""
     other: Result | None = None
     """The same with time and batch exchanged, where shapes do not tell which comes first."""
 
@@ -56,30 +56,35 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
     """
     contents = weight_files.read(path)
     if contents.metadata.get("format", "").startswith("isogru-result/"):
-        return _turned(path, Answer(read_result(path), (), True), case, time)
+        return _turned(Answer(read_result(path), (), False), case, time)
     if not isinstance(case, Case):
         raise InterchangeError(f"{path}: no result file ({RESULT_FORMAT}), and of a training nothing else is judged")
-    arrays = _named(contents, case)
-    dtypes = {contents.tensors[name].dtype for name in arrays.values()}
+    parts = answer_parts.parts(contents, case)
+    dtypes = {contents.tensors[part.name].dtype for part in parts.values()}
     known = (*DTYPES, *HALVES)
     if len(dtypes) > 1 or not dtypes <= set(known):
         raise InterchangeError(f"{path}: {' and '.join(sorted(dtypes))}; save all of them in one of {', '.join(known)}")
     (dtype,) = dtypes
-    origin = Origin(
+    loaded = {quantity: put(contents.tensors[part.name].load(), part) for quantity, part in parts.items()}
+    notes = [f"judged in {dtype}, as the file has it: how it was computed was not measured"]
+    notes += [f"{part.name} is taken as {q}, as its shape tells" for q, part in parts.items() if part.by_shape]
+    answer = Answer(Result(_origin(case, path.name, dtype), loaded), tuple(notes), True)
+    return _ordered(path, _turned(answer, case, time), case)
+
+
+def _origin(case: Case, name: str, dtype: str) -> Origin:
+    return Origin(
         case=case.name,
         case_digest=case.digest,
         cell=case.cell.name,
         spec_digest=case.cell.digest,
         framework="file",
-        implementation=path.name,
+        implementation=name,
         lane="answer",
         dtype=dtype,
         device="not said",
         unit_roundoff=UNIT_ROUNDOFF[dtype],
     )
-    loaded = {quantity: contents.tensors[name].load() for quantity, name in arrays.items()}
-    note = f"judged in {dtype}, as the file has it: how it was computed was not measured"
-    return _ordered(path, _turned(path, Answer(Result(origin, loaded), (note,), False), case, time), case)
 
 
 def _ordered(path: Path, answer: Answer, case: Case) -> Answer:
@@ -96,91 +101,111 @@ def _ordered(path: Path, answer: Answer, case: Case) -> Answer:
     return replace(answer, result=results[0], other=(*results, None)[1], notes=(*answer.notes, *told))
 
 
-def _named(contents: Contents, case: Case) -> dict[str, str]:
-    """Quantities of a result -> the names that they have in a file."""
-    tensors = contents.tensors
-    if len(tensors) == 1:
-        (name,) = tensors
-        return {_by_shape(contents, name, case): name}
-    found: dict[str, str] = {}
-    for name in tensors:
-        last = name.rsplit(".", 1)[-1].lower() if not name.startswith("grad.") else ""
-        quantity = "H" if last in STATES else "final" if last in FINAL else name if name.startswith("grad.") else ""
-        if not quantity or quantity in found:
-            raise InterchangeError(
-                f"{contents.path}: {name} is no part of a result; name all states H, the last one final, and gradients "
-                f"grad.X, grad.H0, grad.{next(iter(case.cell.parameters))} and so on"
-            )
-        found[quantity] = name
-    if not found:
-        raise InterchangeError(f"{contents.path}: holds no array")
-    return found
-
-
-def _by_shape(contents: Contents, name: str, case: Case) -> str:
-    T, n, _ = case.arrays["X"].shape
-    h = case.arrays["H0"].shape[1]
-    shape = contents.tensors[name].shape
-    if name.startswith("grad."):
-        return name
-    if shape == (n, h):
-        return "final"
-    if shape in ((T, n, h), (n, T, h)):
-        return "H"
-    raise InterchangeError(
-        f"{contents.path}: {name} has shape {shape}; all states are (T, n, h) = {(T, n, h)}, or (n, T, h) = "
-        f"{(n, T, h)}, the last one (n, h) = {(n, h)}"
-    )
-
-
-def _turned(path: Path, answer: Answer, case: AnyCase, time: str) -> Answer:
+def _turned(answer: Answer, case: AnyCase, time: str) -> Answer:
     """The answer with time first."""
-    H = answer.result.arrays.get("H")
-    if not isinstance(case, Case) or H is None or H.ndim != 3:
+    if not isinstance(case, Case):
         return answer
     T, n, _ = case.arrays["X"].shape
-    batch_first = _exchanged(answer.result)
-    if time == BATCH_FIRST or (not time and n != T and H.shape[:2] == (n, T)):
-        told = "as was said" if time else f"as its shape {H.shape} tells"
-        return replace(answer, result=batch_first, notes=(*answer.notes, f"the batch comes first in it, {told}"))
-    if time or n != T:
+    over_time = {q: a for q, a in answer.result.arrays.items() if q in order.OVER_TIME and a.ndim == 3}
+    if time == BATCH_FIRST or (not time and n != T):
+        second = [q for q, array in over_time.items() if time or array.shape[:2] == (n, T)]
+        if not second:
+            return answer
+        told = "as was said" if time else f"as its shape {over_time[second[0]].shape} tells"
+        note = f"the batch comes first in it, {told}"
+        return replace(answer, result=_exchanged(answer.result, second), notes=(*answer.notes, note))
+    if time or n != T or not over_time:
         return answer
-    return replace(answer, other=batch_first)
+    return replace(answer, other=_exchanged(answer.result, over_time))
 
 
-def _exchanged(result: Result) -> Result:
-    """With time and batch exchanged in the states."""
+def _exchanged(result: Result, names: Iterable[str]) -> Result:
+    """With time and batch exchanged in some arrays."""
     arrays: dict[str, Array] = dict(result.arrays)
-    arrays["H"] = np.ascontiguousarray(arrays["H"].swapaxes(0, 1))
+    arrays |= {name: np.ascontiguousarray(arrays[name].swapaxes(0, 1)) for name in names}
     return Result(result.origin, arrays)
 
 
-def judged(
-    case: AnyCase, answer: Answer, *, claim: Cell | None = None, name: str = "", case_name: str = ""
-) -> tuple[ResultVerdict, tuple[str, ...]]:
-    """The verdict on an answer, and what is to be said of it. Where shapes leave open whether the batch comes first, it
-    is taken so if that alone makes the states equal.
+class Judged(NamedTuple):
+    """The verdict on an answer."""
+
+    verdict: ResultVerdict
+    notes: tuple[str, ...]
+    """What is to be said of it."""
+    result: Result
+    """As which it was judged."""
+
+
+def judged(case: AnyCase, answer: Answer, *, claim: Cell | None = None, name: str = "", case_name: str = "") -> Judged:
+    """The verdict on an answer. Where shapes leave open whether the batch comes first, it is taken so if that alone
+    makes the states equal; where it is not equal in the dtype of its file and all its values are numbers of a coarser
+    format, which NumPy may not have, it is judged in that.
     """
 
     def on(result: Result) -> ResultVerdict:
-        return judge.on(case, result, claim=claim, name=name, case_name=case_name, partial=not answer.whole)
+        return judge.on(case, result, claim=claim, name=name, case_name=case_name, partial=isinstance(case, Case))
 
-    found = on(answer.result)
+    found, result = on(answer.result), answer.result
     notes = answer.notes
-    if answer.other is not None and found.verdict != EQUAL and (turned := on(answer.other)).verdict == EQUAL:
-        found = turned
-        notes = (*notes, "the batch comes first in it, as its values tell: with time first it would be different")
-    return found, (*notes, *_covers(case, answer))
+    coarse = coarser(result) if answer.plain and found.verdict != EQUAL else ""
+    if coarse and isinstance(case, Case):
+        dtype, result = result.origin.dtype, _in(result, case, coarse)
+        found = on(result)
+        told = f"judged in {coarse}: the file is of {dtype}, and all its values are numbers of {coarse}"
+        notes = (told, *notes[1:])
+    if answer.other is not None and found.verdict != EQUAL:
+        assert isinstance(case, Case)
+        other = _in(answer.other, case, coarse) if coarse else answer.other
+        if (turned := on(other)).verdict == EQUAL:
+            found, result = turned, other
+            notes = (*notes, "the batch comes first in it, as its values tell: with time first it would be different")
+    if answer.plain and found.verdict != EQUAL and (digits := decimals(result)):
+        notes = (
+            *notes,
+            f"every value has at most {digits} decimals, as printed numbers do: save them with every digit",
+        )
+    return Judged(found, (*notes, *_covers(case, result)), result)
 
 
-def _covers(case: AnyCase, answer: Answer) -> tuple[str, ...]:
+def coarser(result: Result) -> str:
+    """The coarsest format, coarser than its dtype, of which all values of a result are numbers; empty where there is
+    none, or so few values are there that they may be such by chance: 0, 1 and 0.5 are numbers of every format.
+    """
+    values = np.unique(np.concatenate([array.ravel() for array in result.arrays.values()]))
+    if len(values) < FEW or not np.isfinite(values).all():
+        return ""
+    formats = ("bfloat16", "float16", "float32")
+    own = result.origin.dtype
+    narrower = () if own in HALVES else formats[: formats.index(own)] if own in formats else formats
+    return next((name for name in narrower if np.array_equal(rounded(values, name), values)), "")
+
+
+def decimals(result: Result) -> int:
+    """How many decimals all values of a result have at most, where that is few for its dtype; else 0."""
+    values = np.unique(np.concatenate([array.ravel() for array in result.arrays.values()]))
+    if len(values) < FEW or not np.isfinite(values).all():
+        return 0
+    return next(
+        (k for k in range(1, 7) if np.array_equal(np.round(values.astype(float), k).astype(values.dtype), values)), 0
+    )
+
+
+def _in(result: Result, case: Case, dtype: str) -> Result:
+    """A result as one of a coarser format: float32, with the unit roundoff of that."""
+    arrays = {name: array.astype(np.float32) for name, array in result.arrays.items()}
+    origin = _origin(case, result.origin.implementation, "float32")
+    return Result(replace(origin, unit_roundoff=UNIT_ROUNDOFF[dtype]), arrays)
+
+
+def _covers(case: AnyCase, result: Result) -> tuple[str, ...]:
     """What an answer leaves out that the case asks for."""
-    if answer.whole or not isinstance(case, Case):
+    if not isinstance(case, Case):
         return ()
-    asked = ["H", "final"]
+    absent = [name for name in ("H", "final") if name not in result.arrays]
     if "dH" in case.arrays:
-        asked += ["grad.X", "grad.H0", *(f"grad.{name}" for name in case.cell.parameters)]
-    absent = [name for name in asked if name not in answer.result.arrays]
+        gradients = [f"grad.{name}" for name in ("X", "H0", *case.cell.parameters)]
+        left = [name for name in gradients if name not in result.arrays]
+        absent += left if len(left) < len(gradients) else ["the gradients"]
     return (f"not there, and not judged: {', '.join(absent)}",) if absent else ()
 
 
@@ -201,10 +226,13 @@ def problem(
     """
     h = parameters["b_h"].shape[0]
     d = parameters["W_xh"].shape[0]
+    # Of one sequence alone many leave the batch away.
+    X = X[:, None] if X.ndim == 2 else X
     if X.ndim != 3 or X.shape[2] != d:
         raise InterchangeError(f"the input has shape {X.shape}, should be (T, n, d) with d = {d}")
     T, n, _ = X.shape
-    given = {"X": X, "H0": np.zeros((n, h)) if H0 is None else H0, **({} if dH is None else {"dH": dH}), **parameters}
+    H0 = np.zeros((n, h)) if H0 is None else axes(H0, (n, h))
+    given = {"X": X, "H0": H0, **({} if dH is None else {"dH": axes(dH, (T, n, h))}), **parameters}
     for key, shape in {"H0": (n, h), "dH": (T, n, h)}.items():
         if key in given and given[key].shape != shape:
             symbols = "(n, h)" if key == "H0" else "(T, n, h)"

@@ -54,21 +54,21 @@ def give_verdict(
         answer = answers.read(file, case, time=time)
         judged = answers.judged(case, answer, claim=claimed, name=str(file), case_name=str(case_file))
         verdicts.append(judged)
-        asked = why and judged[0].verdict != comparison.EQUAL
-        reasons.append(reason.why(case, answer.result, judged[0], claimed) if asked else None)
+        asked = why and judged.verdict.verdict != comparison.EQUAL
+        reasons.append(reason.why(case, judged.result, judged.verdict, claimed) if asked else None)
     if as_json:
         records = [
             {"file": str(f), "verdict": v.verdict, "notes": list(notes), **asdict(v)}
             | ({"why": made and made.record()} if why else {})
-            for f, (v, notes), made in zip(result_files, verdicts, reasons, strict=True)
+            for f, (v, notes, _), made in zip(result_files, verdicts, reasons, strict=True)
         ]
         typer.echo(json.dumps(finite(records), indent=1))
     else:
-        for file, (found, notes), made in zip(result_files, verdicts, reasons, strict=True):
+        for file, (found, notes, _), made in zip(result_files, verdicts, reasons, strict=True):
             _show(file, found, notes)
             for line in reason.lines(made) if made else ():
                 say(f"    {line}")
-    raise typer.Exit(status(comparison.worst(v.verdict for v, _ in verdicts)))
+    raise typer.Exit(status(comparison.worst(v.verdict for v, _, _ in verdicts)))
 
 
 def _show(file: Path, found: ResultVerdict, notes: Sequence[str]) -> None:
@@ -138,7 +138,8 @@ def write_case(
     write_case_file(output, case)
     for note in notes:
         say(note)
-    say(f"wrote {output} ({case.cell.name}, name {case.name})")
+    (T, n, d), h = case.arrays["X"].shape, case.arrays["H0"].shape[1]
+    say(f"wrote {output} ({case.cell.name}, name {case.name}; T = {T}, n = {n}, d = {d}, h = {h})")
 
 
 def check_function(

@@ -38,10 +38,8 @@ def explain_result(
     if time not in ("", answers.TIME_FIRST, answers.BATCH_FIRST):
         raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")
     answer = answers.read(result_file, case, time=time)
-    found, _ = answers.judged(case, answer, name=str(result_file), case_name=str(case_file))
-    made = (
-        Explanation(comparison.EQUAL) if found.verdict == comparison.EQUAL else reason.why(case, answer.result, found)
-    )
+    found, notes, result = answers.judged(case, answer, name=str(result_file), case_name=str(case_file))
+    made = Explanation(comparison.EQUAL) if found.verdict == comparison.EQUAL else reason.why(case, result, found)
     if telling is not None and made.telling is not None:
         write_case(telling, made.telling)
     if as_json:
@@ -49,7 +47,7 @@ def explain_result(
         typer.echo(json.dumps(finite(record), indent=1))
     else:
         say(f"{found.verdict}: {result_file}")
-        for line in reason.lines(made):
+        for line in (*reason.lines(made), *notes):
             say(line)
         if telling is not None and made.telling is not None:
             say(f"wrote {telling}, on which they differ")

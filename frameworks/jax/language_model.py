@@ -14,6 +14,7 @@ from jax import Array
 
 from frameworks import rich
 from frameworks.jax.cells import Forward
+from frameworks.jax.runtime import _on_cpu
 
 Parameters = Mapping[str, Array]
 OUTPUT = ("W_hq", "b_q")
@@ -114,12 +115,6 @@ def _of_many(function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.lax.map(lambda one: function(*one), given, batch_size=together)
 
     return of_many
-
-
-def _on_cpu() -> bool:
-    """Where what is compiled now will run, as setup was told."""
-    device = jax.config.jax_default_device
-    return device is None or device.platform == "cpu"
 
 
 def _over_the_batch(forward: Forward, one: Callable[[Array, Array], Any], inputs: Array, targets: Array) -> Any:

@@ -49,6 +49,12 @@ def devices() -> list[str]:
     return ["cpu", "cuda"]
 
 
+def _on_cpu() -> bool:
+    """Where what is compiled now will run, as setup was told."""
+    device = jax.config.jax_default_device
+    return device is None or device.platform == "cpu"
+
+
 def tensor(values: np.ndarray, *, dtype: str, device: str = "cpu") -> jax.Array:
     """NumPy to JAX; `dtype` is "float32", "float64" or "int32"."""
     # jnp.array would compile a copy for every new shape. NumPy's: device_put may share memory with what it is given.

@@ -20,7 +20,7 @@ from jax import Array
 
 from frameworks import RichForward
 from frameworks.jax.cells import Forward
-from frameworks.jax.runtime import _threads
+from frameworks.jax.runtime import _on_cpu, _threads
 
 # Everything here is compiled for each shape.
 COMPILED = True
@@ -78,7 +78,8 @@ def _by_parts(one: Callable[[Array, Array], Any], inputs: Array, targets: Array)
     fewest, most = ROWS
     rows = min(max(TOKENS // steps, fewest), most)
     parts = next(count for count in range(max(1, n // rows), 0, -1) if n % count == 0)
-    if parts == 1:
+    # A GPU has no such cache: there each part would be as many kernels more.
+    if parts == 1 or not _on_cpu():
         return one(inputs, targets)
     split = tuple(tokens.reshape(parts, n // parts, -1) for tokens in (inputs, targets))
     like = jax.eval_shape(one, *(tokens[0] for tokens in split))
@@ -109,7 +110,7 @@ def _side_by_side(gradients: Callable[..., tuple], update: Callable[..., tuple])
         return parameters, value, norm
 
     def step(parameters: Mapping[str, Array], inputs: Array, targets: Array) -> tuple:
-        count = 1 if _on_gpu(inputs) else min(_threads(), len(inputs))
+        count = min(_threads(), len(inputs)) if _on_cpu() else 1
         ends = tuple(len(inputs) * i // count for i in range(count + 1))
         pieces = split(inputs, targets, ends=ends)
         found = list(_pool(count).map(at_once, itertools.repeat(parameters), pieces))
@@ -121,10 +122,6 @@ def _side_by_side(gradients: Callable[..., tuple], update: Callable[..., tuple])
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
-
-
-def _on_gpu(array: Array) -> bool:
-    return next(iter(array.devices())).platform != "cpu"
 
 
 # Each loop takes A (T, n, gates h), what the input and the biases add to the gates, H0 (n, h) and the recurrent

@@ -57,7 +57,7 @@ def of(result: Result) -> Delivered:
     u = max(u, UNIT_ROUNDOFF[kept])
     if "sum" in origin.roundoff:
         return Delivered(kept, u, (origin.roundoff["sum"],))
-    why = "as the file has it" if half else "as its values are, and its unit roundoff says"
+    why = "as the file has it" if half else "as its values are"
     return Delivered(kept, u, (UNIT_ROUNDOFF["float32"], u), f"judged in {kept}, {why}")
 
 

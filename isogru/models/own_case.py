@@ -45,13 +45,16 @@ def own_case(
     X, H0, dH, ends = (_array(file) for file in (input_file, h0, cotangent, lengths))
     assert X is not None
     if batch_first:
-        X, dH = (None if array is None else np.swapaxes(array, 0, 1) for array in (X, dH))
+        X, dH = (array if array is None or array.ndim < 3 else array.swapaxes(0, 1) for array in (X, dH))
         assert X is not None
     try:
         the_cell = cell(layer.layout.cell)
         case, notes = answers.problem(name, the_cell, parameters, X, H0, dH, reverse=backwards, lengths=ends)
     except InterchangeError as error:
-        raise InterchangeError(f"{weights} and {input_file}: {error}") from None
+        others = [str(file) for file in (input_file, h0, cotangent, lengths) if file is not None]
+        second = "; where the batch comes first in the arrays, say --time second"
+        told = second if not batch_first and (H0 is not None or dH is not None) else ""
+        raise InterchangeError(f"{weights} and {', '.join(others)}: {error}{told}") from None
     unsaid = list(dict.fromkeys(layer.unsaid.values()))
     said = (f"{weights} does not say whether it has {' and '.join(unsaid)}: the case has",) if unsaid else ()
     turned = ("it runs from the last step to the first: the case has X turned round",) if backwards else ()

@@ -24,6 +24,12 @@ def pytest_sessionstart(session):
     config.stash[LOADED] = loaded, [i for i in implementations(loaded) if not i.reason]
 
 
+def pytest_ignore_collect(collection_path, config):
+    """test_NAME.py is of one framework alone."""
+    of = collection_path.stem.removeprefix("test_")
+    return True if of in frameworks.NAMES and of != config.getoption("--framework") else None
+
+
 def pytest_generate_tests(metafunc):
     """A test with an `implementation` and a mark `runs(cases)` is one for each implementation, case and dtype."""
     if "implementation" not in metafunc.fixturenames:

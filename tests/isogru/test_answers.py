@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from shared_spec.readings.floats import rounded
 from tests.isogru import grus
 
 T, N, D, H = 6, 2, 3, 4
@@ -22,7 +23,10 @@ def mine(isogru, tmp_path):
     np.save(tmp_path / "X.npy", X)
     case = tmp_path / "mine.safetensors"
     done = isogru("case", "--weights", tmp_path / "gru.safetensors", "--input", tmp_path / "X.npy", "-o", case)
-    assert (done.status, f"wrote {case} (gru_reset_after, name mine)" in done.out) == (0, True), done
+    assert (done.status, f"wrote {case} (gru_reset_after, name mine; T = 6, n = 2, d = 3, h = 4)" in done.out) == (
+        0,
+        True,
+    ), done
     states = grus.states(X.astype(float), *grus.of_torch(torch)).astype(np.float32)
     return case, states, tmp_path
 
@@ -44,6 +48,62 @@ def test_states_in_any_file(isogru, mine):
         done = isogru("verdict", case, folder / name)
         assert (done.status, said in done.out) == (0, True), done
         assert done.out.startswith(f"✓ equal: {folder / name}\n")
+
+
+def test_axes_of_length_one_count_for_nothing(isogru, mine):
+    """ONNX' states, torch's last state; a tuple of both, whose names say nothing."""
+    case, states, folder = mine
+    np.savez(folder / "onnx.npz", Y=states[:, None], Y_h=states[-1:])
+    np.savez(folder / "tuple.npz", states, states[-1:])
+    done = isogru("verdict", case, folder / "onnx.npz")
+    assert (done.status, "✓ H[" in done.out, "✓ final[" in done.out) == (0, True, True), done
+    done = isogru("verdict", case, folder / "tuple.npz")
+    assert (done.status, "arr_1 is taken as final, as its shape tells" in done.out) == (0, True), done
+    np.savez(folder / "wrong.npz", states, states[:1])
+    assert isogru("verdict", case, folder / "wrong.npz").status == 1
+
+
+def test_one_sequence_without_a_batch(isogru, mine):
+    _, states, folder = mine
+    X, case = np.load(folder / "X.npy")[:, 0], folder / "one.safetensors"
+    np.save(folder / "one.npy", X)
+    np.save(folder / "h0.npy", np.zeros((1, 1, H), np.float32))
+    given = ["--weights", folder / "gru.safetensors", "--input", folder / "one.npy", "--h0", folder / "h0.npy"]
+    done = isogru("case", *given, "-o", case)
+    assert (done.status, "T = 6, n = 1, d = 3, h = 4" in done.out) == (0, True), done
+    np.save(folder / "H.npy", states[:, 0])
+    np.save(folder / "last.npy", states[-1, 0])
+    assert isogru("verdict", case, folder / "H.npy", folder / "last.npy").status == 0
+    np.save(folder / "last.npy", states[0, 0])
+    assert isogru("verdict", case, folder / "last.npy").status == 1
+
+
+@pytest.mark.parametrize("wide", ["float32", "float64"])
+@pytest.mark.parametrize("kept", ["float32", "float16", "bfloat16"])
+def test_a_wider_file_than_its_values(isogru, mine, kept, wide):
+    """NumPy has no bfloat16, and lists become float64: the values tell what they are numbers of."""
+    case, states, folder = mine
+    np.save(folder / "H.npy", rounded(states, kept).astype(wide))
+    done = isogru("verdict", case, folder / "H.npy")
+    said = f"judged in {kept}: the file is of {wide}, and all its values are numbers of {kept}"
+    assert (done.status, said in done.out) == (0, kept != wide), done
+    np.save(folder / "H.npy", rounded(states[::-1], kept).astype(wide))
+    assert isogru("verdict", case, folder / "H.npy").status == 1
+
+
+def test_few_values_tell_no_format(isogru, mine):
+    """Zeros are numbers of every format, and are judged in the one of their file."""
+    case, states, folder = mine
+    np.save(folder / "H.npy", np.zeros_like(states))
+    done = isogru("verdict", case, folder / "H.npy")
+    assert (done.status, "judged in float32, as the file has it" in done.out) == (1, True), done
+
+
+def test_printed_numbers_are_named(isogru, mine):
+    case, states, folder = mine
+    np.save(folder / "H.npy", np.round(states, 3))
+    done = isogru("verdict", case, folder / "H.npy")
+    assert (done.status, "every value has at most 3 decimals" in done.out) == (1, True), done
 
 
 def test_wrong_states_are_different(isogru, mine):
@@ -90,6 +150,10 @@ def test_a_result_file_with_the_batch_first(isogru, command, tmp_path):
     save_file({**arrays, "H": np.ascontiguousarray(arrays["H"].swapaxes(0, 1))}, result, metadata)
     done = isogru("verdict", case, result)
     assert (done.status, "the batch comes first in it" in done.out) == (0, True)
+    # What is not there of a result file is not judged either.
+    save_file({"final": arrays["final"]}, result, metadata)
+    done = isogru("verdict", case, result)
+    assert (done.status, "not there, and not judged: H, the gradients" in done.out) == (0, True), done
 
 
 def test_gradients_are_judged_where_they_are_there(isogru, mine):
@@ -118,7 +182,7 @@ def test_what_is_no_answer(isogru, mine):
     np.save(folder / "half.npy", (100 * states).astype(np.int32))
     np.savez(folder / "names.npz", H=states, gates=states)
     for name, said in (
-        ("shape.npy", "0 has shape (6, 2, 2); all states are (T, n, h) = (6, 2, 4), or (n, T, h) = (2, 6, 4)"),
+        ("shape.npy", "the array has shape (6, 2, 2); all states are (T, n, h) = (6, 2, 4), or (n, T, h) = (2, 6, 4)"),
         ("half.npy", "int32; save all of them in one of float32, float64, float16, bfloat16"),
         ("names.npz", "gates is no part of a result; name all states H, the last one final, and gradients grad.X"),
         ("nothing.npy", "no such file"),

@@ -39,7 +39,7 @@ HERE = "127.0.0.2"
 GRID = ("--grid", "num_hiddens=3,4,5,6", "--grid", "lr=0.5,1,2", "--grid", "num_steps=5", "--seeds", "1")
 TRIALS = 12
 SHORT = ("--epochs", "1")
-LONG = ("--epochs", "40")
+LONG = ("--epochs", "20")
 
 
 @pytest.fixture(scope="session")
