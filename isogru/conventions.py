@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from isogru.models.functions import function
+from isogru.rounding import Rounding, rounded
 from isogru.sequences import SEQUENCES, Sequence
-from shared_spec.cells import Cell, place_of, read_tables
+from isogru.training_faults import SETTINGS, Setting
+from shared_spec.cells import Cell, cells, place_of, read_tables
 from shared_spec.expression import FUNCTIONS, Equation, Expression, Function, Operation, Place, names, parse
 from shared_spec.files import door
 from shared_spec.readings import value
@@ -20,8 +22,19 @@ from shared_spec.readings.arithmetic import Array
 
 FORMAT = "isogru-conventions/1"
 FILE = Path(__file__).with_name("conventions.toml")
-EDITS = ("rewrite", "functions", "weights", "transposed", "written", "read", "takes", "sequence")
+EDITS = (
+    *("rewrite", "functions", "weights", "transposed", "written", "read", "takes"),
+    *("sequence", "gradient", "training", "precision"),
+)
 GATES = ("z", "r", "h")
+CUTS = ("through", "time", "half", "start", "others")
+"""The ways of a gradient that can be cut: through a quantity that counts as a constant, from a state to the step
+before, from the second half of the steps to the first, to H0, from all states but the last.
+"""
+EQUATIONS, WEIGHTS, SEQUENCE = "equations", "weights", "sequence"
+GRADIENT, TRAINING, PRECISION = "gradient", "training", "precision"
+OF_STATES = (EQUATIONS, WEIGHTS, SEQUENCE)
+"""The kinds that change which function a layer is."""
 
 Held = Mapping[str, Array]
 """Weights of a cell by name, second biases too."""
@@ -40,6 +53,18 @@ class Convention:
     weights: Mapping[str, Callable[[Held], Array | None]] = field(default_factory=dict)
     """What stands for each; None where it cannot be made, such as the transpose of what is not square."""
     sequence: Sequence | None = None
+    cuts: tuple[str, ...] = ()
+    """Which ways of the gradient."""
+    held: str = ""
+    """Of a cut through a quantity, which."""
+    training: Setting | None = None
+    precision: Rounding | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is an edit of."""
+        others = {SEQUENCE: self.sequence, WEIGHTS: self.weights, GRADIENT: self.cuts, TRAINING: self.training}
+        return next((kind for kind, there in others.items() if there), PRECISION if self.precision else EQUATIONS)
 
     def of_cell(self, cell: Cell) -> Cell | None:
         """The cell with edited equations; None where that is none of its conventions."""
@@ -49,6 +74,8 @@ class Convention:
             for old, new in self.rewrites:
                 expression = _rewritten(expression, old, new)
             expression = _with_functions(expression, self.functions)
+            if self.precision:
+                expression = rounded(expression, equation.target, self.precision)
             if not set(names(expression)) <= defined:
                 # Such as R, in a cell that has no reset gate.
                 return None
@@ -66,10 +93,17 @@ class Convention:
         return {**held, **changed}
 
 
-@functools.cache
 def conventions(file: Path = FILE) -> Mapping[str, Convention]:
-    """All conventions, by name; those that hold in several places have a name for each, such as "order_rz: W_x". Raises
-    SpecificationError, with the place, for a wrong one.
+    """Those that change which function a layer is, by name: edits of equations, of weights and of the sequence. Raises
+    SpecificationError as `every` does.
+    """
+    return {name: each for name, each in every(file).items() if each.kind in OF_STATES}
+
+
+@functools.cache
+def every(file: Path = FILE) -> Mapping[str, Convention]:
+    """All conventions, by name, those of gradients, trainings and precision too; those that hold in several places have
+    a name for each, such as "order_rz: W_x". Raises SpecificationError, with the place, for a wrong one.
     """
     raw = door.text(file)
     tables = read_tables(file, raw, FORMAT)
@@ -112,9 +146,39 @@ def _read(name: str, table: Any, places: Mapping[str, list[str]], here: Place) -
             if edit not in SEQUENCES:
                 raise here.error(0, f"no sequence {edit!r}; there are {', '.join(SEQUENCES)}")
             return [replace(plain, sequence=SEQUENCES[edit])]
+        case "gradient":
+            if not edit or (unknown := sorted(set(edit) - set(CUTS))):
+                raise here.error(0, f"no cut {edit and unknown[0]!r} of a gradient; there are {', '.join(CUTS)}")
+            held = _assigned() if "through" in edit else [""]
+            return [
+                Convention(
+                    f"{name}: {each}" if each else name,
+                    sentence.format(held=each),
+                    remedy.format(held=each),
+                    cuts=tuple(edit),
+                    held=each,
+                )
+                for each in held
+            ]
+        case "training":
+            if len(edit) != 1 or (unknown := sorted(set(edit) - set(SETTINGS))):
+                raise here.error(0, f"a training has one setting, of {', '.join(SETTINGS)}")
+            ((setting, value),) = edit.items()
+            return [replace(plain, training=Setting(setting, value))]
+        case "precision":
+            if "bits" not in edit or not set(edit) <= {"bits", "values", "products", "arguments"}:
+                raise here.error(0, "a precision has bits, and values, products or arguments")
+            where = {key: tuple(of) for key, of in edit.items() if key != "bits"}
+            return [replace(plain, precision=Rounding(int(edit["bits"]), **where))]
         case how:
             turned = {"transposed": _transposed, "written": _written, "read": _read_as}[how]
             return [replace(plain, weights={key: functools.partial(turned, key) for key in edit})]
+
+
+def _assigned() -> list[str]:
+    """What the equations of any cell assign, but for the state."""
+    targets = (equation.target for cell in cells().values() for equation in cell.equations)
+    return [name for name in dict.fromkeys(targets) if name != "H"]
 
 
 def _expression(text: str, place: Place) -> Expression:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isogru.conventions import every
 from isogru.judge import delivered, reference
 from isogru.judge.comparison import TWIN_MULTIPLE, compare
 from shared_spec.cells import Cell
@@ -32,6 +33,8 @@ class Path:
     """The quantity of the cell that counts as a constant."""
     carried: bool = True
     """Whether the gradient of a state reaches the step before."""
+    across: bool = True
+    """Whether that of the second half of the steps reaches the first."""
     start: bool = True
     """Whether it reaches H0."""
     all_states: bool = True
@@ -39,36 +42,21 @@ class Path:
 
 
 def paths(cell: Cell) -> list[Path]:
-    """Those that a cell has."""
-    inner = [equation.target for equation in cell.equations if equation.target != "H"]
-    through = [
-        Path(
-            f"path: {name}", f"no gradient flows through {name}", f"let {name} be differentiated: it is detached", name
-        )
-        for name in inner
-    ]
+    """Those that a cell has, as conventions.toml names them."""
+    assigned = {equation.target for equation in cell.equations}
     return [
-        *through,
         Path(
-            "path: time",
-            "no gradient flows from a state to the step before",
-            "let the state that is carried on be differentiated: it is detached",
-            carried=False,
-        ),
-        Path(
-            "path: time and H0",
-            "no gradient flows from a state to the step before, nor to H0",
-            "let the state that is carried on be differentiated: it is detached",
-            carried=False,
-            start=False,
-        ),
-        Path("path: H0", "no gradient flows to H0", "let H0 be differentiated: it is detached", start=False),
-        Path(
-            "path: last",
-            "only the last state has a gradient",
-            "differentiate all states that are given back, not the last alone",
-            all_states=False,
-        ),
+            each.name,
+            each.sentence,
+            each.remedy,
+            each.held,
+            carried="time" not in each.cuts,
+            across="half" not in each.cuts,
+            start="start" not in each.cuts,
+            all_states="others" not in each.cuts,
+        )
+        for each in every().values()
+        if each.cuts and (not each.held or each.held in assigned)
     ]
 
 
@@ -80,7 +68,7 @@ def missing(case: Case, result: Result) -> tuple[list[tuple[Path, float]], int]:
     stray = reference.get(case, given.dtype, kept=False).stray
     found, tried = [], paths(case.cell)
     for path in tried:
-        cut = dict(_without(case, path))
+        cut = dict(without(case, path))
         ratio = max(_ratio(array, name, cut, stray, given.stored) for name, array in _gradients(result))
         if ratio <= 1:
             found.append((path, ratio))
@@ -101,7 +89,7 @@ def _ratio(array: Array, name: str, cut: Mapping[str, Array], stray: Mapping[str
     return np.inf if compared.is_undetermined.any() else float(compared.ratio.max())
 
 
-def _without(case: Case, path: Path) -> Iterator[tuple[str, Array]]:
+def without(case: Case, path: Path) -> Iterator[tuple[str, Array]]:
     """The gradients of sum(dH * H) by "X", "H0" and every parameter, with one path cut."""
     cell, parameters = case.cell, case.parameters
     X, H, dH = case.arrays["X"], case.arrays["H0"], case.arrays["dH"]
@@ -122,6 +110,8 @@ def _without(case: Case, path: Path) -> Iterator[tuple[str, Array]]:
             own = dH[t] if path.all_states or t == len(X) - 1 else np.zeros_like(dH[t])
             pulled = pulls[t](own + carried if path.carried else own)
             carried = pulled.get("H", np.zeros_like(H))
+            if not path.across and t == len(X) // 2:
+                carried = np.zeros_like(H)
             found["X"][t] = pulled.get("X", 0.0)
             for name in parameters:
                 found[name] += pulled.get(name, 0.0)

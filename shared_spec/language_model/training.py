@@ -7,7 +7,7 @@ arXiv:1211.5063, over the joint L2 norm of all gradients.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,10 +83,27 @@ def predict(cell: Cell, parameters: Parameters, prefix: Tokens, count: int) -> T
     return np.array(predicted, np.int32)
 
 
+Update = Callable[[Parameters, Mapping[str, Array], tuple[int, int]], tuple[dict[str, Array], Array]]
+"""(parameters, gradients, shape (n, T) of the batch) -> (parameters, the joint norm of the gradients)."""
+
+
+def updated(
+    parameters: Parameters, gradients: Mapping[str, Array], *, lr: float, clip_norm: float
+) -> tuple[dict[str, Array], Array]:
+    """`sgd`, and the norm of the gradients."""
+    return sgd(parameters, gradients, lr=lr, clip_norm=clip_norm), norm(gradients)
+
+
 def train(
-    problem: Problem, *, dtype: str = "float64", arithmetic: Plain = PLAIN, shuffle_rows: int | None = None
+    problem: Problem,
+    *,
+    dtype: str = "float64",
+    arithmetic: Plain = PLAIN,
+    shuffle_rows: int | None = None,
+    update: Update | None = None,
 ) -> dict[str, Array]:
-    """The whole recipe; with `shuffle_rows`, a seed, the rows of each batch in another order.
+    """The whole recipe; with `shuffle_rows`, a seed, the rows of each batch in another order; with `update`, another
+    optimiser than SGD.
 
     Returns what a language-model result holds: "loss" (steps,), "norm" (steps,),
     "perplexity.train" and "perplexity.val" (epochs,), "grad.…" at the start, "step1.…" and "end.…" weights,
@@ -108,12 +125,15 @@ def train(
                 rows = random.permutation(len(inputs))
                 inputs, targets = inputs[rows], targets[rows]
             value, gradients = loss_and_gradients(the_cell, parameters, inputs, targets, arithmetic=arithmetic)
-            parameters = sgd(parameters, gradients, lr=recipe.lr, clip_norm=recipe.clip_norm)
+            if update is None:
+                parameters, joint = updated(parameters, gradients, lr=recipe.lr, clip_norm=recipe.clip_norm)
+            else:
+                parameters, joint = update(parameters, gradients, (len(inputs), inputs.shape[1]))
             if not losses:
                 result |= {f"grad.{name}": g for name, g in gradients.items()}
                 result |= {f"step1.{name}": p for name, p in parameters.items()}
             losses.append(value)
-            norms.append(norm(gradients))
+            norms.append(joint)
             meter.add(float(value), targets.size)
         train_perplexity.append(meter.perplexity)
         meter = Meter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -25,17 +26,33 @@ _PLAIN: Mapping[str, Callable[[Array], Array]] = {
 }
 _STEEPEST: Mapping[str, float] = {"selu": _SELU[0] * _SELU[1], "silu": 1.1}
 """Of those that rise more steeply than 1 anywhere; silu's is a little less."""
+_ROUNDED = re.compile(r"rounded\((\d+)\)")
 _HARD_SIGMOID = re.compile(r"hard_sigmoid\(([-+.\deE]+), ([-+.\deE]+)\)")
 
 
 def function(name: str) -> Callable[[Array], Array] | None:
-    """A function by its name, such as relu or "hard_sigmoid(0.2, 0.5)", which is clip(0.2 x + 0.5, 0, 1). None where it
-    is not known.
+    """A function by its name, such as relu; "hard_sigmoid(0.2, 0.5)", which is clip(0.2 x + 0.5, 0, 1); "rounded(8)",
+    to 8 bits of the significand. None where it is not known.
     """
     if match := _HARD_SIGMOID.fullmatch(name):
         slope, middle = float(match[1]), float(match[2])
         return lambda x: np.clip(slope * x + middle, 0, 1)
+    if match := _ROUNDED.fullmatch(name):
+        bits = int(match[1])
+        return lambda x: rounded(x, bits)
     return _PLAIN.get(name)
+
+
+def rounded(x: Any, bits: int, *, of: int | None = None) -> Any:
+    """An array rounded to nearest, to so many bits of the significand, as it is where it has no more. Of any library:
+    made of products and sums alone (Dekker 1971, A floating-point technique for extending the available precision);
+    `of` is how many bits it has, which NumPy tells itself.
+    """
+    own = of or np.finfo(x.dtype).nmant + 1
+    if bits >= own:
+        return x
+    scaled = x * (2.0 ** (own - bits) + 1.0)
+    return scaled - (scaled - x)
 
 
 def steepest(name: str) -> float:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from isogru import training_faults
+from isogru.conventions import every
 from reports.diff import build, collect
 from reports.pages import render, schema, terminal
 from shared_spec import cases, language_model, oracle
-from shared_spec.cells import cell
 from shared_spec.files import interchange, store
 from shared_spec.language_model import training
 from shared_spec.weights import layouts, proof
@@ -238,7 +239,10 @@ def test_a_loss_shifted_by_one_token_from_the_seventh_step_on(report, text, monk
     jobs = [sample_results.job(framework, case.name, "float64") for framework in ("torch", "jax")]
     for job in jobs:
         sample_results.manifest(job.framework, [job])
-    sample_results.save(jobs[0], right | _shifted(case.problem, from_step=7), case=case)
+    fault = every()["labels_shifted"].training
+    assert fault.value == 7
+    wrong = training.train(training_faults.of_problem(case.problem, fault), dtype="float64")
+    sample_results.save(jobs[0], right | {"loss": wrong["loss"]}, case=case)
     sample_results.save(jobs[1], right, case=case)
     found = report()
     (record,) = found["training"]
@@ -252,20 +256,6 @@ def test_a_loss_shifted_by_one_token_from_the_seventh_step_on(report, text, monk
     assert result["status"] == "different"
     assert only(result["findings"], quantity="loss")["first_outside"] == 7
     assert field(found, "training")["status"] == "different"
-
-
-def _shifted(problem, *, from_step):
-    """Losses of a training whose targets are, from some step on, the inputs: a text shifted by one token."""
-    the_cell = cell(problem.recipe.cell)
-    parameters = dict(problem.parameters)
-    losses = []
-    for epoch in range(problem.recipe.epochs):
-        for inputs, targets in problem.training_batches(epoch):
-            used = inputs if len(losses) >= from_step else targets
-            value, gradients = training.loss_and_gradients(the_cell, parameters, inputs, used)
-            parameters = training.sgd(parameters, gradients, lr=problem.recipe.lr, clip_norm=problem.recipe.clip_norm)
-            losses.append(value)
-    return {"loss": np.array(losses)}
 
 
 def test_a_layer_that_packs_otherwise(report, tmp_path):
