@@ -2,7 +2,8 @@
 
 Its *twins* are the same mathematics with other rounding: the oracle in the precision of the implementation under
 test, on the same problem with hidden units, inputs and batch rows permuted, by an arithmetic unlike NumPy's. How far
-they stray is the scale for everything that has no bound of its own.
+they stray is the scale for everything that has no bound of its own. Every second one computes at the ends of the
+precision as a machine may: readings/brittle.py.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import numpy as np
 
 from shared_spec.cells import Cell
 from shared_spec.expression import Shape
-from shared_spec.readings import floats, gradient, value
-from shared_spec.readings.arithmetic import PARTS, PLAIN, Array, OneHot, Plain, Unlike
+from shared_spec.readings import brittle, floats, gradient, value
+from shared_spec.readings.arithmetic import PLAIN, Array, OneHot, Plain
 
 SEQUENCE_SHAPES: Mapping[str, Shape] = {"X": ("T", "n", "d"), "H0": ("n", "h"), "dH": ("T", "n", "h")}
 TWINS = 4
@@ -46,7 +47,8 @@ def states(
     for rows in _blocks(H0):
         previous = H0[rows]
         for t, X_t in enumerate(X[:, rows]):
-            H[t, rows] = previous = value.step(cell, X_t, previous, parameters, arithmetic=arithmetic)["H"]
+            after = value.step(cell, X_t, previous, parameters, arithmetic=arithmetic)["H"]
+            H[t, rows] = previous = arithmetic.handed_on(after)
     return H
 
 
@@ -74,13 +76,13 @@ class Unrolled:
         self._blocks = []
         self.H = np.empty((len(X), *H0.shape), H0.dtype)
         values: dict[str, Array | OneHot] = {"X": X, "H": H0, **parameters}
-        # What is summed over rows is a part of a sum over all of them and all steps, which errs as a whole.
-        tape = gradient.Tape(cell.equations, values, self._wanted, arithmetic=arithmetic, over_rows=PARTS)
+        over_rows = arithmetic.over_rows
+        tape = gradient.Tape(cell.equations, values, self._wanted, arithmetic=arithmetic, over_rows=over_rows)
         for rows in _blocks(H0):
             state, pullbacks = H0[rows], []
             for t, X_t in enumerate(X[:, rows]):
                 state, pull = tape.forward(values | {"X": X_t, "H": state}, H0.dtype)
-                self.H[t, rows] = state
+                self.H[t, rows] = state = arithmetic.handed_on(state)
                 pullbacks.append(pull)
             self._blocks.append((rows, pullbacks))
 
@@ -92,7 +94,7 @@ class Unrolled:
         of_rows: dict[str, Array] = {"H0": np.empty_like(dH[0])}
         parts: dict[str, Array] = {}
         for rows, pullbacks in self._blocks:
-            for t, (_, gradients) in zip(reversed(range(T)), _steps_back(dH[:, rows], pullbacks), strict=True):
+            for t, (_, gradients) in zip(reversed(range(T)), self._steps_back(dH[:, rows], pullbacks), strict=True):
                 of_rows["H0"][rows] = gradients.pop("H")
                 if "X" in gradients:
                     dX = gradients.pop("X")
@@ -105,18 +107,17 @@ class Unrolled:
         """The gradient (T, n, h) of every state by itself, from dH (T, n, h), the cotangent of what is made of them."""
         found = np.empty_like(dH)
         for rows, pullbacks in self._blocks:
-            found[:, rows] = [of_state for of_state, _ in _steps_back(dH[:, rows], pullbacks)][::-1]
+            found[:, rows] = [of_state for of_state, _ in self._steps_back(dH[:, rows], pullbacks)][::-1]
         return found
 
-
-def _steps_back(dH: Array, pullbacks: Sequence[Pull]) -> Iterator[tuple[Array, dict[str, Array]]]:
-    """From the last step to the first: the gradient of its state (n, h), and those of what its step takes."""
-    carried = np.zeros_like(dH[0])
-    for d, pull in zip(dH[::-1], pullbacks[::-1], strict=True):
-        of_state = carried + d
-        gradients = pull(of_state)
-        carried = gradients["H"]
-        yield of_state, gradients
+    def _steps_back(self, dH: Array, pullbacks: Sequence[Pull]) -> Iterator[tuple[Array, dict[str, Array]]]:
+        """From the last step to the first: the gradient of its state (n, h), and those of what its step takes."""
+        carried = np.zeros_like(dH[0])
+        for d, pull in zip(dH[::-1], pullbacks[::-1], strict=True):
+            of_state = self._arithmetic.handed_on(carried + d)
+            gradients = {name: self._arithmetic.handed_on(each) for name, each in pull(of_state).items()}
+            carried = gradients["H"]
+            yield of_state, gradients
 
 
 def _blocks(H0: Array) -> list[slice]:
@@ -150,9 +151,11 @@ def twin(cell: Cell, case: Mapping[str, Array], *, dtype: str, seed: int) -> dic
         case = {name: floats.rounded(array, dtype) for name, array in case.items()}
     permutation = Permutation(_sizes(cell, case), seed)
     permuted = {name: permutation.apply(array, shapes_of_case(cell)[name]) for name, array in case.items()}
+    arithmetic = brittle.of_twin(dtype, seed)
     # At the end of its range a twin may go over it where the truth does not: that is how far it strays, no fault.
     with np.errstate(over="ignore", invalid="ignore"):
-        results = run(cell, permuted, dtype=floats.carrier(dtype).name, arithmetic=Unlike(dtype, seed))
+        permuted = {name: arithmetic.given(array) for name, array in permuted.items()}
+        results = run(cell, permuted, dtype=floats.carrier(dtype).name, arithmetic=arithmetic)
     return {name: permutation.undo(array, shapes_of_result(cell)[name]) for name, array in results.items()}
 
 

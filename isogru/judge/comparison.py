@@ -61,7 +61,7 @@ class Finding:
     """Of how many elements nothing can be said in this precision; the others are judged all the same."""
     first_undetermined: tuple[int, ...] | None = None
     vacuous: str = ""
-    """Why what is allowed there says nothing, where it is a finite number."""
+    """Why nothing is said there, where what is allowed is a finite number."""
     judged: str = ""
     """In what precision, where that was not measured."""
 
@@ -71,11 +71,9 @@ class Finding:
         if self.verdict == UNDETERMINED:
             first = _place(self.quantity, self.first_undetermined or ())
             more = f" and {self.undetermined - 1} more elements" if self.undetermined > 1 else ""
-            why = self.vacuous or (
-                "there nothing limits what rounding can do, since the oracle's twins overflow, or the bound does"
-            )
+            why = self.vacuous or "numbers on the way there overflow, and nothing limits what rounding can do"
             judged = f"; {self.judged}" if self.judged else ""
-            return f"{first}{more} cannot be told in {origin.dtype}: {why}{judged} [{origin.label}]"
+            return f"{origin.dtype} cannot hold {first}{more}: {why}{judged} [{origin.label}]"
         judged = f", {self.judged}" if self.judged else ""
         return (
             f"{where} = {self.value:.7g}, should be {self.should_be:.7g} "
@@ -164,7 +162,7 @@ class Comparison:
         if not here.any():
             return self
         ratio = np.where(here, 0.0, self.ratio)
-        return replace(self, ratio=ratio, is_undetermined=self.is_undetermined | here, vacuous=vacuous)
+        return replace(self, ratio=ratio, is_undetermined=self.is_undetermined | here, vacuous=self.vacuous or vacuous)
 
 
 def compare(value: Array, should_be: Array, allowed: Array, *, dtype: str = "") -> Comparison:

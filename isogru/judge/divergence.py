@@ -16,11 +16,11 @@ import numpy as np
 from isogru.judge.comparison import DIFFERENT, EQUAL, SUSPECT, TWIN_MULTIPLE, WORST_CASE, Finding, compare
 from isogru.judge.delivered import Delivered
 from isogru.judge.profile import blocks
-from isogru.judge.reference import Reference
+from isogru.judge.reference import Reference, pooled_stray
 from shared_spec import oracle
 from shared_spec.files.interchange import TRACE, Case, Result
-from shared_spec.readings import bound, floats, gradient
-from shared_spec.readings.arithmetic import PLAIN, UNIT_ROUNDOFF, Array, Plain, Unlike
+from shared_spec.readings import bound, brittle, floats, gradient
+from shared_spec.readings.arithmetic import PLAIN, Array, Plain
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _backward(
     own = trace["dH"].astype(np.float64)
     rows = {"X": case.arrays["X"].reshape(T * n, -1), "H": before.reshape(T * n, h), "dH": own.reshape(T * n, h)}
     truth = _pulled(case, rows, PLAIN, "float64")
-    twins = [_pulled(case, rows, Unlike(dtype, seed), dtype) for seed in range(oracle.TWINS)]
+    twins = [_pulled(case, rows, brittle.of_twin(dtype, seed), dtype) for seed in range(oracle.TWINS)]
 
     def expected(pulled: Mapping[str, Array]) -> dict[str, Array]:
         # The cotangent of a state is what the case gives it and what the next step hands back.
@@ -114,10 +114,7 @@ def _backward(
     should_be, strays = expected(truth), [expected(twin) for twin in twins]
     found = []
     for name, exact in should_be.items():
-        distance = np.max([np.abs(stray[name].astype(np.float64) - exact) for stray in strays], axis=0)
-        # Pooled over the rows and units of a step, or over a tensor: luck in one element does not count.
-        axes = (1, 2) if exact.ndim == 3 else None
-        stray = np.maximum(distance, UNIT_ROUNDOFF[dtype] * np.abs(exact)).max(axis=axes, keepdims=True)
+        stray = pooled_stray(name, exact, [stray[name] for stray in strays], dtype)
         held = compare(trace[name], exact, TWIN_MULTIPLE * stray)
         finding = held.finding(f"{TRACE}{name}", basis="twins", worst_case=WORST_CASE)
         inherits = finding.verdict == EQUAL and name in reference.oracle and _strays(trace[name], name, reference)

@@ -7,13 +7,12 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from isogru.judge import code
@@ -25,10 +24,13 @@ from shared_spec.files.whole import replaced
 from shared_spec.language_model import training
 from shared_spec.processes import deaf_to_ctrl_c, end_with
 from shared_spec.quantities import is_trajectory
+from shared_spec.readings import brittle, floats
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 DIGEST = "digest"
-"""In the metadata of a reference: of its arrays. One that another digest has is damaged, and made anew."""
+"""In the metadata of a reference: of its arrays, and of what it is one. With another it is damaged, or of another,
+and made anew.
+"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Reference:
     """
     texts: frozenset[tuple[int, ...]]
     """The predictions of the oracle and of its twins; empty for a cell over a sequence."""
+    reach: Mapping[str, Array] = field(default_factory=dict)
+    """Where some order of a sum may overflow on the way to a gradient, though the twins' did not: what is infinite or
+    no number there is no fault. Only of quantities that have such places.
+    """
 
 
 def get(case: AnyCase, dtype: str, *, kept: bool = True) -> Reference:
@@ -65,7 +71,7 @@ def _known(case: AnyCase, dtype: str) -> Reference | None:
         with safetensors.safe_open(file, framework="numpy") as opened:
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             digest = (opened.metadata() or {}).get(DIGEST)
-        return _read(arrays) if tensors.digest(arrays) == digest else None
+        return _read(arrays) if tensors.digest(arrays, key(case, dtype)) == digest else None
     except (InterchangeError, safetensors.SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError):
         return None
 
@@ -137,7 +143,7 @@ def _make_once(case: AnyCase, dtype: str) -> None:
 
 def _make(case: AnyCase, dtype: str) -> None:
     contiguous = {name: np.ascontiguousarray(array) for name, array in _made(case, dtype).items()}
-    raw = safetensors.numpy.save(contiguous, {DIGEST: tensors.digest(contiguous)})
+    raw = safetensors.numpy.save(contiguous, {DIGEST: tensors.digest(contiguous, key(case, dtype))})
     # Where it cannot be kept, on a full disk for one, whoever asks for it makes it anew.
     with contextlib.suppress(UserError), replaced(_file(case, dtype)) as beside:
         beside.write_bytes(raw)
@@ -149,16 +155,40 @@ def _made(case: AnyCase, dtype: str) -> dict[str, Array]:
         if isinstance(case, Case):
             truth = _truth(case) or oracle.run(case.cell, case.arrays)
             twins = [oracle.twin(case.cell, case.arrays, dtype=dtype, seed=seed) for seed in range(oracle.TWINS)]
+            twins, reach = _settled(truth, twins)
         else:
             truth = _truth(case) or training.train(case.problem)
             twins = [training.twin(case.problem, dtype=dtype, seed=seed) for seed in range(oracle.TWINS)]
+            reach = {}
     arrays = {f"oracle.{name}": array for name, array in truth.items()}
     for name, array in truth.items():
         if name == "text":
             arrays["texts"] = np.stack([array, *(twin["text"] for twin in twins)])
         else:
-            arrays[f"stray.{name}"] = pooled_stray(name, array, [twin[name] for twin in twins], UNIT_ROUNDOFF[dtype])
-    return arrays
+            arrays[f"stray.{name}"] = pooled_stray(name, array, [twin[name] for twin in twins], dtype)
+    return arrays | {f"reach.{name}": array for name, array in reach.items()}
+
+
+def _settled(
+    truth: Mapping[str, Array], twins: list[dict[str, Array]]
+) -> tuple[list[dict[str, Array]], dict[str, Array]]:
+    """The twins, and where a gradient may overflow. What brittle ones could not go on with on the way back says nothing
+    of finite numbers, so that the truth stands there; where their states were none, whatever comes of these is unknown.
+    """
+    fragile = [twin for seed, twin in enumerate(twins) if brittle.is_brittle(seed)]
+    rows = np.any([np.isnan(twin["H"]).any(axis=(0, 2)) for twin in fragile], axis=0)[:, None]
+    reach = {}
+    for name, array in truth.items():
+        # By rows of the batch; a parameter's gradient is a sum over all of them.
+        unknown = rows if name in ("H", "final", "grad.X", "grad.H0") else rows.any()
+        may = np.zeros(array.shape, np.bool_)
+        for twin in fragile:
+            here = np.isnan(twin[name]) & ~unknown
+            twin[name] = np.where(here, array, twin[name])
+            may |= here
+        if may.any():
+            reach[name] = may
+    return twins, reach
 
 
 def _truth(case: AnyCase) -> Mapping[str, Array] | None:
@@ -166,22 +196,27 @@ def _truth(case: AnyCase) -> Mapping[str, Array] | None:
     return next((known.oracle for dtype in UNIT_ROUNDOFF if (known := _known(case, dtype))), None)
 
 
-def pooled_stray(name: str, truth: Array, twins: list[Array], u: float) -> Array:
-    """How far twins stray from the truth, at least one rounding of the largest value, pooled so that luck in one
-    element does not count: over all elements of a time step, or of a tensor; along a trajectory, up to each step. Where
-    a twin is no finite number the stray is infinite, at that element alone.
+def pooled_stray(name: str, truth: Array, twins: list[Array], dtype: str) -> Array:
+    """How far twins stray from the truth, at least one rounding of the largest value, and what the last operation may
+    lose to underflow; pooled so that luck in one element does not count: over all elements of a time step, or of a
+    tensor; along a trajectory, up to each step. Where a twin is no finite number the stray is infinite, at that element
+    alone, unless the dtype has no other number for it than that infinity.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        distances = np.max([np.abs(twin.astype(np.float64) - truth) for twin in twins], axis=0)
-        floor = u * np.abs(truth)
+        held = floats.rounded(truth, dtype)
+        beyond = np.isinf(held)
+        apart = [np.where(beyond & (twin == held), 0.0, np.abs(twin.astype(np.float64) - truth)) for twin in twins]
+        distances = np.max(apart, axis=0)
+        floor = np.maximum(UNIT_ROUNDOFF[dtype] * np.abs(truth), np.where(truth, floats.smallest_normal(dtype), 0.0))
     distances = np.where(np.isnan(distances), np.inf, distances)
+    own = np.maximum(distances, floor)
     if is_trajectory(name):
-        return np.maximum.accumulate(np.maximum(distances, floor))
+        return np.maximum.accumulate(own)
     axes = (1, 2) if truth.ndim == 3 else None
-    overflows = np.isinf(distances)
-    finite = np.where(overflows, 0.0, distances)
-    pooled = np.asarray(np.maximum(finite.max(axis=axes, keepdims=True), floor.max(axis=axes, keepdims=True)))
-    return np.where(overflows, np.inf, pooled) if overflows.any() else pooled
+    # What the dtype cannot hold is no measure of what it holds.
+    alone = beyond | np.isinf(distances)
+    pooled = np.asarray(np.where(alone, 0.0, own).max(axis=axes, keepdims=True))
+    return np.where(alone, own, pooled) if alone.any() else pooled
 
 
 def forget(of: str) -> None:
@@ -192,10 +227,10 @@ def forget(of: str) -> None:
 def _read(arrays: Mapping[str, Array]) -> Reference:
     part = {
         prefix: {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        for prefix in ("oracle.", "stray.")
+        for prefix in ("oracle.", "stray.", "reach.")
     }
     texts = frozenset(tuple(map(int, row)) for row in arrays.get("texts", np.zeros((0, 0))))
-    return Reference(part["oracle."], part["stray."], texts)
+    return Reference(part["oracle."], part["stray."], texts, part["reach."])
 
 
 def key(case: AnyCase, dtype: str) -> str:

@@ -58,7 +58,7 @@ def _by_step(case: Case, H: Array, delivered: Delivered, sums: float) -> ByStep:
     before = _before(case, H)
     held = _held(case, case.arrays["X"], before, H, delivered, sums)
     # From there on a row of the batch is not what the oracle's is.
-    overflows = np.isnan(held.allowed) & bool(delivered.stored)
+    overflows = np.isnan(held.allowed)
     rows = np.logical_or.accumulate(overflows.any(axis=2, keepdims=True), axis=0)
     return ByStep(held, sums, np.broadcast_to(rows, H.shape))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isogru.judge import delivered, divergence, profile, states
+from isogru.judge import delivered, divergence, ends, profile, states
 from isogru.judge.comparison import (
     DIFFERENT,
     EQUAL,
@@ -79,7 +79,6 @@ def judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict:
 def _judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict:
     given, result = delivered.of(result), _wide(result)
     steps = states.by_step(case, result, given) if isinstance(case, Case) and "H" in result.arrays else None
-    overflows = bool(given.stored) and not all(np.isfinite(stray).all() for stray in reference.stray.values())
     findings, found_profile = [], None
     for quantity, truth in reference.oracle.items():
         if quantity not in result.arrays:  # Of an answer that holds a part.
@@ -97,11 +96,10 @@ def _judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict
             by_step = _refused(own.held, given).finding(quantity, basis="step")
             finding = _with_bound(by_twins.finding(quantity, basis="twins", worst_case=WORST_CASE), by_step)
         else:
-            if isinstance(case, Case) and quantity == "final":
-                by_twins = states.within_span(case, by_twins)
-            elif overflows:
-                # On the way back one number that is none spreads over all, where a twin may have had luck.
-                by_twins = by_twins.without(~np.isfinite(value), "", outside=True)
+            if isinstance(case, Case):
+                by_twins = ends.judged(by_twins, quantity, reference)
+                if quantity == "final":
+                    by_twins = states.within_span(case, by_twins)
             finding = _refused(by_twins, given).finding(quantity, basis="twins", worst_case=WORST_CASE)
         # From the oracle rounded to the result's own dtype: the best that it could have given.
         own_dtype = given.stored or value.dtype.name
@@ -126,9 +124,12 @@ def _wide(result: Result) -> Result:
 
 
 def _refused(held: Comparison, given: Delivered) -> Comparison:
-    """Of a coarse format, nothing where all that is allowed would be allowed of zeros too."""
-    truth = held.should_be
-    if given.stored and truth.any() and (np.abs(truth) <= held.allowed).all():
+    """Nothing where all that is allowed would be allowed of zeros too. Zero is right where float32 or float64 has no
+    other number for it.
+    """
+    size = np.abs(held.should_be)
+    is_zero = given.stored == "" and not floats.rounded(size, held.dtype).any()
+    if size.any() and not is_zero and (size <= held.allowed).all():
         return held.without(np.True_, "the bound is vacuous, zeros would be within it from the first to the last")
     return held
 

@@ -103,6 +103,17 @@ class Plain:
         """sigmoid or tanh."""
         return FUNCTIONS[name](x)
 
+    def handed_on(self, a: Array) -> Array:
+        """What one step hands on to the next, or to a sum over all steps."""
+        return a
+
+    @property
+    def over_rows(self) -> Plain:
+        """By what sums over the rows of one time step are computed: parts of sums over all rows and steps, which err as
+        a whole.
+        """
+        return PARTS
+
 
 class Parts(Plain):
     """Plain, for sums over the rows of one time step, which are parts of sums over all steps."""
@@ -146,6 +157,10 @@ class Unlike(Plain):
         self._half = dtype if dtype in floats.HALVES else ""
         # Fresh noise for every operation would take most of the time; slices of one pool at random places do.
         self._noise = _pool(dtype, seed, 2 * self._POOL)
+
+    def given(self, a: Array) -> Array:
+        """What is made of an input or a parameter before it is used."""
+        return a
 
     def product(self, a: Array, b: Array) -> Array:
         units = _of_sum(a.shape[-1])

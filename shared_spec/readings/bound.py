@@ -26,6 +26,7 @@ from shared_spec.readings.arithmetic import FUNCTIONS, SIGMOID_UNITS_OF_ONE, TAN
 from shared_spec.readings.functions import function, steepest
 from shared_spec.readings.value import operate
 
+NOTHING = np.zeros(())
 SMALL = 2.0**-10
 """Of errors up to this the slope says as much as the ends, in half the time."""
 
@@ -51,27 +52,41 @@ class Precision:
         return stores * self.u + sums * self.sums
 
     @property
+    def format(self) -> str:
+        """Whose exponents it has; the formats wider than float32 have float64's."""
+        return self.stored or ("float64" if self.u < 2.0**-40 else "float32")
+
+    @property
     def smallest_normal(self) -> float:
-        """Below this a flush to zero is rounding too; the formats wider than float32 have float64's exponents."""
-        return floats.smallest_normal(self.stored or ("float64" if self.u < 2.0**-40 else "float32"))
+        """Below this a flush to zero is rounding too."""
+        return floats.smallest_normal(self.format)
+
+    @property
+    def largest(self) -> float:
+        """Beyond this a sum is infinite, and in another order of its terms another number."""
+        return floats.largest(self.format)
 
     def given(self, array: Array) -> Bounded:
-        """An input, a state or a parameter: itself, or what the format that it is stored in makes of it."""
+        """An input, a state or a parameter: itself, or what the format that it is stored in makes of it. Below the
+        smallest normal number a machine may take zero for it.
+        """
+        size = np.abs(array)
+        small = size < self.smallest_normal
         if not self.stored:
-            return _exact(array)
+            return Bounded(array, size, np.where(small, size, 0.0), 0, 0, NOTHING)
         with np.errstate(invalid="ignore"):
             off = np.abs(floats.rounded(array, self.stored) - array)
-        off = np.where(np.abs(array) < self.smallest_normal, np.abs(array), off)
+        off = np.where(small, size, off)
         # Beyond the format, where nothing can be said.
         off = np.where(np.isfinite(off), off, np.nan)
-        return Bounded(array, np.abs(array) + off, off, 0, 0)
+        return Bounded(array, size + off, off, 0, 0, NOTHING)
 
 
 @dataclass(frozen=True)
 class Bounded:
     """A polynomial piece: its value, the sum of its products' absolute values (`size`, inherited errors included),
-    the error inherited through its leaves, and the number of roundings that any one product passes through: where
-    something is stored, and within sums.
+    the error inherited through its leaves, the number of roundings that any one product passes through: where
+    something is stored, and within sums; and what underflow within it is worth.
     """
 
     value: Array
@@ -79,16 +94,19 @@ class Bounded:
     inherited: Array
     stores: int
     sums: int
+    flushed: Array
+    """How far it is off at most, in smallest normal numbers, where every product and every sum below one of those is
+    made zero; an array that broadcasts against the value.
+    """
 
     def error(self, precision: Precision) -> Array:
-        """NaN where a part of the piece may be beyond the format that it is stored in."""
+        """NaN where a part of the piece may be beyond the format."""
         ku = precision.rounding(self.stores, self.sums)
         if ku >= 1:
             return np.full_like(self.inherited, np.inf)
-        error: Array = self.inherited + ku / (1 - ku) * self.size + self.stores * precision.smallest_normal
-        if precision.stored:
-            error = np.where(self.size / (1 - ku) > floats.largest(precision.stored), np.nan, error)
-        return error
+        underflow = self.flushed * precision.smallest_normal
+        error: Array = self.inherited + (ku * self.size + underflow) / (1 - ku)
+        return np.where(self.size / (1 - ku) > precision.largest, np.nan, error)
 
 
 def step(
@@ -154,7 +172,8 @@ def _read(expression: Expression, scope: Mapping[str, Bounded], precision: Preci
             stores, sums = a.stores + b.stores, a.sums + b.sums
             if symbol in "+-":
                 total = operate(symbol, a.value, b.value)
-                return Bounded(total, a.size + b.size, a.inherited + b.inherited, stores + 1, sums)
+                flushed = a.flushed + b.flushed + 1
+                return Bounded(total, a.size + b.size, a.inherited + b.inherited, stores + 1, sums, flushed)
             # (a + da)(b + db) - a b = a db + da (b + db), for both products.
             product = operate(symbol, a.value, b.value)
             inherited = np.zeros_like(product)
@@ -168,7 +187,27 @@ def _read(expression: Expression, scope: Mapping[str, Bounded], precision: Preci
                 stores, sums = stores + 1, sums + terms
             else:
                 stores += terms
-            return Bounded(product, operate(symbol, a.size, b.size), inherited, stores, sums)
+            flushed = _flushed(symbol, a, b, precision)
+            return Bounded(product, operate(symbol, a.size, b.size), inherited, stores, sums, flushed)
+
+
+def _flushed(symbol: str, a: Bounded, b: Bounded, precision: Precision) -> Array:
+    """What underflow is worth in a product: what it was in the factors, as with inherited errors, and one smallest
+    normal number for each product and each sum.
+    """
+    left, right = a.flushed, b.flushed
+    if symbol != "@":
+        both = left * right * precision.smallest_normal
+        return np.asarray(left * b.size + a.size * right + both + 1)
+    # Where a finer format sums up, its ends are further out: only what is stored in the end counts.
+    own = np.asarray(1.0 if precision.sums < precision.u else 2.0 * b.value.shape[-2])
+    if left.any():
+        own = own + (left * b.size.sum(axis=-2) if left.ndim == 0 else np.broadcast_to(left, a.size.shape) @ b.size)
+    if right.any():
+        beside = a.size + left * precision.smallest_normal
+        right = np.broadcast_to(right, b.size.shape)
+        own = own + beside @ right
+    return own
 
 
 def _function(name: str, x: Bounded, precision: Precision) -> Bounded:
@@ -187,7 +226,7 @@ def _function(name: str, x: Bounded, precision: Precision) -> Bounded:
     else:
         own = np.full_like(value, SIGMOID_UNITS_OF_ONE * precision.u)
     error = through + own + precision.smallest_normal
-    return Bounded(value, np.abs(value) + error, error, 0, 0)
+    return Bounded(value, np.abs(value) + error, error, 0, 0, NOTHING)
 
 
 def _other(name: str, x: Bounded, precision: Precision) -> Bounded:
@@ -199,8 +238,8 @@ def _other(name: str, x: Bounded, precision: Precision) -> Bounded:
     value = known(x.value)
     own = SIGMOID_UNITS_OF_ONE * precision.u * (1 + np.abs(value))
     error = steepest(name) * x.error(precision) + own + precision.smallest_normal
-    return Bounded(value, np.abs(value) + error, error, 0, 0)
+    return Bounded(value, np.abs(value) + error, error, 0, 0, NOTHING)
 
 
 def _exact(array: Array) -> Bounded:
-    return Bounded(array, np.abs(array), np.zeros_like(array), 0, 0)
+    return Bounded(array, np.abs(array), np.zeros_like(array), 0, 0, NOTHING)

@@ -32,6 +32,7 @@ def carrier(dtype: str) -> np.dtype[Any]:
     return np.dtype("float64" if dtype == "float64" else "float32")
 
 
+@functools.cache
 def largest(dtype: str) -> float:
     """The largest finite number of float64, float32, float16 or bfloat16."""
     if dtype == "bfloat16":
@@ -39,6 +40,7 @@ def largest(dtype: str) -> float:
     return float(np.finfo(dtype).max)
 
 
+@functools.cache
 def smallest_normal(dtype: str) -> float:
     """Below this a number has fewer digits, and some machines make it zero. bfloat16 has float32's exponents."""
     return float(np.finfo("float32" if dtype == "bfloat16" else dtype).smallest_normal)

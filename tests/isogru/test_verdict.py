@@ -203,12 +203,12 @@ def test_scales_are_pooled():
     truth = np.zeros((3, 2, 2))
     twin = truth.copy()
     twin[1, 0, 1] = 1e-9
-    pooled = reference.pooled_stray("H", truth, [twin, truth], 1e-16)
+    pooled = reference.pooled_stray("H", truth, [twin, truth], "float64")
     assert pooled.shape == (3, 1, 1)
     assert pooled.ravel().tolist() == [0.0, 1e-9, 0.0]
-    curve = reference.pooled_stray("loss", np.zeros(4), [np.array([0, 2e-9, 1e-9, 3e-9])], 1e-16)
+    curve = reference.pooled_stray("loss", np.zeros(4), [np.array([0, 2e-9, 1e-9, 3e-9])], "float64")
     assert curve.tolist() == [0.0, 2e-9, 2e-9, 3e-9]
-    assert reference.pooled_stray("grad.b", np.array([4.0]), [np.array([4.0])], 0.25).tolist() == [1.0]
+    assert reference.pooled_stray("grad.b", np.array([4.0]), [np.array([4.0])], "bfloat16").tolist() == [2.0**-6]
 
 
 def test_a_reference_is_kept_and_mended(results, monkeypatch):
@@ -232,7 +232,7 @@ def test_who_comes_second_waits_and_makes_nothing_again(results, monkeypatch):
     def slowly(case, dtype):
         made.append(dtype)
         time.sleep(0.2)
-        make(case, dtype)
+        return make(case, dtype)
 
     def counted(*arguments, **options):
         # Twins are runs too, by an arithmetic of their own.
