@@ -40,5 +40,10 @@ class Application(typer.Typer):
 
 def _sentence(error: Any, prog_name: str) -> str:
     said = " ".join(error.format_message().split()).rstrip(".")
-    path = error.ctx.command_path if getattr(error, "ctx", None) else prog_name
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else prog_name
+    while context := context and context.parent:
+        # An argument of a group, such as the framework, stands in the path by its name.
+        for name, value in context.params.items():
+            path = path.replace(f"{{{name.upper()}}}", str(value))
     return f"{said[:1].lower()}{said[1:]}; see {path} --help"

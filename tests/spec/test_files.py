@@ -137,3 +137,10 @@ def test_a_fault_of_our_own_is_no_verdict(capsys):
         main(broken)
     assert ended.value.code == 3
     assert "\x1b" not in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_command_that_is_named_has_its_framework(capsys):
+    """So that who types it is helped."""
+    with pytest.raises(SystemExit):
+        main(lambda: APPS["frameworks"](["torch", "prove", "--no-such"], prog_name="python -m frameworks"))
+    assert capsys.readouterr().err.endswith("; see python -m frameworks torch prove --help\n")
