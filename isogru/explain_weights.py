@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from isogru.conventions import Convention, Held, conventions
 from isogru.explain import EQUAL, EXPLAINED, UNEXPLAINED
+from shared_spec.cells import cell
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
-from shared_spec.weights.layouts import Layout
+from shared_spec.weights import convert
+from shared_spec.weights.layouts import SECOND_BIASES, Layout, reset_of
 from shared_spec.weights.packing import unpack
 from shared_spec.weights.same import within_rounding
 
+PLACE = "build one of the two with the reset gate where the other has it: reset_after or linear_before_reset"
+OF_THE_PRODUCT = {*SECOND_BIASES, "b_h"}
 DECIMALS = range(1, 10)
 """float32 has nine significant digits at most."""
 
@@ -45,9 +49,34 @@ def explain_weights(
     other those of the one, up to one rounding of a parameter. `unit_roundoff` is the coarser one that they were rounded
     with, where their dtypes do not tell; `names` are what sentences call the two.
 
-    Which of several that do is named first in conventions.toml: on these weights they are the same. Raises UserError
-    for tensors that do not fit their layouts.
+    Which of several that do is named first in conventions.toml: on these weights they are the same. Where they are of
+    cells whose reset gates act at other places, that is named first: no edit of weights mends it. Raises UserError for
+    tensors that do not fit their layouts.
     """
+    of, to = reset_of(cell(one.cell)), reset_of(cell(other.cell))
+    found = _searched(one, tensors, other, others, unit_roundoff, names, pairs)
+    if of == to or convert.is_diagonal(unpack(one, tensors)["W_hh"]):
+        return found
+    cells = (
+        f"the reset gate acts {of} the product with W_hh in {names[0]}, {to} it in {names[1]}, and no weights mend that"
+    )
+    if found.verdict == EQUAL:
+        return replace(found, verdict=EXPLAINED, sentence=f"{cells}; the weights are the same", remedy=PLACE)
+    # Where the reset gate acts before the product, the bias of the product with the state is none of its own.
+    about = [each for each in map(conventions().get, found.names) if each and not set(each.weights) <= OF_THE_PRODUCT]
+    remedy = "; ".join([PLACE, *(each.remedy for each in about)])
+    return replace(found, sentence=f"{cells}; beside that, {found.sentence}", remedy=remedy)
+
+
+def _searched(
+    one: Layout,
+    tensors: Mapping[str, Array],
+    other: Layout,
+    others: Mapping[str, Array],
+    unit_roundoff: float,
+    names: tuple[str, str],
+    pairs: bool,
+) -> WeightExplanation:
     u = max(unit_roundoff, *(UNIT_ROUNDOFF[a.dtype.name] for given in (tensors, others) for a in given.values()))
     a, b = unpack(one, tensors), unpack(other, others)
     if within_rounding(one, a, other, b, unit_roundoff=u):

@@ -395,6 +395,25 @@ def test_files_of_weights_are_told_in_what_way_they_differ(tmp_path, isogru, how
     assert "why" not in isogru("same", one, other, "--why").out
 
 
+def test_cells_that_are_two_are_named_first(tmp_path, isogru):
+    """What the weights differ by is not the cause then, and a remedy of weights alone would mislead."""
+    right = to_keras(torch_layer(seed=8))
+    after, before = tmp_path / "after.safetensors", tmp_path / "before.safetensors"
+    save_file(right, after)
+    for recurrent, words in ((right["recurrent_kernel"], ""), (swapped(right["recurrent_kernel"]), "exchange")):
+        tensors = {"kernel": right["kernel"], "recurrent_kernel": recurrent, "bias": right["bias"][0]}
+        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, before)
+        status, out, _ = isogru("same", after, before, "--why")
+        assert status == 1
+        why, remedy = out.splitlines()[1:]
+        assert why.startswith(
+            f"why: the reset gate acts after the product with W_hh in {after}, before it in {before}, "
+        )
+        assert remedy.startswith("remedy: build one of the two with the reset gate where the other has it: ")
+        assert "second bias" not in remedy
+        assert words in remedy
+
+
 def test_either_file_may_be_the_wrong_one():
     tensors, keras = torch_layer(seed=8), layout("keras")
     right = to_keras(tensors)
