@@ -153,7 +153,7 @@ class Unlike(Plain):
     def __init__(self, dtype: str, seed: int, *, faintest: float = 0.0) -> None:
         """Errors of less than `faintest` units of u are left out."""
         self._random = random.Random(seed)
-        self._faintest = faintest
+        self._faintest, self._u = faintest, UNIT_ROUNDOFF[dtype]
         self._half = dtype if dtype in floats.HALVES else ""
         # Fresh noise for every operation would take most of the time; slices of one pool at random places do.
         self._noise = _pool(dtype, seed, 2 * self._POOL)
@@ -190,12 +190,23 @@ class Unlike(Plain):
         return self._kept(s + length(np.stack([s, *parts]), (0,)) * self._draw(s, units))
 
     def function(self, name: str, x: Array) -> Array:
-        y = super().function(name, x)
+        exact = super().function(name, x)
+        units = (TANH_UNITS_OF_VALUE if name == "tanh" else SIGMOID_UNITS_OF_ONE) / 2
+        if units <= self._faintest:
+            return self._kept(exact)
         if name == "tanh":
-            return self._off(y, TANH_UNITS_OF_VALUE / 2)
-        if self._faintest < SIGMOID_UNITS_OF_ONE / 2:
-            y += self._draw(y, SIGMOID_UNITS_OF_ONE / 2)
-        return self._kept(y)
+            return self._felt(exact, self._off(exact, units))
+        return self._felt(exact, self._kept(exact + self._draw(exact, units)))
+
+    def _felt(self, exact: Array, y: Array) -> Array:
+        """A function's values, without those whose error their own rounding took away: next to one it does so in a third
+        of all draws, and a slope that is 0 there in every twin is 1e-17 in a library that computes 1 - y by itself. They
+        are off by the least error that is kept.
+        """
+        lost = y == exact
+        if not lost.any():
+            return y
+        return np.where(lost, self._kept(exact * exact.dtype.type(1 - 2 * self._u)), y)
 
     def _off(self, a: Array, units: float) -> Array:
         """Each element off by so many units of u of its own size, at most."""

@@ -110,7 +110,7 @@ def readers(folder: Path) -> Mapping[str, Reader]:
         "cells": Reader(cells.cells.__wrapped__, (cells.FILE.read_bytes(),)),
         "frameworks": Reader(frameworks.frameworks.__wrapped__, (frameworks.FILE.read_bytes(),)),
         "texts of errata": Reader(texts.entries.__wrapped__, (texts.FILE.read_bytes(),)),
-        "conventions": Reader(conventions.conventions.__wrapped__, (conventions.FILE.read_bytes(),)),
+        "conventions": Reader(conventions.every.__wrapped__, (conventions.FILE.read_bytes(),)),
         "equations": Reader(
             lambda path: parse(door.text(path), PLACE),
             (b"Z = sigmoid(X @ W_xz + H @ W_hz + b_z)", b"H = Z * H + (1 - Z) * C"),

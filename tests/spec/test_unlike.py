@@ -9,7 +9,7 @@ from shared_spec import oracle
 from shared_spec.cells import cells
 from shared_spec.expression import Place, parse
 from shared_spec.language_model import training
-from shared_spec.readings import gradient
+from shared_spec.readings import floats, gradient
 from shared_spec.readings.arithmetic import PLAIN, UNIT_ROUNDOFF, OneHot, Unlike, length
 from shared_spec.readings.value import evaluate
 
@@ -67,6 +67,17 @@ def test_twins_of_large_gradients_are_finite(dtype):
     case |= {name: np.full([sizes[s] for s in symbols], 0.1) for name, symbols in the_cell.parameters.items()}
     for name, array in oracle.twin(the_cell, case, dtype=dtype, seed=1).items():
         assert np.isfinite(array).all(), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_no_error_of_a_function_is_lost_in_its_own_rounding(name, dtype):
+    """Next to one: all twins' slopes would be 0 by chance, and that of a library is not."""
+    x = np.full(1000, 40.0, floats.carrier(dtype))
+    for seed in range(4):
+        assert (Unlike(dtype, seed).function(name, x) != 1).all()
+    # Nothing is moved where nothing was to be.
+    assert (Unlike(dtype, 0, faintest=10.0).function(name, x) == 1).all()
 
 
 def test_errors_too_faint_are_left_out():
