@@ -199,9 +199,9 @@ class Unlike(Plain):
         return self._felt(exact, self._kept(exact + self._draw(exact, units)))
 
     def _felt(self, exact: Array, y: Array) -> Array:
-        """A function's values, without those whose error their own rounding took away: next to one it does so in a third
-        of all draws, and a slope that is 0 there in every twin is 1e-17 in a library that computes 1 - y by itself. They
-        are off by the least error that is kept.
+        """A function's values, where those whose error their own rounding took away are off by the least error that is
+        kept. Next to one it takes a third of all errors away, and may take those of all twins: a slope that is 0 in
+        every twin is 1e-17 in a library that computes 1 - y by itself.
         """
         lost = y == exact
         if not lost.any():
