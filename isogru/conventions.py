@@ -48,6 +48,8 @@ class Convention:
     sentence: str
     """What is done otherwise, as in "equal if ..."."""
     remedy: str
+    backward: tuple[str, str] = ("", "")
+    """Sentence and remedy of a layer that runs backwards, where they are others."""
     rewrites: tuple[tuple[Expression, Expression], ...] = ()
     functions: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Callable[[Held], Array | None]] = field(default_factory=dict)
@@ -65,6 +67,10 @@ class Convention:
         """What it is an edit of."""
         others = {SEQUENCE: self.sequence, WEIGHTS: self.weights, GRADIENT: self.cuts, TRAINING: self.training}
         return next((kind for kind, there in others.items() if there), PRECISION if self.precision else EQUATIONS)
+
+    def told(self, *, reverse: bool) -> tuple[str, str]:
+        """Sentence and remedy, of a layer that runs backwards or not."""
+        return self.backward if reverse and self.backward[0] else (self.sentence, self.remedy)
 
     def of_cell(self, cell: Cell) -> Cell | None:
         """The cell with edited equations; None where that is none of its conventions."""
@@ -120,10 +126,11 @@ def every(file: Path = FILE) -> Mapping[str, Convention]:
 
 def _read(name: str, table: Any, places: Mapping[str, list[str]], here: Place) -> list[Convention]:
     edits = [key for key in EDITS if isinstance(table, dict) and key in table]
-    if len(edits) != 1 or set(table) != {"sentence", "remedy", *edits}:
+    if len(edits) != 1 or set(table) - {"backward"} != {"sentence", "remedy", *edits}:
         raise here.error(0, f"a convention has a sentence, a remedy and one of {', '.join(EDITS)}, and nothing else")
     sentence, remedy, edit = table["sentence"], table["remedy"], table[edits[0]]
-    plain = Convention(name, sentence, remedy)
+    of_backward, to_do = table.get("backward", ("", ""))
+    plain = Convention(name, sentence, remedy, (of_backward, to_do))
     match edits[0]:
         case "rewrite":
             pairs = tuple((_expression(old, here), _expression(new, here)) for old, new in edit)

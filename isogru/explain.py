@@ -249,16 +249,13 @@ def _causes(case: Case, fits: Sequence[tuple[Edit, float]]) -> tuple[Cause, ...]
                 break
         else:
             groups.append([(edit, ratio)])
-    return tuple(
-        Cause(
-            _names(first),
-            ", and ".join(each.sentence for each in first.conventions),
-            "; ".join(each.remedy for each in first.conventions),
-            ratio,
-            tuple(_names(edit) for edit, _ in rest),
-        )
-        for (first, ratio), *rest in groups
-    )
+    return tuple(_cause(case, first, ratio, rest) for (first, ratio), *rest in groups)
+
+
+def _cause(case: Case, first: Edit, ratio: float, rest: Sequence[tuple[Edit, float]]) -> Cause:
+    sentences, remedies = zip(*(each.told(reverse=case.reverse) for each in first.conventions), strict=True)
+    alike = tuple(_names(edit) for edit, _ in rest)
+    return Cause(_names(first), ", and ".join(sentences), "; ".join(remedies), ratio, alike)
 
 
 def _names(edit: Edit) -> tuple[str, ...]:

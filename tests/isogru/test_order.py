@@ -61,6 +61,29 @@ def test_a_layer_that_runs_backwards(isogru, weights):
     assert "it runs from the last step to the first: H[t] here is its own at T - 1 - t" in done.out
 
 
+@pytest.mark.parametrize(
+    ("forward", "turn", "sentence", "remedy"),
+    [
+        (True, 1, "time runs from the first step to the last", "run from the last step to the first"),
+        (
+            True,
+            -1,
+            "time runs from the first step to the last, and the states are",
+            "run from the last step to the first",
+        ),
+        (False, -1, "the states are stored in the order in which they were computed", "turn the states round"),
+    ],
+)
+def test_why_says_what_a_layer_that_runs_backwards_should_do(isogru, weights, forward, turn, sentence, remedy):
+    torch, X, folder = weights
+    states = grus.states(X.astype(float), *grus.of_torch(torch, "_l0_reverse"), reverse=not forward)
+    np.save(folder / "own.npy", states[::turn].astype(np.float32))
+    done = isogru("verdict", made(isogru, folder), folder / "own.npy", "--why")
+    assert done.status == 1
+    assert f"why: equal if {sentence}" in done.out
+    assert f"remedy: {remedy}" in done.out
+
+
 def test_what_a_file_does_not_say_is_said(isogru, weights):
     torch, X, folder = weights
     states = grus.states(X.astype(float), *grus.of_torch(torch), reverse=True).astype(np.float32)
