@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reports.race.paired import Ratio
 from shared_spec.readings.arithmetic import Array
 
 LEVEL = 0.05
@@ -38,23 +39,8 @@ Times = Mapping[int, Sequence[float]]
 """Seconds of a program by start, of each of its blocks; NaN for a block that it was not in."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """How many times as long one takes as the other."""
-
-    value: float
-    low: float
-    high: float
-    """0 and infinity where nothing is known."""
-
-    @property
-    def is_slower(self) -> bool:
-        """Slower, beyond doubt."""
-        return self.low > 1
-
-    @property
-    def is_faster(self) -> bool:
-        return self.high < 1
+class Pair(Ratio):
+    """How many times as long one takes as the other; 0 and infinity where nothing is known."""
 
     @property
     def is_equivalent(self) -> bool:
