@@ -13,6 +13,7 @@ import frameworks
 from frameworks.harness import memory, supervisor, worker
 from frameworks.harness.errata.command import in_framework
 from frameworks.harness.run import run
+from frameworks.harness.score import command as score
 from frameworks.protocol import find, implementations
 from frameworks.sweep import command, studies
 from shared_spec import cases, machine, processes
@@ -54,9 +55,7 @@ def of_framework(
 @app.command("list")
 def list_implementations(context: typer.Context, as_json: Json = False) -> None:
     """The implementations of a framework: name, cell, lane, dtypes, and why one is not available."""
-    framework: str = context.obj
-    loaded = frameworks.load(framework)
-    rows = [i.listing() for i in implementations(loaded)]
+    rows = [i.listing() for i in implementations(frameworks.load(context.obj))]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -211,6 +210,7 @@ def compare(
 
 
 app.command("errata")(in_framework)
+app.command("score")(score.in_framework)
 
 
 @app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -118,13 +118,16 @@ def every(file: Path = FILE) -> Mapping[str, Convention]:
     for name, table in tables.items():
         here = place_of("", name, raw, file)
         try:
-            found |= {each.name: each for each in _read(name, table, places, here)}
+            found |= {each.name: each for each in read_table(name, table, places, here)}
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise here.error(0, f"no convention: {type(error).__name__}: {error}") from None
     return found
 
 
-def _read(name: str, table: Any, places: Mapping[str, list[str]], here: Place) -> list[Convention]:
+def read_table(name: str, table: Any, places: Mapping[str, list[str]], here: Place) -> list[Convention]:
+    """One table of such a file, which stands `here`: a convention, or one for each of the places. Raises
+    SpecificationError for a wrong one.
+    """
     edits = [key for key in EDITS if isinstance(table, dict) and key in table]
     if len(edits) != 1 or set(table) - {"backward"} != {"sentence", "remedy", *edits}:
         raise here.error(0, f"a convention has a sentence, a remedy and one of {', '.join(EDITS)}, and nothing else")

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from shared_spec.cells import Cell
 from shared_spec.language_model import Problem, Recipe
 from shared_spec.language_model.corpus import Tokens
+from shared_spec.readings.arithmetic import Array
 
 OF_BATCHES = ("labels_shifted", "last_label_shifted", "batch_repeated", "order_kept")
 OF_UPDATES = ("summed", "clip", "momentum", "weight_decay", "stale", "decayed", "frozen")
-SETTINGS = (*OF_BATCHES, *OF_UPDATES)
+OF_STATES = ("dropout",)
+SETTINGS = (*OF_BATCHES, *OF_UPDATES, *OF_STATES)
 
 UNCLIPPED = 1e30
 """No gradient is as long, and float32 holds it."""
@@ -31,6 +34,8 @@ class Setting:
 
 
 Arrays = Mapping[str, Any]
+Gradients = Callable[..., tuple[Any, dict[str, Any]]]
+"""(cell, parameters, inputs, targets) -> (loss, gradients)."""
 SGD = Callable[..., tuple[dict[str, Any], Any]]
 """(parameters, gradients, lr=, clip_norm=) -> (parameters, the joint norm of the gradients)."""
 
@@ -62,6 +67,34 @@ def of_problem(problem: Problem, setting: Setting) -> Problem:
     if setting.name not in OF_BATCHES:
         return problem
     return FaultyProblem(**{each.name: getattr(problem, each.name) for each in fields(problem)}, setting=setting)
+
+
+def kept(setting: Setting, h: int) -> Array:
+    """What each of h units is multiplied by where some are dropped, (h,): the same in every step, at least one of them
+    0 and, where there are two, one that is not.
+    """
+    share = float(setting.value)
+    drawn = np.random.RandomState(h).uniform(size=h)
+    count = min(max(1, round(share * h)), max(1, h - 1))
+    mask = np.ones(h)
+    mask[np.argsort(drawn)[:count]] = 0
+    return mask / (1 - share)
+
+
+def dropped(gradients: Gradients, setting: Setting) -> Gradients:
+    """Loss and gradients with units dropped before the output layer, made of those without: it is as if their rows of
+    W_hq were multiplied. None are dropped where the setting is another.
+    """
+    if setting.name not in OF_STATES:
+        return gradients
+
+    def with_dropout(cell: Cell, parameters: Arrays, inputs: Tokens, targets: Tokens, **options: Any) -> Any:
+        W_hq = parameters["W_hq"]
+        rows = kept(setting, len(W_hq)).astype(W_hq.dtype)[:, None]
+        value, found = gradients(cell, {**parameters, "W_hq": rows * W_hq}, inputs, targets, **options)
+        return value, {**found, "W_hq": rows * found["W_hq"]}
+
+    return with_dropout
 
 
 class Update:

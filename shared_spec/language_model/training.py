@@ -85,6 +85,8 @@ def predict(cell: Cell, parameters: Parameters, prefix: Tokens, count: int) -> T
 
 Update = Callable[[Parameters, Mapping[str, Array], tuple[int, int]], tuple[dict[str, Array], Array]]
 """(parameters, gradients, shape (n, T) of the batch) -> (parameters, the joint norm of the gradients)."""
+GradientsOf = Callable[..., tuple[Array, dict[str, Array]]]
+"""(cell, parameters, inputs, targets, arithmetic=) -> (loss, gradients)."""
 
 
 def updated(
@@ -101,9 +103,10 @@ def train(
     arithmetic: Plain = PLAIN,
     shuffle_rows: int | None = None,
     update: Update | None = None,
+    gradients_of: GradientsOf | None = None,
 ) -> dict[str, Array]:
     """The whole recipe; with `shuffle_rows`, a seed, the rows of each batch in another order; with `update`, another
-    optimiser than SGD.
+    optimiser than SGD; with `gradients_of`, other gradients than `loss_and_gradients`.
 
     Returns what a language-model result holds: "loss" (steps,), "norm" (steps,),
     "perplexity.train" and "perplexity.val" (epochs,), "grad.…" at the start, "step1.…" and "end.…" weights,
@@ -124,7 +127,8 @@ def train(
             if random is not None:
                 rows = random.permutation(len(inputs))
                 inputs, targets = inputs[rows], targets[rows]
-            value, gradients = loss_and_gradients(the_cell, parameters, inputs, targets, arithmetic=arithmetic)
+            of = gradients_of or loss_and_gradients
+            value, gradients = of(the_cell, parameters, inputs, targets, arithmetic=arithmetic)
             if update is None:
                 parameters, joint = updated(parameters, gradients, lr=recipe.lr, clip_norm=recipe.clip_norm)
             else:

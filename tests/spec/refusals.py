@@ -55,6 +55,12 @@ isogru same gru.npz text.txt
 isogru same gru.npz empty.npz
 isogru convert none.npz -o out.npz --to torch
 isogru convert gru.npz -o out.npz --to lstm
+isogru score --mutant reset_none
+isogru score --case gru-none
+isogru score --dtype int8
+isogru score --seed soon
+isogru score --resume
+isogru score --conventions text.txt
 isogru case none -o out.safetensors
 isogru case gru-ordinary -o folder
 isogru case gru-ordinary --reverse -o out.safetensors
@@ -77,6 +83,7 @@ frameworks torch sweep --grid num_hiddens=many
 frameworks torch sweep --grid num_hiddens=0
 frameworks torch sweep --task copy-many
 frameworks torch compare --study thirds
+frameworks torch score --mutant reset_none
 reports verdict case.safetensors none.npy
 reports site
 reports site --framework thorch

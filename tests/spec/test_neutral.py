@@ -26,6 +26,7 @@ ROSETTA_PACKAGES = ("onnx", "brainstate", "iree", "paddle", "sonnet", "tract", *
 NOT_NEUTRAL = {
     *(f"frameworks/{name}" for name in frameworks.NAMES),
     *(f"frameworks/harness/errata/faults/{name}.py" for name in frameworks.NAMES),
+    *(f"frameworks/harness/score/operations/{name}.py" for name in frameworks.NAMES),
     *(f"frameworks/adapters/{name}.py" for name in adapters.PACKAGES),
     *(f"{package.module.replace('.', '/')}.py" for package in third_party.PACKAGES.values()),
 }
@@ -191,7 +192,8 @@ def imports(path):
 def test_a_framework_folder_imports_no_other(framework):
     own = set(known.framework(framework).imports)
     files = [f"frameworks/{framework}/{file}.py" for file in FILES]
-    for file in [*files, f"frameworks/harness/errata/faults/{framework}.py"]:
+    of_harness = [f"frameworks/harness/{folder}/{framework}.py" for folder in ("errata/faults", "score/operations")]
+    for file in [*files, *of_harness]:
         for name in imports(ROOT / file):
             top, _, rest = name.partition(".")
             assert top not in set(FRAMEWORK_PACKAGES) - own, f"{file} imports {name}"
