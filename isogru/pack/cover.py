@@ -40,7 +40,9 @@ def _greedy(sets: Mapping[str, frozenset[str]], everything: frozenset[str]) -> l
     return chosen
 
 
-def _without_superfluous(sets: Mapping[str, frozenset[str]], chosen: list[str], everything: frozenset[str]) -> list[str]:
+def _without_superfluous(
+    sets: Mapping[str, frozenset[str]], chosen: list[str], everything: frozenset[str]
+) -> list[str]:
     kept = list(chosen)
     for name in chosen:
         others = tuple(other for other in kept if other != name)

@@ -158,11 +158,12 @@ def test_a_program_that_knows_nothing_of_isogru_passes_a_right_gru_and_no_wrong_
 
 
 def test_a_cover_has_everything_with_the_fewest():
-    sets = {"a": {1, 2, 3, 4}, "b": {1, 2, 5}, "c": {3, 4, 6}, "d": {5}, "e": {6}}
-    # Greedy takes a first, and then needs b and c all the same.
-    sets = {name: frozenset(map(str, of)) for name, of in sets.items()}
-    assert cover(sets) == ("b", "c")
-    assert alone(sets, ("b", "c")) == {"b": {"1", "2", "5"}, "c": {"3", "4", "6"}}
+    # Greedy takes the three halvings, none of which is superfluous; the two rows are fewer.
+    halvings = {"most": "abcdhijk", "half": "efmn", "rest": "gp"}
+    sets = {name: frozenset(of) for name, of in {**halvings, "one": "abcdefg", "other": "hijkmnp"}.items()}
+    assert cover(sets) == ("one", "other")
+    assert alone(sets, ("one", "other")) == {name: sets[name] for name in ("one", "other")}
+    assert alone(sets, ("most", "one"))["most"] == frozenset("hijk")
     assert cover({"a": frozenset("x"), "b": frozenset("x")}) == ("a",)
 
 
