@@ -56,6 +56,8 @@ class Convention:
     """What stands for each; None where it cannot be made, such as the transpose of what is not square."""
     takes: Mapping[str, str] = field(default_factory=dict)
     """Of gates whose weights are exchanged: whose weights each takes."""
+    transposes: tuple[str, ...] = ()
+    """Which of them must be square."""
     sequence: Sequence | None = None
     cuts: tuple[str, ...] = ()
     """Which ways of the gradient."""
@@ -187,7 +189,8 @@ def _read(name: str, table: Any, places: Mapping[str, list[str]], here: Place) -
             return [replace(plain, precision=Rounding(int(edit["bits"]), **where))]
         case how:
             turned = {"transposed": _transposed, "written": _written, "read": _read_as}[how]
-            return [replace(plain, weights={key: functools.partial(turned, key) for key in edit})]
+            square = tuple(edit) if how == "transposed" else ()
+            return [replace(plain, weights={key: functools.partial(turned, key) for key in edit}, transposes=square)]
 
 
 def _assigned() -> list[str]:
