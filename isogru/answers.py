@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
-from isogru import answer_parts, array_files, judge, order
+from isogru import answer_parts, judge, order, weight_files
 from isogru.answer_parts import axes, put
 from isogru.judge.comparison import EQUAL
 from isogru.judge.verdict import ResultVerdict
@@ -31,12 +30,10 @@ from shared_spec.files.interchange import (
     check_result,
     read_result,
 )
-from shared_spec.files.sources import Source
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 from shared_spec.readings.floats import HALVES, rounded
 
 TIME_FIRST, BATCH_FIRST = "first", "second"
-BATCH_TOLD = "the batch comes first in it, as its values tell: with time first it would be different"
 FEW = 8
 """Fewer different values than that tell no format."""
 
@@ -49,17 +46,15 @@ class Answer:
     notes: tuple[str, ...]
     plain: bool
     """Whether it is no result file, which says what it is of and what it was computed in."""
-    others: tuple[tuple[Result, str], ...] = ()
-    """The same in another order, where neither shapes nor the case tell which it has; each with what is to be said if
-    that alone is equal.
-    """
+    other: Result | None = None
+    """The same with time and batch exchanged, where shapes do not tell which comes first."""
 
 
 def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
     """An answer to a case. `time` says which axis of the states it is, "first" or "second"; where it is empty, shapes
     and values tell. Raises InterchangeError, with the file, for what cannot be one.
     """
-    contents = array_files.read(path, _shape(case), "H")
+    contents = weight_files.read(path)
     if contents.metadata.get("format", "").startswith("isogru-result/"):
         return _turned(Answer(read_result(path), (), False), case, time)
     if not isinstance(case, Case):
@@ -75,13 +70,6 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
     notes += [f"{part.name} is taken as {q}, as its shape tells" for q, part in parts.items() if part.by_shape]
     answer = Answer(Result(_origin(case, path.name, dtype), loaded), tuple(notes), True)
     return _ordered(path, _turned(answer, case, time), case)
-
-
-def _shape(case: AnyCase) -> str:
-    """Of all states, as numbers."""
-    if not isinstance(case, Case):
-        return "-1"
-    return ", ".join(map(str, (*case.arrays["X"].shape[:2], case.arrays["H0"].shape[1])))
 
 
 def _origin(case: Case, name: str, dtype: str) -> Origin:
@@ -103,18 +91,14 @@ def _ordered(path: Path, answer: Answer, case: Case) -> Answer:
     """The answer in the order of the case, where a layer goes through its input in another."""
     if not case.reverse and case.lengths is None:
         return answer
-    computed = case.source is not None and case.source.computed
-    others: list[tuple[Result, str]] = []
+    results: list[Result] = []
     told: tuple[str, ...] = ()
-    for result, note in ((answer.result, ""), *answer.others):
-        check_result(path, result, case, partial=True)
-        arrays, told = order.of_case(case, dict(result.arrays), computed=computed)
-        others.append((Result(result.origin, arrays), note))
-        if computed and "H" in arrays:
-            turned, _ = order.of_case(case, dict(result.arrays))
-            others.append((Result(result.origin, turned), "; ".join(filter(None, (note, order.TURNED)))))
-    (first, _), *rest = others
-    return replace(answer, result=first, others=tuple(rest), notes=(*answer.notes, *told))
+    for result in (answer.result, answer.other):
+        if result is not None:
+            check_result(path, result, case, partial=True)
+            arrays, told = order.of_case(case, dict(result.arrays))
+            results.append(Result(result.origin, arrays))
+    return replace(answer, result=results[0], other=(*results, None)[1], notes=(*answer.notes, *told))
 
 
 def _turned(answer: Answer, case: AnyCase, time: str) -> Answer:
@@ -132,7 +116,7 @@ def _turned(answer: Answer, case: AnyCase, time: str) -> Answer:
         return replace(answer, result=_exchanged(answer.result, second), notes=(*answer.notes, note))
     if time or n != T or not over_time:
         return answer
-    return replace(answer, others=((_exchanged(answer.result, over_time), BATCH_TOLD),))
+    return replace(answer, other=_exchanged(answer.result, over_time))
 
 
 def _exchanged(result: Result, names: Iterable[str]) -> Result:
@@ -169,21 +153,17 @@ def judged(case: AnyCase, answer: Answer, *, claim: Cell | None = None, name: st
         found = on(result)
         told = f"judged in {coarse}: the file is of {dtype}, and all its values are numbers of {coarse}"
         notes = (told, *notes[1:])
-    for other, told in answer.others:
-        if found.verdict == EQUAL:
-            break
+    if answer.other is not None and found.verdict != EQUAL:
         assert isinstance(case, Case)
-        other = _in(other, case, coarse) if coarse else other
+        other = _in(answer.other, case, coarse) if coarse else answer.other
         if (turned := on(other)).verdict == EQUAL:
-            found, result, notes = turned, other, (*notes, told)
+            found, result = turned, other
+            notes = (*notes, "the batch comes first in it, as its values tell: with time first it would be different")
     if answer.plain and found.verdict != EQUAL and (digits := decimals(result)):
         notes = (
             *notes,
             f"every value has at most {digits} decimals, as printed numbers do: save them with every digit",
         )
-    if found.verdict != EQUAL and result.origin.dtype == "float64" and isinstance(case, Case) and case.source:
-        names = ", ".join(case.source.rounded)
-        notes += (f"the case has {names} rounded to float32: compute with the case's own",) if names else ()
     return Judged(found, (*notes, *_covers(case, result)), result)
 
 
@@ -239,12 +219,10 @@ def problem(
     *,
     reverse: bool = False,
     lengths: Array | None = None,
-    source: Source | None = None,
 ) -> tuple[Case, tuple[str, ...]]:
     """A case of one's own, as a file holds it (float32), and what rounding to float32 changed. X (T, n, d), H0 (n, h)
     or zero, dH (T, n, h) or none, all in the order of the input, which a layer may go through in `reverse`; and
-    `lengths` (n,), or a mask (n, T), where sequences end early; `source` is where the weights come from. Raises
-    InterchangeError for what does not fit.
+    `lengths` (n,), or a mask (n, T), where sequences end early. Raises InterchangeError for what does not fit.
     """
     h = parameters["b_h"].shape[0]
     d = parameters["W_xh"].shape[0]
@@ -274,6 +252,4 @@ def problem(
         if not np.array_equal(narrow[key], array):
             notes.append(key)
     told = (f"{', '.join(notes)} rounded to float32, which a case holds: compute with the case's own",) if notes else ()
-    known = None if source is None else msgspec.structs.replace(source, rounded=tuple(notes))
-    arrays = {key: array.astype(np.float64) for key, array in narrow.items()}
-    return Case(name, cell, arrays, reverse, ends, known), told
+    return Case(name, cell, {key: array.astype(np.float64) for key, array in narrow.items()}, reverse, ends), told

@@ -54,8 +54,6 @@ class Convention:
     functions: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Callable[[Held], Array | None]] = field(default_factory=dict)
     """What stands for each; None where it cannot be made, such as the transpose of what is not square."""
-    takes: Mapping[str, str] = field(default_factory=dict)
-    """Of gates whose weights are exchanged: whose weights each takes."""
     transposes: tuple[str, ...] = ()
     """Which of them must be square."""
     sequence: Sequence | None = None
@@ -149,13 +147,7 @@ def _read(name: str, table: Any, places: Mapping[str, list[str]], here: Place) -
             if unknown := sorted({*edit, *edit.values()} - set(GATES)):
                 raise here.error(0, f"no gate {unknown[0]!r}; the gates are {', '.join(GATES)}")
             return [
-                Convention(
-                    f"{name}: {place}",
-                    sentence.format(place=place),
-                    remedy.format(place=place),
-                    weights=taken,
-                    takes=edit,
-                )
+                Convention(f"{name}: {place}", sentence.format(place=place), remedy.format(place=place), weights=taken)
                 for place, prefixes in places.items()
                 for taken in [{f"{p}{to}": _taken(f"{p}{of}") for p in prefixes for to, of in edit.items()}]
             ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
-from isogru import answers, array_files, weight_files
+from isogru import answers, weight_files
 from isogru.models.functions import USUAL
 from isogru.models.selection import Wish, select
 from shared_spec.cells import cell
@@ -42,24 +41,15 @@ def own_case(
         told = ", ".join(f"{key} {value}" for key, value in {**other, **layer.settings}.items())
         raise UserError(f"{weights}: {layer.title} has {told}; the cells have sigmoid and tanh alone, and no clip")
     backwards = reverse or bool(layer.position.reverse)
-    # Keras' own layer gives what it computed first, first; in a Bidirectional it is turned round again.
-    of_keras = layer.described and layer.layout.package == "keras" and layer.contents.kind == "a Keras file"
-    computed = of_keras and bool(layer.position.reverse) and "backward" not in layer.title
-    source = msgspec.structs.replace(layer.source, computed=computed)
     parameters = summed(layer.layout, unpack(layer.layout, layer.tensors()))
-    d, h = layer.sizes["d"], layer.sizes["h"]
-    shapes = {"X": f"-1, 1, {d}", "H0": f"-1, {h}", "dH": f"-1, 1, {h}", "lengths": "-1"}
-    files = (input_file, h0, cotangent, lengths)
-    X, H0, dH, ends = (_array(file, shape, key) for file, (key, shape) in zip(files, shapes.items(), strict=True))
+    X, H0, dH, ends = (_array(file) for file in (input_file, h0, cotangent, lengths))
     assert X is not None
     if batch_first:
         X, dH = (array if array is None or array.ndim < 3 else array.swapaxes(0, 1) for array in (X, dH))
         assert X is not None
     try:
         the_cell = cell(layer.layout.cell)
-        case, notes = answers.problem(
-            name, the_cell, parameters, X, H0, dH, reverse=backwards, lengths=ends, source=source
-        )
+        case, notes = answers.problem(name, the_cell, parameters, X, H0, dH, reverse=backwards, lengths=ends)
     except InterchangeError as error:
         others = [str(file) for file in (input_file, h0, cotangent, lengths) if file is not None]
         second = "; where the batch comes first in the arrays, say --time second"
@@ -71,11 +61,11 @@ def own_case(
     return case, (*layer.notes, *notes, *said, *turned)
 
 
-def _array(file: Path | None, shape: str, name: str) -> Array | None:
-    """The one array of a file, in float64; `shape` and `name` are said where the file does not tell it."""
+def _array(file: Path | None) -> Array | None:
+    """The one array of a file, in float64."""
     if file is None:
         return None
-    tensors = array_files.read(file, shape, name).tensors
+    tensors = weight_files.read(file).tensors
     if len(tensors) != 1:
         raise InterchangeError(f"{file}: {len(tensors)} arrays; save the one that is meant, as .npy")
     array = next(iter(tensors.values())).load()
