@@ -90,18 +90,28 @@ def test_every_implementation_runs_something_of_each_kind(available):
                 assert set(ran) == {name for name in cases.names() if cases.cell_name_of(name) == implementation.cell}
 
 
-@pytest.mark.parametrize("kind", ["short-training", "long"])
-def test_dtypes_that_take_turns_leave_none_out(available, kind):
-    """Every lane runs each of its cells, and runs in each of its dtypes; from scratch each cell does in each dtype."""
-    of_kind = [name for name in cases.names() if chosen.kind(name) == kind]
-    ran = chosen.chosen(available, of_kind)
+def test_dtypes_that_take_turns_leave_none_out(available):
+    """Every lane runs each of its cells on every case that the cell has; the ordinary one in each dtype, and every kind
+    of case in each dtype in some cell. A cell that has two kinds more runs these in each dtype between them.
+    """
+    names = [*cases.cell_case_names(), *cases.training_case_names()]
+    ran, whole = (chosen.chosen(available, names, every_dtype=every) for every in (False, True))
+
+    def seen(which, of):
+        return {of(i.name, i.cell, chosen.kind(name), dtype) for i, name, dtype in which}
+
+    for of in (
+        lambda lane, cell, kind, dtype: (lane, cell, kind),
+        lambda lane, cell, kind, dtype: (lane, kind, dtype),
+        lambda lane, cell, kind, dtype: kind == chosen.IN_EACH and (lane, cell, dtype),
+    ):
+        assert seen(ran, of) == seen(whole, of)
     for each in available:
-        mine = [(name, dtype) for i, name, dtype in ran if i.name == each.name]
-        could = {name for i in available for name in of_kind if i.name == each.name and i.runs(name, DTYPES[0])}
-        assert {name for name, _ in mine} == could
-        assert {dtype for _, dtype in mine} == set(each.dtypes)
-        if each.lane == "scratch":
-            assert sorted(mine) == sorted((name, dtype) for name in of_kind for dtype in DTYPES)
+        mine = [
+            (chosen.kind(name), dtype) for i, name, dtype in ran if i == each and chosen.kind(name) != chosen.IN_EACH
+        ]
+        assert {dtype for _, dtype in mine} == set(each.dtypes) or len(mine) == 1, (each.name, each.cell)
+    assert len(ran) < len(whole)
 
 
 def test_a_training_on_which_clipping_acts(framework, available, device, text):

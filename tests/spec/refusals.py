@@ -59,6 +59,10 @@ isogru case none -o out.safetensors
 isogru case gru-ordinary -o folder
 isogru case gru-ordinary --reverse -o out.safetensors
 isogru suites jest
+isogru pack
+isogru pack -o text.txt
+isogru pack --check none
+isogru pack --check folder
 shared_spec case gru -o out.safetensors
 shared_spec case short-training-gru -o out.safetensors --corpus none.txt
 shared_spec case short-training-gru -o out.safetensors --corpus empty.txt
