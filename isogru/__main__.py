@@ -5,7 +5,9 @@ from __future__ import annotations
 from isogru import command, explain_command, judge_command
 from isogru.models import command as models
 from isogru.models import layers_command
+from isogru.pack import command as pack_command
 from isogru.score import command as score
+from isogru.suites import command as suites_command
 from shared_spec import __main__ as specification
 from shared_spec.command import application
 from shared_spec.command import main as command_line
@@ -27,6 +29,8 @@ for name, function in (
     ("cases", specification.list_cases),
     ("case", command.write_case),
     ("score", score.in_numpy),
+    ("suites", suites_command.judge_suites),
+    ("pack", pack_command.golden_pack),
 ):
     app.command(name)(function)
 

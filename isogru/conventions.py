@@ -54,6 +54,8 @@ class Convention:
     functions: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Callable[[Held], Array | None]] = field(default_factory=dict)
     """What stands for each; None where it cannot be made, such as the transpose of what is not square."""
+    transposes: tuple[str, ...] = ()
+    """Which of them must be square."""
     sequence: Sequence | None = None
     cuts: tuple[str, ...] = ()
     """Which ways of the gradient."""
@@ -182,7 +184,8 @@ def read_table(name: str, table: Any, places: Mapping[str, list[str]], here: Pla
             return [replace(plain, precision=Rounding(int(edit["bits"]), **where))]
         case how:
             turned = {"transposed": _transposed, "written": _written, "read": _read_as}[how]
-            return [replace(plain, weights={key: functools.partial(turned, key) for key in edit})]
+            square = tuple(edit) if how == "transposed" else ()
+            return [replace(plain, weights={key: functools.partial(turned, key) for key in edit}, transposes=square)]
 
 
 def _assigned() -> list[str]:

@@ -71,7 +71,7 @@ class Unrolled:
         *,
         arithmetic: Plain = PLAIN,
     ) -> None:
-        self._wanted = {*wanted, "H"}
+        self._wanted = (*wanted, "H")
         self._arithmetic = arithmetic
         self._blocks = []
         self.H = np.empty((len(X), *H0.shape), H0.dtype)

@@ -60,12 +60,14 @@ def _carry_out(request: dict[str, Any]) -> None:
         text = kept or find_corpus(corpus and Path(corpus), request["corpus_sha1"])
         pythons = interpreters(race.frameworks, race.device, _say)
         if not begun:
+            if race.folder.exists():
+                raise UserError(f"another race has begun in this second, {race.name}; begin this one again")
             definition.begin(race)
             begun = True
         _say(f"race {race.name}: {', '.join(race.frameworks)}; {race.passes} passes on {race.threads} threads")
         run(race, pythons, text, _say)
     except UserError:
-        if request["is_new"] and not definition.passes(race):
+        if request["is_new"] and begun and not definition.passes(race):
             # Nothing was timed, and nothing is to be gone on with.
             shutil.rmtree(race.folder, ignore_errors=True)
         raise

@@ -89,6 +89,16 @@ def chaotic_from(reference: Reference) -> int | None:
     return int(steps[0]) if len(steps) else None
 
 
+def after_chaos(quantity: str, reference: Reference) -> Array:
+    """Of the states H, which steps (T, 1, 1) come at or after chaos; of the final state, whether it does, ().
+
+    From there on twins are no measure of others, though they may come together again: the one-step bound is.
+    """
+    step, H = chaotic_from(reference), reference.oracle["H"]
+    steps: Array = np.arange(len(H)) >= (len(H) if step is None else step)
+    return steps[:, None, None] if quantity == "H" else steps[-1]
+
+
 def _why(sizes: Array, dtype: str, reference: Reference) -> str:
     smallest = floats.smallest_normal(dtype)
     if (sizes <= TWIN_MULTIPLE * smallest).all():

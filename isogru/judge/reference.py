@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import safetensors.numpy
 from isogru.judge import code
 from shared_spec import oracle
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.files import door, store, tensors
+from shared_spec.files import door, store, temporary, tensors
 from shared_spec.files.interchange import AnyCase, Case, read_case, write_case
 from shared_spec.files.whole import replaced
 from shared_spec.language_model import training
@@ -84,10 +83,10 @@ def prepare(wanted: Iterable[tuple[AnyCase, str]], *, processes: int) -> None:
             _make_once(case, dtype)
         return
     trainings_first = sorted(missing, key=lambda item: isinstance(item[0], Case))
-    with tempfile.TemporaryDirectory() as folder, pool(processes) as workers:
+    with temporary.folder() as folder, pool(processes) as workers:
         files = []
         for number, (case, dtype) in enumerate(trainings_first):
-            file = Path(folder) / f"{number}.safetensors"
+            file = folder / f"{number}.safetensors"
             write_case(file, case)
             files.append((file, dtype))
         list(workers.map(_make_from_file, *zip(*files, strict=True)))

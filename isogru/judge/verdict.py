@@ -90,7 +90,7 @@ def _judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict
         by_twins = compare(value, truth, TWIN_MULTIPLE * reference.stray[quantity], dtype=given.stored)
         if isinstance(case, Case) and quantity in ("H", "final") and steps is not None:
             own = steps if quantity == "H" else states.final(case, steps, result, given)
-            by_twins = by_twins.without(own.overflows, "", outside=True)
+            by_twins = by_twins.without(own.overflows | ends.after_chaos(quantity, reference), "", outside=True)
             if quantity == "H":
                 found_profile = profile.of_states(own.held, by_twins)
             by_step = _refused(own.held, given).finding(quantity, basis="step")

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ import msgspec
 
 from shared_spec.command import LAST_LINES, last_words, printable
 from shared_spec.errors import UserError
-from shared_spec.files import store
+from shared_spec.files import store, temporary
 
 CASE, RESULT, HERE = "{case}", "{result}", "{here}"
 """What a command holds in the place of the two files, and of the folder that it was given in."""
@@ -185,7 +184,7 @@ class Program:
 def folder_of_its_own() -> Iterator[Path]:
     """A fresh folder, gone afterwards with all that is left in it. Raises UnjudgedError where none can be made."""
     try:
-        made = tempfile.TemporaryDirectory(prefix="isogru-judge-", ignore_cleanup_errors=True)
+        made = temporary.made()
     except OSError as error:
         raise UnjudgedError(f"no folder could be made for a call: {error.strerror or error}") from None
     folder = Path(made.name).resolve()

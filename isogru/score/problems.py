@@ -43,7 +43,7 @@ def chosen(asked: Sequence[str]) -> list[str]:
     """Those asked for, or all. Raises UserError for a case that is not there."""
     there = names()
     if unknown := [name for name in asked if name not in there]:
-        raise UserError(f"no case {unknown[0]!r} of mutants; there are {', '.join(there)}")
+        raise UserError(f"no case {unknown[0]!r} of mutants; isogru cases lists them, and {SMALL}-gru is a training")
     return [name for name in there if not asked or name in asked]
 
 

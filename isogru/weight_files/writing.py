@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogru import weight_files
 from shared_spec.errors import UserError
+from shared_spec.files import temporary
 
 if TYPE_CHECKING:
     from isogru.models.convert import Conversion
@@ -48,8 +48,8 @@ def rehearsed(write: Write, made: Conversion, output: Path) -> None:
     """Writes to a folder that is gone at once, so that whatever would be wrong with the file is. Raises UserError as
     the writer does.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / output.name
+    with temporary.folder() as folder:
+        path = folder / output.name
         try:
             write(path, made)
         except UserError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from msgspec import structs
 from reports.exercises.sweeps import row
 from shared_spec.__main__ import keep
 from shared_spec.errors import UserError
+from shared_spec.files import temporary
 from shared_spec.files.whole import write_whole
 from shared_spec.sweeps.trial_store import TrialStore
 
@@ -55,12 +55,12 @@ def export(kept: TrialStore, file: Path) -> int:
             if not trial.curves.train:
                 rows.append([told_as(told.get(column)) for column in COLUMNS])
     try:
-        with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:
+        with temporary.folder() as folder, duckdb.connect() as database:
             columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
             database.execute(f"create table trials ({columns})")
             if rows:
                 database.executemany(f"insert into trials values ({', '.join('?' * len(COLUMNS))})", rows)
-            made = Path(folder) / "trials"
+            made = folder / "trials"
             quoted = str(made).replace("'", "''")
             database.execute(f"copy trials to '{quoted}' {FORMATS[file.suffix]}")
             write_whole(file, made.read_bytes())

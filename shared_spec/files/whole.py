@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shared_spec.errors import UserError
 
-_BESIDE = re.compile(r"\.isogru-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}\.part")
+_MADE = re.compile(r"\.?isogru-([0-9a-f]{8})-(\d{1,10})-\w{8}(\.part)?")
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -74,10 +74,10 @@ def whole(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def replaced(target: Path, path: Path | None = None, mode: int | None = None) -> Iterator[Path]:
     """A file beside `target`, which takes its place at the end whatever that is; told of as `path`."""
-    beside = target.parent / f".isogru-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
+    beside = target.parent / f".{mark()}{uuid.uuid4().hex[:8]}.part"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _clean(target.parent, os.getpid())
+        clean(target.parent, os.getpid())
         yield beside
         if mode is not None:
             beside.chmod(stat.S_IMODE(mode))
@@ -93,21 +93,38 @@ def _unwritten(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: cannot be written: {error.strerror or error}")
 
 
+def mark() -> str:
+    """How a name begins of what this process makes for a while only."""
+    return f"isogru-{_host()}-{os.getpid()}-"
+
+
 @functools.cache
 def _host() -> str:
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
 @functools.cache
-def _clean(folder: Path, process: int) -> None:
+def clean(folder: Path, process: int) -> None:
     """Once for each folder that a process writes to: what runs left behind that were killed while they wrote."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        left = [name for entry in entries if (name := _BESIDE.fullmatch(entry.name)) and name[1] == _host()]
-        for name in left:
-            try:
-                os.kill(int(name[2]), 0)
-            except (ProcessLookupError, OverflowError):
-                with contextlib.suppress(OSError):
-                    (folder / name[0]).unlink()
-            except OSError:
-                continue  # Somebody else's, who is alive.
+        for entry in [each for each in entries if _is_left(each.name)]:
+            # In a folder for everybody, what is somebody else's stays.
+            with contextlib.suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    Path(entry.path).unlink()
+
+
+def _is_left(name: str) -> bool:
+    """Whether it was made for a while only, on this machine, by a process that is no more."""
+    made = _MADE.fullmatch(name)
+    if made is None or made[1] != _host():
+        return False
+    try:
+        os.kill(int(made[2]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        pass  # Somebody else's, who is alive.
+    return False

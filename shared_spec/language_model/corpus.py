@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared_spec.errors import CorpusError, InterchangeError, UserError
-from shared_spec.files import door, folders
+from shared_spec.files import door, folders, temporary
 from shared_spec.files.whole import write_whole
 
 Tokens = npt.NDArray[np.int32]
@@ -129,7 +128,7 @@ def _from_cache(settings: dict[str, Any], wanted: str) -> str:
 def _from_first_source(settings: dict[str, Any], wanted: str) -> str:
     import pooch  # type: ignore[import-untyped]
 
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.folder() as folder:
         file = _download(settings["address"], f"sha1:{wanted}", folder, pooch)
         return _keep(file.read_bytes(), wanted)
 
@@ -138,7 +137,7 @@ def _from_second_source(settings: dict[str, Any], wanted: str) -> str:
     import pooch
 
     second = settings["second"]
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.folder() as folder:
         raw = _download(second["address"], None, folder, pooch).read_bytes()
     return _keep(cut_second_source(raw, second), wanted)
 
@@ -154,7 +153,7 @@ def cut_second_source(raw: bytes, second: dict[str, Any]) -> bytes:
     return ("\n".join(lines[first:end]).rstrip("\n") + "\n").encode()
 
 
-def _download(address: str, known_hash: str | None, folder: str, pooch: Any) -> Path:
+def _download(address: str, known_hash: str | None, folder: Path, pooch: Any) -> Path:
     pooch.get_logger().setLevel("ERROR")
     return Path(pooch.retrieve(address, known_hash, fname="download.txt", path=folder, downloader=_fetch))
 

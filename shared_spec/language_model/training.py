@@ -114,7 +114,8 @@ def train(
     """
     recipe = problem.recipe
     the_cell = cell(recipe.cell)
-    parameters: dict[str, Array] = {name: p.astype(dtype) for name, p in problem.parameters.items()}
+    # Not in the order in which they are given: a file has one of its own, in which their norm would be another sum.
+    parameters: dict[str, Array] = {name: problem.parameters[name].astype(dtype) for name in shapes(the_cell)}
     result: dict[str, Array] = {}
     losses: list[Array] = []
     norms: list[Array] = []

@@ -57,7 +57,8 @@ class Tape:
         self._arithmetic, self._over_rows = arithmetic, over_rows or arithmetic
         self._entries: list[Entry] = []
         self._names = {name: place for place, name in enumerate(values)}
-        self._wanted = {name: self._names[name] for name in wanted}
+        # In an order of its own: an arithmetic that draws its errors draws them in it, in every run.
+        self._wanted = {name: self._names[name] for name in sorted(wanted)}
         self._numbers: dict[int, float] = {}
         self._size = len(self._names)
         # A gradient with respect to one-hot rows is one of all their elements, and takes them as such.

@@ -20,6 +20,7 @@ from isogru.runners.program import Limits, Program
 from shared_spec import cases as catalogue
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
+from shared_spec.files import whole
 
 ROOT = Path(__file__).parents[2]
 ORDINARY = "gru-ordinary"
@@ -181,7 +182,7 @@ def test_a_wrong_result_is_a_row(script, wrong):
     (row,) = judged(script(RIGHT + text)).verdict.cases
     assert row.verdict == verdict
     assert words in row.sentence
-    assert "isogru-judge-" not in row.sentence, "the folder is gone"
+    assert whole.mark() not in row.sentence, "the folder is gone"
 
 
 def test_what_is_right_is_equal_and_its_precision_is_measured(script):

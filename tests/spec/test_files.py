@@ -75,6 +75,21 @@ def test_what_a_killed_run_left_is_cleaned_and_what_another_writes_stays(tmp_pat
     assert sorted(each.name for each in tmp_path.iterdir()) == [".own.123.part", "other"]
 
 
+def test_what_a_killed_run_left_among_the_temporary_files_is_cleaned_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    code = (
+        "import os, signal; from shared_spec.files import temporary\n"
+        "with temporary.folder() as folder: (folder / 'file').touch(); os.kill(os.getpid(), {})"
+    )
+    subprocess.run([sys.executable, "-c", code.format("signal.SIGKILL")], check=False)
+    (left,) = tmp_path.iterdir()
+    (tmp_path / "isogru-of-somebody").mkdir()
+    # Signal 0 is none.
+    subprocess.run([sys.executable, "-c", code.format(0)], check=True)
+    assert [each.name for each in tmp_path.iterdir()] == ["isogru-of-somebody"]
+    assert str(os.getpid()) not in left.name
+
+
 def test_what_is_kept_comes_back_and_what_is_damaged_does_not(tmp_path):
     file = tmp_path / "kept"
     kept.keep(file, {"a": 1.5})

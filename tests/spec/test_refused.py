@@ -113,3 +113,15 @@ def test_a_race(results, text, tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match="cudnn"):
         race._carry_out(request | {"is_new": False})
     assert one.folder.exists()
+
+
+def test_a_race_of_the_same_second(results, text, tmp_path, monkeypatch):
+    """It would have the folder of another, which is not its own to take away."""
+    (tmp_path / "text.txt").write_text(text.text)
+    one = Race("2026-01-01T00-00-00", ["torch"], ["prediction"], passes=1, threads=1)
+    definition.begin(one)
+    monkeypatch.setattr(race, "interpreters", lambda *arguments: {"torch": sys.executable})
+    request = {"race": vars(one), "is_new": True, "corpus": str(tmp_path / "text.txt"), "corpus_sha1": text.sha1}
+    with pytest.raises(UserError, match="another race has begun in this second"):
+        race._carry_out(request)
+    assert definition.read(one.folder / "race.json") == one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,15 @@ SMALL = {"num_hiddens": 4, "num_steps": 5, "num_train": 24, "num_val": 12, "batc
 
 def small(name, text, **changes):
     return language_model.problem(recipe(name, **{"start": "uniform", **SMALL, **changes}), text)
+
+
+def test_the_order_of_the_weights_changes_nothing(text):
+    """A file has them in one of its own."""
+    problem = small("gru", text)
+    turned = replace(problem, parameters=dict(reversed(problem.parameters.items())))
+    one, two = (training.twin(each, dtype="float32", seed=1) for each in (problem, turned))
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, two[name], err_msg=name)
 
 
 def test_the_chapters_recipe():

@@ -173,3 +173,15 @@ def test_the_rows_of_a_batch_may_be_taken_a_few_at_a_time(name, monkeypatch):
     for key, array in results[-1].items():
         for result in results[:-1]:
             np.testing.assert_allclose(result[key], array, rtol=1e-12, atol=1e-13, err_msg=key)
+
+
+def test_errors_are_drawn_in_one_order_whatever_the_order_of_the_names():
+    """A set has another in each run of Python, and so had what the twins err by."""
+    the_cell = cells()["gru"]
+    X, H0, dH, parameters = drawn(the_cell, "float32")
+    found = []
+    for wanted in ([*parameters], [*reversed(parameters)]):
+        unrolled = oracle.Unrolled(the_cell, X.dense, H0, parameters, wanted, arithmetic=Unlike("float32", 1))
+        found.append(unrolled.backward(dH))
+    for name in parameters:
+        np.testing.assert_array_equal(found[0][name], found[1][name], err_msg=name)
