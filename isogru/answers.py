@@ -73,7 +73,7 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
     loaded = {quantity: put(contents.tensors[part.name].load(), part) for quantity, part in parts.items()}
     notes = [f"judged in {dtype}, as the file has it: how it was computed was not measured"]
     notes += [f"{part.name} is taken as {q}, as its shape tells" for q, part in parts.items() if part.by_shape]
-    answer = Answer(Result(_origin(case, path.name, dtype), loaded), tuple(notes), True)
+    answer = Answer(Result(origin(case, path.name, dtype), loaded), tuple(notes), True)
     return _ordered(path, _turned(answer, case, time), case)
 
 
@@ -84,7 +84,7 @@ def _shape(case: AnyCase) -> str:
     return ", ".join(map(str, (*case.arrays["X"].shape[:2], case.arrays["H0"].shape[1])))
 
 
-def _origin(case: Case, name: str, dtype: str) -> Origin:
+def origin(case: Case, name: str, dtype: str) -> Origin:
     return Origin(
         case=case.name,
         case_digest=case.digest,
@@ -213,8 +213,8 @@ def decimals(result: Result) -> int:
 def _in(result: Result, case: Case, dtype: str) -> Result:
     """A result as one of a coarser format: float32, with the unit roundoff of that."""
     arrays = {name: array.astype(np.float32) for name, array in result.arrays.items()}
-    origin = _origin(case, result.origin.implementation, "float32")
-    return Result(replace(origin, unit_roundoff=UNIT_ROUNDOFF[dtype]), arrays)
+    narrow = origin(case, result.origin.implementation, "float32")
+    return Result(replace(narrow, unit_roundoff=UNIT_ROUNDOFF[dtype]), arrays)
 
 
 def _covers(case: AnyCase, result: Result) -> tuple[str, ...]:

@@ -246,8 +246,8 @@ def test_cases_that_cannot_be_made(isogru, mine, tmp_path):
         (["gru-ordinary", "--input", X], "go with --weights; a case of the catalogue has its own"),
         (["--weights", weights], "--weights goes with --input"),
         (
-            ["--weights", folder / "stack.safetensors", "--input", X],
-            "4 layers (l0, l0_reverse, l1, l1_reverse); say",
+            ["--weights", folder / "stack.safetensors", "--input", X, "--cotangent", X],
+            "4 layers; --cotangent is of one alone: say which with --prefix or --layer",
         ),
         (["--weights", weights, "--input", folder / "nan.npy"], "a case holds finite numbers"),
         (["--weights", weights, "--input", X, "--h0", X], "H0 has shape (6, 2, 3), should be (n, h) = (2, 4)"),
