@@ -92,6 +92,7 @@ reports site --from other.json
 reports compare none.json other.json
 reports compare text.txt other.json
 reports third-party
+reports referee -o text.txt
 reports trials --export out.csv
 reports trials --export out.xls --store text.txt
 reports race thorch
