@@ -91,11 +91,13 @@ def test_the_path_of_the_report_is_the_last_thing_said(front_door, site):
 
 def test_a_race(tmp_path):
     """All four in turns, each in its own environment, to a leaderboard; the plugin's own comparison of their files."""
-    command = [sys.executable, "-m", "reports", "race", *frameworks.NAMES, "--passes", "3", "--seconds", "0"]
+    command = [sys.executable, "-m", "reports", "race", *frameworks.NAMES]
+    # The fewest passes that give ranks; one thread, since another environment of tox may have the other core.
+    command += ["--passes", "3", "--seconds", "0", "--threads", "1"]
     command += ["--workload", "prediction", "--cell", "gru", "--implementation", "scratch", "--implementation", "tuned"]
     command += ["-o", str(tmp_path / "site")]
     environment = {**os.environ, "ISOGRU_RESULTS": str(tmp_path / "results")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == f"leaderboard: {tmp_path / 'site' / 'index.html'}"
     board = json.loads((tmp_path / "site" / "leaderboard.json").read_text())
@@ -109,7 +111,7 @@ def test_a_race(tmp_path):
     assert table["bound"]["seconds"] > 0
     assert board["trouble"] == []
     files = sorted(str(file) for file in (tmp_path / "results").glob("benchmarks/*/*.cpu.*.json"))
-    assert len(files) == 12
+    assert len(files) == 3 * len(frameworks.NAMES)
     compare = [sys.executable, "-m", "pytest_benchmark", "compare", *files, "--group-by", "fullname"]
     compared = subprocess.run(compare, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert compared.returncode == 0, compared.stderr
