@@ -5,6 +5,7 @@ from __future__ import annotations
 from isogru import command, explain_command, judge_command
 from isogru.models import command as models
 from isogru.models import layers_command
+from isogru.pack import command as pack_command
 from isogru.suites import command as suites_command
 from shared_spec import __main__ as specification
 from shared_spec.command import application
@@ -27,6 +28,7 @@ for name, function in (
     ("cases", specification.list_cases),
     ("case", command.write_case),
     ("suites", suites_command.judge_suites),
+    ("pack", pack_command.golden_pack),
 ):
     app.command(name)(function)
 

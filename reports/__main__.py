@@ -22,6 +22,8 @@ from reports.exercises import export
 from reports.pages import render, schema, terminal
 from reports.race import races, running, standings
 from reports.race.records import Leaderboard
+from reports.referee import build as referee
+from reports.referee import page as referee_page
 from shared_spec import language_model, machine
 from shared_spec import third_party as third_party_records
 from shared_spec.__main__ import CorpusPath, CorpusSha1, Json
@@ -113,6 +115,18 @@ def make_third_party(output: Site = render.SITE) -> None:
         say(f"{row.package} · {record.implementation} · {record.dtype}: {row.verdict}")
     say(f"third-party: {page.resolve()}")
     raise typer.Exit(NOT_EQUAL if wrong else EQUAL)
+
+
+@app.command("referee")
+def make_referee(output: Site = render.SITE) -> None:
+    """What the referee catches: the kill matrix, what other suites accept, one tolerance against derived bounds, the
+    golden pack: referee.html and referee.json. What is missing is said, with the command that makes it.
+    """
+    made = referee.build()
+    page = referee_page.write(made, output)
+    for one in made.missing:
+        say(f"not here: {one.what}: {one.command}")
+    say(f"referee: {page.resolve()}")
 
 
 @app.command("trials")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the framework under test, wherever a test needs one",
     )
     parser.addoption("--package", help="the package whose layouts are under test in tests/rosetta")
+    parser.addoption("--every-dtype", action="store_true", help="run each case of tests/equivalence in each dtype")
     parser.addoption("--device", default="cpu", help="the device to run it on")
 
 
@@ -64,7 +66,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
+def process() -> Command:
     """Runs `python -m ...` from the root of the project, as a user does."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -81,6 +83,35 @@ def command(tmp_path: Path) -> Command:
     return run
 
 
+def _ended(capsys: pytest.CaptureFixture[str], app: Callable[..., object], name: str, words: list[str]) -> Done:
+    """How a command ends that is run in this process, which has imported all that it needs."""
+    from shared_spec import command as command_line
+
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(lambda: app(words, prog_name=name))
+    printed = capsys.readouterr()
+    return Done(int(ended.value.code or 0), printed.out, printed.err)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a package's command in this process, from the root of the project: hundreds of processes would import the
+    same. That one of its own does the same: tests/spec/test_command_lines.py.
+    """
+
+    def run(package: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        app = importlib.import_module(f"{package}.__main__").app
+        with monkeypatch.context() as patch:
+            patch.chdir(ROOT)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            done = _ended(capsys, app, f"python -m {package}", [*arguments])
+        return subprocess.CompletedProcess(["python", "-m", package, *arguments], done.status, done.out, done.err)
+
+    return run
+
+
 class Done(NamedTuple):
     """How a command ended."""
 
@@ -93,15 +124,11 @@ class Done(NamedTuple):
 def isogru(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """Runs the command isogru in this process. What it refuses is one line, and no traceback."""
     from isogru.__main__ import app
-    from shared_spec import command as command_line
+    from shared_spec.command import WRONG
 
     def run(*arguments: object) -> Done:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            command_line.main(lambda: app([str(each) for each in arguments], prog_name="isogru"))
-        printed = capsys.readouterr()
-        done = Done(int(ended.value.code or 0), printed.out, printed.err)
-        if done.status == command_line.WRONG:
+        done = _ended(capsys, app, "isogru", [str(each) for each in arguments])
+        if done.status == WRONG:
             assert (done.err.count("\n"), done.err[:8]) == (1, "isogru: "), done
         return done
 

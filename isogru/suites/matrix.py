@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isogru.conventions import GRADIENT
-from isogru.suites.mutants import DTYPE, Mutant, mutants
+from isogru.suites.mutants import FLOAT32, Mutant, mutants
 from isogru.suites.reading import Problem, Suite
 from shared_spec import cells, oracle
 from shared_spec.readings.arithmetic import Array
@@ -73,15 +73,15 @@ class _Asked:
             self._expected |= self._gradients(oracle.run(problem.right.cell, problem.case.arrays))
         self._expected = {name: _as_published(array, problem.decimals) for name, array in self._expected.items()}
 
-    def _gradients(self, found: Mapping[str, Array]) -> dict[str, Array]:
+    def _gradients(self, given: Mapping[str, Array]) -> dict[str, Array]:
         # That of the start state is compared by none.
-        return {name: array for name, array in found.items() if name.startswith("grad.") and name != "grad.H0"}
+        return {name: array for name, array in given.items() if name.startswith("grad.") and name != "grad.H0"}
 
-    def accepts(self, found: Mapping[str, Array]) -> bool:
+    def accepts(self, given: Mapping[str, Array]) -> bool:
         """Whether it takes these quantities for right."""
         wanted = [name for name in self._expected if name in self.problem.compares or name.startswith("grad.")]
         return all(
-            self.problem.tolerance.accepts(found[name], self._expected[name]) for name in wanted if name in found
+            self.problem.tolerance.accepts(given[name], self._expected[name]) for name in wanted if name in given
         )
 
     def kills(self, mutant: Mutant) -> bool:
@@ -98,20 +98,20 @@ class _Asked:
     def right(self) -> list[bool]:
         """Whether it takes right results for right: NumPy's, and the twins' where the functions are the usual ones."""
         problem = self.problem
-        H = problem.right.states(problem.X.astype(DTYPE), problem.H0.astype(DTYPE))
+        H = problem.right.states(problem.X.astype(FLOAT32), problem.H0.astype(FLOAT32))
         assert H is not None
-        found = [self.accepts({"H": H, "final": H[-1]})]
+        accepted = [self.accepts({"H": H, "final": H[-1]})]
         cell, case = problem.right.cell, problem.case
         if cell == cells.cell(cell.name):
             arrays = dict(case.arrays)
             if "gradients" not in problem.compares:
                 del arrays["dH"]
-            found += [self.accepts(oracle.twin(cell, arrays, dtype=DTYPE.name, seed=seed)) for seed in range(TWINS)]
-        return found
+            accepted += [self.accepts(oracle.twin(cell, arrays, dtype=FLOAT32, seed=seed)) for seed in range(TWINS)]
+        return accepted
 
 
 def _as_published(array: Array, decimals: int | None) -> Array:
-    return (array if decimals is None else np.round(array, decimals)).astype(DTYPE)
+    return (array if decimals is None else np.round(array, decimals)).astype(FLOAT32)
 
 
 def rows(suites: Iterable[Suite]) -> Sequence[Row]:

@@ -12,7 +12,7 @@ from isogru.edits import unedited
 from isogru.judge import delivered, reference, states, verdict
 from isogru.judge.comparison import EQUAL, UNDETERMINED
 from isogru.suites.matrix import TWINS, Row
-from isogru.suites.mutants import DTYPE, Mutant, mutants
+from isogru.suites.mutants import FLOAT32, Mutant, mutants
 from isogru.suites.tolerance import needed
 from shared_spec import cases as catalogue
 from shared_spec import cells, oracle
@@ -78,7 +78,7 @@ def row(cell: str, names: Sequence[str] | None = None) -> Row:
 def curve(cell: str, names: Sequence[str] | None = None) -> Curve:
     """Every mutant of states, and right results, on all cases: how far the final states are off, and the bounds."""
     every = [mutant for mutant in mutants(cells.cell(cell)) if mutant.kind != GRADIENT]
-    found = {mutant.name: Measured(mutant.name) for mutant in every}
+    wrong = {mutant.name: Measured(mutant.name) for mutant in every}
     right = {seed: Measured(f"twin {seed}") for seed in range(FIRST_SEED, FIRST_SEED + TWINS)}
     numpys = Measured("NumPy")
     bounds = {}
@@ -88,24 +88,24 @@ def curve(cell: str, names: Sequence[str] | None = None) -> Curve:
         for mutant in every:
             H = _of(mutant, case)
             off = np.inf if H is None else needed(H[-1], truth)
-            found[mutant.name].by_case[case.name] = off
-            if off > 0 and not found[mutant.name].caught:
-                found[mutant.name].caught = H is None or not judged.accepts({"final": H[-1]})
+            wrong[mutant.name].by_case[case.name] = off
+            if off > 0 and not wrong[mutant.name].caught:
+                wrong[mutant.name].caught = H is None or not judged.accepts({"final": H[-1]})
         for seed, result in zip(right, judged.twins(), strict=True):
             right[seed].by_case[case.name] = needed(result["final"], truth)
             right[seed].caught |= not judged.accepts({"final": result["final"]})
-        H = unedited(case).states(case.arrays["X"].astype(DTYPE), case.arrays["H0"].astype(DTYPE))
+        H = unedited(case).states(case.arrays["X"].astype(FLOAT32), case.arrays["H0"].astype(FLOAT32))
         assert H is not None
         numpys.by_case[case.name] = needed(H[-1], truth)
         bounds[case.name] = judged.bounds()
-    return Curve(cell, tuple(found.values()), (numpys, *right.values()), bounds)
+    return Curve(cell, tuple(wrong.values()), (numpys, *right.values()), bounds)
 
 
 def _cases(cell: str, names: Sequence[str] | None) -> list[Case]:
     every = [name for name in catalogue.cell_case_names() if catalogue.cell_name_of(name) == cell]
     built = [catalogue.build(name) for name in names or every]
-    found = [case for case in built if isinstance(case, Case)]
-    return sorted(found, key=lambda case: case.arrays["X"].size * case.arrays["H0"].shape[1])
+    chosen = [case for case in built if isinstance(case, Case)]
+    return sorted(chosen, key=lambda case: case.arrays["X"].size * case.arrays["H0"].shape[1])
 
 
 def _of(mutant: Mutant, case: Case) -> Array | None:
@@ -115,7 +115,7 @@ def _of(mutant: Mutant, case: Case) -> Array | None:
         return None
     X, H0 = case.arrays["X"], case.arrays["H0"]
     H = mutant.states(right, X, H0)
-    return right.states(X.astype(DTYPE), H0.astype(DTYPE)) if H is None else H
+    return right.states(X.astype(FLOAT32), H0.astype(FLOAT32)) if H is None else H
 
 
 class _Judged:
@@ -123,12 +123,12 @@ class _Judged:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.reference = reference.get(case, DTYPE.name)
+        self.reference = reference.get(case, FLOAT32)
 
     def accepts(self, arrays: Mapping[str, Array]) -> bool:
         """Whether what there is of a result is equal, or the case says nothing of it."""
-        found = verdict.judge(self.case, self._result(arrays), self.reference)
-        return found.verdict in (EQUAL, UNDETERMINED)
+        judged = verdict.judge(self.case, self._result(arrays), self.reference)
+        return judged.verdict in (EQUAL, UNDETERMINED)
 
     def kills(self, mutant: Mutant) -> bool:
         if mutant.kind == GRADIENT:
@@ -138,21 +138,21 @@ class _Judged:
 
     def right(self) -> list[dict[str, Array]]:
         """NumPy's own, and the twins that no verdict is made with."""
-        return [oracle.run(self.case.cell, self.case.arrays, dtype=DTYPE.name), *self.twins()]
+        return [oracle.run(self.case.cell, self.case.arrays, dtype=FLOAT32), *self.twins()]
 
     def twins(self) -> list[dict[str, Array]]:
         seeds = range(FIRST_SEED, FIRST_SEED + TWINS)
-        return [oracle.twin(self.case.cell, self.case.arrays, dtype=DTYPE.name, seed=seed) for seed in seeds]
+        return [oracle.twin(self.case.cell, self.case.arrays, dtype=FLOAT32, seed=seed) for seed in seeds]
 
     def bounds(self) -> tuple[float, float]:
         """The smallest and the largest bound of a final state from the state before it, in the measure of `needed`."""
-        result = self._result(oracle.run(self.case.cell, self.case.arrays, dtype=DTYPE.name))
+        result = self._result(oracle.run(self.case.cell, self.case.arrays, dtype=FLOAT32))
         held = states.by_step(self.case, result, delivered.of(result)).held
         measured = held.allowed[-1] / (1 + np.abs(held.should_be[-1]))
         return float(measured.min()), float(measured.max())
 
     def _result(self, arrays: Mapping[str, Array]) -> Result:
-        case, u = self.case, UNIT_ROUNDOFF[DTYPE.name]
+        case, u = self.case, UNIT_ROUNDOFF[FLOAT32]
         origin = Origin(
             case=case.name,
             case_digest=case.digest,
@@ -161,7 +161,7 @@ class _Judged:
             framework="numpy",
             implementation="mutant",
             lane="callable",
-            dtype=DTYPE.name,
+            dtype=FLOAT32,
             device="cpu",
             unit_roundoff=u,
         )

@@ -81,7 +81,7 @@ def suites(file: Path = FILE) -> tuple[Suite, ...]:
     """All suites of a file, one for each cell that one tests. Raises SpecificationError for a wrong one."""
     tables = read_tables(file, door.text(file), FORMAT)
     read: dict[str, list[tuple[str, Problem, bool]]] = {}
-    found = []
+    every_suite = []
     for name, table in tables.items():
         where = f"{file.name}: [{name}]"
         if not isinstance(table, dict) or not set(table) - {"includes"} == OF_SUITE:
@@ -105,21 +105,21 @@ def suites(file: Path = FILE) -> tuple[Suite, ...]:
         every = [*others, *own]
         for cell in dict.fromkeys(cell for cell, _, _ in every):
             problems = tuple(problem for of, problem, _ in every if of == cell)
-            found.append(Suite(name, table["title"], tuple(table["sources"]), table["left_out"], cell, problems))
-    return tuple(found)
+            every_suite.append(Suite(name, table["title"], tuple(table["sources"]), table["left_out"], cell, problems))
+    return tuple(every_suite)
 
 
 def _problems(suite: str, table: Mapping[str, Any], where: str) -> list[tuple[str, Problem, bool]]:
     """Each with its cell, and whether it has a tolerance of its own."""
-    found = []
+    problems = []
     for entry in table["problems"]:
         here = f"{where} problem {entry.get('name', '')!r}:"
         try:
             problem = _problem(suite, {**{key: table[key] for key in OTHERS}, **entry}, here)
         except (KeyError, ValueError, TypeError) as error:
             raise SpecificationError(f"{here} {type(error).__name__}: {error}") from None
-        found.append((entry.get("cell", table["cell"]), problem, "tolerance" in entry))
-    return found
+        problems.append((entry.get("cell", table["cell"]), problem, "tolerance" in entry))
+    return problems
 
 
 def _problem(suite: str, entry: Mapping[str, Any], here: str) -> Problem:
@@ -173,25 +173,25 @@ def _array(value: Any, shape: tuple[int, ...], sizes: Mapping[str, int], *, gate
     random = np.random.RandomState(seed)
     match value:
         case int() | float():
-            found = np.full(shape, float(value))
+            numbers = np.full(shape, float(value))
         case list():
-            found = np.array(value, float)
-            if found.shape != shape:
-                raise ValueError(f"a list has the shape {found.shape}, should have {shape}")
+            numbers = np.array(value, float)
+            if numbers.shape != shape:
+                raise ValueError(f"a list has the shape {numbers.shape}, should have {shape}")
         case "count":
-            found = np.arange(math.prod(shape), dtype=float).reshape(shape)
+            numbers = np.arange(math.prod(shape), dtype=float).reshape(shape)
         case "count by sequence":
             T, n, d = shape
-            found = np.arange(math.prod(shape), dtype=float).reshape(n, T, d).swapaxes(0, 1)
+            numbers = np.arange(math.prod(shape), dtype=float).reshape(n, T, d).swapaxes(0, 1)
         case "block" if shape == (3 * sizes["h"], sizes["h"]):
-            found = np.eye(3 * sizes["h"])[:, gate * sizes["h"] : (gate + 1) * sizes["h"]]
+            numbers = np.eye(3 * sizes["h"])[:, gate * sizes["h"] : (gate + 1) * sizes["h"]]
         case str() if match := DRAWN.fullmatch(value):
             scale = float(match[2]) / (math.sqrt(sizes[match[3]]) if match[3] else 1.0)
-            found = random.standard_normal(shape) if match[1] == "normal" else random.uniform(-1, 1, shape)
-            found = found * scale
+            numbers = random.standard_normal(shape) if match[1] == "normal" else random.uniform(-1, 1, shape)
+            numbers = numbers * scale
         case _:
             raise ValueError(f"{value!r} is no number, no list, and none of the words that suites.toml explains")
-    narrow: Array = found.astype(np.float32).astype(np.float64)
+    narrow: Array = numbers.astype(np.float32).astype(np.float64)
     return narrow
 
 

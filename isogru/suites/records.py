@@ -137,7 +137,7 @@ def write(record: Suites) -> Path:
 def read(path: Path) -> Suites:
     """A record. Raises InterchangeError, with place and remedy, for one that is damaged or of another version."""
     remedy = f"run {COMMAND} again, or delete it"
-    found = door.json(path, Suites, remedy)
-    if found.format != FORMAT:
-        raise InterchangeError(f"{path}: its format is {found.format!r}, this isogru reads {FORMAT}; {remedy}")
-    return found
+    record = door.json(path, Suites, remedy)
+    if record.format != FORMAT:
+        raise InterchangeError(f"{path}: its format is {record.format!r}, this isogru reads {FORMAT}; {remedy}")
+    return record

@@ -4,6 +4,7 @@
 <framework>/<case>.<implementation>.<dtype>.<device>.safetensors    a result
 <framework>/<case>.<implementation>.<dtype>.<device>.failed.json    a failure, with its last words
 errata/<erratum>.<framework>.json                               an erratum that was run
+suites.json                                                     which mutants the tests of other projects accept
 benchmarks/<race>/                                              passes of a race, see shared_spec/race/rows.py
 cases/<case>.safetensors                                        language-model cases, which depend on the text
 reference/<digest>.safetensors                                  the oracle and its twins, kept between runs

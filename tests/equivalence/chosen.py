@@ -1,39 +1,57 @@
-"""Which implementation runs which case in which dtypes: in all, or, where that costs seconds, in each in turns."""
+"""Which implementation runs which case in which dtypes. Every lane runs each of its cells on the ordinary case in each
+dtype; on every other case the dtypes take turns from cell to cell, and with --every-dtype it runs them all.
+
+So every two of lane, cell, case and dtype meet, and every three but cell, case and dtype. What depends on the dtype in
+a cell shows on the ordinary case, and what depends on it in a case shows in another cell.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from frameworks.protocol import Implementation
 from shared_spec import cases
 
+IN_EACH = "ordinary"
+"""The kind of case that each cell runs in each dtype."""
 
-def chosen(available: Iterable[Implementation], names: Iterable[str]) -> list[tuple[Implementation, str, str]]:
+
+def chosen(
+    available: Iterable[Implementation], names: Iterable[str], *, every_dtype: bool = False
+) -> list[tuple[Implementation, str, str]]:
     """Implementations, cases and dtypes, in the order of the cases."""
-    available, found = list(available), []
-    turns: dict[tuple[str, str], int] = {}
+    available = list(available)
+    cells = {each.name: cells_by_kind(each.name, available) for each in available}
+    found = []
     for name in names:
         for implementation in available:
             dtypes = [dtype for dtype in implementation.dtypes if implementation.runs(name, dtype)]
-            if dtypes and in_turns(implementation, name):
-                # The next cell of the same lane has the next dtype.
-                which = (implementation.name, kind(name))
-                turn = turns[which] = turns.get(which, -1) + 1
-                dtypes = [dtypes[turn % len(dtypes)]]
+            if dtypes and not every_dtype:
+                dtypes = in_turns(dtypes, implementation.cell, kind(name), cells[implementation.name])
             found += [(implementation, name, dtype) for dtype in dtypes]
     return found
+
+
+def cells_by_kind(implementation: str, available: Iterable[Implementation]) -> dict[str, list[str]]:
+    """For each kind of case the cells that the implementation of that name runs it with."""
+    mine = [each for each in available if each.name == implementation]
+    cells: dict[str, list[str]] = {}
+    for name in [*cases.cell_case_names(), *cases.training_case_names()]:
+        cells.setdefault(kind(name), []).extend(i.cell for i in mine if any(i.runs(name, d) for d in i.dtypes))
+    return {each: them for each, them in cells.items() if them}
+
+
+def in_turns(dtypes: Sequence[str], cell: str, of: str, cells: dict[str, list[str]]) -> list[str]:
+    """The dtypes in which a cell runs a kind of case. The next cell has the next dtype, and the next kind begins with
+    the next, so that no cell has the same one always. A cell that is alone with a case has nobody to take turns with.
+    """
+    if of == IN_EACH or len(cells[of]) == 1:
+        return list(dtypes)
+    others = [each for each in cells if each != IN_EACH]
+    return [dtypes[(others.index(of) + cells[of].index(cell)) % len(dtypes)]]
 
 
 def kind(name: str) -> str:
     """What a case is of any cell: "long", or "short-training"."""
     entry = cases.entry_of(name)
     return entry[0].name if entry else name.rpartition("-")[0]
-
-
-def in_turns(implementation: Implementation, name: str) -> bool:
-    """Whether a case is run in one dtype only: a training in any lane but scratch, and many steps where each shape is
-    compiled. Every lane runs each of its cells in both dtypes on fewer steps, and what trains them is the same code.
-    """
-    if kind(name) == cases.SHORT_TRAINING:
-        return implementation.lane != "scratch"
-    return implementation.brief and kind(name) == "long"

@@ -36,7 +36,7 @@ def pytest_generate_tests(metafunc):
         return
     _, available = metafunc.config.stash[LOADED]
     names = metafunc.definition.get_closest_marker("runs").args[0]
-    found = chosen(available, names)
+    found = chosen(available, names, every_dtype=metafunc.config.getoption("--every-dtype"))
     ids = [f"{name}-{i.name}-{dtype}" for i, name, dtype in found]
     metafunc.parametrize(("implementation", "name", "dtype"), found, ids=ids)
 

@@ -19,9 +19,13 @@ from shared_spec.cells import cell, cells
 from shared_spec.errors import UserError
 from shared_spec.expression import names
 from shared_spec.files.interchange import DTYPES, Result, TrainingCase
+from shared_spec.race import workloads
+from shared_spec.race.workloads import Size, Workload
 from tests.equivalence import chosen
 
 UNAVAILABLE = {("torch", "compiled"): "C++ compiler"}
+# The tuned cells with a loop by hand, where not all have one.
+BY_HAND = {"mxnet": ("gru",)}
 OTHER = {"gru": "gru_reset_after", "gru_reset_after": "gru"}
 
 
@@ -86,18 +90,28 @@ def test_every_implementation_runs_something_of_each_kind(available):
                 assert set(ran) == {name for name in cases.names() if cases.cell_name_of(name) == implementation.cell}
 
 
-@pytest.mark.parametrize("kind", ["short-training", "long"])
-def test_dtypes_that_take_turns_leave_none_out(available, kind):
-    """Every lane runs each of its cells, and runs in each of its dtypes; from scratch each cell does in each dtype."""
-    of_kind = [name for name in cases.names() if chosen.kind(name) == kind]
-    ran = chosen.chosen(available, of_kind)
+def test_dtypes_that_take_turns_leave_none_out(available):
+    """Every lane runs each of its cells on every case that the cell has; the ordinary one in each dtype, and every kind
+    of case in each dtype in some cell. A cell that has two kinds more runs these in each dtype between them.
+    """
+    names = [*cases.cell_case_names(), *cases.training_case_names()]
+    ran, whole = (chosen.chosen(available, names, every_dtype=every) for every in (False, True))
+
+    def seen(which, of):
+        return {of(i.name, i.cell, chosen.kind(name), dtype) for i, name, dtype in which}
+
+    for of in (
+        lambda lane, cell, kind, dtype: (lane, cell, kind),
+        lambda lane, cell, kind, dtype: (lane, kind, dtype),
+        lambda lane, cell, kind, dtype: kind == chosen.IN_EACH and (lane, cell, dtype),
+    ):
+        assert seen(ran, of) == seen(whole, of)
     for each in available:
-        mine = [(name, dtype) for i, name, dtype in ran if i.name == each.name]
-        could = {name for i in available for name in of_kind if i.name == each.name and i.runs(name, DTYPES[0])}
-        assert {name for name, _ in mine} == could
-        assert {dtype for _, dtype in mine} == set(each.dtypes)
-        if each.lane == "scratch":
-            assert sorted(mine) == sorted((name, dtype) for name in of_kind for dtype in DTYPES)
+        mine = [
+            (chosen.kind(name), dtype) for i, name, dtype in ran if i == each and chosen.kind(name) != chosen.IN_EACH
+        ]
+        assert {dtype for _, dtype in mine} == set(each.dtypes) or len(mine) == 1, (each.name, each.cell)
+    assert len(ran) < len(whole)
 
 
 def test_a_training_on_which_clipping_acts(framework, available, device, text):
@@ -162,9 +176,22 @@ def without_weight_gradients(framework, monkeypatch):
 @pytest.mark.parametrize("name", frameworks.native_cells())
 def test_a_gradient_left_out_of_a_backward_by_hand_is_seen(framework, name, device, without_weight_gradients):
     case = cases.build(f"{name}-ordinary")
-    found = judged(framework, find(framework, "tuned", name, "float64"), case, "float64", device)
+    found = judged(framework, find(framework, "tuned", name, "float32"), case, "float32", device)
     outside = {finding.quantity for finding in found.findings if finding.verdict == "different"}
-    assert outside == {f"grad.{parameter}" for parameter in case.cell.parameters if parameter.startswith("W_h")}
+    by_hand = name in BY_HAND.get(framework.name, frameworks.native_cells())
+    recurrent = [parameter for parameter in case.cell.parameters if parameter.startswith("W_h")]
+    assert outside == {f"grad.{parameter}" for parameter in recurrent if by_hand}
+
+
+@pytest.mark.parametrize(
+    ("kind", "T", "n"), [("forward", 1, 2), ("forward", 5, 2), ("forward", 5, 6), ("gradient", 5, 6)]
+)
+@pytest.mark.parametrize("name", frameworks.gated_cells())
+def test_each_way_of_a_tuned_lane_is_equal(framework, name, device, kind, T, n, monkeypatch):
+    """It may have one for a single step, for fewer or more sequences than units, and for gradients."""
+    monkeypatch.setattr(framework.tuned, "MANY", 1, raising=False)
+    case = workloads.case(Workload(kind, Size("small", T=T, n=n, d=5, h=4), name), 0)
+    assert_equal(judged(framework, find(framework, "tuned", name, "float32"), case, "float32", device))
 
 
 def test_the_precision_delivered_is_measured(framework, device):

@@ -103,8 +103,8 @@ def test_waiting_takes_any_nesting(framework, device):
         (["--threads", "4096"], "4096 threads asked for, and there are"),
     ],
 )
-def test_what_cannot_be_timed_is_said(framework_name, command, tmp_path, options, words):
-    done = command("pytest", "tests/benchmarks", "--framework", framework_name, "--rows", str(tmp_path / "x"), *options)
+def test_what_cannot_be_timed_is_said(framework_name, process, tmp_path, options, words):
+    done = process("pytest", "tests/benchmarks", "--framework", framework_name, "--rows", str(tmp_path / "x"), *options)
     assert done.returncode == 2
     said = [line for line in own_lines(done.stderr) if not line.startswith("corpus: ")]
     assert len(said) == 1, done.stderr
@@ -113,11 +113,11 @@ def test_what_cannot_be_timed_is_said(framework_name, command, tmp_path, options
     assert not (tmp_path / "x").exists()
 
 
-def test_a_pass_leaves_what_the_plugin_compares(framework_name, command, tmp_path):
+def test_a_pass_leaves_what_the_plugin_compares(framework_name, process, tmp_path):
     """Rows as they come, and a file of pytest-benchmark, with the same names in every framework."""
     options = ["--workload", "prediction", "--cell", "gru", "--implementation", "scratch", "--seconds", "0"]
     options += ["--rows", str(tmp_path / "rows.jsonl"), "--benchmark-json", str(tmp_path / "one.json")]
-    done = command("pytest", "tests/benchmarks", "--framework", framework_name, "-q", *options)
+    done = process("pytest", "tests/benchmarks", "--framework", framework_name, "-q", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     found = rows.read(tmp_path / "rows.jsonl")
     row = rows.Row("prediction-chapter-gru-float32", "scratch", "scratch")

@@ -46,12 +46,12 @@ def test_there_and_back(isogru, file, tmp_path):
     assert json.loads(metadata["conversion"])["verdict"] == "exact"
 
 
-def test_the_old_names_of_the_commands(command, file, tmp_path):
+def test_the_old_names_of_the_commands(process, file, tmp_path):
     """python -m shared_spec convert and same, which are these."""
     there = tmp_path / "there"
-    done = command("shared_spec", "convert", "--from", "torch", "--to", "keras", str(file), "-o", str(there))
+    done = process("shared_spec", "convert", "--from", "torch", "--to", "keras", str(file), "-o", str(there))
     assert (done.returncode, done.stderr, done.stdout.startswith("exact: ")) == (0, "", True)
-    done = command("shared_spec", "same", "--from", "torch", str(file), "--to", "keras", str(there), "--json")
+    done = process("shared_spec", "same", "--from", "torch", str(file), "--to", "keras", str(there), "--json")
     record = json.loads(done.stdout)
     assert (done.returncode, record["verdict"], record["differences"]) == (0, "the same", [])
     assert len(record["conditions"]) == 1

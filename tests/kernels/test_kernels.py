@@ -128,6 +128,6 @@ def test_who_runs_a_loop():
     assert {"Gru", "ResetAfter"} <= set(vars(kernels)) & set(vars(loops))
 
 
-def test_they_compile_for_a_gpu(command, tmp_path):
-    done = command("tests.kernels.compiled", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path / "cache"))
+def test_they_compile_for_a_gpu(process, tmp_path):
+    done = process("tests.kernels.compiled", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path / "cache"))
     assert done.stdout == "compiled 10 kernels\n", done.stderr

@@ -59,6 +59,10 @@ isogru case none -o out.safetensors
 isogru case gru-ordinary -o folder
 isogru case gru-ordinary --reverse -o out.safetensors
 isogru suites jest
+isogru pack
+isogru pack -o text.txt
+isogru pack --check none
+isogru pack --check folder
 shared_spec case gru -o out.safetensors
 shared_spec case short-training-gru -o out.safetensors --corpus none.txt
 shared_spec case short-training-gru -o out.safetensors --corpus empty.txt
@@ -89,6 +93,7 @@ reports site --from other.json
 reports compare none.json other.json
 reports compare text.txt other.json
 reports third-party
+reports referee -o text.txt
 reports trials --export out.csv
 reports trials --export out.xls --store text.txt
 reports race thorch

@@ -1,4 +1,6 @@
-"""The neutral command lines, as a user types them: what they print, what they refuse, and with which exit status."""
+"""The neutral command lines: what they print, what they refuse, and with which exit status. They are run in this
+process, and one of each package as a process of its own, as a user types them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,23 @@ from shared_spec import cases
 @pytest.fixture(autouse=True)
 def _own_results(results):
     """Nothing here touches the user's results."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("isogru", "cells"),
+        ("isogru", "verdict", "none.safetensors", "none.npy"),
+        ("shared_spec", "case", "gru-ordinary", "-o", "frameworks"),
+        ("frameworks", "caffe", "list"),
+        ("reports", "verdict", "none.safetensors", "none.npy"),
+    ],
+)
+def test_a_process_of_its_own_does_the_same(command, process, arguments):
+    """The same exit status and the same words: what other tests see of `command` holds for what a user types."""
+    here, there = command(*arguments), process(*arguments)
+    assert (there.returncode, there.stdout, there.stderr) == (here.returncode, here.stdout, here.stderr)
+    assert there.returncode == (0 if arguments == ("isogru", "cells") else 2)
 
 
 def test_listings(command):

@@ -62,7 +62,10 @@ class Session:
         _pin(self.threads)
         # MXNet and OpenMP read it while they are imported.
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
-        chosen = workloads.choose(option("--workload") or ["chapter"])
+        chosen, cells = workloads.choose(option("--workload") or ["chapter"]), option("--cell") or []
+        # Before the framework is imported, which takes seconds.
+        if unknown := [name for name in cells if name not in native_cells()]:
+            raise UserError(f"no benchmark of a cell {unknown[0]!r}; the cells are {', '.join(native_cells())}")
         began = time.perf_counter()
         self.framework = frameworks.load(option("--framework"))
         imported = time.perf_counter() - began
@@ -71,7 +74,7 @@ class Session:
         one = self.framework.runtime.tensor(np.ones((2, 2)), dtype="float32", device=self.device)
         self.framework.runtime.wait(one @ one)
         self.issues: dict[tuple[str, Workload], float] = {}
-        self.plan = self._chosen(chosen, option("--cell") or [], option("--implementation") or [])
+        self.plan = self._chosen(chosen, cells, option("--implementation") or [])
         path = os.environ.get("ISOGRU_CORPUS")
         self.text = find_corpus(Path(path) if path else None, os.environ.get("ISOGRU_CORPUS_SHA1"))
         file = option("--rows") or rows.file(rows.alone(), self.framework.name, self.device, self.number)
@@ -96,8 +99,6 @@ class Session:
 
     def _chosen(self, chosen: list[Workload], cells: list[str], names: list[str]) -> list[Timed]:
         there = protocol.implementations(self.framework)
-        if unknown := [name for name in cells if name not in native_cells()]:
-            raise UserError(f"no benchmark of a cell {unknown[0]!r}; the cells are {', '.join(native_cells())}")
         protocol.check(self.framework.name, there, names, or_lanes=True)
         found = [
             Timed(workload, implementation)
