@@ -99,7 +99,8 @@ reports trials --export out.xls --store text.txt
 reports race thorch
 reports race torch --workload everythin
 reports race torch --threads 1000000000
-reports race torch --passes 1000000000
+reports race torch --budget 10
+reports race torch --budget 9d
 reports race torch --against none.json
 reports race torch --against other.json
 reports race --resume yesterday
