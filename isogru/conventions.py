@@ -54,6 +54,8 @@ class Convention:
     functions: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Callable[[Held], Array | None]] = field(default_factory=dict)
     """What stands for each; None where it cannot be made, such as the transpose of what is not square."""
+    takes: Mapping[str, str] = field(default_factory=dict)
+    """Of gates whose weights are exchanged: whose weights each takes."""
     transposes: tuple[str, ...] = ()
     """Which of them must be square."""
     sequence: Sequence | None = None
@@ -147,7 +149,13 @@ def _read(name: str, table: Any, places: Mapping[str, list[str]], here: Place) -
             if unknown := sorted({*edit, *edit.values()} - set(GATES)):
                 raise here.error(0, f"no gate {unknown[0]!r}; the gates are {', '.join(GATES)}")
             return [
-                Convention(f"{name}: {place}", sentence.format(place=place), remedy.format(place=place), weights=taken)
+                Convention(
+                    f"{name}: {place}",
+                    sentence.format(place=place),
+                    remedy.format(place=place),
+                    weights=taken,
+                    takes=edit,
+                )
                 for place, prefixes in places.items()
                 for taken in [{f"{p}{to}": _taken(f"{p}{of}") for p in prefixes for to, of in edit.items()}]
             ]

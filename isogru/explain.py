@@ -17,6 +17,7 @@ from isogru.conventions import Convention, conventions
 from isogru.edits import Edit, edited, unedited
 from isogru.judge.comparison import WORST_CASE
 from isogru.judge.delivered import Delivered
+from isogru.remedies import remedy
 from isogru.sequences import Run
 from isogru.wording import ratio as worded
 from shared_spec.errors import UserError
@@ -253,7 +254,10 @@ def _causes(case: Case, fits: Sequence[tuple[Edit, float]]) -> tuple[Cause, ...]
 
 
 def _cause(case: Case, first: Edit, ratio: float, rest: Sequence[tuple[Edit, float]]) -> Cause:
-    sentences, remedies = zip(*(each.told(reverse=case.reverse) for each in first.conventions), strict=True)
+    told = [(each, *each.told(reverse=case.reverse)) for each in first.conventions]
+    sizes = {"d": case.arrays["X"].shape[2], "h": case.arrays["H0"].shape[1]}
+    sentences = [sentence for _, sentence, _ in told]
+    remedies = [remedy(each, plain, case.source, sizes) for each, _, plain in told]
     alike = tuple(_names(edit) for edit, _ in rest)
     return Cause(_names(first), ", and ".join(sentences), "; ".join(remedies), ratio, alike)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from isogru import answers, reason
+from isogru import answers, reason, stacks
 from isogru.explain import Explanation
 from isogru.judge import comparison
 from isogru.wording import finite, status
@@ -34,6 +34,8 @@ def explain_result(
     """Name the convention, or the two, under which a result that is not equal would be: reset gate before or after,
     order of gates, transposes, biases, functions, the order of steps. Exit status as of isogru verdict: 0 equal, 1 not.
     """
+    if stacks.is_stack(case_file):
+        raise UserError(f"{case_file}: a stack; isogru verdict --why {case_file} {result_file} goes layer by layer")
     case = read_case(case_file)
     if time not in ("", answers.TIME_FIRST, answers.BATCH_FIRST):
         raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")

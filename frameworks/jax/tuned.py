@@ -2,8 +2,8 @@
 
 What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), on
 two cores shared with others: it is the ratios that count. The scratch cell as one program took 44 ms in the same runs.
-It is the parts that bring most, see _by_parts; the rest by itself only makes up for what cutting fused gates costs. One
-sequence alone (n=1) has no parts, and there the compiled lane is faster: in a race this one took 1.4 times as long.
+It is the parts that bring most, see _by_parts; the rest by itself only makes up for what cutting fused gates costs.
+What has no parts is computed by hand at some sizes alone, see _by_hand_is_faster.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from frameworks import RichForward
-from frameworks.jax.cells import Forward
+from frameworks.jax.cells import CELLS, Forward, compiled
 from frameworks.jax.runtime import _on_cpu, _threads
 
 # Everything here is compiled for each shape.
@@ -30,20 +30,39 @@ TOKENS, ROWS = 4096, (64, 512)
 
 @functools.cache
 def gru() -> Forward:
-    return _forward(_gru, "zrh", lambda p: (jnp.concatenate([p["W_hz"], p["W_hr"]], 1), p["W_hh"]))
+    return _forward("gru", _gru, "zrh", lambda p: (_joined(p, "zr"), p["W_hh"]))
 
 
 @functools.cache
 def gru_reset_after() -> Forward:
-    return _forward(_reset_after, "zrh", lambda p: (jnp.concatenate([p["W_hz"], p["W_hr"], p["W_hh"]], 1), p["b_hh"]))
+    return _forward("gru_reset_after", _reset_after, "zrh", lambda p: (_joined(p, "zrh"), p["b_hh"]))
 
 
 @functools.cache
 def rnn() -> Forward:
-    return _forward(_rnn, "h", lambda p: (p["W_hh"],))
+    return _forward("rnn", _rnn, "h", lambda p: (p["W_hh"],))
 
 
-def _forward(loop: Callable[..., Array], gates: str, recurrent: Callable[..., tuple[Array, ...]]) -> Forward:
+def _joined(parameters: Mapping[str, Array], gates: str) -> Array:
+    return jnp.concatenate([parameters[f"W_h{gate}"] for gate in gates], 1)
+
+
+def _by_hand_is_faster(T: int, n: int, h: int, gates: int) -> bool:
+    """Whether T steps of n sequences and h units take less time in the loop by hand than in the compiled cell of
+    cells.py, where neither has parts. On two cores, in times of the faster one, forwards and gradients of both GRUs:
+
+        fewer sequences than units: n = 1, 32 and 64, h = 256, 256 and 1024     compiled 1.1 to 4.2
+        as many or more: n from 64 to 4096, h from 32 to 128, T from 8 to 128   by hand 1.1 to 2.7
+        a single step, n = 1, 64 and 1024                                       by hand 1.0 to 2.5
+
+    Few rows make poor products for the gradient of a weight, and by hand that is one product over all T. Many rows make
+    arrays that leave the cache, and by hand there are more of them, since gates that are computed together are cut. A
+    plain RNN has one gate, and nothing is cut: compiled 1.3. A GPU was seen at n = 32 and h = 256 alone: compiled 1.7.
+    """
+    return not _on_cpu() or (T > 1 and (gates == 1 or n < h))
+
+
+def _forward(name: str, loop: Callable[..., Array], gates: str, recurrent: Callable[..., tuple[Array, ...]]) -> Forward:
     def project(parameters: Mapping[str, Array]) -> tuple[Array, Array]:
         W, b = ([parameters[f"{kind}{gate}"] for gate in gates] for kind in ("W_x", "b_"))
         return jnp.concatenate(W, 1), jnp.concatenate(b)
@@ -53,10 +72,14 @@ def _forward(loop: Callable[..., Array], gates: str, recurrent: Callable[..., tu
         return H, H[-1]
 
     @jax.jit
-    def forward(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
+    def by_hand(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
         # The input part of all gates and all steps is one product, outside the loop.
         W, b = project(parameters)
         return states(X @ W + b, H0, parameters)
+
+    def forward(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
+        faster = by_hand if _by_hand_is_faster(len(X), *H0.shape, len(gates)) else compiled(CELLS[name])
+        return faster(X, H0, parameters)
 
     @jax.jit
     def of_tokens(tokens: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
-"""The cells as fast as MXNet runs them here: the same functions as in cells.py, their gradients by hand.
+"""The cells as fast as MXNet runs them here: its own layers, the compiled cell, or a loop with its gradient by hand.
 
-What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), in
-one thread of a machine shared with others: it is the ratios that count. Of gru_reset_after MXNet's own layer is faster
-at this very size: in a race this lane took 1.4 times as long.
+Which of them follows from the cell and the size. Ratios are of times, from a race of all lanes on two cores, at T from
+8 to 128, n from 1 to 4096 and h from 32 to 1024, in which loops by hand stood for every cell. Milliseconds are those of
+a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), in one thread of a machine shared with others.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from mxnet import autograd, np, npx
 from mxnet.numpy import ndarray
 
 from frameworks import RichForward
-from frameworks.mxnet.cells import Forward
+from frameworks.mxnet import layers
+from frameworks.mxnet.cells import CELLS, Forward, compiled
 
-# Nothing here is compiled: MXNet's graphs take what is recorded, and not a gradient by hand.
+# The whole training step is not compiled: MXNet's graphs take what is recorded, and not a gradient by hand.
 COMPILED = False
+FEW = 64
+"""Sequences of no more units, up to which a gradient's operations take longer to issue than to compute."""
 # oneDNN's, in float32: 0.02 ms for one step where npx.sigmoid takes 0.10 and np.tanh 0.43, and as exact: 53 -> 47 ms.
 _sigmoid = partial(npx.activation, act_type="sigmoid")
 _tanh = partial(npx.activation, act_type="tanh")
@@ -29,37 +32,75 @@ def _times(a: ndarray, transposed: ndarray) -> ndarray:
 
 
 def gru() -> Forward:
-    return _forward(_Gru, "zrh", ("W_hz", "W_hr", "W_hh"))
+    """By hand, since MXNet has no such layer, but where the compiled cell is faster, which issues its operations from
+    C++: for few sequences without a gradient (by hand a prediction takes 2.3 times as long, a forward 1.25, a single
+    step 1.2 to 1.6); for few short ones with it (1.8); and in float64, where the input's product with its gradient is
+    the slower one by hand (1.4). For as few sequences of more units a gradient takes 1.1 to 1.3 times as long compiled.
+    """
+    by_hand, graph = _by_hand("zrh", ("W_hz", "W_hr", "W_hh")), compiled(CELLS["gru"])
+
+    def forward(X: ndarray, H0: ndarray, parameters: Mapping[str, ndarray]) -> tuple[ndarray, ndarray]:
+        compiled_is_faster = _is_small(H0) or (autograd.is_recording() and H0.dtype == np.float64)
+        return (graph if compiled_is_faster else by_hand)(X, H0, parameters)
+
+    def of_tokens(tokens: ndarray, H0: ndarray, parameters: Mapping[str, ndarray]) -> tuple[ndarray, ndarray]:
+        if _is_small(H0):
+            d = len(parameters["W_xh"])
+            return graph(npx.one_hot(tokens, d, dtype=H0.dtype), H0, parameters)
+        return by_hand.of_tokens(tokens, H0, parameters)
+
+    return RichForward(forward, of_tokens=of_tokens, cross_entropy=_cross_entropy)
 
 
 def gru_reset_after() -> Forward:
-    return _forward(_ResetAfter, "zrh", ("W_hz", "W_hr", "W_hh", "b_hh"))
+    return _native(layers.gru(), compiled(CELLS["gru_reset_after"]))
 
 
 def rnn() -> Forward:
-    return _forward(_Rnn, "h", ("W_hh",))
+    return _native(layers.rnn(), compiled(CELLS["rnn"]))
 
 
-def _forward(loop: type[autograd.Function], gates: str, recurrent: tuple[str, ...]) -> Forward:
+def _native(layer: Forward, graph: Forward) -> Forward:
+    """MXNet's own layer with the cross-entropy by hand. A loop by hand took 2.6 to 6 times as long in gradients and
+    forwards in float32, and 1.5 times in float64. A single step of few sequences is the compiled cell, since the layer
+    packs all weights anew: 6 to 7 times as long.
+    """
+
+    def forward(X: ndarray, H0: ndarray, parameters: Mapping[str, ndarray]) -> tuple[ndarray, ndarray]:
+        n, h = H0.shape
+        return (graph if len(X) == 1 and n < h else layer)(X, H0, parameters)
+
+    return RichForward(forward, cross_entropy=_cross_entropy)
+
+
+def _is_small(H0: ndarray) -> bool:
+    """Whether operations on so few numbers take longer to issue than to compute."""
+    n, h = H0.shape
+    return h <= n <= FEW if autograd.is_recording() else n < h
+
+
+def _by_hand(gates: str, recurrent: tuple[str, ...]) -> RichForward:
     def states(inputs: Callable[..., ndarray], H0: ndarray, parameters: Mapping[str, ndarray]) -> tuple:
         # The input part of all steps is one product, outside the loop. The gates stay apart: one product for all of
         # them has to be cut in pieces, and cutting copies.
         A = [inputs(parameters[f"W_x{gate}"], parameters[f"b_{gate}"]) for gate in gates]
         # H0 is last: autograd.Function hands over no gradient that comes after one that nobody wants.
-        H = loop()(*A, *(parameters[name] for name in recurrent), H0)
+        H = _Gru()(*A, *(parameters[name] for name in recurrent), H0)
         return H, H[-1]
 
     def forward(X: ndarray, H0: ndarray, parameters: Mapping[str, ndarray]) -> tuple[ndarray, ndarray]:
-        return states(lambda W, b: np.dot(X, W) + b, H0, parameters)
+        # np.dot and a sum of the bias: a forward of the chapter 47 -> 36 ms, a gradient 148 -> 120 ms.
+        return states(lambda W, b: npx.fully_connected(X, W.T, b, num_hidden=len(b), flatten=False), H0, parameters)
 
     def of_tokens(tokens: ndarray, H0: ndarray, parameters: Mapping[str, ndarray]) -> tuple[ndarray, ndarray]:
         # Of a one-hot input it is a row of the table. Gathered, not multiplied: 91 -> 84 ms.
         return states(lambda W, b: np.take(W + b, tokens, axis=0), H0, parameters)
 
-    def cross_entropy(H: ndarray, W_hq: ndarray, b_q: ndarray, labels: ndarray) -> ndarray:
-        return _CrossEntropy(labels.reshape(-1))(H, W_hq, b_q)[0]
+    return RichForward(forward, of_tokens=of_tokens)
 
-    return RichForward(forward, of_tokens=of_tokens, cross_entropy=cross_entropy)
+
+def _cross_entropy(H: ndarray, W_hq: ndarray, b_q: ndarray, labels: ndarray) -> ndarray:
+    return _CrossEntropy(labels.reshape(-1))(H, W_hq, b_q)[0]
 
 
 class _Loop(autograd.Function):
@@ -99,7 +140,7 @@ class _CrossEntropy(_Loop):
         return dH, np.dot(_rows(self.H).T, dO), _total(dO)
 
 
-# Each loop takes what the input and the biases add to each gate, (T, n, h), the recurrent weights and H0 (n, h), and
+# The loop takes what the input and the biases add to each gate, (T, n, h), the recurrent weights and H0 (n, h), and
 # gives H (T, n, h). Gradients of weights are one product over all T after the backward loop.
 
 
@@ -139,52 +180,6 @@ class _Gru(_Loop):
         before, _, _, RH, _ = zip(*self.kept, strict=True)
         weights = _sum_of_products(before, dZ), _sum_of_products(before, dR), _sum_of_products(RH, dC)
         return dZ, dR, dC, *weights, d
-
-
-class _ResetAfter(_Loop):
-    def forward(self, A_z, A_r, A_h, W_hz, W_hr, W_hh, b_hh, H):
-        self.weights, self.kept = (W_hz, W_hr, W_hh), []
-        T_z, T_r, T_h = (W.T.copy() for W in self.weights)
-        for z, r, c in zip(A_z, A_r, A_h, strict=True):
-            before, Z, R = H, _sigmoid(z + _times(H, T_z)), _sigmoid(r + _times(H, T_r))
-            inner = _times(H, T_h) + b_hh
-            C = _tanh(c + R * inner)
-            H = C + Z * (H - C)
-            self.kept.append((before, Z, R, inner, C))
-        return np.stack([*(before for before, *_ in self.kept[1:]), H])
-
-    def back(self, dH):
-        W_hz, W_hr, W_hh = self.weights
-        d, found = np.zeros_like(dH[0]), []
-        for dH_t, (before, Z, R, inner, C) in zip(reversed(list(dH)), reversed(self.kept), strict=True):
-            d = d + dH_t
-            carried = d * Z
-            dC = (d - carried) * (1 - C * C)
-            dinner = dC * R
-            dZ, dR = (carried - carried * Z) * (before - C), dinner * inner * (1 - R)
-            d = carried + _times(dZ, W_hz) + _times(dR, W_hr) + _times(dinner, W_hh)
-            found.append((dZ, dR, dC, dinner))
-        dZ, dR, dC, dinner = _in_time(found)
-        before, *_ = zip(*self.kept, strict=True)
-        weights = [_sum_of_products(before, each) for each in (dZ, dR, dinner)]
-        return dZ, dR, dC, *weights, _total(_rows(dinner)), d
-
-
-class _Rnn(_Loop):
-    def forward(self, A_h, W_hh, H0):
-        self.W_hh, self.states, T_h = W_hh, [H0], W_hh.T.copy()
-        for c in A_h:
-            self.states.append(_tanh(c + _times(self.states[-1], T_h)))
-        return np.stack(self.states[1:])
-
-    def back(self, dH):
-        d, found = np.zeros_like(dH[0]), []
-        for dH_t, H in zip(reversed(list(dH)), self.states[:0:-1], strict=True):
-            dC = (d + dH_t) * (1 - H * H)
-            d = _times(dC, self.W_hh)
-            found.append((dC,))
-        (dC,) = _in_time(found)
-        return dC, _sum_of_products(self.states[:-1], dC), d
 
 
 BOTH = ("float32", "float64")

@@ -1,7 +1,8 @@
 """The cells as fast as TensorFlow runs them here: the same functions as in cells.py, their gradients by hand.
 
 What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), on
-two cores shared with others: it is the ratios that count.
+two cores shared with others: it is the ratios that count. Beside the language model a loop by hand is not the fastest
+at every size, see _by_hand_is_faster.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tensorflow as tf
 from tensorflow import Tensor
 
 from frameworks import RichForward
-from frameworks.tensorflow.cells import Forward
+from frameworks.tensorflow.cells import CELLS, Forward, compiled
 
 # Everything here is compiled for each shape, by tf.function. XLA took 19 ms with loops, and 69 ms without them, after
 # 13 s of compiling, where this takes 16.
@@ -22,20 +23,35 @@ COMPILED = True
 
 @functools.cache
 def gru() -> Forward:
-    return _forward(_gru, "zrh", ("W_hz", "W_hr", "W_hh"))
+    return _forward("gru", _gru, "zrh", ("W_hz", "W_hr", "W_hh"))
 
 
 @functools.cache
 def gru_reset_after() -> Forward:
-    return _forward(_reset_after, "zrh", ("W_hz", "W_hr", "W_hh", "b_hh"))
+    return _forward("gru_reset_after", _reset_after, "zrh", ("W_hz", "W_hr", "W_hh", "b_hh"))
 
 
 @functools.cache
 def rnn() -> Forward:
-    return _forward(_rnn, "h", ("W_hh",))
+    return _forward("rnn", _rnn, "h", ("W_hh",))
 
 
-def _forward(loop: Callable[..., Tensor], gates: str, recurrent: tuple[str, ...]) -> Forward:
+def _by_hand_is_faster(T: int, n: int, h: int, gates: int) -> bool:
+    """Whether T steps of n sequences and h units take less time in the loop by hand than in the compiled cell of
+    cells.py. On two cores, in times of the faster one, forwards and gradients of both GRUs:
+
+        n = 1024, T = 32, h = 32 and 64; T = 128, h = 32     by hand 1.0 to 1.2, in float64 1.3 to 1.4
+        a single step, n = 1, 64 and 1024                    by hand 1.0 to 1.2
+        T = 8, h = 32, and n = 1, 32 and 64 at any h         compiled 0.9 to 2.1
+        n = 4096, h = 32, and n = 1024, h = 128              compiled 0.9 to 1.3
+
+    A plain RNN is faster by hand: compiled 1.2.
+    """
+    middling = n >= h and T * n * h >= 2**20 and n * h < 2**17
+    return T > 1 and (gates == 1 or not middling)
+
+
+def _forward(name: str, loop: Callable[..., Tensor], gates: str, recurrent: tuple[str, ...]) -> Forward:
     def states(A: list[Tensor], H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         H = loop(*A, H0, *(parameters[name] for name in recurrent))
         return H, H[-1]
@@ -43,9 +59,13 @@ def _forward(loop: Callable[..., Tensor], gates: str, recurrent: tuple[str, ...]
     # The input part of all steps is one product, outside the loop. The gates stay apart: one product for all of them
     # has to be cut in pieces, which copies, and took 23 ms where this takes 16.
     @tf.function
-    def forward(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def by_hand(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         A = [X @ parameters[f"W_x{gate}"] + parameters[f"b_{gate}"] for gate in gates]
         return states(A, H0, parameters)
+
+    def forward(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        faster = by_hand if _by_hand_is_faster(X.shape[0], *H0.shape, len(gates)) else compiled(CELLS[name])
+        return faster(X, H0, parameters)
 
     @tf.function
     def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

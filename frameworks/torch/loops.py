@@ -22,9 +22,14 @@ from torch.autograd.function import once_differentiable
 # Gradients of weights are one product over all T after the backward loop: 26 -> 23 ms in one thread.
 
 
+def on_gpu(H0: Tensor) -> bool:
+    """Whether it is, or is taken to be by Triton's interpreter."""
+    return H0.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+
+
 def gpu_kernels(H0: Tensor) -> ModuleType | None:
     """kernels.py, where it suits a loop that begins at H0 (n, h); it needs Triton, which PyTorch has on a GPU."""
-    if (H0.is_cuda or os.environ.get("TRITON_INTERPRET") == "1") and importlib.util.find_spec("triton"):
+    if on_gpu(H0) and importlib.util.find_spec("triton"):
         from frameworks.torch import kernels
 
         return kernels if kernels.suits(H0) else None

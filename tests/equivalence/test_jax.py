@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from frameworks.jax import tuned
+from frameworks.jax.cells import CELLS, compiled
+from shared_spec import frameworks
+from shared_spec.cells import cell
 
 
 @pytest.mark.parametrize(("on_cpu", "rows"), [(True, {128}), (False, {1024})])
@@ -36,3 +41,34 @@ def test_a_cpu_has_a_share_of_the_batch_for_each_core_and_a_gpu_one(monkeypatch,
     step({"w": jnp.ones(3)}, jnp.ones((6, 2)), jnp.ones((6, 2)))
     # Traced once: the shares have one shape.
     assert seen == [6 // shares]
+
+
+@pytest.mark.parametrize(
+    ("on_cpu", "T", "n", "h", "by_hand"),
+    [
+        (True, 3, 2, 4, {"gru", "gru_reset_after", "rnn"}),
+        (True, 3, 4, 4, {"rnn"}),
+        (True, 1, 2, 4, set()),
+        (False, 1, 4, 4, {"gru", "gru_reset_after", "rnn"}),
+    ],
+)
+def test_a_tuned_cell_is_computed_by_hand_where_that_is_faster(monkeypatch, on_cpu, T, n, h, by_hand):
+    monkeypatch.setattr(tuned, "_on_cpu", lambda: on_cpu)
+    random = np.random.RandomState(0)
+
+    def drawn(*shape):
+        return jnp.asarray(random.standard_normal(shape), jnp.float32)
+
+    seen = set()
+    for name in frameworks.native_cells():
+        sizes = {"n": n, "d": 5, "h": h}
+        parameters = {p: drawn(*(sizes[s] for s in symbols)) for p, symbols in cell(name).parameters.items()}
+        X, H0 = drawn(T, n, 5), drawn(n, h)
+        build, _ = tuned.TUNED[name]
+        program = str(jax.make_jaxpr(build().forward)(X, H0, parameters))
+        other = str(jax.make_jaxpr(compiled(CELLS[name]))(X, H0, parameters))
+        if "custom_vjp" in program:
+            seen.add(name)
+        else:
+            assert program == other
+    assert seen == by_hand

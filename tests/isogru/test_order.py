@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 from shared_spec.__main__ import app
-from shared_spec.files.interchange import read_case
+from shared_spec.files.interchange import read_case, write_case
 from tests.isogru import grus
 
 T, N, D, H = 6, 3, 3, 4
@@ -82,6 +84,24 @@ def test_why_says_what_a_layer_that_runs_backwards_should_do(isogru, weights, fo
     assert done.status == 1
     assert f"why: equal if {sentence}" in done.out
     assert f"remedy: {remedy}" in done.out
+
+
+def test_a_layer_that_gives_its_states_as_it_computes_them(isogru, weights):
+    """As Keras' go_backwards does; who turned them round did nothing wrong."""
+    torch, X, folder = weights
+    case = made(isogru, folder)
+    known = read_case(case)
+    write_case(case, replace(known, source=msgspec.structs.replace(known.source, computed=True)))
+    states = grus.states(X.astype(float), *grus.of_torch(torch, "_l0_reverse"), reverse=True).astype(np.float32)
+    for turn, said in (
+        (-1, "Keras' go_backwards gives its states in the order"),
+        (1, "were turned round, as"),
+    ):
+        np.save(folder / "own.npy", states[::turn])
+        done = isogru("verdict", case, folder / "own.npy")
+        assert (done.status, said in done.out) == (0, True), done
+    np.save(folder / "own.npy", -states)
+    assert isogru("verdict", case, folder / "own.npy").status == 1
 
 
 def test_what_a_file_does_not_say_is_said(isogru, weights):
