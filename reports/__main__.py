@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,7 +34,7 @@ from shared_spec.files import store
 from shared_spec.files.whole import write_whole
 from shared_spec.language_model.corpus import find as find_text
 from shared_spec.race import definition, rows, workloads
-from shared_spec.race.definition import PASSES, SECONDS, Race
+from shared_spec.race.definition import BUDGET, TURN, Race
 from shared_spec.sweeps import trial_store
 
 Site = Annotated[Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")]
@@ -177,13 +178,13 @@ def run_race(
     implementation: Annotated[
         Optional[list[str]], typer.Option(help="Only this implementation or lane; may be repeated.")
     ] = None,
-    passes: Annotated[int, typer.Option(min=1, help="How often all are timed, in shuffled order.")] = PASSES,
-    seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = SECONDS,
+    budget: Annotated[str, typer.Option(help="How long it may take: 90s, 10m, 1h.")] = BUDGET,
+    seconds: Annotated[float, typer.Option(min=0.0, help="How long a turn takes, about.")] = TURN,
     device: Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")] = "cpu",
     threads: Annotated[Optional[int], typer.Option(min=1, help="Default: one per core.")] = None,
     tf32: Annotated[bool, typer.Option("--tf32", help="Let a GPU cut factors to TF32; not mixed with others.")] = False,
     resume: Annotated[
-        Optional[str], typer.Option(help="The name of a race that was cut off: its complete passes are kept.")
+        Optional[str], typer.Option(help="The name of a race that was cut off: its complete blocks are kept.")
     ] = None,
     against: Annotated[
         Optional[Path], typer.Option(help="A leaderboard.json of another date or machine, to be shown side by side.")
@@ -196,7 +197,7 @@ def run_race(
     """Time frameworks in turns, each proven equal on the very work, and rank them: the leaderboard of the page."""
     other = schema.read_leaderboard(against) if against else None
     if resume is not None:
-        own = (names, workload, cell, implementation, threads, tf32, passes != PASSES, seconds != SECONDS)
+        own = (names, workload, cell, implementation, threads, tf32, budget != BUDGET, seconds != TURN)
         if any(own) or device != "cpu":
             raise UserError("--resume goes on with what was chosen then; leave out what to race, and how")
         chosen = definition.read(rows.folder(Path(resume).name) / "race.json")
@@ -205,13 +206,14 @@ def run_race(
             name=time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime()),
             frameworks=list(dict.fromkeys(names or collect.FRAMEWORKS)),
             workloads=workload or ["chapter"],
-            passes=passes,
+            budget=definition.budget(budget),
             device=device,
             threads=threads or machine.cores(),
             seconds=seconds,
             tf32=tf32,
             cells=cell or [],
             implementations=implementation or [],
+            seed=random.randrange(10**6),
         )
     collect.check_names(chosen.frameworks)
     workloads.choose(chosen.workloads)

@@ -103,7 +103,7 @@ def test_a_store_that_is_only_read_is_not_changed():
 
 
 def test_of_a_race_what_is_damaged_is_named_and_the_rest_is_ranked(monkeypatch):
-    race = Race("2026-01-02T03-04-05", ["torch", "jax"], ["chapter"], passes=4)
+    race = Race("2026-01-02T03-04-05", ["torch", "jax"], ["chapter"])
     definition.begin(race)
     sample_race.board(race.folder, timed=(sample_race.FIRST,))
     race.file("jax", 2).write_bytes(b"\xff\n")
@@ -120,7 +120,7 @@ def test_of_a_race_what_is_damaged_is_named_and_the_rest_is_ranked(monkeypatch):
     [
         ("frameworks", ["../.."]),
         ("device", "../x"),
-        ("passes", 10**9),
+        ("budget", 10**9),
         ("threads", 10**30),
         ("name", "other"),
         ("seconds", -1),

@@ -97,6 +97,8 @@ reports trials --export out.csv
 reports trials --export out.xls --store text.txt
 reports race thorch
 reports race torch --workload everythin
+reports race torch --budget 10
+reports race torch --budget 9d
 reports race torch --against none.json
 reports race torch --against other.json
 reports race --resume yesterday
