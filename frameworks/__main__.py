@@ -22,6 +22,7 @@ from shared_spec.command import EQUAL, NOT_EQUAL, application, main, repeated, s
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, read_case, write_result
 from shared_spec.language_model import tasks
+from shared_spec.machine import MOST_THREADS as MOST
 from shared_spec.sweeps import trial_store, trials
 from shared_spec.sweeps.trial_store import TrialStore, default_file
 
@@ -31,11 +32,10 @@ Implementations = Annotated[
     Optional[list[str]], typer.Option("--implementation", help="Only this one; may be repeated.")
 ]
 Dtypes = Annotated[Optional[list[str]], typer.Option("--dtype", help="float32 or float64; may be repeated.")]
-Workers = Annotated[Optional[int], typer.Option(min=1, help="Trials at once on this machine. Default: one per core.")]
+Workers = Annotated[Optional[int], typer.Option(min=1, max=MOST, help="Trials at once here. Default: one per core.")]
+Threads = Annotated[int, typer.Option(min=1, max=MOST, help="Of each worker.")]
 Address = Annotated[Optional[str], typer.Option(help="A Ray cluster, HOST:PORT, instead of workers started here.")]
-Store = Annotated[
-    Optional[Path], typer.Option("--store", help="The file of trials, instead of reports/results/trials.sqlite.")
-]
+Store = Annotated[Optional[Path], typer.Option("--store", help="The file of trials, if not the usual one.")]
 
 ABOUT = "The implementations under test. Each command runs where its framework is installed: tox -e FRAMEWORK."
 app = application(ABOUT)
@@ -146,7 +146,7 @@ def sweep(
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     device: Device = "cpu",
     workers: Workers = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of each worker.")] = 1,
+    threads: Threads = 1,
     address: Address = None,
     name: Annotated[
         Optional[str], typer.Option(help="The name of the sweep. Default: made of the framework and the grid.")
@@ -182,7 +182,7 @@ def compare(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell, from other starts.")] = 3,
     device: Device = "cpu",
     workers: Workers = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of each worker.")] = 1,
+    threads: Threads = 1,
     address: Address = None,
     kept: Store = None,
     corpus: CorpusPath = None,

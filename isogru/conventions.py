@@ -103,6 +103,7 @@ class Convention:
         return {**held, **changed}
 
 
+@functools.cache
 def conventions(file: Path = FILE) -> Mapping[str, Convention]:
     """Those that change which function a layer is, by name: edits of equations, of weights and of the sequence. Raises
     SpecificationError as `every` does.

@@ -12,6 +12,7 @@ from isogru import answers, reason, stacks
 from isogru.explain import Explanation
 from isogru.judge import comparison
 from isogru.wording import finite, status
+from shared_spec.__main__ import keep
 from shared_spec.command import say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import read_case, write_case
@@ -39,6 +40,9 @@ def explain_result(
     case = read_case(case_file)
     if time not in ("", answers.TIME_FIRST, answers.BATCH_FIRST):
         raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")
+    if telling is not None:
+        for given in (case_file, result_file):
+            keep(given, telling)
     answer = answers.read(result_file, case, time=time)
     found, notes, result = answers.judged(case, answer, name=str(result_file), case_name=str(case_file))
     made = Explanation(comparison.EQUAL) if found.verdict == comparison.EQUAL else reason.why(case, result, found)

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from reports.pages import schema
 from shared_spec.files import interchange, tensors
@@ -108,18 +109,27 @@ def racing(framework):
         chosen = ["--resume", begun.parent.name] if begun else [framework, *of, "--seconds", "0", "--threads", "1"]
         return ["reports", "race", *chosen, "-o", str(folder / "site")]
 
-    def finished(folder: Path) -> Found:
-        """How many starts there are is a matter of time."""
+    def read(folder, made):
         begun = the_race(folder)
-        one = definition.read(begun) if begun else None
-        if one is None or not one.memory_file.exists():
+        # Its files are looked for in the folder of results.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ISOGRU_RESULTS", str(folder / "results"))
+            return made(definition.read(begun)) if begun else {}
+
+    def outcomes(race) -> Found:
+        """How many starts there are is a matter of time."""
+        if not race.memory_file.exists():
             return {}
-        return {row.id: outcome.verdict for each in definition.passes(one) for row, outcome in each.outcomes.items()}
+        return {row.id: outcome.verdict for each in definition.passes(race) for row, outcome in each.outcomes.items()}
+
+    def timed(race) -> Found:
+        return {f"{block.start} {block.number}": block for block in blocks.read(race.blocks_file)}
+
+    def finished(folder: Path) -> Found:
+        return read(folder, outcomes)
 
     def kept(folder: Path) -> Found:
-        begun = the_race(folder)
-        there = blocks.read(definition.read(begun).blocks_file) if begun else []
-        return {f"{block.start} {block.number}": block for block in there}
+        return read(folder, timed)
 
     return Killed(ROOT, words, finished, kept, environment=TEXT, second=2)
 
