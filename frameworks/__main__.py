@@ -10,7 +10,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 import frameworks
-from frameworks.harness import memory, supervisor, worker
+from frameworks.harness import supervisor, worker
+from frameworks.harness.benchmark import commands as timing
 from frameworks.harness.errata.command import in_framework
 from frameworks.harness.run import run
 from frameworks.harness.score import command as score
@@ -22,6 +23,7 @@ from shared_spec.command import EQUAL, NOT_EQUAL, application, main, repeated, s
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, read_case, write_result
 from shared_spec.language_model import tasks
+from shared_spec.machine import MOST_THREADS as MOST
 from shared_spec.sweeps import trial_store, trials
 from shared_spec.sweeps.trial_store import TrialStore, default_file
 
@@ -31,13 +33,11 @@ Implementations = Annotated[
     Optional[list[str]], typer.Option("--implementation", help="Only this one; may be repeated.")
 ]
 Dtypes = Annotated[Optional[list[str]], typer.Option("--dtype", help="float32 or float64; may be repeated.")]
-Workers = Annotated[Optional[int], typer.Option(min=1, help="Trials at once on this machine. Default: one per core.")]
+Workers = Annotated[Optional[int], typer.Option(min=1, max=MOST, help="Trials at once here. Default: one per core.")]
+Threads = Annotated[int, typer.Option(min=1, max=MOST, help="Of each worker.")]
 Address = Annotated[Optional[str], typer.Option(help="A Ray cluster, HOST:PORT, instead of workers started here.")]
-Store = Annotated[
-    Optional[Path], typer.Option("--store", help="The file of trials, instead of reports/results/trials.sqlite.")
-]
+Store = Annotated[Optional[Path], typer.Option("--store", help="The file of trials, if not the usual one.")]
 
-PLUGIN, CLOCK = "frameworks.harness.benchmark.plugin", "harness/benchmark/clock.py"
 ABOUT = "The implementations under test. Each command runs where its framework is installed: tox -e FRAMEWORK."
 app = application(ABOUT)
 
@@ -145,7 +145,7 @@ def sweep(
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     device: Device = "cpu",
     workers: Workers = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of each worker.")] = 1,
+    threads: Threads = 1,
     address: Address = None,
     name: Annotated[
         Optional[str], typer.Option(help="The name of the sweep. Default: made of the framework and the grid.")
@@ -181,7 +181,7 @@ def compare(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell, from other starts.")] = 3,
     device: Device = "cpu",
     workers: Workers = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of each worker.")] = 1,
+    threads: Threads = 1,
     address: Address = None,
     kept: Store = None,
     corpus: CorpusPath = None,
@@ -213,15 +213,9 @@ app.command("errata")(in_framework)
 app.command("score")(score.in_framework)
 
 
-@app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def time_workloads(context: typer.Context) -> None:
-    """Time the workloads by pytest-benchmark; takes the options of pytest, and --workload, --cell, --implementation,
-    --device, --threads, --seconds, --tf32.
-    """
-    import pytest  # Only where something is timed.
-
-    arguments = ["-p", PLUGIN, str(Path(__file__).parent / CLOCK), "--framework", context.obj, *context.args]
-    raise typer.Exit(int(pytest.main(arguments)))
+app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(timing.time_workloads)
+app.command("enter", hidden=True)(timing.enter_race)
+app.command("memory", hidden=True)(timing.measure_memory)
 
 
 @app.command("work", hidden=True)
@@ -243,23 +237,6 @@ def work_on(
     choice = worker.Choice(tuple(case), tuple(implementation or ()), tuple(dtype or ()), device, threads)
     text = replace(find_corpus(corpus, corpus_sha1), source=corpus_source)
     worker.work(framework, choice, text, first=first, tell=tell)
-
-
-@app.command("memory", hidden=True)
-def measure_memory(
-    context: typer.Context,
-    row: Annotated[list[str], typer.Option(help="A workload and an implementation: NAME/NAME.")],
-    device: Device = "cpu",
-    threads: Annotated[int, typer.Option()] = 1,
-    corpus: CorpusPath = None,
-    corpus_sha1: CorpusSha1 = None,
-) -> None:
-    """The worker of python -m reports race that measures memory."""
-    framework: str = context.obj
-    tell = worker.channel()
-    chosen = [(name, implementation) for name, _, implementation in (each.partition("/") for each in row)]
-    text = find_corpus(corpus, corpus_sha1)
-    memory.measure(framework, chosen, device=device, threads=threads, text=text, tell=tell)
 
 
 def _supervise(

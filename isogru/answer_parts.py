@@ -116,8 +116,8 @@ def _wrong(name: str, shapes: Mapping[str, Shape], case: Case) -> str:
     (T, n, _), h = case.arrays["X"].shape, case.arrays["H0"].shape[1]
     if len(shapes) > 1:
         return (
-            f"{name} is no part of a result; name all states H, the last one final, and gradients grad.X, grad.H0, "
-            f"grad.{next(iter(case.cell.parameters))} and so on"
+            f"{name}, of shape {shapes[name]}, is no part of a result; name all states H, the last one final, and "
+            f"gradients grad.X, grad.H0, grad.{next(iter(case.cell.parameters))} and so on"
         )
     return (
         f"the array has shape {shapes[name]}; all states are (T, n, h) = {(T, n, h)}, or (n, T, h) = {(n, T, h)}, the "

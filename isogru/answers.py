@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
-from isogru import answer_parts, judge, order, weight_files
+from isogru import answer_parts, array_files, judge, order
 from isogru.answer_parts import axes, put
 from isogru.judge.comparison import EQUAL
 from isogru.judge.verdict import ResultVerdict
@@ -30,10 +31,12 @@ from shared_spec.files.interchange import (
     check_result,
     read_result,
 )
+from shared_spec.files.sources import Source
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 from shared_spec.readings.floats import HALVES, rounded
 
 TIME_FIRST, BATCH_FIRST = "first", "second"
+BATCH_TOLD = "the batch comes first in it, as its values tell: with time first it would be different"
 FEW = 8
 """Fewer different values than that tell no format."""
 
@@ -46,15 +49,17 @@ class Answer:
     notes: tuple[str, ...]
     plain: bool
     """Whether it is no result file, which says what it is of and what it was computed in."""
-    other: Result | None = None
-    """The same with time and batch exchanged, where shapes do not tell which comes first."""
+    others: tuple[tuple[Result, str], ...] = ()
+    """The same in another order, where neither shapes nor the case tell which it has; each with what is to be said if
+    that alone is equal.
+    """
 
 
 def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
     """An answer to a case. `time` says which axis of the states it is, "first" or "second"; where it is empty, shapes
     and values tell. Raises InterchangeError, with the file, for what cannot be one.
     """
-    contents = weight_files.read(path)
+    contents = array_files.read(path, _shape(case), "H")
     if contents.metadata.get("format", "").startswith("isogru-result/"):
         return _turned(Answer(read_result(path), (), False), case, time)
     if not isinstance(case, Case):
@@ -68,11 +73,18 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
     loaded = {quantity: put(contents.tensors[part.name].load(), part) for quantity, part in parts.items()}
     notes = [f"judged in {dtype}, as the file has it: how it was computed was not measured"]
     notes += [f"{part.name} is taken as {q}, as its shape tells" for q, part in parts.items() if part.by_shape]
-    answer = Answer(Result(_origin(case, path.name, dtype), loaded), tuple(notes), True)
+    answer = Answer(Result(origin(case, path.name, dtype), loaded), tuple(notes), True)
     return _ordered(path, _turned(answer, case, time), case)
 
 
-def _origin(case: Case, name: str, dtype: str) -> Origin:
+def _shape(case: AnyCase) -> str:
+    """Of all states, as numbers."""
+    if not isinstance(case, Case):
+        return "-1"
+    return ", ".join(map(str, (*case.arrays["X"].shape[:2], case.arrays["H0"].shape[1])))
+
+
+def origin(case: Case, name: str, dtype: str) -> Origin:
     return Origin(
         case=case.name,
         case_digest=case.digest,
@@ -91,14 +103,18 @@ def _ordered(path: Path, answer: Answer, case: Case) -> Answer:
     """The answer in the order of the case, where a layer goes through its input in another."""
     if not case.reverse and case.lengths is None:
         return answer
-    results: list[Result] = []
+    computed = case.source is not None and case.source.computed
+    others: list[tuple[Result, str]] = []
     told: tuple[str, ...] = ()
-    for result in (answer.result, answer.other):
-        if result is not None:
-            check_result(path, result, case, partial=True)
-            arrays, told = order.of_case(case, dict(result.arrays))
-            results.append(Result(result.origin, arrays))
-    return replace(answer, result=results[0], other=(*results, None)[1], notes=(*answer.notes, *told))
+    for result, note in ((answer.result, ""), *answer.others):
+        check_result(path, result, case, partial=True)
+        arrays, told = order.of_case(case, dict(result.arrays), computed=computed)
+        others.append((Result(result.origin, arrays), note))
+        if computed and "H" in arrays:
+            turned, _ = order.of_case(case, dict(result.arrays))
+            others.append((Result(result.origin, turned), "; ".join(filter(None, (note, order.TURNED)))))
+    (first, _), *rest = others
+    return replace(answer, result=first, others=tuple(rest), notes=(*answer.notes, *told))
 
 
 def _turned(answer: Answer, case: AnyCase, time: str) -> Answer:
@@ -116,7 +132,7 @@ def _turned(answer: Answer, case: AnyCase, time: str) -> Answer:
         return replace(answer, result=_exchanged(answer.result, second), notes=(*answer.notes, note))
     if time or n != T or not over_time:
         return answer
-    return replace(answer, other=_exchanged(answer.result, over_time))
+    return replace(answer, others=((_exchanged(answer.result, over_time), BATCH_TOLD),))
 
 
 def _exchanged(result: Result, names: Iterable[str]) -> Result:
@@ -153,17 +169,21 @@ def judged(case: AnyCase, answer: Answer, *, claim: Cell | None = None, name: st
         found = on(result)
         told = f"judged in {coarse}: the file is of {dtype}, and all its values are numbers of {coarse}"
         notes = (told, *notes[1:])
-    if answer.other is not None and found.verdict != EQUAL:
+    for other, told in answer.others:
+        if found.verdict == EQUAL:
+            break
         assert isinstance(case, Case)
-        other = _in(answer.other, case, coarse) if coarse else answer.other
+        other = _in(other, case, coarse) if coarse else other
         if (turned := on(other)).verdict == EQUAL:
-            found, result = turned, other
-            notes = (*notes, "the batch comes first in it, as its values tell: with time first it would be different")
+            found, result, notes = turned, other, (*notes, told)
     if answer.plain and found.verdict != EQUAL and (digits := decimals(result)):
         notes = (
             *notes,
             f"every value has at most {digits} decimals, as printed numbers do: save them with every digit",
         )
+    if found.verdict != EQUAL and result.origin.dtype == "float64" and isinstance(case, Case) and case.source:
+        names = ", ".join(case.source.rounded)
+        notes += (f"the case has {names} rounded to float32: compute with the case's own",) if names else ()
     return Judged(found, (*notes, *_covers(case, result)), result)
 
 
@@ -193,8 +213,8 @@ def decimals(result: Result) -> int:
 def _in(result: Result, case: Case, dtype: str) -> Result:
     """A result as one of a coarser format: float32, with the unit roundoff of that."""
     arrays = {name: array.astype(np.float32) for name, array in result.arrays.items()}
-    origin = _origin(case, result.origin.implementation, "float32")
-    return Result(replace(origin, unit_roundoff=UNIT_ROUNDOFF[dtype]), arrays)
+    narrow = origin(case, result.origin.implementation, "float32")
+    return Result(replace(narrow, unit_roundoff=UNIT_ROUNDOFF[dtype]), arrays)
 
 
 def _covers(case: AnyCase, result: Result) -> tuple[str, ...]:
@@ -219,10 +239,12 @@ def problem(
     *,
     reverse: bool = False,
     lengths: Array | None = None,
+    source: Source | None = None,
 ) -> tuple[Case, tuple[str, ...]]:
     """A case of one's own, as a file holds it (float32), and what rounding to float32 changed. X (T, n, d), H0 (n, h)
     or zero, dH (T, n, h) or none, all in the order of the input, which a layer may go through in `reverse`; and
-    `lengths` (n,), or a mask (n, T), where sequences end early. Raises InterchangeError for what does not fit.
+    `lengths` (n,), or a mask (n, T), where sequences end early; `source` is where the weights come from. Raises
+    InterchangeError for what does not fit.
     """
     h = parameters["b_h"].shape[0]
     d = parameters["W_xh"].shape[0]
@@ -252,4 +274,6 @@ def problem(
         if not np.array_equal(narrow[key], array):
             notes.append(key)
     told = (f"{', '.join(notes)} rounded to float32, which a case holds: compute with the case's own",) if notes else ()
-    return Case(name, cell, {key: array.astype(np.float64) for key, array in narrow.items()}, reverse, ends), told
+    known = None if source is None else msgspec.structs.replace(source, rounded=tuple(notes))
+    arrays = {key: array.astype(np.float64) for key, array in narrow.items()}
+    return Case(name, cell, arrays, reverse, ends, known), told

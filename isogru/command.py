@@ -5,20 +5,21 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from isogru import answers, checking, reason
+from isogru import answers, checking, reason, stacks
 from isogru.explain_command import Why
 from isogru.judge import comparison
-from isogru.judge.verdict import ResultVerdict
 from isogru.models.own_case import own_case
 from isogru.models.selection import Wish
 from isogru.runners.callable import AUTO
+from isogru.stacks.command import give_on_stack
+from isogru.verdict_lines import show
 from isogru.wording import MARKS, finite, ratio, status
 from shared_spec import __main__ as specification
 from shared_spec import cells
@@ -46,9 +47,14 @@ def give_verdict(
     A file of plain arrays holds all states H (T, n, h), the last one final (n, h), gradients grad.X and so on, or a
     part. Exit status: 0 all equal, 1 something is not, 2 the request was wrong, 3 something could not be judged.
     """
-    case, claimed = read_case(case_file), None if claim is None else cells.cell(claim)
     if time not in ("", answers.TIME_FIRST, answers.BATCH_FIRST):
         raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")
+    if stacks.is_stack(case_file):
+        if claim is not None:
+            raise UserError(f"{case_file}: a stack; --claim is of one layer: make its case with isogru case --layer")
+        give_on_stack(case_file, result_files, as_json=as_json, batch_first=time == answers.BATCH_FIRST, why=why)
+        return
+    case, claimed = read_case(case_file), None if claim is None else cells.cell(claim)
     verdicts, reasons = [], []
     for file in result_files:
         answer = answers.read(file, case, time=time)
@@ -65,18 +71,10 @@ def give_verdict(
         typer.echo(json.dumps(finite(records), indent=1))
     else:
         for file, (found, notes, _), made in zip(result_files, verdicts, reasons, strict=True):
-            _show(file, found, notes)
+            show(file, found, notes)
             for line in reason.lines(made) if made else ():
                 say(f"    {line}")
     raise typer.Exit(status(comparison.worst(v.verdict for v, _, _ in verdicts)))
-
-
-def _show(file: Path, found: ResultVerdict, notes: Sequence[str]) -> None:
-    say(f"{MARKS[found.verdict]} {found.verdict}: {file}")
-    for note in notes:
-        say(f"    {note}")
-    for one in found.all_findings:
-        say(f"    {MARKS[one.verdict]} {one.sentence(found.origin)}, ratio {ratio(one.ratio)}")
 
 
 def write_case(
@@ -84,13 +82,16 @@ def write_case(
     name: Annotated[Optional[str], typer.Argument(help="A case of the catalogue; isogru cases lists them.")] = None,
     weights: Annotated[
         Optional[Path],
-        typer.Option(help="One's own: a file with one recurrent layer, of any kind that isogru reads."),
+        typer.Option(help="One's own: a file with a recurrent layer or a stack of them, of any kind."),
     ] = None,
     input_file: Annotated[
         Optional[Path],
         typer.Option("--input", help="With --weights: X (T, n, d), as .npy or another file."),
     ] = None,
-    h0: Annotated[Optional[Path], typer.Option(help="The start state (n, h); zero where it is not given.")] = None,
+    h0: Annotated[
+        Optional[Path],
+        typer.Option(help="The start state (n, h), of a stack (layers, n, h); zero where it is not given."),
+    ] = None,
     cotangent: Annotated[Optional[Path], typer.Option(help="dH (T, n, h), for gradients to be judged too.")] = None,
     lengths: Annotated[
         Optional[Path],
@@ -135,9 +136,19 @@ def write_case(
         reverse=reverse,
         lengths=lengths,
     )
-    write_case_file(output, case)
+    if isinstance(case, stacks.Stack):
+        stacks.write(output, case)
+    else:
+        write_case_file(output, case)
     for note in notes:
         say(note)
+    if isinstance(case, stacks.Stack):
+        (T, n, d), width = case.X.shape, case.width(case.depth - 1)
+        say(
+            f"wrote {output} (a stack of {len(case.layers)} layers, name {case.name}; T = {T}, n = {n}, d = {d}, "
+            f"{width} given)"
+        )
+        return
     (T, n, d), h = case.arrays["X"].shape, case.arrays["H0"].shape[1]
     say(f"wrote {output} ({case.cell.name}, name {case.name}; T = {T}, n = {n}, d = {d}, h = {h})")
 

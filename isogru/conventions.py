@@ -54,6 +54,8 @@ class Convention:
     functions: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Callable[[Held], Array | None]] = field(default_factory=dict)
     """What stands for each; None where it cannot be made, such as the transpose of what is not square."""
+    takes: Mapping[str, str] = field(default_factory=dict)
+    """Of gates whose weights are exchanged: whose weights each takes."""
     transposes: tuple[str, ...] = ()
     """Which of them must be square."""
     sequence: Sequence | None = None
@@ -101,6 +103,7 @@ class Convention:
         return {**held, **changed}
 
 
+@functools.cache
 def conventions(file: Path = FILE) -> Mapping[str, Convention]:
     """Those that change which function a layer is, by name: edits of equations, of weights and of the sequence. Raises
     SpecificationError as `every` does.
@@ -150,7 +153,13 @@ def read_table(name: str, table: Any, places: Mapping[str, list[str]], here: Pla
             if unknown := sorted({*edit, *edit.values()} - set(GATES)):
                 raise here.error(0, f"no gate {unknown[0]!r}; the gates are {', '.join(GATES)}")
             return [
-                Convention(f"{name}: {place}", sentence.format(place=place), remedy.format(place=place), weights=taken)
+                Convention(
+                    f"{name}: {place}",
+                    sentence.format(place=place),
+                    remedy.format(place=place),
+                    weights=taken,
+                    takes=edit,
+                )
                 for place, prefixes in places.items()
                 for taken in [{f"{p}{to}": _taken(f"{p}{of}") for p in prefixes for to, of in edit.items()}]
             ]

@@ -17,6 +17,7 @@ from isogru.conventions import Convention, conventions
 from isogru.edits import Edit, edited, unedited
 from isogru.judge.comparison import WORST_CASE
 from isogru.judge.delivered import Delivered
+from isogru.remedies import remedy
 from isogru.sequences import Run
 from isogru.wording import ratio as worded
 from shared_spec.errors import UserError
@@ -146,6 +147,7 @@ class _Search:
 
     def __init__(self, case: Case, H: Array, given: Delivered) -> None:
         self._X, self._H0, self._H, self._given = case.arrays["X"], case.arrays["H0"], H, given
+        self._lengths = case.lengths
         self._runs: dict[tuple[int, ...], Run | None] = {}
         self.start = unedited(case)
         self.tried = 0
@@ -180,7 +182,7 @@ class _Search:
 
     def _allows_what_is_right(self, edit: Edit) -> bool:
         """Whether the bound under an edit is so wide that right states are within it too, and it proves nothing."""
-        run = edit.run(self._X, self._H0, self._right)
+        run = edit.run(self._X, self._H0, self._right, self._lengths)
         return run is not None and edit.ratio(run, self._given) <= 1
 
     @functools.cached_property
@@ -203,7 +205,7 @@ class _Search:
     def _run(self, edit: Edit) -> Run | None:
         key = tuple(map(id, edit.sequences))
         if key not in self._runs:
-            self._runs[key] = edit.run(self._X, self._H0, self._H)
+            self._runs[key] = edit.run(self._X, self._H0, self._H, self._lengths)
         return self._runs[key]
 
 
@@ -253,7 +255,10 @@ def _causes(case: Case, fits: Sequence[tuple[Edit, float]]) -> tuple[Cause, ...]
 
 
 def _cause(case: Case, first: Edit, ratio: float, rest: Sequence[tuple[Edit, float]]) -> Cause:
-    sentences, remedies = zip(*(each.told(reverse=case.reverse) for each in first.conventions), strict=True)
+    told = [(each, *each.told(reverse=case.reverse)) for each in first.conventions]
+    sizes = {"d": case.arrays["X"].shape[2], "h": case.arrays["H0"].shape[1]}
+    sentences = [sentence for _, sentence, _ in told]
+    remedies = [remedy(each, plain, case.source, sizes) for each, _, plain in told]
     alike = tuple(_names(edit) for edit, _ in rest)
     return Cause(_names(first), ", and ".join(sentences), "; ".join(remedies), ratio, alike)
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from isogru import answers, reason
+from isogru import answers, reason, stacks
 from isogru.explain import Explanation
 from isogru.judge import comparison
 from isogru.wording import finite, status
+from shared_spec.__main__ import keep
 from shared_spec.command import say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import read_case, write_case
@@ -34,9 +35,14 @@ def explain_result(
     """Name the convention, or the two, under which a result that is not equal would be: reset gate before or after,
     order of gates, transposes, biases, functions, the order of steps. Exit status as of isogru verdict: 0 equal, 1 not.
     """
+    if stacks.is_stack(case_file):
+        raise UserError(f"{case_file}: a stack; isogru verdict --why {case_file} {result_file} goes layer by layer")
     case = read_case(case_file)
     if time not in ("", answers.TIME_FIRST, answers.BATCH_FIRST):
         raise UserError(f"--time is {time!r}, should be {answers.TIME_FIRST} or {answers.BATCH_FIRST}")
+    if telling is not None:
+        for given in (case_file, result_file):
+            keep(given, telling)
     answer = answers.read(result_file, case, time=time)
     found, notes, result = answers.judged(case, answer, name=str(result_file), case_name=str(case_file))
     made = Explanation(comparison.EQUAL) if found.verdict == comparison.EQUAL else reason.why(case, result, found)

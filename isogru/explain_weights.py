@@ -9,7 +9,9 @@ import numpy as np
 
 from isogru.conventions import Convention, Held, conventions
 from isogru.explain import EQUAL, EXPLAINED, UNEXPLAINED
+from isogru.remedies import build, of_file
 from shared_spec.cells import cell
+from shared_spec.files.sources import Source
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 from shared_spec.weights import convert
 from shared_spec.weights.layouts import SECOND_BIASES, Layout, reset_of
@@ -43,28 +45,31 @@ def explain_weights(
     *,
     unit_roundoff: float = 0.0,
     names: tuple[str, str] = ("ONE", "OTHER"),
+    sources: tuple[Source | None, Source | None] = (None, None),
     pairs: bool = True,
 ) -> WeightExplanation:
     """Name the conventions, one or else two, that make the weights of one layer those of the other, or those of the
     other those of the one, up to one rounding of a parameter. `unit_roundoff` is the coarser one that they were rounded
-    with, where their dtypes do not tell; `names` are what sentences call the two.
+    with, where their dtypes do not tell; `names` are what sentences call the two, and
+    `sources` where they stand, so that remedies name their tensors.
 
     Which of several that do is named first in conventions.toml: on these weights they are the same. Where they are of
     cells whose reset gates act at other places, that is named first: no edit of weights mends it. Raises UserError for
     tensors that do not fit their layouts.
     """
     of, to = reset_of(cell(one.cell)), reset_of(cell(other.cell))
-    found = _searched(one, tensors, other, others, unit_roundoff, names, pairs)
+    found = _searched(one, tensors, other, others, unit_roundoff, names, sources, pairs)
     if of == to or convert.is_diagonal(unpack(one, tensors)["W_hh"]):
         return found
     cells = (
         f"the reset gate acts {of} the product with W_hh in {names[0]}, {to} it in {names[1]}, and no weights mend that"
     )
+    place = build(*sources, (of, to)) or PLACE
     if found.verdict == EQUAL:
-        return replace(found, verdict=EXPLAINED, sentence=f"{cells}; the weights are the same", remedy=PLACE)
+        return replace(found, verdict=EXPLAINED, sentence=f"{cells}; the weights are the same", remedy=place)
     # Where the reset gate acts before the product, the bias of the product with the state is none of its own.
     about = [each for each in map(conventions().get, found.names) if each and not set(each.weights) <= OF_THE_PRODUCT]
-    remedy = "; ".join([PLACE, *(each.remedy for each in about)])
+    remedy = "; ".join([place, *(each.remedy for each in about)])
     return replace(found, sentence=f"{cells}; beside that, {found.sentence}", remedy=remedy)
 
 
@@ -75,6 +80,7 @@ def _searched(
     others: Mapping[str, Array],
     unit_roundoff: float,
     names: tuple[str, str],
+    sources: tuple[Source | None, Source | None],
     pairs: bool,
 ) -> WeightExplanation:
     u = max(unit_roundoff, *(UNIT_ROUNDOFF[a.dtype.name] for given in (tensors, others) for a in given.values()))
@@ -83,14 +89,14 @@ def _searched(
         return WeightExplanation(EQUAL, "nothing to explain: the weights are the same")
     tried = 0
     for most in (1, 2) if pairs else (1,):
-        for source, held, target, sought, (this, that) in (
-            (one, a, other, b, names),
-            (other, b, one, a, names[::-1]),
+        for source, held, target, sought, (this, that), mended in (
+            (one, a, other, b, names, sources[1]),
+            (other, b, one, a, names[::-1], sources[0]),
         ):
             for applied, edit in _edits(held, most):
                 tried += 1
                 if within_rounding(source, edit, target, sought, unit_roundoff=u):
-                    return _told(applied, this, that, tried)
+                    return _told(applied, this, that, mended, _sizes(a), tried)
         if most == 1 and (lower := _coarser(a, b, u)):
             return WeightExplanation(
                 EXPLAINED, f"{names[1]} is {names[0]}, but {lower}", "write every digit", (), tried
@@ -100,9 +106,17 @@ def _searched(
     )
 
 
-def _told(applied: Sequence[Convention], this: str, that: str, tried: int) -> WeightExplanation:
+def _sizes(held: Held) -> dict[str, int]:
+    d, h = held["W_xh"].shape
+    return {"d": d, "h": h}
+
+
+def _told(
+    applied: Sequence[Convention], this: str, that: str, mended: Source | None, sizes: Mapping[str, int], tried: int
+) -> WeightExplanation:
     said = ", and ".join(each.sentence for each in applied)
-    remedy = "; ".join(each.remedy for each in applied)
+    # What was done last is undone first.
+    remedy = "; ".join(of_file(each, mended, sizes) for each in reversed(applied))
     return WeightExplanation(EXPLAINED, f"{that} is {this}, but {said}", remedy, tuple(e.name for e in applied), tried)
 
 

@@ -14,6 +14,8 @@ from shared_spec.files.interchange import Case
 from shared_spec.readings import value
 from shared_spec.readings.arithmetic import Array
 
+COMPUTED = "Keras' go_backwards gives its states in the order in which they are computed"
+TURNED = "these were turned round, as their values tell"
 OVER_TIME = ("X", "dH", "H", "grad.X")
 """What has a time axis, the first."""
 
@@ -34,17 +36,22 @@ def ended(array: Array, lengths: tuple[int, ...]) -> Array:
     return found
 
 
-def of_case(case: Case, arrays: dict[str, Array]) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """What a layer gave for a case, as the case has it, and what is to be said of it.
+def of_case(
+    case: Case, arrays: dict[str, Array], *, computed: bool = False
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """What a layer gave for a case, as the case has it, and what is to be said of it. Where it gives its states in the
+    order in which they are `computed`, those are as the case has them.
 
     Past the end of a sequence a layer computes nothing; there the case goes on from its last state, so that nothing of
     what it holds there is judged. The last state of a short sequence is likewise carried to the end.
     """
     found, told = dict(arrays), []
     if case.reverse:
-        found |= {name: turned(found[name], case.lengths) for name in OVER_TIME if name in found}
+        names = [name for name in OVER_TIME if name in found and not (computed and name == "H")]
+        found |= {name: turned(found[name], case.lengths) for name in names}
         end = "T" if case.lengths is None else "its length"
-        told.append(f"it runs from the last step to the first: H[t] here is its own at {end} - 1 - t")
+        here = f"H[t] here is its own at {end} - 1 - t"
+        told.append(f"it runs from the last step to the first: {COMPUTED if computed else here}")
     if case.lengths is None:
         return found, tuple(told)
     lengths = case.lengths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,7 +34,7 @@ from shared_spec.files import store
 from shared_spec.files.whole import write_whole
 from shared_spec.language_model.corpus import find as find_text
 from shared_spec.race import definition, rows, workloads
-from shared_spec.race.definition import PASSES, SECONDS, Race
+from shared_spec.race.definition import BUDGET, TURN, Race
 from shared_spec.sweeps import trial_store
 
 Site = Annotated[Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")]
@@ -61,19 +62,21 @@ def make_site(
     """Everything present, on one page: index.html, report.md and report.json."""
     shown = framework or list(collect.FRAMEWORKS)
     collect.check_names(shown)
+    damaged: list[str] = []
     if report_file is not None:
         report = schema.read(report_file)
         page = render.write(report, output)
     elif not store.folder().is_dir():
         raise UserError(f"no results: there is no {store.folder()}; run tox -e torch,jax")
     else:
-        report, page = _site(output)
+        report, page, damaged = _site(output)
     if as_json:
         typer.echo(_json(report))
     else:
         # On a pipe Rich would take 80 columns, which cut no line of the table.
         terminal.show(report, Console(), shown)
         say(f"report: {page.resolve()}")
+    _refused(damaged)
     # Missing is wrong only where it was asked for by name.
     bad = {"failed", "missing"} if framework else {"failed"}
     failed = [f for f in report.frameworks if f.name in shown and f.status in bad]
@@ -177,13 +180,15 @@ def run_race(
     implementation: Annotated[
         Optional[list[str]], typer.Option(help="Only this implementation or lane; may be repeated.")
     ] = None,
-    passes: Annotated[int, typer.Option(min=1, help="How often all are timed, in shuffled order.")] = PASSES,
-    seconds: Annotated[float, typer.Option(min=0.0, help="For how long each row is timed in a pass.")] = SECONDS,
+    budget: Annotated[str, typer.Option(help="How long it may take: 90s, 10m, 1h.")] = BUDGET,
+    seconds: Annotated[float, typer.Option(min=0.0, help="How long a turn takes, about.")] = TURN,
     device: Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")] = "cpu",
-    threads: Annotated[Optional[int], typer.Option(min=1, help="Default: one per core.")] = None,
+    threads: Annotated[
+        Optional[int], typer.Option(min=1, max=machine.MOST_THREADS, help="Default: one per core.")
+    ] = None,
     tf32: Annotated[bool, typer.Option("--tf32", help="Let a GPU cut factors to TF32; not mixed with others.")] = False,
     resume: Annotated[
-        Optional[str], typer.Option(help="The name of a race that was cut off: its complete passes are kept.")
+        Optional[str], typer.Option(help="The name of a race that was cut off: its complete blocks are kept.")
     ] = None,
     against: Annotated[
         Optional[Path], typer.Option(help="A leaderboard.json of another date or machine, to be shown side by side.")
@@ -196,7 +201,7 @@ def run_race(
     """Time frameworks in turns, each proven equal on the very work, and rank them: the leaderboard of the page."""
     other = schema.read_leaderboard(against) if against else None
     if resume is not None:
-        own = (names, workload, cell, implementation, threads, tf32, passes != PASSES, seconds != SECONDS)
+        own = (names, workload, cell, implementation, threads, tf32, budget != BUDGET, seconds != TURN)
         if any(own) or device != "cpu":
             raise UserError("--resume goes on with what was chosen then; leave out what to race, and how")
         chosen = definition.read(rows.folder(Path(resume).name) / "race.json")
@@ -205,13 +210,14 @@ def run_race(
             name=time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime()),
             frameworks=list(dict.fromkeys(names or collect.FRAMEWORKS)),
             workloads=workload or ["chapter"],
-            passes=passes,
+            budget=definition.budget(budget),
             device=device,
             threads=threads or machine.cores(),
             seconds=seconds,
             tf32=tf32,
             cells=cell or [],
             implementations=implementation or [],
+            seed=random.randrange(10**6),
         )
     collect.check_names(chosen.frameworks)
     workloads.choose(chosen.workloads)
@@ -223,31 +229,39 @@ def run_race(
     if other is not None:
         write_whole(chosen.against_file, msgspec.json.encode(other))
     board = races.board(chosen)
-    _, page = _site(output, board)
+    _, page, damaged = _site(output, board)
     if as_json:
         typer.echo(_json(board))
     else:
         terminal.show_leaderboard(board, Console())
         say(f"leaderboard: {page.resolve()}")
+    _tell(damaged)
     raise typer.Exit(NOT_EQUAL if any(standings.wrong(board)) else EQUAL)
 
 
-def _site(output: Path, board: Leaderboard | None = None) -> tuple[Report, Path]:
-    """The report of everything present, with this leaderboard or else the last race's, and the path of its page."""
+def _site(output: Path, board: Leaderboard | None = None) -> tuple[Report, Path, list[str]]:
+    """The report of everything present, with this leaderboard or else the last race's, the path of its page, and what
+    is damaged.
+    """
     # Two runs at once: whoever comes second sees the results of both.
     with store.lock_if_written(".lock"):
         board = board or races.latest_board()
-        report = build.build(collect.collect(or_none=board is not None), board)
-        return report, render.write(report, output)
+        found = collect.collect(or_none=board is not None)
+        report = build.build(found, board)
+        return report, render.write(report, output), found.damaged
 
 
 def _refused(damaged: Iterable[str]) -> None:
     """Says what could not be read, after what could, and ends with the status of a wrong request."""
+    if _tell(damaged):
+        raise typer.Exit(WRONG)
+
+
+def _tell(damaged: Iterable[str]) -> list[str]:
     told = list(dict.fromkeys(damaged))
     for sentence in told:
         say(f"isogru: {sentence}", err=True)
-    if told:
-        raise typer.Exit(WRONG)
+    return told
 
 
 def _json(record: object, indent: int | None = None) -> str:

@@ -88,6 +88,8 @@ def list_cases(as_json: Json = False) -> None:
 def case_to_file(name: str, output: Output, corpus: CorpusPath = None, corpus_sha1: CorpusSha1 = None) -> None:
     """Write one case of the catalogue as a file."""
     cases.cell_name_of(name)
+    if corpus is not None:
+        keep(corpus, output)
     text = None if cases.entry_of(name) else find_corpus(corpus, corpus_sha1)
     write_case(output, cases.build(name, text))
     say(f"wrote {output}")

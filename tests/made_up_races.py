@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.race import decisions
+from shared_spec.race import decisions
 
 TRUE = np.log([1.0, 1.0, 1.01, 1.03, 1.1, 1.1, 1.5])
 """Two pairs of ties, and differences of 1%, 3%, 10% and half as much again."""
@@ -84,3 +84,27 @@ def decided(logs: Array, true: Array = TRUE, *, apart: float = 0.05) -> Array:
     mean, half = decisions.intervals(logs)
     differ = np.abs(true[:, None] - true) >= np.log1p(apart)
     return (np.abs(mean) > half)[:, differ].all(axis=-1)
+
+
+def wrong_where_some_leave(logs: Array, true: Array = TRUE) -> Array:
+    """(count,) whether something that is said is not true, after any start, where who is surely far behind is not
+    started again.
+    """
+    return np.array([_one_is_wrong(one, true) for one in logs])
+
+
+def _one_is_wrong(logs: Array, true: Array) -> bool:
+    count, starts, _ = logs.shape
+    times: list[dict[int, Array]] = [{} for _ in range(count)]
+    going = list(range(count))
+    for start in range(starts):
+        for i in going:
+            times[i][start] = np.exp(logs[i, start])
+        found = decisions.decide(times)
+        for i in range(count):
+            for j in range(count):
+                pair = found.pairs[i][j]
+                if not pair.low * (1 - 1e-12) <= np.exp(true[i] - true[j]) <= pair.high * (1 + 1e-12):
+                    return True
+        going = decisions.undecided(found)
+    return False

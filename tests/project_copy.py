@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -46,11 +48,43 @@ def add_stub(root: Path) -> Path:
     return root
 
 
+# Commands of the copy, in one process that imports it once.
+IN_TURN = """
+import contextlib, importlib, io, json, sys
+from shared_spec.command import main
+
+ended = []
+for package, *words in json.loads(sys.argv[1]):
+    app, out, err = importlib.import_module(package + ".__main__").app, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(lambda: app(words, prog_name="python -m " + package))
+        except SystemExit as end:
+            status = end.code or 0
+    ended.append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(ended))
+"""
+
+
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`python -m ...` in the copy; results and references are its own."""
+    return _python(root, "-m", *arguments)
+
+
+def in_turn(root: Path, *commands: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
+    """The same for several commands, one after the other in one process: none of them changes the copy."""
+    ran = _python(root, "-c", IN_TURN, json.dumps(commands))
+    assert ran.returncode == 0, ran.stderr
+    return [
+        subprocess.CompletedProcess([*command], status, out, err)
+        for command, (status, out, err) in zip(commands, json.loads(ran.stdout), strict=True)
+    ]
+
+
+def _python(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     own = {"ISOGRU_RESULTS": str(root / "results"), "ISOGRU_REFERENCE": str(root / "results/reference")}
     return subprocess.run(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, *arguments],
         cwd=root,
         env={**os.environ, **own},
         capture_output=True,

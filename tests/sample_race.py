@@ -141,12 +141,12 @@ def _limits(framework: str, chosen: list[Workload]) -> rows.Reached:
     best = {"torch": 1.0, "jax": 1.2}.get(framework, 0.5)
     shapes = dict.fromkeys(shape for w in chosen for shape in w.products())
     return rows.Reached(
-        product=4.3e11 * best,
-        function=2.6e9 * best,
-        cache=1.4e11 / best,
-        memory=4e10 / best,
+        product=4.3e12 * best,
+        function=2.6e10 * best,
+        cache=1.4e12 / best,
+        memory=4e11 / best,
         issue=4.5e-6 / best,
-        step=tuple((n, h, k, 1e-6 + 2 * n * h * k / (2e11 * best)) for n, h, k in shapes),
+        step=tuple((n, h, k, 1e-7 + 2 * n * h * k / (2e12 * best)) for n, h, k in shapes),
     )
 
 

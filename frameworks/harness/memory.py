@@ -1,4 +1,5 @@
-"""How much memory a call takes at its peak, above what the process had before: each in a fresh process.
+"""How much memory a call takes at its peak, above what the process had before, and how long the host takes to issue it:
+each in a fresh process.
 
 Importing a framework takes seconds, so that one process imports it and, before it has set anything up, forks one for
 each row. Standard output gets a line of JSON for each, see Memory in shared_spec/race/rows.py.
@@ -22,6 +23,7 @@ from shared_spec.files import store
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.race import rows, workloads
 from shared_spec.race.rows import Memory
+from shared_spec.race.workloads import Workload
 
 STATUS = Path("/proc/self/status")
 
@@ -31,7 +33,12 @@ def measure(
 ) -> None:
     """Tells the peak of each row: a workload's name and an implementation's."""
     framework = frameworks.load(name)
+    issued: set[tuple[str, Workload]] = set()
     for workload, implementation in wanted:
+        # The same for all sizes that differ in n, d and h alone: compiling it takes longer than the rest.
+        tiny = (implementation, workloads.tiny(workloads.choose([workload])[0]))
+        is_first = tiny not in issued
+        issued.add(tiny)
         parent, child = os.getpid(), os.fork()
         if child:
             _, status = os.waitpid(child, 0)
@@ -44,11 +51,18 @@ def measure(
         try:
             framework.runtime.setup(device=device, threads=threads)
             peak = _peak(framework, workload, implementation, device, text)
-            _say(tell, Memory(name, workload, implementation, peak))
+            issue = _issue(framework, workload, implementation, device, text) if is_first else None
+            _say(tell, Memory(name, workload, implementation, peak, issue=issue))
         except Exception as error:  # A failure is a record, and the next row goes on.
             _say(tell, Memory(name, workload, implementation, None, store.words_of(error)))
         # Not sys.exit: what the framework registered to be run at the end belongs to the parent.
         os._exit(0)
+
+
+def _issue(framework: frameworks.Framework, workload: str, implementation: str, device: str, text: Corpus) -> float:
+    (chosen,) = workloads.choose([workload])
+    of = protocol.find(framework, implementation, chosen.cell, chosen.dtype)
+    return timed_work.issue(framework, of, chosen, device=device, text=text)
 
 
 def _peak(framework: frameworks.Framework, workload: str, implementation: str, device: str, text: Corpus) -> int:
@@ -59,7 +73,6 @@ def _peak(framework: frameworks.Framework, workload: str, implementation: str, d
     before = _resident()
     call(inputs[0])
     _forget_the_most()
-    # Of an epoch there is one input, which may come again: nothing is judged here.
     call(inputs[-1])
     on_device = framework.runtime.peak_memory(device)
     return _most() - before if on_device is None else int(on_device)

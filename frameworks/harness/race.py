@@ -1,12 +1,15 @@
-"""Running a race: short passes of the benchmarks over several frameworks, in shuffled order, so that what the machine
-does meanwhile falls on all alike; then how much memory each row takes. Imports no framework.
+"""Running a race: what each framework enters for it and what the machine can do by it, references, blocks of turns in
+shuffled order, so that what the machine does meanwhile falls on all alike; then how much memory each row takes. Imports
+no framework.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
+import math
 import os
 import shutil
 import signal
@@ -20,13 +23,16 @@ from typing import Any
 import filelock
 import msgspec
 
+from frameworks.harness.blocks import Blocks
 from frameworks.harness.child import ROOT, Child
+from frameworks.harness.contender import Contender
+from frameworks.harness.entries import Entry, least_budget
 from isogru.judge import reference
 from isogru.judge.comparison import EQUAL
 from shared_spec import frameworks as known
 from shared_spec import machine, processes
 from shared_spec.__main__ import find_corpus
-from shared_spec.command import INTERRUPTED, last_words, repeated
+from shared_spec.command import INTERRUPTED, WRONG, last_words, repeated
 from shared_spec.command import main as command_line
 from shared_spec.errors import UserError
 from shared_spec.files import store
@@ -34,10 +40,9 @@ from shared_spec.files.interchange import AnyCase, Case
 from shared_spec.files.whole import write_whole
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.race import definition, rows, workloads
-from shared_spec.race.definition import Race, passes
-from shared_spec.race.rows import Outcome
+from shared_spec.race.definition import Race
 
-MARK, REFUSED = "isogru-python ", "Exit: isogru: "
+MARK = "isogru-python "
 Tell = Callable[[str], None]
 
 
@@ -64,10 +69,13 @@ def _carry_out(request: dict[str, Any]) -> None:
                 raise UserError(f"another race has begun in this second, {race.name}; begin this one again")
             definition.begin(race)
             begun = True
-        _say(f"race {race.name}: {', '.join(race.frameworks)}; {race.passes} passes on {race.threads} threads")
+        _say(
+            f"race {race.name}: {', '.join(race.frameworks)}; {race.budget:.0f} s on {race.threads} threads, "
+            f"seed {race.seed}"
+        )
         run(race, pythons, text, _say)
     except UserError:
-        if request["is_new"] and begun and not definition.passes(race):
+        if request["is_new"] and begun and not race.blocks_file.exists():
             # Nothing was timed, and nothing is to be gone on with.
             shutil.rmtree(race.folder, ignore_errors=True)
         raise
@@ -107,9 +115,8 @@ def interpreters(names: Iterable[str], device: str, tell: Tell) -> dict[str, str
 
 
 def _prepare(race: Race, text: Corpus, tell: Tell) -> list[str]:
-    """Make the references that the admission checks need, on all cores: within a pass one framework would wait for them
-    alone. Gives the keys of those that are not worth keeping.
-    """
+    """Make the references that the admission checks need, on all cores, before the first contender needs one. Gives the
+    keys of those that are not worth keeping."""
     began = time.perf_counter()
     wanted: list[tuple[AnyCase, str]] = []
     for workload in workloads.choose(race.workloads):
@@ -127,8 +134,8 @@ def _prepare(race: Race, text: Corpus, tell: Tell) -> list[str]:
 
 
 def run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
-    """All passes that are not complete yet, then memory. Raises UserError where another race is under way: they would
-    time each other.
+    """The race, or what is left of it, then memory. Raises UserError where another race is under way: they would time
+    each other; and for a budget that is too small.
     """
     with contextlib.ExitStack() as held:
         try:
@@ -140,17 +147,61 @@ def run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
 
 def _run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
     write_whole(race.corpus_file, text.text.encode())
-    done = {one.path for one in passes(race) if one.is_done}
-    turns = [(number, name) for number in range(1, race.passes + 1) for name in race.order(number)]
-    if left := [(number, name) for number, name in turns if race.file(name, number) not in done]:
+    if not race.memory_file.exists():
+        headers, limits = _entered(race, pythons, text, tell)
+        least = math.ceil(round(least_budget(race, headers), 3))
+        if least > race.budget:
+            raise UserError(
+                f"--budget {race.budget:.0f}s is too small for one turn of each of these "
+                f"{sum(len(header.plan) for header in headers.values())}, which one of each table has twice; give "
+                f"{least}s at least, and about {4 * least}s for ranks, or choose fewer"
+            )
         forgotten = _prepare(race, text, tell)
-        for number, name in left:
-            _whole_pass(race, name, number, pythons[name], _environment(race, name, text), tell)
+        started = functools.partial(_contender, race, pythons, text)
+        racing = Blocks(race, headers, started, tell)
+        racing.run()
+        # Measured before and after: a bound made at a bad moment would reject who is in it.
+        _write_limits(race, limits, _entered(race, pythons, text, tell)[1])
         for key in forgotten:
             reference.forget(key)
-    if not race.memory_file.exists():
         _memory(race, pythons, text, tell)
     shutil.rmtree(_cache(race), ignore_errors=True)
+
+
+def _entered(
+    race: Race, pythons: dict[str, str], text: Corpus, tell: Tell
+) -> tuple[dict[str, rows.Header], dict[str, list[rows.Limits]]]:
+    """What each framework has to be raced, and what the machine can do by it."""
+    headers, limits = {}, {}
+    for name in race.frameworks:
+        command = [pythons[name], "-m", "frameworks", name, "enter", *_options(race)]
+        with Child(command, _environment(race, name, text), apart=True) as child:
+            said = list(child.lines())
+            status, printed = child.end()
+        if status == WRONG:
+            raise UserError(printed[-1].removeprefix("isogru: ") if printed else f"{name}: request refused")
+        if status or not said:
+            raise UserError(f"{name}: {last_words(status, printed)}")
+        headers[name] = msgspec.json.decode(said[0], type=rows.Header)
+        limits[name] = [msgspec.json.decode(line, type=rows.Limits) for line in said[1:]]
+        tell(f"{name}: {len(headers[name].plan)} rows, imported in {headers[name].import_:.1f} s")
+    return headers, limits
+
+
+def _write_limits(race: Race, before: dict[str, list[rows.Limits]], after: dict[str, list[rows.Limits]]) -> None:
+    """The better of the two, into the first start of each framework."""
+    for name in before:
+        if (file := race.file(name, 1)).exists():
+            for one, two in zip(before[name], after[name], strict=True):
+                rows.append(file, rows.encode(rows.Limits(one.dtype, _better(one.reached, two.reached))))
+
+
+def _better(one: rows.Reached, two: rows.Reached) -> rows.Reached:
+    return rows.Reached(
+        **{name: max(getattr(one, name), getattr(two, name)) for name in ("product", "function", "cache", "memory")},
+        issue=min(one.issue, two.issue),
+        step=tuple((*a[:3], min(a[3], b[3])) for a, b in zip(one.step, two.step, strict=True)),
+    )
 
 
 def _cache(race: Race) -> Path:
@@ -158,14 +209,15 @@ def _cache(race: Race) -> Path:
     return race.folder / "compile-cache"
 
 
-def _environment(race: Race, name: str, text: Corpus) -> dict[str, str]:
-    """Of the processes of a framework."""
+def _environment(race: Race, name: str, text: Corpus, stem: str = "") -> dict[str, str]:
+    """Of the processes of a framework. Each contender compiles for itself: JAX' cache is no place for two."""
+    cache = _cache(race) / name / stem
     return {
         **os.environ,
         "ISOGRU_CORPUS": str(race.corpus_file),
         "ISOGRU_CORPUS_SHA1": text.sha1,
-        "ISOGRU_COMPILE_CACHE": str(_cache(race) / name),
-        "TORCHINDUCTOR_CACHE_DIR": str(_cache(race) / name / "inductor"),
+        "ISOGRU_COMPILE_CACHE": str(cache),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "OMP_NUM_THREADS": str(race.threads),
         # A GPU's memory is to be measured, not taken beforehand.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -174,45 +226,25 @@ def _environment(race: Race, name: str, text: Corpus) -> dict[str, str]:
     }
 
 
-def _whole_pass(race: Race, name: str, number: int, python: str, environment: dict[str, str], tell: Tell) -> None:
-    """One pass over one framework, or what is left of it. A row that its process dies in is a failure, and the pass
-    goes on behind it.
-    """
-    file, began, first = race.file(name, number), time.perf_counter(), 0
-    if file.exists():
-        first = len(rows.read(file).outcomes)
-    while True:
-        words = _process(race, name, number, python, environment, first)
-        if not file.exists():
-            raise UserError(f"{name}: {words}")
-        one = rows.read(file)
-        if one.is_done:
-            break
-        if one.begun is None:
-            raise UserError(f"{name}: pass {number} was cut off: {words}; go on with --resume {race.name}")
-        rows.Writer(file, goes_on=True).write(rows.End(one.begun, Outcome(failed=words)))
-        first = one.header.plan.index(one.begun) + 1
-    wrong = sum(outcome.verdict != EQUAL for outcome in one.outcomes.values())
-    tell(
-        f"pass {number} of {race.passes}: {name}, {len(one.outcomes)} rows in {time.perf_counter() - began:.0f} s"
-        + (f", {wrong} of them not equal or failed" if wrong else "")
-    )
+def _contender(race: Race, pythons: dict[str, str], text: Corpus, entry: Entry, start: int, planned: int) -> Contender:
+    """Starts the process of one."""
+    name, row = entry.framework, entry.row
+    stem = f"{row.workload}.{row.implementation}" + (".again" if entry.is_twin else "")
+    report = race.folder / f"{name}.{race.device}.{start}.{stem}.json"
+    command = [pythons[name], "-m", "frameworks", name, "bench", "-q", "--no-header", "--tb=short", *_options(race)]
+    command += ["--pass", str(start), "--seconds", str(race.seconds), "--row", f"{row.workload}/{row.implementation}"]
+    command += ["--benchmark-json", str(report)]
+    environment = _environment(race, name, text, stem)
+    return Contender(entry.name, row, command, environment, file=report.with_suffix(".rows"), planned=planned)
 
 
-def _process(race: Race, name: str, number: int, python: str, environment: dict[str, str], first: int) -> str:
-    """Run pytest until it ends; its last words."""
-    report = race.file(name, number).with_suffix(".json")
-    command = [python, "-m", "frameworks", name, "bench", "-q", "--no-header", "--tb=short"]
-    command += ["--device", race.device, "--threads", str(race.threads)]
-    command += ["--pass", str(number), "--seconds", str(race.seconds), "--from-row", str(first)]
-    command += ["--rows", str(race.file(name, number)), "--benchmark-json", str(report)]
-    command += ["--tf32"] if race.tf32 else []
-    command += [*repeated("--workload", race.workloads), *repeated("--cell", race.cells)]
-    command += repeated("--implementation", race.implementations)
-    with Child(command, environment, apart=False) as child:
-        status, printed = child.end()
-    refused = next((line for line in printed if line.startswith(REFUSED)), None)
-    return refused.removeprefix(REFUSED) if refused else last_words(status, printed)
+def _options(race: Race) -> list[str]:
+    """What all that is started for a race is told."""
+    return [
+        *("--device", race.device, "--threads", str(race.threads), *(["--tf32"] if race.tf32 else [])),
+        *(*repeated("--workload", race.workloads), *repeated("--cell", race.cells)),
+        *repeated("--implementation", race.implementations),
+    ]
 
 
 def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
@@ -220,6 +252,8 @@ def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> No
     peaks: list[rows.Memory] = []
     for name in race.frameworks:
         began = time.perf_counter()
+        if not race.file(name, 1).exists():
+            continue
         outcomes = rows.read(race.file(name, 1)).outcomes
         pairs = [f"{row.workload}/{row.implementation}" for row, one in outcomes.items() if one.verdict == EQUAL]
         command = [pythons[name], "-m", "frameworks", name, "memory", "--threads", str(race.threads)]

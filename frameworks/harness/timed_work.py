@@ -1,12 +1,13 @@
 """A workload, ready to be timed on a subject: fresh inputs drawn beforehand, one call, what it gave.
 
-Each kind of work is judged twice by what it computes: by `rehearse`, before a clock runs, and by `outcome`, on inputs
-that were first met while it ran. A result that was computed for other inputs, or only for some, does not pass both.
+Each kind of work is judged twice by what it computes: by `rehearse`, before a clock runs, and by `outcome`, on what
+came of its `audits`: inputs that were first met while it ran, among many others. A result that was computed for other
+inputs, or only for some, does not pass both.
 """
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,13 +24,9 @@ from shared_spec.language_model.corpus import Corpus
 from shared_spec.race import workloads
 from shared_spec.race.workloads import OF_CELL, Workload
 
-AT_MOST_BYTES = 2**29
-"""As much memory as inputs drawn beforehand may take."""
+AT_MOST_BYTES = 2**27
+"""As much memory as the inputs of a turn may take."""
 ISSUES = 5
-FINGERPRINT = 2**14
-"""Values of each array that a fingerprint is made of."""
-NOISE = 1e-4
-"""Seconds by which two readings may differ."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +42,12 @@ class Cell:
 
     is_over = True
     """Whether the rehearsal gives all that there is to judge."""
-    any_order = True
-    """Whether the fresh inputs may be taken in any order."""
 
     def __init__(self, subject: Subject, workload: Workload, text: Corpus) -> None:
         self.subject, self.kind = subject, workload.kind
         self.first, self.last = (workloads.case(workload, seed) for seed in (0, 1))
         self._parameters = subject.tensors(self.first.parameters)
+        self._random = np.random.default_rng(2)
         self.times = Times()
 
     def rehearse(self) -> tuple[AnyCase, Arrays]:
@@ -61,15 +57,18 @@ class Cell:
         return self.first, self._numpy(outputs)
 
     def fresh(self, count: int) -> list[Any]:
-        """Inputs for as many calls as fit in memory, no two the same; the last of them are judged afterwards."""
+        """Inputs for so many calls, or for as many as fit in memory, no two the same."""
         of_case = _inputs(self.first)
-        bytes_each = sum(array.nbytes for array in of_case.values())
-        random = np.random.default_rng(2)
-        drawn = []
-        for _ in range(min(count, max(2, AT_MOST_BYTES // bytes_each)) - 1):
-            # As random as needs be: values of the judged cases, begun elsewhere, some with the other sign.
-            drawn.append(self._given({name: _stirred(array, random) for name, array in of_case.items()}))
-        return [*drawn, self._given(_inputs(self.last))]
+        fit = max(1, AT_MOST_BYTES // sum(array.nbytes for array in of_case.values()))
+        # As random as needs be: values of the judged cases, begun elsewhere, some with the other sign.
+        return [
+            self._given({name: _stirred(array, self._random) for name, array in of_case.items()})
+            for _ in range(min(count, fit))
+        ]
+
+    def audits(self) -> list[Any]:
+        """Inputs of calls that are judged."""
+        return [self._given(_inputs(self.last))]
 
     def __call__(self, given: dict[str, Any]) -> dict[str, Any]:
         if self.kind == "gradient":
@@ -85,7 +84,7 @@ class Cell:
         return {"H": states, "final": final}
 
     def outcome(self, outputs: dict[str, Any]) -> tuple[AnyCase, Arrays]:
-        """What the call on the last inputs of `fresh` gave."""
+        """What the audit gave."""
         return self.last, self._numpy(outputs)
 
     def _given(self, inputs: Arrays) -> dict[str, Any]:
@@ -102,14 +101,19 @@ class Cell:
 
 
 class TrainingStep:
-    """Training steps in a row: the first epoch is the rehearsal, steps of the second are timed, and all are judged."""
+    """Training steps. The first epoch of a training is the rehearsal, and the steps of its second are audits, in their
+    order. Between them, and from the same start, another training of the same compiled pieces goes on for as long as it
+    is timed.
+    """
 
-    is_over = any_order = False
+    is_over = False
 
     def __init__(self, subject: Subject, workload: Workload, text: Corpus) -> None:
         self.case = workloads.training_case(workload, text, epochs=2)
         self.subject, self.training = subject, Training(subject, self.case)
         self.times, self.seconds_of_epoch = Times(), 0.0
+        self._other = Training(subject, self.case, like=self.training)
+        self._batches = self._of_other()
 
     def rehearse(self) -> tuple[AnyCase, Arrays]:
         began = time.perf_counter()
@@ -122,15 +126,27 @@ class TrainingStep:
         return self.case, self.training.so_far()
 
     def fresh(self, count: int) -> list[Any]:
-        """Whole batches of the second epoch. The last one is smaller; `outcome` takes what is left."""
+        """The next whole batches of the other training."""
+        return [next(self._batches) for _ in range(count)]
+
+    def _of_other(self) -> Iterator[Any]:
+        tokens = self.subject.tokens
+        for epoch in itertools.count(2):
+            for inputs, targets in self.case.problem.training_batches(epoch):
+                if len(inputs) == self.case.problem.recipe.batch_size:
+                    yield self._other, tokens(inputs), tokens(targets)
+
+    def audits(self) -> list[Any]:
+        """The batches of the second epoch. The last one may be smaller; `outcome` takes what is left."""
         tokens = self.subject.tokens
         batches = [(tokens(inputs), tokens(targets)) for inputs, targets in self.case.problem.training_batches(1)]
-        whole = [batch for batch in batches if batch[0].shape == batches[0][0].shape][:count]
+        whole = [batch for batch in batches if batch[0].shape == batches[0][0].shape]
         self.rest = batches[len(whole) :]
-        return whole
+        return [(self.training, *batch) for batch in whole]
 
-    def __call__(self, batch: Any) -> Any:
-        return self.training.step(*batch)
+    def __call__(self, given: Any) -> Any:
+        training, inputs, targets = given
+        return training.step(inputs, targets)
 
     def outcome(self, outputs: Any) -> tuple[AnyCase, Arrays]:
         for batch in self.rest:
@@ -142,18 +158,26 @@ class TrainingStep:
 class Epoch(TrainingStep):
     """One epoch and its validation, batches made on the way."""
 
+    def __init__(self, subject: Subject, workload: Workload, text: Corpus) -> None:
+        super().__init__(subject, workload, text)
+        self._epochs = itertools.count(2)
+
     def rehearse(self) -> tuple[AnyCase, Arrays]:
         found = super().rehearse()
         self.times = Times(self.seconds_of_epoch, self.seconds_of_epoch)
         return found
 
     def fresh(self, count: int) -> list[Any]:
-        return [1]
+        return [(self._other, next(self._epochs)) for _ in range(count)]
 
-    def __call__(self, number: int) -> Any:
-        self.training.epoch(number)
-        self.training.validate()
-        return self.training.parameters
+    def audits(self) -> list[Any]:
+        return [(self.training, 1)]
+
+    def __call__(self, given: Any) -> Any:
+        training, number = given
+        training.epoch(number)
+        training.validate()
+        return training.parameters
 
     def outcome(self, outputs: Any) -> tuple[AnyCase, Arrays]:
         return self.case, self.training.result()
@@ -162,13 +186,14 @@ class Epoch(TrainingStep):
 class Prediction:
     """Characters one after another, each time after another piece of the text."""
 
-    is_over = any_order = True
+    is_over = True
 
     def __init__(self, subject: Subject, workload: Workload, text: Corpus) -> None:
         self.subject = subject
         self.case = workloads.training_case(workload, text, epochs=1)
         self._parameters = subject.tensors(workloads.weights(self.case.problem))
         self._last = self._prefix(1)
+        self._numbers = itertools.count(2)
         self.times = Times()
 
     def _prefix(self, number: int) -> np.ndarray:
@@ -183,7 +208,10 @@ class Prediction:
         return self.case, self._judged(self._prefix(0), outputs)
 
     def fresh(self, count: int) -> list[Any]:
-        return [self.subject.tokens(self._prefix(number + 1)) for number in reversed(range(count))]
+        return [self.subject.tokens(self._prefix(next(self._numbers))) for _ in range(count)]
+
+    def audits(self) -> list[Any]:
+        return [self.subject.tokens(self._last)]
 
     def __call__(self, prefix: Any) -> Any:
         predict = self.subject.framework.language_model.predict
@@ -238,47 +266,14 @@ def issue(
 ) -> float:
     """Seconds that the host takes to issue a call: the same one, with next to nothing to compute."""
     work = make(framework, implementation, workloads.tiny(workload), device=device, text=text)
-    call, inputs = waits(framework, work), work.fresh(ISSUES)
-    call(inputs[0])
+    call = waits(framework, work)
+    call(*work.fresh(1))
     times = []
-    for given in inputs:
+    for given in work.fresh(ISSUES):
         began = time.perf_counter()
         call(given)
         times.append(time.perf_counter() - began)
     return float(np.median(times))
-
-
-def read(framework: Framework, outputs: Any, *, device: str) -> tuple[float, str]:
-    """Seconds that reading the outputs takes beyond what it takes to read as much that is there: work that was not done
-    when the clock stopped. And a fingerprint of what was read.
-    """
-    began = time.perf_counter()
-    found = [np.asarray(framework.runtime.to_numpy(array)) for array in _leaves(outputs)]
-    first = time.perf_counter() - began
-    # Arrays of the same sizes that nobody has read yet.
-    like = [
-        framework.runtime.tensor(array, dtype=str(array.dtype) if array.dtype.kind == "f" else "int32", device=device)
-        for array in found
-    ]
-    framework.runtime.wait(like)
-    began = time.perf_counter()
-    # Kept like the first ones: memory that was just given back is there at once, new memory comes page by page. A right
-    # result of 4 MB on a GPU seemed to come 1.7 ms too late.
-    read_again = [framework.runtime.to_numpy(array) for array in like]
-    again = time.perf_counter() - began
-    del read_again
-    sha = hashlib.sha1()
-    for array in found:
-        sha.update(np.ascontiguousarray(array).ravel()[:FINGERPRINT].tobytes())
-    return max(0.0, first - again - NOISE), sha.hexdigest()
-
-
-def _leaves(nested: Any) -> Iterator[Any]:
-    if isinstance(nested, (dict, list, tuple)):
-        for inner in nested.values() if isinstance(nested, dict) else nested:
-            yield from _leaves(inner)
-    else:
-        yield nested
 
 
 def _inputs(case: Case) -> Arrays:

@@ -15,10 +15,14 @@ from shared_spec.language_model.training import perplexity
 class Training:
     """A training under way. Weights stay on the device; losses come back at the end of an epoch."""
 
-    def __init__(self, subject: Subject, case: TrainingCase) -> None:
+    def __init__(self, subject: Subject, case: TrainingCase, *, like: Training | None = None) -> None:
+        """Like another one it runs what that one has compiled."""
         self.subject, self.problem = subject, case.problem
         self.parameters: Any = subject.tensors(case.problem.parameters)
-        self._step, self._validate = subject.training_step(case.problem.recipe), subject.validation_loss()
+        if like is None:
+            self._step, self._validate = subject.training_step(case.problem.recipe), subject.validation_loss()
+        else:
+            self._step, self._validate = like._step, like._validate
         self._of_epoch: list[tuple[Any, Any]] = []
         self._sizes: list[int] = []
         self._found: Arrays = {}

@@ -65,6 +65,8 @@ def _loop(name: str) -> Callable[..., Tensor]:
 #
 # Of fewer sequences than units the loop takes a forward too: 2.4, and steps 2.6 (n=1, h=256). A gradient in two threads
 # takes by hand 1.0 to 1.2 times as long as scratch where n h is 2^16 or more, and less than scratch below.
+# torch.compile is still faster at T=128 (1.1) and, of gru_reset_after, in float64 (1.2); it is not used here, since it
+# takes seconds for each shape and needs a C++ compiler.
 MANY = 2**16
 """Numbers of a state from which on a gradient goes through steps."""
 

@@ -77,6 +77,8 @@ def _known(case: AnyCase, dtype: str) -> Reference | None:
 
 def prepare(wanted: Iterable[tuple[AnyCase, str]], *, processes: int) -> None:
     """Make those references that are not there yet, several at a time: trainings and their twins take seconds each."""
+    # Whether or not there is something to make: a run that was killed meanwhile left its cases.
+    temporary.clean()
     missing = [(case, dtype) for case, dtype in wanted if not _file(case, dtype).exists()]
     if len(missing) < 2 or processes < 2:
         for case, dtype in missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,7 +61,23 @@ def _find(result_file: Path, of: str) -> Kept | None:
 def _rests_on(result_file: Path, case: AnyCase, dtype: str) -> str:
     """Raises InterchangeError where there is no such result."""
     # By content: a result that was exchanged may have the size and the time of the one before.
-    return f"{hashlib.sha256(door.content(result_file)).hexdigest()} {reference.key(case, dtype)}"
+    return f"{_digest(result_file, _identity(result_file))} {reference.key(case, dtype)}"
+
+
+def _identity(file: Path) -> tuple[int, ...]:
+    """What changes where a file is written or exchanged, though its content is asked for again and again: nobody can
+    set the time of the last change. Empty where there is no file.
+    """
+    try:
+        at = file.stat()
+    except OSError:
+        return ()
+    return at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns
+
+
+@functools.lru_cache(maxsize=2**16)
+def _digest(file: Path, identity: tuple[int, ...]) -> str:
+    return hashlib.sha256(door.content(file)).hexdigest()
 
 
 def bits_of(arrays: Mapping[str, Array]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from isogru.models.functions import USUAL
 from isogru.models.naming import Position, natural, one_way, stripped
 from isogru.weight_files.contents import Contents, Tensor
 from shared_spec.errors import InterchangeError, UserError
+from shared_spec.files.sources import Source
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import FLOATS, UNIT_ROUNDOFF
 from shared_spec.weights.layouts import Layout
@@ -73,6 +74,11 @@ class Layer:
     def _shape(self, tensor: Tensor, own: str) -> tuple[int, ...]:
         one_row = self.row is not None and self.layout.tensors[own].stacked
         return (1, *tensor.shape[1:]) if one_row else tensor.shape
+
+    @property
+    def source(self) -> Source:
+        """Where it stands, for what is to be said of its tensors."""
+        return Source(str(self.contents.path), self.layout.name, dict(self.names), self.row)
 
     @property
     def present(self) -> Layout:

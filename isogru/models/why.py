@@ -25,6 +25,7 @@ def why(pair: Pair) -> WeightExplanation:
         other.tensors(),
         unit_roundoff=max(one.unit_roundoff, other.unit_roundoff),
         names=(str(one.contents.path), str(other.contents.path)),
+        sources=(one.source, other.source),
     )
 
 

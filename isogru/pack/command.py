@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from isogru.pack import checking, files
-from isogru.pack.files import Index
 from shared_spec.command import say
 from shared_spec.errors import UserError
+
+if TYPE_CHECKING:
+    from isogru.pack.files import Index
 
 
 def golden_pack(
@@ -25,6 +26,9 @@ def golden_pack(
     """
     if (output is None) == (check is None):
         raise UserError("say -o FOLDER to write the pack, or --check FOLDER to check one")
+    # Here, so that the other commands start without it.
+    from isogru.pack import checking, files
+
     if check is not None:
         index = checking.check(check)
     else:
@@ -44,5 +48,8 @@ def told(index: Index) -> list[str]:
         f"alone: {', '.join(member.alone) or 'none'}"
         for member in index.cases
     ]
-    counts = [f"{sum(of.values())} of {cell}" for cell, of in index.mutants.items()]
-    return [*lines, f"{len(index.cases)} cases kill all mutants, {' and '.join(counts)}"]
+    counts = [
+        f"{', '.join(f'{count} in {dtype}' for dtype, count in of.items())} of {cell}"
+        for cell, of in index.mutants.items()
+    ]
+    return [*lines, f"{len(index.cases)} cases kill all mutants: {'; '.join(counts)}"]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import msgspec
 import typer
 
-from isogru.suites import own, records
-from isogru.suites.matrix import Row, row
-from isogru.suites.reading import Suite, suites
 from shared_spec.__main__ import Json
 from shared_spec.command import say
 from shared_spec.errors import UserError
+
+if TYPE_CHECKING:
+    from isogru.suites.matrix import Row
+    from isogru.suites.reading import Suite
 
 OWN = "isogru"
 CELLS = ("gru", "gru_reset_after")
@@ -31,6 +32,10 @@ def judge_suites(
     that each accepts. All of them take two minutes, and are kept for the page Referee, with a curve of mutants killed
     against tolerance.
     """
+    # Here, so that the other commands start without it.
+    from isogru.suites import own, records
+    from isogru.suites.matrix import row
+
     asked = chosen(names)
     rows = []
     for suite in asked:
@@ -50,6 +55,8 @@ def chosen(names: list[str] | None) -> list[Suite | str]:
     """The suites of these names, all where there is none; a cell stands for isogru's own catalogue of it. Raises
     UserError for a name that is not there.
     """
+    from isogru.suites.reading import suites
+
     there = suites()
     known = list(dict.fromkeys([*(suite.name for suite in there), OWN]))
     if unknown := next((name for name in names or () if name not in known), None):

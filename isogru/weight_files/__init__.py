@@ -22,6 +22,14 @@ HEAD = 4096
 """How many bytes of a file are looked at to know its kind."""
 
 
+class UnknownKindError(InterchangeError):
+    """A file that no reader knows, with its first bytes."""
+
+    def __init__(self, told: str, head: bytes) -> None:
+        super().__init__(told)
+        self.head = head
+
+
 def needs(module: str, path: Path, kind: str) -> Any:
     """A package that a kind of file needs, of the name of its module. Raises UserError, with the line that installs it.
 
@@ -75,12 +83,22 @@ def reader_of(path: Path) -> Any:
     if folders.is_tree(path.parent):
         told = folders.remedy(path.parent)
         raise InterchangeError(f"{path}: a part of an Orbax checkpoint, which is not read; {told}")
-    raise InterchangeError(f"{path}: {_looks_like(head)}; what can be read: {kinds()}")
+    raise UnknownKindError(f"{path}: {_looks_like(head)}; what can be read: {kinds()}", head)
 
 
 def kinds() -> str:
     """What can be read, in words."""
     return ", ".join(f"{module_of(name).KIND} ({', '.join(module_of(name).ENDINGS)})" for name in READERS)
+
+
+def is_text(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of a text."""
+    try:
+        # The last character may be cut in two.
+        text = head.decode("utf-8", errors="strict" if len(head) < HEAD else "ignore")
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character.isspace() for character in text)
 
 
 def _looks_like(head: bytes) -> str:
@@ -92,6 +110,6 @@ def _looks_like(head: bytes) -> str:
         return "a GGUF file, for which there is no GRU"
     if head.startswith(b"PK"):
         return "a zip archive of a kind that is not known"
-    if b"\x00" not in head:
+    if is_text(head):
         return "text, not weights"
     return "of a kind that is not known"

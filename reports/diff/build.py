@@ -22,7 +22,9 @@ from shared_spec.readings import latex
 
 
 def build(found: Collection, board: Leaderboard | None = None) -> records.Report:
-    """The report on what was collected, with the leaderboard of a race where there is one; infinities are None."""
+    """The report on what was collected, with the leaderboard of a race where there is one; infinities are None. What is
+    damaged is added to what was collected.
+    """
     setups = results.Setups()
     every = [_framework_record(name, found) for name in FRAMEWORKS]
     rows = [results.record(row, setups) for row in found.rows]
@@ -39,7 +41,7 @@ def build(found: Collection, board: Leaderboard | None = None) -> records.Report
         pairs=list(pairs.matrices(found)),
         training=trainings,
         precision=list(precision.records(found)),
-        rosetta=rosetta.table(),
+        rosetta=rosetta.table(found.damaged),
         leaderboard=board,
         setups=setups.records,
         summary=_summary(every, rows, trainings),

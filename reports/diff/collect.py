@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from isogru.judge import reference
 from isogru.judge.comparison import worst
@@ -68,11 +69,13 @@ class Collection:
     rows: list[Row] = field(default_factory=list)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     cases: dict[str, AnyCase] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    """A sentence, with the remedy, for each file of which nothing can be had; its rows are failed."""
 
 
 def collect(*, or_none: bool = False) -> Collection:
-    """Judge every result that is present. Raises InterchangeError for one that is damaged, and UserError where there is
-    not one at all, unless that will do.
+    """Judge every result that is present; one that is damaged is told of. Raises UserError where there is not one at
+    all, unless that will do.
     """
     found = Collection()
     jobs: list[tuple[Job, str]] = []
@@ -100,14 +103,35 @@ def collect(*, or_none: bool = False) -> Collection:
             order[item[0].case],
         )
     )
-    for job, _ in jobs:
-        if job.case not in found.cases and (case := current_case(job.case)) is not None:
-            found.cases[job.case] = case
+    unreadable: dict[str, str] = {}
+    for name in dict.fromkeys(job.case for job, _ in jobs):
+        try:
+            if (case := current_case(name)) is not None:
+                found.cases[name] = case
+        except InterchangeError as error:
+            unreadable[name] = _told(
+                found, error, store.case_file(name), "delete the file, and run what is stale again"
+            )
     present = {(job.case, job.dtype) for job, _ in jobs if job.result_file.exists() and job.case in found.cases}
     reference.prepare([(found.cases[c], dtype) for c, dtype in sorted(present)], processes=machine.cores())
     _judge_ahead([job for job, _ in jobs if (job.case, job.dtype) in present], found.cases)
-    found.rows = [_row(job, lane, found.cases.get(job.case)) for job, lane in jobs]
+    for job, lane in jobs:
+        cell = cases.cell_name_of(job.case)
+        if job.case in unreadable:
+            found.rows.append(Row(job, cell, lane, "failed", unreadable[job.case]))
+            continue
+        try:
+            found.rows.append(_row(job, cell, lane, found.cases.get(job.case)))
+        except InterchangeError as error:
+            why = _told(found, error, job.result_file, f"run tox -e {job.framework} again, or delete the file")
+            found.rows.append(Row(job, cell, lane, "failed", why))
     return found
+
+
+def _told(found: Collection, error: InterchangeError, file: Path, remedy: str) -> str:
+    """Notes what is damaged; what its rows say of it, without the folder."""
+    found.damaged.append(f"{error}; {remedy}")
+    return str(error).replace(str(file), file.name)
 
 
 def overall(statuses: Iterable[str]) -> str:
@@ -167,8 +191,8 @@ def _judge_one(job: Job) -> None:
             verdict_on(job.result_file, case, job.dtype)
 
 
-def _row(job: Job, lane: str, case: AnyCase | None) -> Row:
-    cell = cases.cell_name_of(job.case)
+def _row(job: Job, cell: str, lane: str, case: AnyCase | None) -> Row:
+    """Raises InterchangeError for a damaged result."""
     words = store.read_failure(job)
     if words is not None:
         return Row(job, cell, lane, "failed", words)
@@ -176,11 +200,11 @@ def _row(job: Job, lane: str, case: AnyCase | None) -> Row:
         return Row(job, cell, lane, "missing", "not run yet")
     try:
         return _judged(job, cell, lane, case)
-    except InterchangeError as error:
+    except InterchangeError:
         if not job.result_file.exists():
             # A run that goes on meanwhile has put a failure in its place.
             return Row(job, cell, lane, "missing", "taken away while it was read")
-        raise InterchangeError(f"{error}; run tox -e {job.framework} again, or delete the file") from None
+        raise
 
 
 def _judged(job: Job, cell: str, lane: str, case: AnyCase | None) -> Row:

@@ -32,14 +32,14 @@ class _Proof:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def table() -> list[records.Layout]:
-    """One record for each layout: its facts, and what became of the proof. Raises InterchangeError for a damaged
-    result.
+def table(damaged: list[str]) -> list[records.Layout]:
+    """One record for each layout: its facts, and what became of the proof. What is said of a damaged result goes to
+    `damaged` too.
     """
     every = list(layouts.layouts().values())
     there = [(case, dtype) for layout in every for _, dtype, case in _present(layout)]
     reference.prepare(there, processes=machine.cores())
-    return [records.Layout(**layouts.facts(layout), **vars(_proof(layout))) for layout in every]
+    return [records.Layout(**layouts.facts(layout), **vars(_proof(layout, damaged))) for layout in every]
 
 
 def _present(layout: Layout) -> Iterator[tuple[Path, str, Case]]:
@@ -50,7 +50,7 @@ def _present(layout: Layout) -> Iterator[tuple[Path, str, Case]]:
                 yield file, dtype, proof.case_of(layout, name)
 
 
-def _proof(layout: Layout) -> _Proof:
+def _proof(layout: Layout, damaged: list[str]) -> _Proof:
     if layout.unproven:
         return _Proof("unproven", layout.unproven)
     outcome = _Proof("missing")
@@ -64,7 +64,10 @@ def _proof(layout: Layout) -> _Proof:
                 continue
             findings = verdict_on(file, case, dtype).findings
         except InterchangeError as error:
-            raise InterchangeError(f"{error}; run tox -e {layout.proven} again, or delete the file") from None
+            damaged.append(f"{error}; run tox -e {layout.proven} again, or delete the file")
+            statuses.append("failed")
+            outcome.why = str(error).replace(str(file), file.name)
+            continue
         judged += [(finding, f"{case.name} {dtype}") for finding in findings]
         statuses += [finding.verdict for finding in findings]
         outcome.versions = dict(origin.versions)

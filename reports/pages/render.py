@@ -33,7 +33,7 @@ MEANINGS = {
     "suspect": "rounding could explain it, but further out than the oracle's twins",
     "undetermined": "the precision cannot hold it, so that nothing can be said of it",
     "different": "no rounding explains it: another function",
-    "failed": "did not run to its end, or its precision is not what its label says",
+    "failed": "did not run to its end, left a damaged file, or its precision is not what its label says",
     "missing": "set out to be run, and not there",
     "stale": "made of another version of the specification, the case or the text",
 }

@@ -15,7 +15,6 @@ from reports.pages.render import MARKS, fields_of, perplexity
 from reports.pages.schema import size
 from reports.race import records as race
 from reports.race import standings
-from reports.race.decisions import LEAST
 
 COLOURS = {
     "equal": "green",
@@ -59,8 +58,10 @@ def show_leaderboard(board: race.Leaderboard, console: Console) -> None:
         say(console, sentence, style="yellow")
     for line in standings.side_by_side(board):
         say(console, line)
-    if board.passes < LEAST:
-        say(console, f"no ranks: {board.passes} of at least {LEAST} passes", style="yellow")
+    for line in standings.controlled(board):
+        say(console, f"control {line}", style="" if line.startswith(race.PASSED) else "yellow")
+    if why := standings.no_ranks(board):
+        say(console, why, style="yellow")
 
 
 def _table(report: Report, frameworks: list[str]) -> Table:
@@ -85,7 +86,7 @@ def _ranking(table: race.Table) -> Table:
     for row in standings.ranked(table):
         who = f"{row.framework}/{row.implementation}"
         cells = [standings.rank(row), who, standings.duration(row.seconds), standings.beside(row)]
-        cells += [standings.percent(row.percent), row.held_back_by or standings.NOTHING]
+        cells += [standings.percent(row.percent), standings.held_back(row)]
         found.add_row(*(Text(plain(cell)) for cell in cells))
     return found
 

@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Iterator
 
 from isogru.judge.comparison import EQUAL
-from reports.race import decisions, paired
-from reports.race.decisions import Decisions
+from reports.race import paired
 from reports.race.records import ALIKE, FASTER, SLOWER, Against, Change, Leaderboard, Row, Table
+from shared_spec.race import decisions
+from shared_spec.race.decisions import Decisions
 
 
 def compare(board: Leaderboard, other: Leaderboard) -> Against:

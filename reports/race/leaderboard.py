@@ -5,31 +5,42 @@ Ranked is what was equal whenever it was timed. Everything else that was planned
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import structs
 
-from isogru.judge.comparison import EQUAL, significant
-from reports.race import decisions, records, roofline, statements
+from isogru.judge.comparison import EQUAL
+from reports.race import alike, controls, ranking, records, roofline
+from reports.race.ranking import Key
 from reports.race.records import FAILED, UNFINISHED, Leaderboard, Row, Table
 from reports.race.roofline import Bound, Limits
 from shared_spec.errors import UserError
-from shared_spec.race import rows, workloads
+from shared_spec.race import blocks, rows, workloads
+from shared_spec.race.blocks import Block
+from shared_spec.race.decisions import Times
+from shared_spec.race.definition import Race
 from shared_spec.race.rows import Memory, Outcome, Pass
 from shared_spec.race.workloads import Workload
 
-SAME = ("machine", "device", "threads", "tf32", "corpus")
-"""What all passes of one ranking must share."""
 
-
-def build(passes: Sequence[Pass], memory: Iterable[Memory], *, name: str) -> Leaderboard:
-    """The leaderboard of a race. Raises UserError for passes that do not belong together."""
+def build(
+    passes: Sequence[Pass],
+    memory: Iterable[Memory],
+    *,
+    name: str,
+    turns: Sequence[Block] = (),
+    race: Race | None = None,
+) -> Leaderboard:
+    """The leaderboard of a race, whose times are those of its blocks; without blocks, the medians of its passes. Raises
+    UserError for passes that do not belong together.
+    """
     if not passes:
         raise UserError(f"{name}: no pass of benchmarks is there; run tox -e bench")
-    check_alike(passes)
-    bytes_of = {(m.framework, m.workload, m.implementation): m.bytes for m in memory}
+    alike.check(passes)
+    measured = list(memory)
+    bytes_of = {(m.framework, m.workload, m.implementation): m.bytes for m in measured}
+    issues = {_issued(m.framework, m.workload, m.implementation): m.issue for m in measured if m.issue is not None}
     limits = {
         dtype: roofline.best((p.framework, p.limits[dtype]) for p in passes if dtype in p.limits)
         for dtype in dict.fromkeys(dtype for p in passes for dtype in p.limits)
@@ -38,51 +49,55 @@ def build(passes: Sequence[Pass], memory: Iterable[Memory], *, name: str) -> Lea
     for one in passes:
         for row in one.header.plan:
             planned.setdefault(rows.workload(row), {}).setdefault((one.framework, row), []).append(one)
-    first = passes[0].header
+    first, judged = passes[0].header, controls.judge(turns)
+    times = {workload: _times(workload, contenders, turns) for workload, contenders in planned.items()}
+    may_rank = not any(control.is_failed for control in judged)
     return Leaderboard(
         format=records.FORMAT,
         name=name,
-        **{key: getattr(first, key) for key in SAME},
+        **{key: getattr(first, key) for key in alike.SAME},
         passes=max(p.number for p in passes),
         frameworks=[_entrant(name, passes) for name in dict.fromkeys(p.framework for p in passes)],
         limits=[_limits(dtype, best) for dtype, best in limits.items()],
         tables=[
-            _table(workload, planned[workload], limits, bytes_of)
+            _table(workload, planned[workload], times[workload], limits, bytes_of, issues, may_rank=may_rank)
             for workload in workloads.catalogue()
             if workload in planned
         ],
-        trouble=[
-            f"{p.path.name}: cut off after {p.done} of {len(p.header.plan)} rows; race again"
-            for p in passes
-            if not p.is_done
-        ],
+        budget=race.budget if race else None,
+        seed=race.seed if race else None,
+        blocks=len(turns),
+        controls=judged,
+        trouble=[_cut_off(p, race if turns else None) for p in passes if not p.is_done],
         against=None,
     )
 
 
-def check_alike(passes: Sequence[Pass]) -> None:
-    """Raises UserError where passes ran on different machines, devices, texts or numbers of threads, or those of one
-    framework with different versions or switches.
-    """
-    first = passes[0]
-    of: dict[str, Pass] = {}
-    for one in passes:
-        before = of.setdefault(one.framework, one)
-        for key in ("versions", "switches"):
-            ours, theirs = (getattr(each.header, key) for each in (before, one))
-            if ours != theirs:
-                raise UserError(
-                    f"{before.path.name} and {one.path.name} are no one ranking: their {key} differ "
-                    f"({_differing(ours, theirs)}); race again"
-                )
-    for other in passes[1:]:
-        for key in SAME:
-            ours, theirs = (getattr(each.header, key) for each in (first, other))
-            if ours != theirs:
-                raise UserError(
-                    f"{first.path.name} and {other.path.name} are no one ranking: their {key} differs "
-                    f"({_differing(ours, theirs)}); race again, all on one machine"
-                )
+def _issued(framework: str, workload: str, implementation: str) -> tuple[str, Workload, str]:
+    """What the host takes as long to issue: of all sizes that differ in n, d and h alone it is measured once."""
+    return framework, workloads.tiny(rows.workload(rows.Row(workload, implementation, ""))), implementation
+
+
+def _cut_off(one: Pass, race: Race | None) -> str:
+    if race is not None:
+        return f"{one.path.name}: broken off; go on with python -m reports race --resume {race.name}"
+    return f"{one.path.name}: cut off after {one.done} of {len(one.header.plan)} rows; race again"
+
+
+def _times(workload: Workload, contenders: Mapping[Key, list[Pass]], turns: Sequence[Block]) -> dict[Key, Times]:
+    """Seconds by start: of each of its blocks, or, without any, the median of a pass."""
+    if turns:
+        names = {key: blocks.name(key[0], key[1].implementation) for key in contenders}
+        of = blocks.times(turns, workload.name, list(names.values()))
+        return {key: of[name] for key, name in names.items()}
+    return {
+        (framework, row): {
+            p.number: (statistics.median(p.outcomes[row].seconds),)
+            for p in passes
+            if row in p.outcomes and p.outcomes[row].seconds
+        }
+        for (framework, row), passes in contenders.items()
+    }
 
 
 def _differing(one: object, other: object) -> str:
@@ -118,19 +133,26 @@ def _limits(dtype: str, best: Limits) -> records.Limits:
 
 def _table(
     workload: Workload,
-    contenders: Mapping[tuple[str, rows.Row], list[Pass]],
+    contenders: Mapping[Key, list[Pass]],
+    times: Mapping[Key, Times],
     limits: Mapping[str, Limits],
     memory: Mapping[tuple[str, str, str], int | None],
+    issues: Mapping[tuple[str, Workload, str], float],
+    *,
+    may_rank: bool,
 ) -> Table:
     best = limits.get(workload.dtype)
     bound = roofline.bound(workload, best) if best and set(workload.products()) <= best.steps.keys() else None
-    there = [
-        _row(framework, row, passes, memory.get((framework, row.workload, row.implementation)))
-        for (framework, row), passes in contenders.items()
-    ]
-    equal, others = _in_common([row for row in there if row.status == EQUAL])
-    ranked = [_share(row, bound) for row in _break_even(_ranks(equal))]
-    others += [row for row in there if row.status != EQUAL]
+    there: dict[Key, Row] = {}
+    for key, passes in contenders.items():
+        framework, row = key
+        found = _row(framework, row, passes, times[key], memory.get((framework, row.workload, row.implementation)))
+        issue = (
+            found.issue if found.issue is not None else issues.get(_issued(framework, row.workload, row.implementation))
+        )
+        there[key] = ranking.possible(structs.replace(found, issue=issue), bound)
+    ranked, others = ranking.rank(there, times, may_rank=may_rank)
+    ranked = [ranking.share(row, bound) for row in ranking.break_even(ranked)]
     size = workload.size
     return Table(
         workload=workload.name,
@@ -150,24 +172,14 @@ def _bound(of: Bound) -> records.Bound:
     return records.Bound(seconds=of.seconds, compute=of.compute, memory=of.memory, latency=of.latency)
 
 
-def _share(row: Row, bound: Bound | None) -> Row:
-    """The row with how far it is from its bound, and by what."""
-    if bound is None:
-        return row
-    return structs.replace(
-        row,
-        percent=significant(100 * bound.seconds / row.time, 3),
-        held_back_by=roofline.held_back_by(row.time, bound, row.issue),
-    )
-
-
-def _row(framework: str, of: rows.Row, passes: list[Pass], memory: int | None) -> Row:
+def _row(framework: str, of: rows.Row, passes: list[Pass], times: Times, memory: int | None) -> Row:
     """A row as it stands by itself: what it is beside the others is not known yet."""
     there = {p.number: p.outcomes[of] for p in passes if of in p.outcomes}
     cut = [p for p in passes if p.begun == of]
     status, why = _status(there.values(), cut)
-    seconds = {number: statistics.median(r.seconds) for number, r in there.items() if r.seconds}
-    cold = there.get(1, Outcome())
+    if status == EQUAL and not times:
+        status, why = UNFINISHED, "the race was broken off before it had a turn"
+    cold = there[min(there)] if there else Outcome()
     return Row(
         id=of.id,
         framework=framework,
@@ -176,8 +188,8 @@ def _row(framework: str, of: rows.Row, passes: list[Pass], memory: int | None) -
         status=status,
         why=why,
         rank=None,
-        seconds=_mean(seconds.values()) if seconds else None,
-        passes={str(number): value for number, value in seconds.items()},
+        seconds=ranking.mean(_of_starts(times).values()) if times else None,
+        passes={str(number): value for number, value in _of_starts(times).items()},
         ratio=None,
         low=None,
         high=None,
@@ -188,9 +200,15 @@ def _row(framework: str, of: rows.Row, passes: list[Pass], memory: int | None) -
         first=cold.first,
         issue=cold.issue,
         break_even=None,
+        blocks=sum(t == t for of in times.values() for t in of),
         command=_command(passes[0].header, f"--workload {of.workload} --implementation {of.implementation}"),
         memory=memory,
     )
+
+
+def _of_starts(times: Times) -> dict[int, float]:
+    """The middle of the blocks of each start."""
+    return {start: statistics.median(t for t in of if t == t) for start, of in sorted(times.items())}
 
 
 def _largest(values: Iterable[float | None]) -> float | None:
@@ -222,60 +240,3 @@ def _status(outcomes: Collection[Outcome], cut: Sequence[Pass]) -> tuple[str, st
     if outcomes:
         return EQUAL, ""
     return UNFINISHED, "the pass was cut off while it ran" if cut else "the pass was cut off before it ran"
-
-
-def _in_common(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """The rows with those passes alone that all of them have: ratios are taken within a pass. And apart those that the
-    first pass has not, since it was cut off: they are unfinished.
-    """
-    there = [row for row in rows if "1" in row.passes]
-    why = "the first pass was cut off before it ran"
-    unfinished = [structs.replace(row, status=UNFINISHED, why=why) for row in rows if "1" not in row.passes]
-    passes = [
-        {number: value for number, value in row.passes.items() if all(number in other.passes for other in there)}
-        for row in there
-    ]
-    return [
-        structs.replace(row, passes=own, seconds=_mean(own.values())) for row, own in zip(there, passes, strict=True)
-    ], unfinished
-
-
-def _mean(seconds: Iterable[float]) -> float:
-    """The geometric mean."""
-    return math.exp(statistics.fmean(map(math.log, seconds)))
-
-
-def _ranks(rows: list[Row]) -> list[Row]:
-    """The rows with the places that they can have, and their ratios to the fastest."""
-    if not rows:
-        return []
-    decided = decisions.decide([{int(number): (value,) for number, value in row.passes.items()} for row in rows])
-    best = min(range(len(rows)), key=lambda i: rows[i].time)
-    names = [f"{row.framework}/{row.implementation}" for row in rows]
-    ranked = []
-    for i, (row, (first, last)) in enumerate(zip(rows, decided.ranks(), strict=True)):
-        found = decided.pairs[i][best]
-        known = structs.replace(row, ratio=found.value, said=statements.of(decided, i, best, names))
-        if decided.is_enough or i == best:
-            known = structs.replace(known, low=found.low, high=found.high)
-        if decided.is_enough:
-            known = structs.replace(known, rank=first, last_rank=last)
-        ranked.append(known)
-    return ranked
-
-
-def _break_even(rows: list[Row]) -> list[Row]:
-    """The rows with the count of calls after which what compiles has cost no more than the same framework's scratch
-    lane; None for never.
-    """
-    scratch = {row.framework: row for row in rows if row.implementation == "scratch"}
-    return [structs.replace(row, break_even=_calls(row, scratch.get(row.framework))) for row in rows]
-
-
-def _calls(row: Row, scratch: Row | None) -> int | None:
-    if scratch is None or row is scratch or row.first is None or scratch.first is None:
-        return None
-    gained, paid = scratch.time - row.time, row.first - scratch.first
-    if paid <= 0 and gained >= 0:
-        return 1
-    return math.ceil(1 + paid / gained) if gained > 0 else None

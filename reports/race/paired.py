@@ -9,32 +9,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from shared_spec.race.decisions import Ratio
 
 # Student's t, two-sided, 95%, by degrees of freedom; beyond the last it is at most that.
 T_95 = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
 )
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times as long one takes as another: the geometric mean over passes, and its 95% confidence interval."""
-
-    value: float
-    low: float
-    high: float
-    """0 and infinity where there is one pass only: nothing is known of its spread."""
-
-    @property
-    def is_slower(self) -> bool:
-        """Slower, beyond doubt."""
-        return self.low > 1
-
-    @property
-    def is_faster(self) -> bool:
-        return self.high < 1
 
 
 def ratio(seconds: Mapping[int, float], other: Mapping[int, float]) -> Ratio:

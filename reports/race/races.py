@@ -10,7 +10,8 @@ from reports.race import against, leaderboard
 from reports.race.records import Leaderboard
 from shared_spec.errors import UserError
 from shared_spec.files import door
-from shared_spec.race import rows
+from shared_spec.race import blocks, rows
+from shared_spec.race.blocks import Block
 from shared_spec.race.definition import AGAIN, Race, damaged, passes, read
 from shared_spec.race.rows import Memory, OtherVersionError, Pass
 
@@ -37,7 +38,14 @@ def _board(race: Race, of: list[Pass]) -> Leaderboard:
         measured = memory(race)
     except UserError as error:
         trouble.append(str(error))
-    board = leaderboard.build(of, measured, name=race.name)
+    turns: list[Block] = []
+    try:
+        turns = blocks.read(race.blocks_file)
+    except OtherVersionError:
+        raise
+    except UserError as error:
+        trouble.append(str(error))
+    board = leaderboard.build(of, measured, name=race.name, turns=turns, race=race)
     try:
         other = schema.read_leaderboard(race.against_file) if race.against_file.exists() else None
     except UserError as error:

@@ -13,6 +13,7 @@ from reports.pages.parts import Part, about, one_of
 Format = Literal["isogru-leaderboard/1"]
 FORMAT: Format = get_args(Format)[0]
 FAILED, UNFINISHED = "failed", "unfinished"
+PASSED, FAILED_CONTROL, UNKNOWN = "passed", "failed", "unknown"
 SLOWER, FASTER, ALIKE = "slower", "faster", "alike"
 
 
@@ -20,7 +21,7 @@ class Entrant(Part, frozen=True):
     """A framework in this race."""
 
     name: str
-    passes: int
+    passes: Annotated[int, about("starts that it was in")]
     import_: Annotated[float, about("seconds to import it")] = msgspec.field(name="import")
     versions: Mapping[str, str]
     switches: Mapping[str, str]
@@ -76,17 +77,21 @@ class Row(Part, frozen=True):
     lane: str
     status: Annotated[str, one_of(*ORDER, FAILED, UNFINISHED), about("only what is equal is ranked")]
     why: Annotated[str, about("why it is not ranked; empty where it is")]
-    rank: Annotated[int | None, about("the best place that it can have, 1 the fastest; null where passes are too few")]
-    seconds: Annotated[float | None, about("of a call: the geometric mean of the medians of passes")]
-    passes: Annotated[Mapping[str, float], about("the median of each pass, by its number")]
-    ratio: Annotated[float | None, about("how many times as long as the fastest, paired by pass")]
+    rank: Annotated[
+        int | None,
+        about("the best place that it can have, 1 the fastest; null where starts are too few, or a control failed"),
+    ]
+    seconds: Annotated[float | None, about("of a call: the geometric mean over starts")]
+    passes: Annotated[Mapping[str, float], about("a call's time in each start, by its number")]
+    ratio: Annotated[float | None, about("how many times as long as the fastest, paired by block")]
     low: Annotated[
-        float | None, about("its interval, of 95% for all pairs of the table together; null where passes are too few")
+        float | None, about("its interval, of 95% for all pairs of the table together; null where starts are too few")
     ]
     high: float | None
     percent: Annotated[float | None, about("of the bound")]
     held_back_by: Annotated[
-        Annotated[str, one_of("compute", "memory", "latency", "host")] | None, about("what takes most of its time")
+        Annotated[str, one_of("compute", "memory", "latency", "host")] | None,
+        about("what takes most of its time; null where most is unexplained"),
     ]
     error: Annotated[
         float | None, about("the largest difference from the oracle, relative to the largest element of its quantity")
@@ -103,6 +108,10 @@ class Row(Part, frozen=True):
     memory: Annotated[int | None, about("bytes at the peak of a call, in a fresh process, above what it had before")]
     last_rank: Annotated[int | None, about("the worst place that it can have; not in earlier versions")] = None
     said: Annotated[str, about("what is known of it beside the fastest, in words")] = ""
+    blocks: Annotated[int, about("turns that it had, over all starts")] = 0
+    unexplained: Annotated[
+        float | None, about("percent of its time that neither arithmetic nor anything that was measured accounts for")
+    ] = None
 
     @property
     def time(self) -> float:
@@ -152,6 +161,26 @@ class Against(Part, frozen=True):
     reversed: Annotated[Sequence[str], about("pairs whose order was beyond doubt in both, and not the same")]
 
 
+class Control(Part, frozen=True):
+    """Whether the race itself can be believed, in one respect."""
+
+    kind: Annotated[
+        str,
+        about(
+            "twice: the same contender under two names is as fast as itself; drift: a loop that is always the same "
+            "takes as long; busy: no other process is at work"
+        ),
+    ]
+    workload: Annotated[str, about("that it is of; empty where it is of the whole race")]
+    status: Annotated[str, one_of(PASSED, FAILED_CONTROL, UNKNOWN), about("of one that failed nothing is ranked")]
+    said: str
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether nothing is to be ranked."""
+        return self.status == FAILED_CONTROL
+
+
 class Leaderboard(Part, frozen=True):
     """A race: frameworks timed in turns, each proven equal on the very work."""
 
@@ -162,9 +191,13 @@ class Leaderboard(Part, frozen=True):
     threads: int
     tf32: Annotated[bool, about("whether a GPU was let cut factors to TF32")]
     corpus: Annotated[str, about("where the text is from, and its digest")]
-    passes: int
+    passes: Annotated[int, about("how often contenders were started")]
     frameworks: Sequence[Entrant]
     limits: Sequence[Limits]
     tables: Sequence[Table]
     trouble: Annotated[Sequence[str], about("passes that were cut off")]
     against: Against | None
+    budget: Annotated[float | None, about("seconds that it was given; null where it was not run in turns")] = None
+    seed: Annotated[int | None, about("of the order of turns")] = None
+    blocks: Annotated[int, about("turns of all contenders, of all workloads and starts")] = 0
+    controls: Annotated[Sequence[Control], about("whether the race itself can be believed")] = ()

@@ -112,10 +112,12 @@ def _sequence(workload: Workload, limits: Limits, T: int, n: int, *, of_model: b
     )
 
 
-def held_back_by(seconds: float, of: Bound, issue: float | None) -> str:
-    """What takes most of a time: compute, latency, host or memory. Memory stands for all that is left: arrays that are
-    written and read again between operations, and operations slower than the best seen here.
+def held_back_by(seconds: float, of: Bound, issue: float | None) -> tuple[str | None, float]:
+    """What takes most of a time: compute, latency, host, or memory, whose traffic is counted; None where most is
+    unexplained. And the seconds that are unexplained: arrays that are written and read again between operations, for
+    one, and operations slower than the best seen here, of which nothing was measured.
     """
-    parts = {"compute": of.compute, "latency": of.latency, "host": issue or 0.0}
-    parts["memory"] = seconds - sum(parts.values())
-    return max(parts, key=lambda name: parts[name])
+    parts = {"compute": of.compute, "latency": of.latency, "memory": of.memory, "host": issue or 0.0}
+    unexplained = max(0.0, seconds - sum(parts.values()))
+    most = max(parts, key=lambda name: parts[name])
+    return (most if parts[most] >= unexplained else None), unexplained

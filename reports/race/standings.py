@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 
 from isogru.judge.comparison import EQUAL, significant
 from reports.race import against, records, statements
-from reports.race.decisions import LEAST, Pair
 from reports.race.records import Change, Leaderboard, Row, Table
+from shared_spec.race.decisions import LEAST, Pair
 
 HELD_BACK = {
     "compute": "products and functions, at the best speed seen on this machine",
-    "memory": "all that is left: arrays written and read again, operations slower than the best seen here",
+    "memory": "moving inputs, states and parameters once, which is counted",
     "latency": "products that wait for one another, step after step",
     "host": "issuing operations, one by one",
+    "unexplained": "all that is left, of which nothing was measured: arrays written and read again, slower operations",
 }
 BOUNDS = {
     "compute": "products and functions at the machine's best",
@@ -100,6 +101,42 @@ def break_even(row: Row) -> str:
     return "never" if row.break_even is None else f"{row.break_even}"
 
 
+def held_back(row: Row) -> str:
+    """What takes most of its time; or how much of it is unexplained."""
+    if row.held_back_by is None and row.unexplained is not None:
+        return f"unexplained, {percent(row.unexplained)}"
+    return row.held_back_by or NOTHING
+
+
+def counted(board: Leaderboard) -> str:
+    """How often all were timed, such as "5 starts, 61 blocks"; of a race in passes, "5 passes"."""
+    if board.budget is None:
+        return _many(board.passes, "pass")
+    return f"{_many(board.passes, 'start')}, {_many(board.blocks, 'block')}"
+
+
+def _many(count: int, of: str) -> str:
+    plural = f"{of}es" if of.endswith("s") else f"{of}s"
+    return f"{count} {of if count == 1 else plural}"
+
+
+def no_ranks(board: Leaderboard) -> str:
+    """Why nothing is ranked; empty where ranks may be given."""
+    if any(control.is_failed for control in board.controls):
+        return "No ranks: a control of this race failed, so that its times prove nothing."
+    if board.passes < LEAST:
+        return f"No ranks: it takes {LEAST} starts to know how much they differ by chance."
+    return ""
+
+
+def controlled(board: Leaderboard) -> list[str]:
+    """The controls, one sentence each."""
+    return [
+        f"{control.status}: {f'{control.workload}: ' if control.workload else ''}{control.said}"
+        for control in board.controls
+    ]
+
+
 def error(value: float | None) -> str:
     """The largest difference, relative."""
     return NOTHING if value is None else f"{value:.1e}"
@@ -112,6 +149,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "interval": interval,
     "megabytes": megabytes,
     "percent": percent,
+    "held_back": held_back,
     "break_even": break_even,
     "error": error,
 }
@@ -126,7 +164,9 @@ def context(board: Leaderboard | None) -> dict[str, object]:
         "bounds": BOUNDS,
         "columns": COLUMNS,
         "wordy": WORDY,
-        "least": LEAST,
+        "no_ranks": no_ranks(board) if board else "",
+        "counted": counted(board) if board else "",
+        "controls": controlled(board) if board else [],
         "ranked": ranked,
         "unranked": unranked,
     }

@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isogru.judge.comparison import significant
-from reports.race.decisions import LEAST, MARGIN, Decisions, Pair
+from shared_spec.race.decisions import LEAST, MARGIN, Decisions, Pair
+
+CONTROL = "no rank: a control of the race failed"
 
 
 def of(decided: Decisions, i: int, best: int, names: Sequence[str]) -> str:
     """Such as "14% to 19% slower than torch/tuned", of the row i beside the fastest."""
     if not decided.is_enough:
-        return f"no rank: it takes {LEAST} passes to say anything"
+        return f"no rank: it takes {LEAST} starts to say anything"
     if i != best:
         pair = decided.pairs[i][best]
-        unknown = "" if pair.is_slower or pair.is_faster or pair.is_equivalent else "undecided: "
-        return f"{unknown}{beside(pair)} {preposition(pair)} {names[best]}"
+        return f"{in_words(pair)} {preposition(pair)} {names[best]}"
     others = [(name, of[best]) for name, of in zip(names, decided.pairs, strict=True) if name != names[best]]
     near = [name for name, pair in others if not pair.is_slower]
     if not near:
         return "faster than all others" if others else "the only one"
     return f"the shortest time; not known to be faster than {', '.join(near)}"
+
+
+def in_words(pair: Pair) -> str:
+    """How one stands to another, and whether that is decided."""
+    unknown = "" if pair.is_slower or pair.is_faster or pair.is_equivalent else "undecided: "
+    return f"{unknown}{beside(pair)}"
 
 
 def beside(pair: Pair) -> str:

@@ -14,7 +14,7 @@ const RACE = {
   ratio: [(row) => row.ratio, standings.interval],
   said: [(row) => row.ratio, (row) => row.said],
   percent: [(row) => row.percent, (row) => standings.percent(row.percent)],
-  held_back_by: [(row) => row.held_back_by, (row) => row.held_back_by ?? NOTHING],
+  held_back_by: [(row) => row.held_back_by, standings.held_back],
   error: [(row) => row.error, (row) => standings.error(row.error)],
   memory: [(row) => row.memory, (row) => standings.megabytes(row.memory)],
   first: [(row) => row.first, (row) => standings.duration(row.first)],
@@ -149,7 +149,7 @@ function drawRace(chosen, ranked) {
   const values = ranked.map((row) => ({
     row: named(row), framework: row.framework, implementation: row.implementation, at: row.seconds,
     last: Math.max(...Object.values(row.passes)), said: standings.duration(row.seconds), ratio: standings.interval(row),
-    percent: standings.percent(row.percent), why: row.held_back_by ?? NOTHING,
+    percent: standings.percent(row.percent), why: standings.held_back(row),
   }));
   const all = [...each, ...values].map((v) => v.at).concat(bound ? [bound.seconds] : []);
   const [least, most] = [Math.min(...all), Math.max(...all)];
@@ -163,7 +163,7 @@ function drawRace(chosen, ranked) {
   const tooltip = told({ row: "implementation", said: "time", ratio: "× the fastest", percent: "of the bound", why: "held back by" });
   const layer = [{
     data: { values: each }, mark: { type: "tick", opacity: 0.45, thickness: 1.5, size: 12 },
-    encoding: { x, y, color, tooltip: told({ row: "implementation", pass: "pass", said: "time" }) },
+    encoding: { x, y, color, tooltip: told({ row: "implementation", pass: "start", said: "time" }) },
   }, {
     data: { values }, mark: { type: "point", filled: true, size: 90, opacity: 1 },
     encoding: { x: bare, y, color, shape, tooltip },
@@ -184,7 +184,7 @@ function drawRace(chosen, ranked) {
     });
   }
   document.getElementById("race-caption").textContent = "Time of a call, on a logarithmic axis" +
-    (bound ? ", and above it the percent of the bound that this is. Dashed: the bound. " : ". ") + "Faint: each pass.";
+    (bound ? ", and above it the percent of the bound that this is. Dashed: the bound. " : ". ") + "Faint: each start.";
   draw("race", document.getElementById("chart-race"), `Time of a call${bound ? " and percent of the bound" : ""}, ${chosen.workload}`,
     { height: Math.max(60, 22 * ranked.length), layer, resolve: { axis: { x: "independent" } } });
 }

@@ -41,6 +41,10 @@ const standings = {
     if (row.implementation === "scratch" || row.first === null) return NOTHING;
     return row.break_even === null ? "never" : String(row.break_even);
   },
+  held_back(row) {
+    const unexplained = row.unexplained ?? null;
+    return row.held_back_by ?? (unexplained === null ? NOTHING : `unexplained, ${standings.percent(unexplained)}`);
+  },
   error: (value) => (value === null ? NOTHING : exponential(value, 1)),
 };
 

@@ -13,7 +13,7 @@ import numpy as np
 from shared_spec.cells import Cell, cell
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.expression import Shape
-from shared_spec.files import door, origins, passage, tensors
+from shared_spec.files import door, origins, passage, sources, tensors
 from shared_spec.files.origins import DTYPES as DTYPES
 from shared_spec.files.origins import Origin as Origin
 from shared_spec.language_model import Problem, recipe_from_json, recipe_to_json, shapes, specification
@@ -41,6 +41,8 @@ class Case:
     """
     lengths: passage.Lengths = None
     """How many steps each sequence has, where some end early."""
+    source: sources.Source | None = None
+    """Where its weights come from, if they are somebody's own."""
 
     @functools.cached_property
     def digest(self) -> str:
@@ -94,7 +96,7 @@ def write_case(path: Path, case: AnyCase) -> None:
     arrays: dict[str, Array]
     if isinstance(case, Case):
         arrays = {name: array.astype(np.float32) for name, array in case.arrays.items()}
-        metadata |= passage.written(reverse=case.reverse, lengths=case.lengths)
+        metadata |= passage.written(reverse=case.reverse, lengths=case.lengths) | sources.written(case.source)
     else:
         problem = case.problem
         metadata |= {
@@ -124,7 +126,8 @@ def read_case(path: Path) -> AnyCase:
     symbols = {k: v for k, v in shapes_of_case(the_cell).items() if k not in optional}
     _check(path, arrays, symbols, dtypes=dict.fromkeys(symbols, ("float32",)))
     wide = {k: a.astype(np.float64) for k, a in arrays.items()}
-    return Case(name, the_cell, wide, *passage.read(path, metadata, *wide["X"].shape[:2]))
+    order = passage.read(path, metadata, *wide["X"].shape[:2])
+    return Case(name, the_cell, wide, *order, sources.read(path, metadata))
 
 
 def _read_training_case(path: Path, name: str, arrays: dict[str, Array], metadata: dict[str, str]) -> TrainingCase:

@@ -11,9 +11,14 @@ from pathlib import Path
 from shared_spec.files import whole
 
 
+def clean() -> None:
+    """Remove what killed runs left among the system's temporary files."""
+    whole.clean(Path(tempfile.gettempdir()), os.getpid())
+
+
 def made() -> tempfile.TemporaryDirectory[str]:
     """A fresh folder among the system's temporary files. Raises OSError where none can be made."""
-    whole.clean(Path(tempfile.gettempdir()), os.getpid())
+    clean()
     return tempfile.TemporaryDirectory(prefix=whole.mark(), ignore_cleanup_errors=True)
 
 

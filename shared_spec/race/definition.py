@@ -1,11 +1,12 @@
-"""A race as it is set out: what is raced, and how; the folder that it lies in, and its passes there."""
+"""A race as it is set out: what is raced, and how; the folder that it lies in, and what is there of it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from shared_spec.race.rows import OtherVersionError, Pass
 
 FORMAT = "isogru-race/1"
 AGAIN = "race again with python -m reports race"
-MOST_PASSES = 1000
-"""Of a race: a file that says more is damaged, and nobody waits for it."""
-PASSES, SECONDS = 5, 0.4
-"""Of a race, and for how long each row is timed in a pass, unless told."""
+MOST_BUDGET = 7 * 24 * 3600.0
+"""Of a race, in seconds: a file that says more is damaged, and nobody waits for it."""
+BUDGET, TURN, SECONDS = "10m", 0.1, 0.4
+"""Of a race, and how long a turn takes; and for how long each row is timed without one, unless told."""
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -39,23 +41,27 @@ class Race:
     """Its folder: the time at which it began."""
     frameworks: list[str]
     workloads: list[str]
-    passes: int = PASSES
+    budget: float = 600.0
+    """Seconds that it may take: to start contenders, to judge them and to time them."""
     device: str = "cpu"
     threads: int = field(default_factory=machine.cores)
-    seconds: float = SECONDS
+    seconds: float = TURN
+    """Of a turn, about."""
     tf32: bool = False
     cells: list[str] = field(default_factory=list)
     implementations: list[str] = field(default_factory=list)
+    seed: int = 0
+    """Of the order in which contenders take their turns, and of the one that races twice."""
 
     @property
     def folder(self) -> Path:
         return rows.folder(self.name)
 
-    def order(self, number: int) -> list[str]:
-        """The frameworks in the order of that pass, shuffled, and the same whenever it is asked for."""
-        shuffled = sorted(self.frameworks)
-        random.Random(f"{self.name} {number}").shuffle(shuffled)
-        return shuffled
+    def shuffled(self, those: Iterable[str], *of: object) -> list[str]:
+        """In an order that the seed gives, another for each start, workload and block, and the same whenever asked."""
+        order = sorted(those)
+        random.Random(" ".join(map(str, (self.seed, *of)))).shuffle(order)
+        return order
 
     def file(self, framework: str, number: int) -> Path:
         return rows.file(self.folder, framework, self.device, number)
@@ -71,8 +77,22 @@ class Race:
         return self.folder / "corpus.txt"
 
     @property
+    def blocks_file(self) -> Path:
+        """What each block took, as it came."""
+        return self.folder / "blocks.jsonl"
+
+    @property
     def memory_file(self) -> Path:
         return self.folder / "memory.jsonl"
+
+
+def budget(text: str) -> float:
+    """Seconds, of such as 90s, 10m and 1h. Raises UserError for what is none."""
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([smh])", text)
+    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
+    if not 0 < seconds <= MOST_BUDGET:
+        raise UserError(f"no budget {text[:40]!r}; give one such as 90s, 10m or 1h, of seven days at most")
+    return seconds
 
 
 def begin(race: Race) -> None:
@@ -94,33 +114,38 @@ def read(file: Path) -> Race:
     # Of these names the files of passes are made.
     if wrong := [name for name in (*race.frameworks, race.device) if not store.PLAIN.fullmatch(name)]:
         raise UserError(f"{file}: damaged: {wrong[0]!r} is no name; {AGAIN}")
-    if not (1 <= race.passes <= MOST_PASSES and 1 <= race.threads <= machine.MOST_THREADS and race.seconds >= 0):
-        most = f"at most {MOST_PASSES} passes, {machine.MOST_THREADS} threads, and seconds from 0 on"
+    if not (0 < race.budget <= MOST_BUDGET and 1 <= race.threads <= machine.MOST_THREADS and race.seconds >= 0):
+        most = f"a budget of {MOST_BUDGET:.0f} s at most, {machine.MOST_THREADS} threads, and turns from 0 s on"
         raise UserError(f"{file}: damaged: a race has {most}; {AGAIN}")
     return race
 
 
 def passes(race: Race) -> list[Pass]:
-    """Those passes that are there, complete or not."""
+    """What is there of each start of each framework, complete or not."""
     return [one for one in _passes(race) if isinstance(one, Pass)]
 
 
 def damaged(race: Race) -> list[str]:
-    """What is said of those passes that are there and cannot be read."""
+    """What is said of those that are there and cannot be read."""
     return [str(one) for one in _passes(race) if isinstance(one, UserError)]
 
 
 def _passes(race: Race) -> Iterator[Pass | UserError]:
-    for number in range(1, race.passes + 1):
-        for name in race.frameworks:
-            file = race.file(name, number)
-            if file.exists():
-                try:
-                    yield rows.read(file)
-                except OtherVersionError:
-                    raise
-                except UserError as error:
-                    yield error
+    there = [(number, framework) for framework in race.frameworks for number in _numbers(race, framework)]
+    for number, framework in sorted(there, key=lambda each: each[0]):
+        try:
+            yield rows.read(race.file(framework, number))
+        except OtherVersionError:
+            raise
+        except UserError as error:
+            yield error
+
+
+def _numbers(race: Race, framework: str) -> Iterator[int]:
+    for file in race.folder.glob(f"{framework}.{race.device}.*.jsonl"):
+        number = file.name.split(".")[2]
+        if re.fullmatch("[1-9][0-9]{0,5}", number):
+            yield int(number)
 
 
 def text(race: Race) -> Corpus | None:

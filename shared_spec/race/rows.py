@@ -83,7 +83,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     first: float | None = None
     """Seconds of the first call, compiling included."""
     issue: float | None = None
-    """Seconds that the host takes to issue a call; in the first pass alone."""
+    """Seconds that the host takes to issue a call; in the first pass alone, and in a race with memory instead."""
 
 
 class Reached(Struct, frozen=True, kw_only=True):
@@ -126,6 +126,18 @@ class Done(Struct, frozen=True, tag_field="line", tag="done"):
 
 
 Line = Begin | End | Limits | Done
+GO, OVER = b"g", b"o"
+"""What a contender is told: that it is its turn, or that there is none any more."""
+
+
+class Ready(Struct, frozen=True, tag_field="line", tag="ready"):
+    """What a contender says as soon as its first turn may come."""
+
+
+class Took(Struct, frozen=True, tag_field="line", tag="took"):
+    """And after each turn: seconds of a call."""
+
+    seconds: float
 
 
 class Memory(Struct, frozen=True, omit_defaults=True):
@@ -136,6 +148,8 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     implementation: str
     bytes: int | None
     failed: str = ""
+    issue: float | None = None
+    """Seconds that the host takes to issue a call. Of all sizes that differ in n, d and h it is measured once."""
 
 
 def folder(name: str) -> Path:
@@ -165,26 +179,32 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{value!r} cannot be written as JSON")
 
 
+def append(path: Path, line: bytes) -> None:
+    """Add a line to a file; without one, take away a line that was cut off while it was written, of which nothing is
+    to be had. Raises UserError where it cannot be written.
+    """
+    try:
+        if not line:
+            whole = path.read_bytes()
+            path.write_bytes(whole[: whole.rfind(b"\n") + 1])
+            return
+        with path.open("ab") as stream:
+            stream.write(line)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
 class Writer:
     """Writes a pass, line by line."""
 
     def __init__(self, path: Path, *, goes_on: bool) -> None:
         self._path = path
-        try:
-            if goes_on:
-                # Of a line that was cut off while it was written nothing is to be had.
-                whole = path.read_bytes()
-                path.write_bytes(whole[: whole.rfind(b"\n") + 1])
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+        if goes_on:
+            append(path, b"")
 
     def write(self, line: Line) -> None:
         """Raises UserError where it cannot be written."""
-        try:
-            with self._path.open("ab") as stream:
-                stream.write(encode(line))
-        except OSError as error:
-            raise UserError(f"{self._path}: cannot be written: {error.strerror or error}") from None
+        append(self._path, encode(line))
 
     def header(self, header: Header) -> None:
         """The first line, in place of whatever was there."""

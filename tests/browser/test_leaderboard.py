@@ -54,7 +54,7 @@ def said(row):
         standings.interval(row),
         row.said,
         standings.percent(row.percent),
-        row.held_back_by or "–",
+        standings.held_back(row),
         standings.error(row.error),
         standings.megabytes(row.memory),
         standings.duration(row.first),
@@ -262,7 +262,7 @@ def test_the_chart_of_times(visit, raced):
     tip = page.locator("#vg-tooltip-element")
     tip.wait_for(state="visible")
     last = list(rows.values())[-1]
-    for text in (name(last), standings.duration(last.seconds), standings.interval(last), last.held_back_by):
+    for text in (name(last), standings.duration(last.seconds), standings.interval(last), standings.held_back(last)):
         assert text in tip.inner_text()
 
 
@@ -322,15 +322,15 @@ def test_a_series_needs_two_points(visit, raced, tmp_path):
     assert page.locator("#chart-series-n svg").is_visible()
     for symbol in ("T", "h"):
         assert page.locator(f"#chart-series-{symbol}").is_hidden()
-    expect(page.locator("#race-too-short")).to_have_text(
-        "No ranks: it takes 3 passes to know how much they differ by chance."
+    expect(page.locator("#race-no-ranks")).to_have_text(
+        "No ranks: it takes 3 starts to know how much they differ by chance."
     )
     assert {line[0] for line in lines(page)} == {"–"}
     board = made_up.board(tmp_path / "less", timed=timed[:1])
     page = visit(sites.raced(tmp_path / "less", raced, board).url)
     assert page.locator("#race-series").is_hidden()
     assert page.locator("#chart-race svg").is_visible()
-    assert page.locator("#race-too-short").count() == 0
+    assert page.locator("#race-no-ranks").count() == 0
 
 
 def test_where_nothing_is_ranked(visit, raced, tmp_path):

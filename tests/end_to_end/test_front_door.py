@@ -91,8 +91,8 @@ def test_the_path_of_the_report_is_the_last_thing_said(front_door, site):
 
 def test_a_race(tmp_path):
     """All four in turns, each in its own environment, to a leaderboard; the plugin's own comparison of their files."""
-    command = [sys.executable, "-m", "reports", "race", *frameworks.NAMES, "--passes", "3", "--seconds", "0"]
-    command += ["--workload", "prediction", "--cell", "gru", "--implementation", "scratch", "--implementation", "tuned"]
+    command = [sys.executable, "-m", "reports", "race", *frameworks.NAMES, "--budget", "90s", "--seconds", "0"]
+    command += ["--workload", "prediction", "--cell", "gru", "--implementation", "tuned"]
     command += ["-o", str(tmp_path / "site")]
     environment = {**os.environ, "ISOGRU_RESULTS": str(tmp_path / "results")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
@@ -103,17 +103,22 @@ def test_a_race(tmp_path):
     assert {row["framework"] for row in table["rows"]} == set(frameworks.NAMES)
     for row in table["rows"]:
         assert row["status"] == "equal", row["why"]
-        assert min(row[key] for key in ("rank", "seconds", "memory", "first", "issue", "percent")) > 0
-        assert set(row["passes"]) == {"1", "2", "3"}
-    assert min(row["rank"] for row in table["rows"]) == 1
+        assert min(row[key] for key in ("seconds", "memory", "first", "issue", "percent", "blocks")) > 0
+        assert set(row["passes"]) >= {"1"}
+    # On a machine that does other things too nothing is ranked, and by what it was held up is said.
+    ranks = [row["rank"] for row in table["rows"]]
+    control_failed = any(control["status"] == "failed" for control in board["controls"])
+    assert ranks.count(None) == (len(ranks) if control_failed or board["passes"] < 3 else 0)
+    assert {control["kind"] for control in board["controls"]} == {"twice", "drift", "busy"}
     assert table["bound"]["seconds"] > 0
     assert board["trouble"] == []
     files = sorted(str(file) for file in (tmp_path / "results").glob("benchmarks/*/*.cpu.*.json"))
-    assert len(files) == 12
+    # Each start of each contender has one, and one of them races twice; who is far behind is not started again.
+    assert 5 <= len(files) <= 5 * board["passes"]
     compare = [sys.executable, "-m", "pytest_benchmark", "compare", *files, "--group-by", "fullname"]
     compared = subprocess.run(compare, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert compared.returncode == 0, compared.stderr
-    assert compared.stdout.count("prediction-chapter-gru-float32-tuned") >= 8
+    assert compared.stdout.count("prediction-chapter-gru-float32-tuned") >= 5
 
 
 def test_a_sweep_and_its_page(tmp_path):

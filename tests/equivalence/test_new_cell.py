@@ -54,11 +54,16 @@ def verdicts(root, framework_name):
     options = ["--implementation", "scratch", "--dtype", "float32"]
     done = project_copy.run(root, "frameworks", framework_name, "prove", *chosen, *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in NEW:
-        case = str(root / f"{name}.safetensors")
-        assert project_copy.run(root, "shared_spec", "case", f"{name}-ordinary", "-o", case).returncode == 0
-        result = root / "results" / framework_name / f"{name}-ordinary.scratch.float32.cpu.safetensors"
-        judged = project_copy.run(root, "isogru", "verdict", case, str(result), "--json")
+    cases = {name: str(root / f"{name}.safetensors") for name in NEW}
+    results = root / "results" / framework_name
+    making = [("shared_spec", "case", f"{name}-ordinary", "-o", case) for name, case in cases.items()]
+    judging = [
+        ("isogru", "verdict", case, str(results / f"{name}-ordinary.scratch.float32.cpu.safetensors"), "--json")
+        for name, case in cases.items()
+    ]
+    ended = project_copy.in_turn(root, *making, *judging)
+    assert [made.returncode for made in ended[: len(NEW)]] == [0] * len(NEW)
+    for name, judged in zip(NEW, ended[len(NEW) :], strict=True):
         assert judged.stdout, judged.stderr
         found = json.loads(judged.stdout)[0]
         yield name, found["verdict"], {finding["quantity"] for finding in found["findings"]}

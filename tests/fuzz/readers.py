@@ -22,7 +22,7 @@ from shared_spec.expression import Place, parse
 from shared_spec.files import door, interchange, kept, store
 from shared_spec.files.interchange import Origin, Result
 from shared_spec.language_model import corpus
-from shared_spec.race import definition, rows
+from shared_spec.race import blocks, definition, rows
 from shared_spec.sweeps import stored, trials
 
 HERE = Path(__file__).parent
@@ -67,6 +67,9 @@ def readers(folder: Path) -> Mapping[str, Reader]:
     )  # fmt: skip
     end = rows.End(row, rows.Outcome(verdict="equal", seconds=(1.0, 2.0)))
     passed = b"".join(map(rows.encode, (header, rows.Begin(row), end, rows.Done())))
+    block = blocks.Block(start=1, workload=row.workload, number=1, seconds={"torch/tuned": 1.0}, calibration=0.01)
+    blocks.Writer(folder / "blocks.jsonl").write(block)
+    turns = (folder / "blocks.jsonl").read_bytes()
     report = msgspec.json.encode(build.build(Collection()))
     npy, npz = io.BytesIO(), io.BytesIO()
     np.save(npy, np.zeros((1, 3, 4), np.float32))
@@ -87,6 +90,7 @@ def readers(folder: Path) -> Mapping[str, Reader]:
         "leaderboards": Reader(schema.read_leaderboard, (board,)),
         "races": Reader(definition.read, ((race.folder / "race.json").read_bytes(),), "race/race.json"),
         "passes": Reader(rows.read, (passed,)),
+        "blocks": Reader(blocks.read, (turns,)),
         "manifests": Reader(
             lambda path: store.read_manifest("torch"), (json.dumps(manifest).encode(),), "torch/manifest.json"
         ),

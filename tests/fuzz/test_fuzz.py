@@ -58,6 +58,7 @@ NAMES = (
     "leaderboards",
     "races",
     "passes",
+    "blocks",
     "manifests",
     "failures",
     "errata",

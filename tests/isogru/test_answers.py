@@ -184,11 +184,55 @@ def test_what_is_no_answer(isogru, mine):
     for name, said in (
         ("shape.npy", "the array has shape (6, 2, 2); all states are (T, n, h) = (6, 2, 4), or (n, T, h) = (2, 6, 4)"),
         ("half.npy", "int32; save all of them in one of float32, float64, float16, bfloat16"),
-        ("names.npz", "gates is no part of a result; name all states H, the last one final, and gradients grad.X"),
+        (
+            "names.npz",
+            "gates, of shape (6, 2, 4), is no part of a result; name all states H",
+        ),
         ("nothing.npy", "no such file"),
     ):
         assert said in isogru("verdict", case, folder / name).err
     assert "--time is 'third', should be first or second" in isogru("verdict", case, case, "--time", "third").err
+
+
+@pytest.mark.parametrize("kind", ["csv", "txt", "bin", "json"])
+def test_bare_numbers_are_saved_by_the_line_that_is_said(isogru, mine, kind):
+    case, states, folder = mine
+    file = folder / f"states.{kind}"
+    if kind == "bin":
+        states.tofile(file)
+    elif kind == "json":
+        file.write_text(json.dumps(states.tolist()))
+    else:
+        np.savetxt(file, states.reshape(-1, H), delimiter="," if kind == "csv" else " ")
+    done = isogru("verdict", case, file)
+    told = f"isogru: {file}: no file of arrays: it says neither shape nor dtype; save it as .npy: "
+    assert (done.status, done.err.startswith(told)) == (2, True), done
+    exec(done.err.removeprefix(told).partition(", with ")[0])
+    assert isogru("verdict", case, folder / "states.npy").status == 0
+
+
+def test_an_input_of_bare_numbers(isogru, mine):
+    _, _, folder = mine
+    X = np.random.RandomState(4).standard_normal((T, D))
+    np.savetxt(folder / "bare.csv", X, delimiter=",")
+    asked = ["case", "--weights", folder / "gru.safetensors", "-o", folder / "bare.safetensors", "--input"]
+    done = isogru(*asked, folder / "bare.csv")
+    line, _, more = done.err.partition("save it as .npy: ")[2].partition(", with ")
+    assert (done.status, more) == (2, "the number of sequences for the 1\n")
+    exec(line)
+    assert isogru(*asked, folder / "bare.npy").status == 0
+    np.testing.assert_array_equal(load_file(folder / "bare.safetensors")["X"], X[:, None].astype(np.float32))
+
+
+def test_rounded_weights_are_said_of_a_result_that_is_finer(isogru, mine):
+    _, _, folder = mine
+    torch = {name: np.random.RandomState(5).standard_normal(a.shape) for name, a in grus.torch_layer(D, H).items()}
+    save_file(torch, folder / "wide.safetensors")
+    case = folder / "case.safetensors"
+    assert isogru("case", "--weights", folder / "wide.safetensors", "--input", folder / "X.npy", "-o", case).status == 0
+    np.save(folder / "wide.npy", grus.states(np.load(folder / "X.npy").astype(float), *grus.of_torch(torch)))
+    done = isogru("verdict", case, folder / "wide.npy")
+    assert (done.status, "b_hh rounded to float32: compute with the case's own" in done.out) == (1, True), done
 
 
 def test_cases_that_cannot_be_made(isogru, mine, tmp_path):
@@ -202,8 +246,8 @@ def test_cases_that_cannot_be_made(isogru, mine, tmp_path):
         (["gru-ordinary", "--input", X], "go with --weights; a case of the catalogue has its own"),
         (["--weights", weights], "--weights goes with --input"),
         (
-            ["--weights", folder / "stack.safetensors", "--input", X],
-            "4 layers (l0, l0_reverse, l1, l1_reverse); say",
+            ["--weights", folder / "stack.safetensors", "--input", X, "--cotangent", X],
+            "4 layers; --cotangent is of one alone: say which with --prefix or --layer",
         ),
         (["--weights", weights, "--input", folder / "nan.npy"], "a case holds finite numbers"),
         (["--weights", weights, "--input", X, "--h0", X], "H0 has shape (6, 2, 3), should be (n, h) = (2, 4)"),

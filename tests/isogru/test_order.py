@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 from shared_spec.__main__ import app
-from shared_spec.files.interchange import read_case
+from shared_spec.files.interchange import read_case, write_case
 from tests.isogru import grus
 
 T, N, D, H = 6, 3, 3, 4
@@ -84,6 +86,24 @@ def test_why_says_what_a_layer_that_runs_backwards_should_do(isogru, weights, fo
     assert f"remedy: {remedy}" in done.out
 
 
+def test_a_layer_that_gives_its_states_as_it_computes_them(isogru, weights):
+    """As Keras' go_backwards does; who turned them round did nothing wrong."""
+    torch, X, folder = weights
+    case = made(isogru, folder)
+    known = read_case(case)
+    write_case(case, replace(known, source=msgspec.structs.replace(known.source, computed=True)))
+    states = grus.states(X.astype(float), *grus.of_torch(torch, "_l0_reverse"), reverse=True).astype(np.float32)
+    for turn, said in (
+        (-1, "Keras' go_backwards gives its states in the order"),
+        (1, "were turned round, as"),
+    ):
+        np.save(folder / "own.npy", states[::turn])
+        done = isogru("verdict", case, folder / "own.npy")
+        assert (done.status, said in done.out) == (0, True), done
+    np.save(folder / "own.npy", -states)
+    assert isogru("verdict", case, folder / "own.npy").status == 1
+
+
 def test_what_a_file_does_not_say_is_said(isogru, weights):
     torch, X, folder = weights
     states = grus.states(X.astype(float), *grus.of_torch(torch), reverse=True).astype(np.float32)
@@ -117,6 +137,32 @@ def test_sequences_that_end_early(isogru, weights, suffix, past, said, file):
         arrays[name][wrong] += np.float32(1e-3)
         np.savez(folder / "wrong.npz", **arrays)
         assert isogru("verdict", case, folder / "wrong.npz").status == 1
+
+
+@pytest.mark.parametrize("suffix", ["_l0", "_l0_reverse"])
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("turned", "time runs from the first step to the last|time is reversed: the last step comes first"),
+        ("stored", "the states are stored"),
+        ("swapped", "the gates r and z are exchanged in W_h"),
+    ],
+)
+def test_why_of_sequences_that_end_early(isogru, weights, suffix, how, said):
+    """Each within its own length: what lies past the ends is no step, and proves nothing."""
+    torch, X, folder = weights
+    if how == "swapped":
+        r, z, h = np.split(torch[f"weight_hh{suffix}"], 3)
+        torch = {**torch, f"weight_hh{suffix}": np.concatenate([z, r, h])}
+    found, reverse = np.zeros((T, N, H), np.float32), (suffix == "_l0_reverse") != (how == "turned")
+    for row, length in enumerate(LENGTHS):
+        one = grus.states(X[:length, row, None].astype(float), *grus.of_torch(torch, suffix), reverse=reverse)[:, 0]
+        found[:length, row] = one[::-1] if how == "stored" else one
+    np.save(folder / "own.npy", found)
+    case = made(isogru, folder, "--lengths", folder / "lengths.npy", layer=suffix[1:])
+    done = isogru("verdict", case, folder / "own.npy", "--why")
+    assert done.status == 1
+    assert any(f"why: equal if {each}" in done.out for each in said.split("|")), done.out
 
 
 def test_gradients_are_in_the_order_of_the_input(isogru, weights):

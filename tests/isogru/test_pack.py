@@ -81,6 +81,17 @@ def test_without_one_case_what_it_alone_kills_is_alive(kept, index):
         assert set(member.alone) == set().union(*(alive(member.cell, dtype, others) for dtype in DTYPES))
 
 
+def test_the_command_checks_and_says_what_is_killed(isogru, copy):
+    done = isogru("pack", "--check", str(copy))
+    assert done.status == 0, done
+    counts = "108 in float32, 110 in float64 of gru; 117 in float32, 119 in float64 of gru_reset_after"
+    assert done.out.splitlines()[-1] == f"4 cases kill all mutants: {counts}"
+    (copy / "README.md").write_text("")
+    done = isogru("pack", "--check", str(copy))
+    assert (done.status, done.out) == (2, ""), done
+    assert done.err.startswith(f"isogru: {copy / 'README.md'}: damaged: ")
+
+
 def test_the_pack_is_small():
     assert sum(file.stat().st_size for file in KEPT.rglob("*") if file.is_file()) < 200_000
 

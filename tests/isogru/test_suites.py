@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,14 @@ def test_equal_weights_hide_every_order_of_gates(keras):
 def test_what_tells_nothing_of_gradients_kills_no_mutant_of_them(keras):
     of_gradients = {mutant.name for mutant in mutants(cell("gru")) if mutant.kind == "gradient"}
     assert of_gradients <= set(keras["gru"].alive)
+
+
+def test_what_compares_gradients_kills_those_of_what_it_compares():
+    flashrnn = next(suite for suite in suites() if suite.name == "flashrnn")
+    row = matrix.row(replace(flashrnn, problems=flashrnn.problems[1:2]))
+    # The gradient of the start state is left out there.
+    assert [name for name in row.alive if name.startswith("path_")] == ["path_start"]
+    assert "path_through: R" in row.killed
 
 
 def test_right_results_pass_what_float32_can_pass_and_others_do_not(keras):

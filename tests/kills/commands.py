@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from reports.pages import schema
 from shared_spec.files import interchange, tensors
 from shared_spec.language_model.corpus import BUILT_IN
-from shared_spec.race import definition
+from shared_spec.race import blocks, definition
 from shared_spec.sweeps.trial_store import TrialStore
 from tests.kills.killing import Found, Killed
 from tests.project_copy import ROOT, STUB
@@ -103,24 +104,32 @@ def racing(framework):
         return next((folder / "results/benchmarks").glob("*/race.json"), None)
 
     def words(folder):
-        of = ["--workload", "prediction", "--implementation", "scratch", "--cell", "gru", "--passes", "2"]
+        of = ["--workload", "prediction", "--implementation", "scratch", "--cell", "gru", "--budget", "40s"]
         begun = the_race(folder)
         chosen = ["--resume", begun.parent.name] if begun else [framework, *of, "--seconds", "0", "--threads", "1"]
         return ["reports", "race", *chosen, "-o", str(folder / "site")]
 
-    def read(folder):
+    def read(folder, made):
         begun = the_race(folder)
-        return definition.passes(definition.read(begun)) if begun else []
+        # Its files are looked for in the folder of results.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ISOGRU_RESULTS", str(folder / "results"))
+            return made(definition.read(begun)) if begun else {}
+
+    def outcomes(race) -> Found:
+        """How many starts there are is a matter of time."""
+        if not race.memory_file.exists():
+            return {}
+        return {row.id: outcome.verdict for each in definition.passes(race) for row, outcome in each.outcomes.items()}
+
+    def timed(race) -> Found:
+        return {f"{block.start} {block.number}": block for block in blocks.read(race.blocks_file)}
 
     def finished(folder: Path) -> Found:
-        return {
-            one.path.name: {row.id: outcome.verdict for row, outcome in one.outcomes.items()}
-            for one in read(folder)
-            if one.is_done
-        }
+        return read(folder, outcomes)
 
     def kept(folder: Path) -> Found:
-        return {one.path.name: one.path.read_bytes() for one in read(folder) if one.is_done}
+        return read(folder, timed)
 
     return Killed(ROOT, words, finished, kept, environment=TEXT, second=2)
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from frameworks.harness import timed_work
+from frameworks.harness import outputs
 from frameworks.harness.benchmark import measure
 from isogru.judge import admission
 from isogru.judge.comparison import DIFFERENT, EQUAL
@@ -27,18 +27,33 @@ def workload(kind, cell="gru", dtype="float32"):
     return Workload(kind, SMALL, cell, dtype)
 
 
-def clock(call, inputs, after):
+def clock(call, batches, after):
     seconds = []
-    for given in inputs:
+    for batch in batches:
         began = time.perf_counter()
-        call(given)
-        seconds.append(time.perf_counter() - began)
-        after(given)
+        call(batch)
+        seconds.append((time.perf_counter() - began) / len(batch))
+        after(batch)
     return seconds
 
 
-def run(framework, implementation, work, text=None):
-    return measure.run(framework, implementation, work, device="cpu", text=text, seconds=0.01, clock=clock)
+class Turns:
+    """Those of a race of nobody else."""
+
+    def __init__(self, planned, had):
+        self.planned, self._left = planned, had
+
+    def ready(self):
+        pass
+
+    def wait(self):
+        self._left -= 1
+        return self._left >= 0
+
+
+def run(framework, implementation, work, text=None, turns=None):
+    on = {"device": "cpu", "text": text, "seconds": 0.01, "clock": clock, "turns": turns}
+    return measure.run(framework, implementation, work, **on)
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +76,58 @@ def test_honest_training_is_ranked(kind, text):
     outcome = run(numpys.framework(), numpys.implementation(), workload(kind), text)
     assert outcome.verdict == EQUAL, outcome.why
     assert outcome.seconds
+
+
+@pytest.mark.parametrize("had", [4, 2, 0])
+@pytest.mark.parametrize("kind", [*KINDS, "training-step", "epoch", "prediction"])
+def test_honest_work_in_turns_is_ranked(kind, had, text):
+    """However many of those that were planned it had: an audit whose turn did not come is made after them."""
+    outcome = run(numpys.framework(), numpys.implementation(), workload(kind), text, Turns(4, had))
+    assert outcome.verdict == EQUAL, outcome.why
+    assert len(outcome.seconds) == had
+
+
+def test_an_audit_may_be_any_call_of_any_turn(monkeypatch):
+    """One call of a start is judged, and which one is drawn by lot."""
+    places = set()
+    drawn = measure._Timing._drawn
+
+    def seen(self, numbers, chosen):
+        batch = drawn(self, numbers, chosen)
+        places.update(i for i, given in zip(numbers, batch, strict=True) if any(given is one for one in self._audits))
+        return batch
+
+    monkeypatch.setattr(measure._Timing, "_drawn", seen)
+    monkeypatch.setattr(measure, "MOST_CALLS", 3)
+    for _ in range(40):
+        outcome = run(numpys.framework(), numpys.implementation(), workload("forward"), turns=Turns(2, 2))
+        assert outcome.verdict == EQUAL
+    assert places <= set(range(6))
+    assert len(places) > 3
+
+
+@pytest.mark.parametrize("planned", [2, 5])
+def test_who_is_wrong_only_while_the_clock_runs(planned, monkeypatch):
+    """Honest in the rehearsal, in front of the clock and behind it: the audit is made while it runs."""
+    running = []
+
+    def sly(the_cell, X, H0, parameters):
+        H, final = numpys.forward(the_cell, X, H0, parameters)
+        return (H * 0.5, final * 0.5) if running else (H, final)
+
+    def spied(call, batches, after):
+        def timed(batch):
+            running.append(True)
+            call(batch)
+            running.clear()
+
+        return clock(timed, batches, after)
+
+    framework, implementation = numpys.framework(), numpys.implementation(of_forward=sly)
+    on = {"device": "cpu", "text": None, "seconds": 0.0, "turns": Turns(planned, planned)}
+    outcome = measure.run(framework, implementation, workload("forward"), clock=spied, **on)
+    assert outcome.verdict == DIFFERENT
+    assert len(outcome.seconds) == planned
 
 
 class Later:
@@ -121,7 +188,7 @@ def test_results_are_read_twice_into_new_memory():
         return copied
 
     runtime = SimpleNamespace(to_numpy=to_numpy, tensor=lambda array, **_: array, wait=lambda _: None)
-    timed_work.read(SimpleNamespace(runtime=runtime), [np.ones(3)] * 4, device="cuda")
+    outputs.read(SimpleNamespace(runtime=runtime), [np.ones(3)] * 4, device="cuda")
     assert max(alive) == 8
 
 
@@ -141,7 +208,8 @@ def test_a_cached_result(kind):
     assert outcome.why.startswith(("H[", "final[", "gave the same result again"))
 
 
-def test_mostly_cached():
+@pytest.mark.parametrize("turns", [None, Turns(4, 4)])
+def test_mostly_cached(turns):
     """Honest whenever it may be judged before the clock runs, and for one call in four while it does."""
     calls, last = [], {}
 
@@ -151,12 +219,13 @@ def test_mostly_cached():
             last[X.shape] = numpys.forward(the_cell, X, H0, parameters)
         return last[X.shape] if X.shape in last else numpys.forward(the_cell, X, H0, parameters)
 
-    outcome = run(numpys.framework(), numpys.implementation(of_forward=mostly), workload("forward"))
+    outcome = run(numpys.framework(), numpys.implementation(of_forward=mostly), workload("forward"), turns=turns)
     assert outcome.verdict == DIFFERENT
     assert outcome.seconds
 
 
-def test_a_cached_training_step(text):
+@pytest.mark.parametrize("turns", [None, Turns(12, 12)])
+def test_a_cached_training_step(text, turns):
     """Once trained, it gives the same loss and no other weights."""
 
     def training_step(of_forward, **settings):
@@ -170,7 +239,7 @@ def test_a_cached_training_step(text):
         return step
 
     outcome = run(
-        numpys.framework(training_step=training_step), numpys.implementation(), workload("training-step"), text
+        numpys.framework(training_step=training_step), numpys.implementation(), workload("training-step"), text, turns
     )
     assert outcome.verdict == DIFFERENT
     # The rehearsal was honest: only the timed steps were not.

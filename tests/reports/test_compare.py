@@ -139,12 +139,3 @@ def test_a_page_made_of_a_report(old, tmp_path, command):
     done = command("reports", "site", "--from", str(old), "-o", str(tmp_path / "again"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "again" / "index.html").read_text() == old.with_name("index.html").read_text()
-
-
-def test_a_damaged_result_leaves_the_former_page_as_it_was(old, command):
-    sample_results.job("torch", "gru-ordinary").result_file.write_bytes(b"damaged")
-    before = {file.name: file.read_bytes() for file in old.parent.iterdir()}
-    done = command("reports", "site", "-o", str(old.parent))
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "damaged, truncated or not a result file" in done.stderr
-    assert {file.name: file.read_bytes() for file in old.parent.iterdir()} == before

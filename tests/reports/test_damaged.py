@@ -18,6 +18,7 @@ from shared_spec.files import store
 from shared_spec.race import definition, rows
 from shared_spec.race.definition import Race
 from shared_spec.sweeps.trial_store import TrialStore, default_file
+from shared_spec.weights import layouts, proof
 from tests import sample_race, sample_results
 from tests.sample_trials import keep, outcome
 
@@ -103,7 +104,7 @@ def test_a_store_that_is_only_read_is_not_changed():
 
 
 def test_of_a_race_what_is_damaged_is_named_and_the_rest_is_ranked(monkeypatch):
-    race = Race("2026-01-02T03-04-05", ["torch", "jax"], ["chapter"], passes=4)
+    race = Race("2026-01-02T03-04-05", ["torch", "jax"], ["chapter"])
     definition.begin(race)
     sample_race.board(race.folder, timed=(sample_race.FIRST,))
     race.file("jax", 2).write_bytes(b"\xff\n")
@@ -120,7 +121,7 @@ def test_of_a_race_what_is_damaged_is_named_and_the_rest_is_ranked(monkeypatch):
     [
         ("frameworks", ["../.."]),
         ("device", "../x"),
-        ("passes", 10**9),
+        ("budget", 10**9),
         ("threads", 10**30),
         ("name", "other"),
         ("seconds", -1),
@@ -162,3 +163,63 @@ def test_a_job_does_not_leave_its_folder():
 
 def test_code_stays_within_its_backticks():
     assert markdown_code("a `b`\n| c") == "a b \\| c"
+
+
+def site(tmp_path, *options):
+    done = CliRunner().invoke(app, ["site", "-o", str(tmp_path / "site"), *options])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done, json.loads((tmp_path / "site/report.json").read_text())
+
+
+def two_results():
+    jobs = [sample_results.job("torch", case) for case in ("gru-one_step", "gru-tiny_weights")]
+    for job in jobs:
+        sample_results.save(job)
+    sample_results.manifest("torch", jobs)
+    return jobs
+
+
+def test_a_damaged_result_is_named_and_the_rest_is_shown(tmp_path):
+    damaged, _ = two_results()
+    damaged.result_file.write_bytes(b"damaged")
+    done, report = site(tmp_path)
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 2
+    assert line.startswith(f"isogru: {damaged.result_file}: damaged, truncated or not a result file")
+    assert line.endswith("; run tox -e torch again, or delete the file")
+    found = {row["case"]: row for row in report["results"]}
+    assert {case: row["status"] for case, row in found.items()} == {
+        "gru-one_step": "failed",
+        "gru-tiny_weights": "equal",
+    }
+    why = found["gru-one_step"]["why"]
+    assert why.startswith(f"{damaged.result_file.name}: damaged, ")
+    assert found["gru-one_step"]["mend"].startswith("tox -e torch -- --case gru-one_step ")
+    # Done as it says.
+    damaged.result_file.unlink()
+    done, report = site(tmp_path)
+    assert done.stderr == ""
+    assert {row["case"]: row["status"] for row in report["results"]}["gru-one_step"] == "missing"
+
+
+def test_a_damaged_case_is_named_and_the_rest_is_shown(tmp_path):
+    jobs = [*two_results(), sample_results.job("torch", "short-training-gru")]
+    sample_results.manifest("torch", jobs)
+    file = store.case_file("short-training-gru")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"damaged")
+    done, report = site(tmp_path)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"isogru: {file}: damaged, truncated or not a case file")
+    assert [row["status"] for row in report["results"]].count("equal") == 2
+
+
+def test_a_damaged_proof_of_a_layout_is_named_and_the_rest_is_shown(tmp_path):
+    two_results()
+    file = proof.result_file("torch", proof.case_names(layouts.layouts()["torch"])[0], "float32")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"damaged")
+    done, report = site(tmp_path)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"isogru: {file}: damaged, ")
+    assert [row["status"] for row in report["results"]] == ["equal", "equal"]

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from reports.race import decisions, statements
-from reports.race.decisions import Pair
+from reports.race import statements
+from shared_spec.race import decisions
+from shared_spec.race.decisions import Pair
 from tests import made_up_races
 
 NAMES = ("torch/tuned", "jax/tuned")
@@ -20,6 +21,11 @@ def test_all_that_is_said_is_true(weather, starts, blocks):
     """In 300 races, whenever one stops; tests/simulated has more of them."""
     logs = made_up_races.races(300, weather, starts=starts, blocks=blocks)
     assert made_up_races.wrong(logs, stops=True).mean() < decisions.LEVEL
+
+
+def test_all_that_is_said_is_true_where_some_leave():
+    logs = made_up_races.races(40, "drift", starts=6, blocks=8)
+    assert made_up_races.wrong_where_some_leave(logs).mean() < decisions.LEVEL
 
 
 def test_what_differs_by_five_percent_is_decided():
@@ -75,7 +81,7 @@ def test_too_few_starts_say_nothing():
         assert not found.is_enough
         assert found.pairs[0][1].high == math.inf
         assert found.ranks() == [(1, 2), (1, 2)]
-        assert statements.of(found, 1, 0, NAMES) == "no rank: it takes 3 passes to say anything"
+        assert statements.of(found, 1, 0, NAMES) == "no rank: it takes 3 starts to say anything"
     assert decisions.decide([]).ranks() == []
 
 
@@ -84,6 +90,24 @@ def test_only_starts_that_all_have_count():
     found = decisions.decide([{1: [1.0], 2: [1.0], 3: [1.0]}, {1: [0.9], 2: [0.9], 3: [0.91], 4: [9.0]}])
     assert found.starts == 3
     assert found.pairs[1][0].is_faster
+
+
+def test_who_has_left_keeps_what_is_known():
+    """After three starts one is surely far behind. The two others go on, and what comes of it is said of them alone."""
+    random = np.random.default_rng(3)
+    near = [{start: np.exp(random.normal(0, 0.01, 4)) for start in range(12)} for _ in range(2)]
+    first = [{start: of[start] for start in range(3)} for of in near]
+    far = {start: 9 * np.exp(random.normal(0, 0.01, 4)) for start in range(3)}
+    early, late = decisions.decide([*first, far]), decisions.decide([*near, far])
+    assert decisions.undecided(early) == [0, 1]
+    assert late.pairs[2] == early.pairs[2]
+    assert late.pairs[0][2] == early.pairs[0][2]
+    assert late.pairs[0][1].high - late.pairs[0][1].low < early.pairs[0][1].high - early.pairs[0][1].low
+    # The level is shared out over the three pairs that there are, and not over the one that is left.
+    alone = decisions.decide(near)
+    assert late.pairs[0][1].high > alone.pairs[0][1].high
+    # Once that pair is decided too nobody is left.
+    assert decisions.undecided(decisions.decide([{s: [1.0] for s in range(3)}, {s: [1.01] for s in range(3)}])) == []
 
 
 def test_ranks_are_the_places_that_are_possible():

@@ -288,12 +288,36 @@ def test_the_best_of_all_frameworks_is_the_limit():
         ((8.0, 0.0, 1.0), 0.5, "compute"),
         ((1.0, 0.0, 8.0), 0.5, "latency"),
         ((1.0, 0.0, 1.0), 7.0, "host"),
-        ((1.0, 0.0, 1.0), None, "memory"),
-        ((1.0, 7.0, 1.0), 0.5, "memory"),
+        ((1.0, 8.0, 0.5), None, "memory"),
+        # Nothing was measured of what is left, and it is more than any part.
+        ((1.0, 3.0, 1.0), None, None),
+        ((2.0, 2.0, 2.0), 1.0, None),
     ],
 )
 def test_what_holds_back(parts, issue, word):
-    assert roofline.held_back_by(10.0, roofline.Bound(*parts), issue) == word
+    held_back_by, unexplained = roofline.held_back_by(10.0, roofline.Bound(*parts), issue)
+    assert held_back_by == word
+    assert unexplained == 10.0 - sum(parts) - (issue or 0.0)
+
+
+def test_what_is_unexplained_is_said_with_how_much(tmp_path):
+    (table,) = build([write(tmp_path, "torch", 1, {"scratch": record(1.0)})]).tables
+    (row,) = table.rows
+    # The bound is milliseconds, and to issue it takes a tenth of one.
+    assert row.held_back_by is None
+    assert row.unexplained == pytest.approx(100 * (1.0 - table.bound.seconds - 1e-4), rel=0.01)
+    assert standings.held_back(row) == "unexplained, 100%"
+
+
+def test_a_time_below_the_bound_is_no_time(tmp_path):
+    """Not all of the work was timed; or the machine was measured at a bad moment."""
+    passes = race(tmp_path, {"torch": [1.0] * 3, "jax": [1e-5] * 3})
+    (table,) = build(passes).tables
+    assert [(row.framework, row.status, row.rank) for row in table.rows] == [
+        ("torch", "equal", 1),
+        ("jax", "failed", None),
+    ]
+    assert table.rows[1].why.startswith("took 1.00e-05 s, less than the bound, ")
 
 
 def test_side_by_side(tmp_path):
@@ -344,9 +368,10 @@ def test_ranks_are_of_passes_that_all_have(tmp_path):
     passes = race(tmp_path, {"torch": [1.0, 1.0, 1.0], "jax": [0.9, 0.9, 0.91, 9.0]})
     (table,) = build(passes).tables
     assert [(row.framework, row.rank, set(row.passes)) for row in table.rows] == [
-        ("jax", 1, {"1", "2", "3"}),
+        ("jax", 1, {"1", "2", "3", "4"}),
         ("torch", 2, {"1", "2", "3"}),
     ]
+    assert table.rows[0].seconds == pytest.approx((0.9 * 0.9 * 0.91) ** (1 / 3))
 
 
 @pytest.mark.parametrize("passes", [1, 2])
@@ -355,7 +380,7 @@ def test_few_passes_give_no_rank(tmp_path, passes):
     (table,) = build(race(tmp_path, {"torch": [1.0] * passes, "jax": [9.0] * passes})).tables
     assert [(row.framework, standings.rank(row)) for row in table.rows] == [("torch", "–"), ("jax", "–")]
     assert [row.low for row in table.rows] == [1.0, None]
-    assert {row.said for row in table.rows} == {"no rank: it takes 3 passes to say anything"}
+    assert {row.said for row in table.rows} == {"no rank: it takes 3 starts to say anything"}
 
 
 def test_a_bound_needs_the_shapes_of_its_steps(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -12,15 +13,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from frameworks.harness import race
-from reports.race import leaderboard, races
+from frameworks.harness import blocks, busy, race
+from reports.race import races
 from shared_spec import language_model
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.language_model import corpus
+from shared_spec.race import blocks as blocks_format
 from shared_spec.race import definition, rows
+from shared_spec.race.blocks import read as read_blocks
 from shared_spec.race.definition import Race
 from tests.conftest import heed_ctrl_c
 from tests.processes import descendants, gone
@@ -46,34 +50,59 @@ if "memory" in arguments:
         row = {{"framework": framework, "workload": workload, "implementation": implementation, "bytes": 1000}}
         print(json.dumps(row), flush=True)
     sys.exit(0)
-if "refused" in told:
-    print("Exit: isogru: " + told["refused"])
-    sys.exit(2)
-first, number = int(option("--from-row")), int(option("--pass"))
+framework = arguments[arguments.index("frameworks") + 1]
 plan = [dict(workload={workload!r}, implementation=name, lane=name) for name in told["plan"]]
-with open(option("--rows"), "a") as stream:
-    def line(**record):
-        stream.write(json.dumps(record) + "\\n")
-        stream.flush()
-    if not first:
-        known = dict(device="cpu", threads=2, tf32=False, plan=plan, versions={{}}, switches={{}}, corpus="")
-        framework = arguments[arguments.index("frameworks") + 1]
-        line(format="isogru-rows/2", framework=framework, machine={{"processor": "one"}}, **known,
-             **{{"pass": number, "import": 0.1}})
-    for row in plan[first:]:
-        name = row["implementation"]
-        line(line="begin", row=row)
-        if name.endswith(told.get("dies", "nowhere")):
-            print("last words")
-            sys.stdout.flush()
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if name.endswith(told.get("hangs", "nowhere")):
-            time.sleep(60)
-        equal = dict(verdict="equal", why="", ratio=0.1, error=0.0, first=1.0, issue=0.1)
-        line(line="end", row=row, outcome=dict(seconds=[1.0 + number / 100], **equal))
-    if told.get("stops") and number == told["stops"]:
-        sys.exit(3)
-    line(line="done")
+def header(number, rows):
+    known = dict(device="cpu", threads=2, tf32=False, plan=rows, versions={{}}, switches={{}}, corpus="")
+    line = dict(format="isogru-rows/2", framework=framework, machine={{"processor": "one"}}, **known)
+    return json.dumps(line | {{"pass": number, "import": 0.1}}) + "\\n"
+if "enter" in arguments:
+    if "refused" in told:
+        sys.stderr.write("isogru: " + told["refused"] + "\\n")
+        sys.exit(2)
+    sys.stdout.write(header(0, plan))
+    if "limits" in told:
+        # Of the second time the products are faster, and the functions are not.
+        again = sum("enter" in json.loads(line)[0] and framework in json.loads(line)[0] for line in open({log!r})) - 1
+        rates = dict(product=1e9 * (1 + again), function=1e9 / (1 + again), cache=1e9, memory=1e9, issue=1e-6)
+        reached = dict(rates, step=[[1, 32, 64, 1e-6 * (1 + again)]])
+        print(json.dumps(dict(line="limits", dtype="float32", reached=reached)))
+    sys.exit(0)
+name, number = option("--row").partition("/")[2], int(option("--pass"))
+row = dict(workload={workload!r}, implementation=name, lane=name)
+reads, writes, planned = map(int, option("--turns").split(","))
+stream = open(option("--rows"), "w", buffering=1)
+stream.write(header(number, [row]))
+def line(**record):
+    stream.write(json.dumps(record) + "\\n")
+def end(**outcome):
+    equal = dict(verdict="equal", why="", ratio=0.1, error=0.0, first=1.0, issue=0.1)
+    line(line="end", row=row, outcome=dict(equal | outcome))
+line(line="begin", row=row)
+if name == told.get("differs"):
+    end(verdict="different", why="H[0] = 1, should be 2")
+    sys.exit(1)
+if told.get("spins"):
+    import threading
+    def spin():
+        while True:
+            pass
+    threading.Thread(target=spin, daemon=True).start()
+os.write(writes, b'{{"line": "ready"}}\\n')
+base, turn = told["seconds"].get(framework, 1.0) * (1 + told["plan"].index(name)), 0
+while os.read(reads, 1) == b"g":
+    turn += 1
+    if name == told.get("dies") or told.get("dies in") == [framework, name, number]:
+        print("last words")
+        sys.stdout.flush()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if name == told.get("hangs") and turn >= told.get("hangs from", 1):
+        time.sleep(60)
+    if name == told.get("stopped"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    took = base * (1 + 1e-4 * ((7 * number + 3 * turn + len(name) + len(framework)) % 5))
+    os.write(writes, json.dumps(dict(line="took", seconds=took)).encode() + b"\\n")
+end(seconds=[base])
 """
 
 
@@ -90,22 +119,23 @@ class StandIn:
         )
         self.path.write_text(script)
         self.path.chmod(0o755)
-        self.tell(plan=["scratch", "compiled", "tuned"])
+        self.tell()
 
     def tell(self, **told):
-        self._told.write_text(json.dumps({"plan": ["scratch", "compiled", "tuned"], **told}))
+        usual = {"plan": ["scratch", "tuned"], "seconds": {"torch": 1.0, "jax": 1.3}}
+        self._told.write_text(json.dumps({**usual, **told}))
 
     @property
     def calls(self):
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
-    def passes(self):
-        """Framework and pass of each call that was one."""
-        found = []
-        for arguments, _ in self.calls:
-            if "bench" in arguments:
-                found.append((arguments[arguments.index("frameworks") + 1], arguments[arguments.index("--pass") + 1]))
-        return found
+    def starts(self):
+        """Framework, implementation and start of each contender."""
+        return [
+            (words[words.index("frameworks") + 1], *(words[words.index(name) + 1] for name in ("--row", "--pass")))
+            for words, _ in self.calls
+            if "bench" in words
+        ]
 
 
 @pytest.fixture
@@ -114,10 +144,14 @@ def stand_in(tmp_path):
 
 
 @pytest.fixture
-def one():
+def one(monkeypatch):
     # Prediction needs no reference: nothing is made before the race.
-    chosen = Race("2026-01-01T00-00-00", ["torch", "jax", "mxnet"], ["prediction"], passes=4, threads=2)
+    chosen = Race("2026-01-01T00-00-00", ["torch", "jax"], ["prediction"], budget=600.0, threads=2, seed=3)
     definition.begin(chosen)
+    monkeypatch.setattr(blocks, "MOST_BLOCKS", 4)
+    # What others do on the machine meanwhile is another test's.
+    monkeypatch.setattr(blocks.Watch, "others", lambda self: {})
+    monkeypatch.setattr(blocks, "calibrate", lambda: 0.01)
     return chosen
 
 
@@ -127,36 +161,100 @@ def run(one, stand_in, text):
     return said
 
 
-def test_frameworks_take_turns_in_shuffled_order(one, stand_in, text):
+NAMES = {"torch/scratch", "torch/tuned", "jax/scratch", "jax/tuned"}
+
+
+def test_contenders_take_turns_in_shuffled_order(one, stand_in, text):
     said = run(one, stand_in, text)
-    passes = stand_in.passes()
-    assert [number for _, number in passes] == [n for n in "1234" for _ in range(3)]
-    orders = [[name for name, number in passes if number == n] for n in "1234"]
-    assert all(sorted(order) == ["jax", "mxnet", "torch"] for order in orders)
-    assert len({tuple(order) for order in orders}) > 1
-    assert orders == [one.order(int(n)) for n in "1234"]
-    assert [line.split(",")[0] for line in said if line.startswith("pass 1")] == [
-        f"pass 1 of 4: {name}" for name in one.order(1)
+    kept = read_blocks(one.blocks_file)
+    # Three starts decide all that is to be decided, long before the budget is gone.
+    assert [(block.start, block.number) for block in kept] == [(s, n) for s in (1, 2, 3) for n in (1, 2, 3, 4)]
+    (twin,) = set(kept[0].seconds) - NAMES
+    assert twin.removesuffix(" again") in NAMES
+    for block in kept:
+        assert set(block.seconds) == {*NAMES, twin}
+        assert list(block.seconds) == one.shuffled(block.seconds, block.start, WORKLOAD, block.number)
+    assert len({tuple(block.seconds) for block in kept}) > 1
+    assert [line.partition(",")[0] for line in said if line.startswith("start")] == [
+        f"start {start}: {WORKLOAD}: 5 contenders" for start in (1, 2, 3)
     ]
+    # Each is a new process in each start.
+    assert len(stand_in.starts()) == len(set(stand_in.starts())) + 3 == 15
     board = races.board(one)
-    assert board.passes == 4
+    assert (board.passes, board.blocks, board.budget, board.seed) == (3, 12, 600.0, 3)
     assert {row.memory for row in board.tables[0].rows} == {1000}
-    assert len(board.tables[0].rows) == 9
-    # Each framework compiles into a folder of its own, which is gone afterwards, as is what was judged by.
-    caches = {environment["ISOGRU_COMPILE_CACHE"] for _, environment in stand_in.calls}
-    assert len(caches) == 3
+    assert [(f"{row.framework}/{row.implementation}", row.rank) for row in board.tables[0].rows] == [
+        ("torch/scratch", 1),
+        ("jax/scratch", 2),
+        ("torch/tuned", 3),
+        ("jax/tuned", 4),
+    ]
+    assert [control.status for control in board.controls] == ["passed"] * 3
+    # Each compiles into a folder of its own, which is gone afterwards, as is what was judged by.
+    caches = {ours["ISOGRU_COMPILE_CACHE"] for words, ours in stand_in.calls if "bench" in words}
+    assert len(caches) == 5
     assert not any(Path(cache).exists() for cache in caches)
+    assert not list(one.folder.glob("*.rows"))
     assert {environment["OMP_NUM_THREADS"] for _, environment in stand_in.calls} == {"2"}
 
 
-def test_a_process_that_dies_is_a_row_that_says_so(one, stand_in, text):
-    stand_in.tell(dies="compiled")
+@pytest.mark.parametrize(
+    ("told", "status", "why"),
+    [
+        ({"dies": "tuned"}, "failed", "ended by SIGSEGV: last words"),
+        ({"hangs": "tuned"}, "failed", "did not come back within 1 s"),
+        ({"stopped": "tuned"}, "failed", "was stopped from outside"),
+        ({"differs": "tuned"}, "different", "H[0] = 1, should be 2"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_a_contender_that_is_lost_is_a_row_that_says_so(one, stand_in, text, monkeypatch, told, status, why):
+    monkeypatch.setattr(blocks, "TURN_LIMIT", 1.0)
+    stand_in.tell(**told)
     said = run(one, stand_in, text)
-    assert said[1].endswith("1 of them not equal or failed")
     (table,) = races.board(one).tables
-    by_status = {(row.implementation, row.status) for row in table.rows}
-    assert by_status == {("scratch", "equal"), ("tuned", "equal"), ("compiled", "failed")}
-    assert {row.why for row in table.rows if row.status == "failed"} == {"ended by SIGSEGV: last words"}
+    statuses = {(row.implementation, row.status, row.why) for row in table.rows}
+    assert statuses == {("scratch", "equal", ""), ("tuned", status, why)}
+    assert [row.rank for row in table.rows] == [1, 2, None, None]
+    # It is not started again, and the others go on.
+    lost = [start for start in stand_in.starts() if start[1].endswith("/tuned") and start[2] != "1"]
+    assert lost == []
+    assert " not equal or failed" in next(line for line in said if line.startswith("start 1"))
+
+
+def test_one_that_is_lost_later_is_no_row_of_the_ranking(one, stand_in, text):
+    """It was equal in its first start."""
+    stand_in.tell(**{"dies in": ["jax", "tuned", 2]})
+    run(one, stand_in, text)
+    (table,) = races.board(one).tables
+    assert [(row.framework, row.implementation) for row in table.rows if row.status == "failed"] == [("jax", "tuned")]
+
+
+def test_limits_are_the_better_of_before_and_after(one, stand_in, text, monkeypatch):
+    monkeypatch.setattr(blocks, "MOST_BLOCKS", 1)
+    stand_in.tell(limits=True)
+    run(one, stand_in, text)
+    for name in one.frameworks:
+        reached = rows.read(one.file(name, 1)).limits["float32"]
+        assert (reached.product, reached.function, reached.step) == (2e9, 1e9, ((1, 32, 64, 1e-6),))
+
+
+def test_who_waits_takes_no_core(one, stand_in, text, monkeypatch):
+    """Though its threads spin."""
+    stand_in.tell(spins=True)
+    entry = blocks.Entry("torch", rows.Row(WORKLOAD, "tuned", "tuned"))
+    contender = race._contender(one, {"torch": str(stand_in.path)}, text, entry, 1, 4)
+    try:
+        contender.await_ready(60)
+        assert contender.turn(60) == pytest.approx(2.0, rel=1e-3)
+        deadline = time.monotonic() + 20
+        while not busy.is_stopped(contender.session) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert busy.is_stopped(contender.session)
+        assert contender.turn(60) > 0
+        assert contender.end(60).verdict == "equal"
+    finally:
+        contender.close()
 
 
 def test_a_request_that_is_refused(one, stand_in, text):
@@ -166,21 +264,49 @@ def test_a_request_that_is_refused(one, stand_in, text):
     assert races.latest_board() is None
 
 
-def test_a_pass_that_is_cut_off_goes_on(one, stand_in, text):
-    stand_in.tell(stops=3)
-    with pytest.raises(UserError, match=r"pass 3 was cut off: ended with exit status 3.*--resume 2026-01-01T00-00-00"):
+def test_a_budget_that_is_too_small(one, stand_in, text):
+    """Said before anything is timed."""
+    small = dataclasses.replace(one, budget=2.0)
+    with pytest.raises(UserError) as error:
+        run(small, stand_in, text)
+    # Five contenders, each 0.1 s to import and a second at least; and one of 0.1 s for a turn.
+    assert str(error.value) == (
+        "--budget 2s is too small for one turn of each of these 4, which one of each table has twice; give 6s at "
+        "least, and about 24s for ranks, or choose fewer"
+    )
+    assert stand_in.starts() == []
+    assert not small.blocks_file.exists()
+
+
+def test_a_race_that_was_broken_off_goes_on(one, stand_in, text, monkeypatch):
+    """Its complete blocks count, and contenders are started anew."""
+    whole = blocks.Blocks._block
+
+    def broken_off(self, start, workload, number, *others):
+        if (start, number) == (2, 3):
+            raise KeyboardInterrupt
+        whole(self, start, workload, number, *others)
+
+    monkeypatch.setattr(blocks.Blocks, "_block", broken_off)
+    with pytest.raises(KeyboardInterrupt):
         run(one, stand_in, text)
-    # What was complete is there, and ranked.
     board = races.board(one)
-    assert board.passes == 3
-    assert board.trouble == [f"{one.order(3)[0]}.cpu.3.jsonl: cut off after 3 of 3 rows; race again"]
-    stand_in.tell()
-    before = len(stand_in.calls)
+    assert board.passes == 2
+    assert board.trouble == [
+        f"{name}.cpu.2.jsonl: broken off; go on with python -m reports race --resume {one.name}"
+        for name in one.frameworks
+    ]
+    assert {row.status for row in board.tables[0].rows} == {"equal"}
+    gone = read_blocks(one.blocks_file)[-1].at
+    monkeypatch.setattr(blocks.Blocks, "_block", whole)
+    before = len(stand_in.starts())
     run(one, stand_in, text)
-    # The rest of that pass, in which nothing is left to be timed, the two other frameworks, and the fourth pass.
-    assert [number for _, number in stand_in.passes()[before:]] == list("333444")
-    assert stand_in.calls[before][0][stand_in.calls[before][0].index("--from-row") + 1] == "3"
-    assert races.board(one).trouble == []
+    assert {number for *_, number in stand_in.starts()[before:]} == {"3"}
+    kept = read_blocks(one.blocks_file)
+    assert [(block.start, block.number) for block in kept[4:6]] == [(2, 1), (2, 2)]
+    assert kept[6].at > gone > 0
+    board = races.board(one)
+    assert (board.trouble, board.blocks, {row.rank for row in board.tables[0].rows}) == ([], 10, {1, 2, 3, 4})
 
 
 def test_a_finished_race_is_not_run_again(one, stand_in, text):
@@ -190,18 +316,55 @@ def test_a_finished_race_is_not_run_again(one, stand_in, text):
     assert len(stand_in.calls) == calls
 
 
-def test_what_is_chosen_is_passed_on(stand_in, text):
-    chosen = Race("x", ["jax"], ["prediction"], 1, "cuda", 3, 0.1, True, ["rnn"], ["tuned", "scratch"])
+def test_time_goes_to_near_ties(one):
+    """Who is surely far behind, in a place that is known, is not started again; and its twin is not either."""
+    random = np.random.default_rng(0)
+    header = rows.Header(
+        framework="torch",
+        device="cpu",
+        threads=2,
+        tf32=False,
+        number=0,
+        plan=tuple(rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned")),
+        import_=0.1,
+        versions={},
+        switches={},
+        machine={},
+        corpus="",
+    )
+    writer = blocks_format.Writer(one.blocks_file)
+    for start in (1, 2, 3):
+        for number in range(1, 5):
+            near = {f"torch/{name}": float(np.exp(random.normal(0, 0.02))) for name in ("native", "tuned")}
+            seconds = {**near, "torch/scratch": 9.0, "torch/scratch again": 9.0}
+            at = {"start": start, "number": number, "workload": WORKLOAD}
+            writer.write(blocks_format.Block(**at, seconds=seconds, calibration=0.01))
+    there = blocks.Blocks(one, {"torch": header}, None, print)
+    assert {entry.name.removesuffix(" again") for entry in there._going()[WORKLOAD]} == {"torch/native", "torch/tuned"}
+
+
+def test_what_is_chosen_is_passed_on(stand_in, text, monkeypatch):
+    monkeypatch.setattr(blocks, "MOST_BLOCKS", 1)
+    stand_in.tell(plan=["scratch"])
+    chosen = Race("x", ["jax"], ["prediction"], 60.0, "cuda", 3, 0.05, True, ["rnn"], ["tuned", "scratch"])
     definition.begin(chosen)
     assert definition.read(chosen.folder / "race.json") == chosen
     run(chosen, stand_in, text)
-    arguments = " ".join(stand_in.calls[0][0])
-    for words in (
-        "-m frameworks jax bench",
-        "--device cuda --threads 3 --pass 1 --seconds 0.1 --from-row 0",
-        "--tf32 --workload prediction --cell rnn --implementation tuned --implementation scratch",
-    ):
-        assert words in arguments
+    those = "--device cuda --threads 3 --tf32 --workload prediction --cell rnn --implementation tuned"
+    for words in stand_in.calls[0][0], stand_in.calls[1][0]:
+        assert those in " ".join(words)
+    assert f"--pass 1 --seconds 0.05 --row {WORKLOAD}/scratch" in " ".join(stand_in.calls[1][0])
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1h", 3600), ("1.5m", 90), ("168h", 604800)])
+def test_budgets(text, seconds):
+    assert definition.budget(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "-1s", "0s", "1d", "169h", "1e9s", "ten minutes", "\u00b2s", "1 m"])
+def test_budgets_that_are_none(text):
+    with pytest.raises(UserError, match="give one such as 90s, 10m or 1h, of seven days at most"):
+        definition.budget(text)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": "isogru-race/9"}', '{"format": "isogru-race/1"}'])
@@ -212,11 +375,32 @@ def test_races_that_are_none(one, content):
         definition.read(file)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "not the blocks of a race"),
+        ('{"format": "isogru-blocks/9"}\n', "format isogru-blocks/9, this isogru reads isogru-blocks/1; race again"),
+        ('{"format": "isogru-blocks/1"}\nno json\n', "damaged, or not the blocks of a race: JSON is malformed"),
+        (
+            '{"format": "isogru-blocks/1"}\n{"start": 1, "workload": "x", "number": 1, "seconds": {"a": -1}, '
+            '"calibration": 1}\n',
+            "damaged: a block of x took no time",
+        ),
+    ],
+)
+def test_blocks_that_are_none(tmp_path, content, words):
+    (tmp_path / "blocks.jsonl").write_text(content)
+    with pytest.raises(UserError) as error:
+        read_blocks(tmp_path / "blocks.jsonl")
+    assert words in str(error.value)
+    assert "race again" in str(error.value)
+
+
 def test_races_that_are_not_there(one, command):
     done = command("reports", "race", "--resume", "yesterday")
     assert done.returncode == 2
     assert done.stderr == f"isogru: no race 'yesterday'; there are {one.name}\n"
-    done = command("reports", "race", "--resume", one.name, "--passes", "7")
+    done = command("reports", "race", "--resume", one.name, "--budget", "7m")
     assert done.returncode == 2
     assert done.stderr.endswith("leave out what to race, and how\n")
     done = command("reports", "race", "torhc")
@@ -243,7 +427,7 @@ def test_a_framework_that_is_nowhere(monkeypatch):
 @contextlib.contextmanager
 def racing(one, stand_in, folder):
     """A race that is run by its command, at a row that does not end."""
-    stand_in.tell(hangs="tuned")
+    stand_in.tell(hangs="tuned", **{"hangs from": 3})
     harness = f"""
 import sys
 sys.path.insert(0, ".")
@@ -269,34 +453,36 @@ main(lambda: app(["race", "--resume", {one.name!r}]))
         text=True,
         preexec_fn=heed_ctrl_c,
     ) as process:
-        file = one.file(one.order(1)[0], 1)
         for _ in range(1200):
-            if file.exists() and (begun := rows.read(file).begun) and begun.implementation == "tuned":
+            # Two blocks are complete; in the third one of them does not come back.
+            if one.blocks_file.exists() and len(read_blocks(one.blocks_file)) == 2:
                 break
             time.sleep(0.05)
-        yield process, file
+        yield process
 
 
 def test_ctrl_c(one, stand_in, tmp_path):
     """Ends at once what it has started, keeps what is complete, and says how to go on."""
-    with racing(one, stand_in, tmp_path) as (process, file):
+    with racing(one, stand_in, tmp_path) as process:
+        started = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert said.splitlines()[-1].endswith(f"python -m reports race --resume {one.name}")
     assert "Traceback" not in said
-    found = rows.read(file)
-    assert len(found.outcomes) == 2
-    (table,) = leaderboard.build([found], [], name="x").tables
-    statuses = {row.implementation: row.status for row in table.rows}
-    assert statuses == {"scratch": "equal", "compiled": "equal", "tuned": "unfinished"}
+    assert gone(started)
+    assert [block.number for block in read_blocks(one.blocks_file)] == [1, 2]
+    (table,) = races.board(one).tables
+    assert {row.status for row in table.rows} == {"unfinished"}
 
 
 def test_sigkill(one, stand_in, tmp_path):
-    """Nobody is told of it, and nothing runs on: neither the harness nor the pass; and the race can be gone on with."""
-    with racing(one, stand_in, tmp_path) as (process, _):
+    """Nobody is told of it, and nothing runs on: neither the harness nor any contender; and the race can be gone on
+    with.
+    """
+    with racing(one, stand_in, tmp_path) as process:
         started = descendants(process.pid)
-        assert len(started) == 2
+        assert len(started) == 6
         process.kill()
     assert gone(started)
     with store.lock(".race.lock").acquire(timeout=0):
@@ -306,7 +492,7 @@ def test_sigkill(one, stand_in, tmp_path):
 def test_a_race_of_another_version_is_left_out(one, stand_in, text):
     """The page then has the one before it, and is not held up."""
     run(one, stand_in, text)
-    later = Race("2026-01-02T00-00-00", ["torch"], ["prediction"], passes=1, threads=2)
+    later = Race("2026-01-02T00-00-00", ["torch"], ["prediction"], threads=2)
     definition.begin(later)
     file = later.file("torch", 1)
     file.write_text(one.file("torch", 1).read_text().replace("training-step-chapter", "training-step-gone"))

@@ -12,6 +12,7 @@ from msgspec import structs
 from reports.diff import build, collect
 from reports.pages import render, schema
 from reports.race import standings
+from reports.race.records import Control
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from tests import sample_race, sample_results
@@ -117,8 +118,25 @@ def test_few_passes_give_no_ranks(tmp_path):
     page, folder = written(sample_race.board(tmp_path / "two", passes=2))
     summary = (folder / "leaderboard.md").read_text()
     for text in (page, summary):
-        assert "No ranks: it takes 3 passes to know how much they differ by chance." in text
+        assert "No ranks: it takes 3 starts to know how much they differ by chance." in text
         assert "A rank is the places" not in text
+
+
+def test_the_controls_of_a_race_are_told(board):
+    """And one that failed says why nothing is ranked."""
+    twice = Control("twice", sample_race.FIRST, "passed", f"torch/tuned against itself: {sample_race.IMAGE}")
+    busy = Control("busy", "", "failed", "in 4 of 9 blocks another process was at work: cc1plus (0.5 cores)")
+    run = {"budget": 600.0, "seed": 7, "blocks": 9}
+    for controls, no_ranks in (([twice], False), ([twice, busy], True)):
+        page, folder = written(structs.replace(board, controls=controls, **run))
+        summary = (folder / "leaderboard.md").read_text()
+        for text in (page, summary):
+            assert "4 starts, 9 blocks" in text
+            assert sample_race.IMAGE not in text
+            assert "passed: training-step-chapter-gru-float32: torch/tuned against itself: &lt;img" in text
+            assert ("failed: in 4 of 9 blocks another process was at work" in text) == no_ranks
+            assert ("No ranks: a control of this race failed" in text) == no_ranks
+        assert "600 s and seed 7" in page
 
 
 def test_text_of_others_stays_text(board):

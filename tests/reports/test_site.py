@@ -19,7 +19,7 @@ from isogru.wording import finite
 from reports.diff import build, collect, curves, precision
 from reports.pages import render, schema, terminal
 from shared_spec import cases, frameworks, language_model
-from shared_spec.errors import InterchangeError, UserError
+from shared_spec.errors import UserError
 from shared_spec.files import interchange, store
 from shared_spec.files.store import Manifest
 from shared_spec.language_model import training
@@ -158,13 +158,18 @@ def test_versions_are_those_of_the_results():
     assert "lib 0.9" in render.write(found, store.folder() / "site").read_text()
 
 
+def damaged():
+    """What is said of the one file that is."""
+    (said,) = collect.collect().damaged
+    return said
+
+
 def test_a_text_that_is_none(text, monkeypatch):
     case, _ = trained(text, monkeypatch, "torch")
     arrays = training.train(case.problem, dtype="float32")
     arrays["text"][3] = 10**6
     sample_results.save(sample_results.job("torch", case.name), arrays, case=case)
-    with pytest.raises(InterchangeError, match="text holds indices outside the vocabulary of "):
-        report()
+    assert "text holds indices outside the vocabulary of " in damaged()
 
 
 def test_what_a_terminal_would_obey_is_not_printed():
@@ -273,24 +278,13 @@ def test_nothing_there_is_an_error():
         collect.collect()
 
 
-@pytest.mark.parametrize("damage", [b"damaged", b""])
-def test_a_damaged_result_is_an_error_by_name(damage):
-    all_made("torch")
-    job = sample_results.job("torch", "gru-ordinary")
-    job.result_file.write_bytes(damage)
-    with pytest.raises(
-        InterchangeError, match=rf"{job.result_file.name}: damaged.*; run tox -e torch again, or delete"
-    ):
-        report()
-
-
-def test_a_result_that_lacks_something_is_an_error_by_name():
+def test_a_result_that_lacks_something_is_named():
     all_made("torch")
     arrays = sample_results.run(cases.build("rnn-ordinary"))
     del arrays["grad.W_xh"]
     sample_results.save(sample_results.job("torch", "rnn-ordinary"), arrays)
-    with pytest.raises(InterchangeError, match=r"tensor grad\.W_xh is missing"):
-        report()
+    assert "tensor grad.W_xh is missing" in damaged()
+    assert statuses(report(), "torch")["rnn-ordinary"] == "failed"
 
 
 def trained(text, monkeypatch, *frameworks):
@@ -342,13 +336,6 @@ def test_a_training_is_reported(text, monkeypatch):
         cases, "training_recipe", lambda name: language_model.recipe("rnn", start="uniform", **small, lr=1.0)
     )
     assert statuses(report(), "torch") == {case.name: "stale"}
-
-
-def test_a_damaged_case_is_an_error(text, monkeypatch):
-    case, _ = trained(text, monkeypatch, "torch")
-    store.case_file(case.name).write_bytes(b"damaged")
-    with pytest.raises(InterchangeError, match=r"short-training-rnn\.safetensors: damaged"):
-        report()
 
 
 def nasty_report(text, monkeypatch):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.race import decisions
+from shared_spec.race import decisions
 from tests import made_up_races
 
 COUNT, PIECE = 2000, 250
@@ -27,6 +27,13 @@ def in_pieces(function, weather, **how):
 def test_all_that_is_said_is_true(weather, starts, blocks):
     """Whenever one stops: after the third start, the fourth, or any later one."""
     found = in_pieces(lambda logs: made_up_races.wrong(logs, stops=True), weather, starts=starts, blocks=blocks)
+    assert found < decisions.LEVEL
+
+
+@pytest.mark.parametrize("weather", made_up_races.WEATHER)
+def test_all_that_is_said_is_true_where_some_leave(weather):
+    """The time of who is surely far behind goes to near ties, as in a race."""
+    found = in_pieces(made_up_races.wrong_where_some_leave, weather, starts=8, blocks=12)
     assert found < decisions.LEVEL
 
 

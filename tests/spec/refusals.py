@@ -87,6 +87,7 @@ frameworks torch sweep --grid num_hiddens
 frameworks torch sweep --grid num_hiddens=many
 frameworks torch sweep --grid num_hiddens=0
 frameworks torch sweep --task copy-many
+frameworks torch sweep --threads 1000000000
 frameworks torch compare --study thirds
 frameworks torch score --mutant reset_none
 reports verdict case.safetensors none.npy
@@ -104,6 +105,9 @@ reports trials --export out.csv
 reports trials --export out.xls --store text.txt
 reports race thorch
 reports race torch --workload everythin
+reports race torch --threads 1000000000
+reports race torch --budget 10
+reports race torch --budget 9d
 reports race torch --against none.json
 reports race torch --against other.json
 reports race --resume yesterday

@@ -73,21 +73,27 @@ def with_framework(root):
     return project_copy.add_stub(root)
 
 
-def done(root, *arguments):
-    """What a command prints that is well."""
-    found = project_copy.run(root, *arguments)
-    assert found.returncode == 0, found.stdout + found.stderr
-    return found.stdout
+def all_done(root, *commands):
+    """What each of several commands prints, all of which end well."""
+    ended = project_copy.in_turn(root, *commands)
+    assert [one.returncode for one in ended] == [0] * len(commands), ended
+    return [one.stdout for one in ended]
 
 
 def proven(root, case, implementation="scratch"):
-    """Prove one case in the stub, write the page, and judge by the command line."""
+    """Prove one case in the stub, judge it by the command line, and write the page: all else that was printed."""
     options = ["--case", case, "--implementation", implementation, "--dtype", "float32"]
-    done(root, "frameworks", "numpys", "prove", *options)
     file = str(root / "case.safetensors")
-    done(root, "shared_spec", "case", case, "-o", file)
     result = str(root / f"results/numpys/{case}.{implementation}.float32.cpu.safetensors")
-    return json.loads(done(root, "isogru", "verdict", file, result, "--json"))[0]["verdict"]
+    listed, *_, judged, _ = all_done(
+        root,
+        ("frameworks", "numpys", "list", "--json"),
+        ("frameworks", "numpys", "prove", *options),
+        ("shared_spec", "case", case, "-o", file),
+        ("isogru", "verdict", file, result, "--json"),
+        ("reports", "site", "--framework", "numpys"),
+    )
+    return json.loads(judged)[0]["verdict"], [(row["name"], row["cell"]) for row in json.loads(listed)]
 
 
 def test_the_table_has_them_all():
@@ -109,11 +115,7 @@ def test_its_places_and_its_tests_are_there(what):
 
 
 def test_a_framework(with_framework):
-    root = with_framework
-    listed = json.loads(done(root, "frameworks", "numpys", "list", "--json"))
-    assert [(row["name"], row["cell"]) for row in listed] == [("scratch", "gru")]
-    assert proven(root, "gru-one_step") == "equal"
-    done(root, "reports", "site", "--framework", "numpys")
+    assert proven(with_framework, "gru-one_step") == ("equal", [("scratch", "gru")])
 
 
 def test_a_lane(with_framework):
@@ -127,8 +129,7 @@ def test_a_lane(with_framework):
         "    ]\n",
         before="    return found\n\n\ndef _with_gates",
     )
-    assert proven(root, "gru-one_step", "looped") == "equal"
-    done(root, "reports", "site", "--framework", "numpys")
+    assert proven(root, "gru-one_step", "looped") == ("equal", [("scratch", "gru"), ("looped", "gru")])
     assert '"lane":"looped"' in next(root.rglob("report.json")).read_text()
 
 
@@ -143,20 +144,19 @@ def test_a_quantity(with_framework, text):
         before='Quantity("text", ',
     )
     project_copy.add(root / "shared_spec/language_model/training.py", OF_ORACLE)
-    refused = project_copy.run(root, "frameworks", "numpys", "run", str(case), "-o", result)
-    judged = project_copy.run(root, "isogru", "verdict", str(case), result)
-    assert (refused.returncode, judged.returncode) == (0, 2)
+    running = ("frameworks", "numpys", "run", str(case), "-o", result)
+    ran, judged = project_copy.in_turn(root, running, ("isogru", "verdict", str(case), result))
+    assert (ran.returncode, judged.returncode) == (0, 2)
     assert "tensor log is missing" in judged.stderr
     project_copy.add(root / "frameworks/harness/training.py", OF_HARNESS)
-    done(root, "frameworks", "numpys", "run", str(case), "-o", result)
-    found = json.loads(done(root, "isogru", "verdict", str(case), result, "--json"))[0]
+    _, told = all_done(root, running, ("isogru", "verdict", str(case), result, "--json"))
+    found = json.loads(told)[0]
     assert found["verdict"] == "equal"
     assert {f["quantity"]: f["basis"] for f in found["findings"]}["log"] == "twins"
 
 
 def test_a_layout(root):
     project_copy.add(root / "shared_spec/layouts.toml", LAYOUT)
-    assert re.search(r"^mine +r z h +out, in +one +before +no +renews", done(root, "isogru", "layouts"), re.M)
     random = np.random.RandomState(0)
     sizes = {"d": 3, "h": 4}
     given = {
@@ -165,8 +165,13 @@ def test_a_layout(root):
     }
     files = [str(root / f"{name}.safetensors") for name in ("gru", "mine", "back")]
     safetensors.numpy.save_file(given, files[0])
-    done(root, "isogru", "convert", files[0], "--from", "gru", "--to", "mine", "-o", files[1])
-    done(root, "isogru", "convert", files[1], "--from", "mine", "--to", "gru", "-o", files[2])
+    table, *_ = all_done(
+        root,
+        ("isogru", "layouts"),
+        ("isogru", "convert", files[0], "--from", "gru", "--to", "mine", "-o", files[1]),
+        ("isogru", "convert", files[1], "--from", "mine", "--to", "gru", "-o", files[2]),
+    )
+    assert re.search(r"^mine +r z h +out, in +one +before +no +renews", table, re.M)
     there, back = (safetensors.numpy.load_file(file) for file in files[1:])
     assert there["kernel"].shape == (12, 3)
     assert all(np.array_equal(back[name], array) for name, array in given.items())
@@ -175,11 +180,14 @@ def test_a_layout(root):
 def test_a_case(root):
     line = 'Entry("tall", "more steps than units", native_cells, T=20, n=3, d=4, h=2),\n    '
     project_copy.add(root / "shared_spec/cases.py", line, before='Entry("no_inner_bias"')
-    assert {"gru-tall", "gru_reset_after-tall", "rnn-tall"} < {
-        row["name"] for row in json.loads(done(root, "shared_spec", "cases", "--json"))
-    }
     case, result = (str(root / f"{name}.safetensors") for name in ("case", "result"))
-    done(root, "shared_spec", "case", "gru-tall", "-o", case)
+    listed, _, _, judged = all_done(
+        root,
+        ("shared_spec", "cases", "--json"),
+        ("shared_spec", "case", "gru-tall", "-o", case),
+        ("shared_spec", "run", case, "-o", result),
+        ("isogru", "verdict", case, result, "--json"),
+    )
+    assert {"gru-tall", "gru_reset_after-tall", "rnn-tall"} < {row["name"] for row in json.loads(listed)}
     assert tensors.metadata(Path(case), "isogru-case/1", "case")["name"] == "gru-tall"
-    done(root, "shared_spec", "run", case, "-o", result)
-    assert json.loads(done(root, "isogru", "verdict", case, result, "--json"))[0]["verdict"] == "equal"
+    assert json.loads(judged)[0]["verdict"] == "equal"

@@ -56,7 +56,7 @@ def missing(file, tox=TOX):
         if f"{name}-cuda" not in environments:
             yield f"{name}-cuda"
         for task in set(environments) & {f"{task}-{name}" for task in TASKS}:
-            inside = f"tox exec -q -e {name} -- "
+            inside = f"{{env:TOX_PYTHON}} -m tox exec -q -e {name} -- "
             if not all(command.startswith(inside) for command in environments[task]["commands"]):
                 yield f"{task} run in the environment of {name}"
 

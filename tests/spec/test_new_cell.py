@@ -34,11 +34,12 @@ def root(tmp_path_factory):
 
 
 def test_it_has_formulas_costs_and_cases(root):
-    rows = json.loads(project_copy.run(root, "shared_spec", "cells", "--json").stdout)
-    found = next(row for row in rows if row["name"] == "minimal")
+    asked = (("shared_spec", listing, "--json") for listing in ("cells", "cases"))
+    cells, cases = (json.loads(done.stdout) for done in project_copy.in_turn(root, *asked))
+    found = next(row for row in cells if row["name"] == "minimal")
     assert found["latex"][0].startswith(r"\mathbf{F}_t = \sigma(\mathbf{X}_t \mathbf{W}_{xf} + ")
     assert found["cost"]["in_turn"] == [1, 1]
-    names = [row["name"] for row in json.loads(project_copy.run(root, "shared_spec", "cases", "--json").stdout)]
+    names = [row["name"] for row in cases]
     entries = ("ordinary", "zero_start", "long", "large_weights")
     assert {f"minimal-{entry}" for entry in entries} | {"short-training-minimal", "full-training-minimal"} == {
         name for name in names if "minimal" in name

@@ -97,7 +97,7 @@ def test_an_address(results, tmp_path, capsys, monkeypatch, command, address):
 def test_a_race(results, text, tmp_path, monkeypatch, capsys):
     """What a framework refuses, which only it can know."""
     (tmp_path / "text.txt").write_text(text.text)
-    one = Race("2026-01-01T00-00-00", ["torch"], ["prediction"], passes=1, implementations=["cudnn"], threads=1)
+    one = Race("2026-01-01T00-00-00", ["torch"], ["prediction"], implementations=["cudnn"], threads=1)
 
     def refuse(*arguments):
         raise UserError("torch has no implementation 'cudnn'")
@@ -118,7 +118,7 @@ def test_a_race(results, text, tmp_path, monkeypatch, capsys):
 def test_a_race_of_the_same_second(results, text, tmp_path, monkeypatch):
     """It would have the folder of another, which is not its own to take away."""
     (tmp_path / "text.txt").write_text(text.text)
-    one = Race("2026-01-01T00-00-00", ["torch"], ["prediction"], passes=1, threads=1)
+    one = Race("2026-01-01T00-00-00", ["torch"], ["prediction"], threads=1)
     definition.begin(one)
     monkeypatch.setattr(race, "interpreters", lambda *arguments: {"torch": sys.executable})
     request = {"race": vars(one), "is_new": True, "corpus": str(tmp_path / "text.txt"), "corpus_sha1": text.sha1}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 from frameworks import Framework
-from frameworks.harness import timed_work
+from frameworks.harness import outputs, timed_work
 from frameworks.harness.timed_work import Work
 from frameworks.protocol import Implementation
 from isogru.judge import admission
@@ -18,9 +18,11 @@ from shared_spec.race.rows import Outcome
 from shared_spec.race.workloads import Workload
 
 LEAST, MOST, WARM = 3, 15, 2
-"""Rounds that are timed, and calls before them that are not."""
+"""Rounds that are timed of a row alone, and calls before them that are not."""
 SLOW = 0.2
 """Seconds of a call that needs no more warming up than its rehearsal was."""
+MOST_CALLS = 512
+"""Of a turn."""
 SETTLE, BRIEF = 0.3, 0.05
 """Seconds of rest after a verdict, unless it was a brief one: the threads of NumPy's products spin for a tenth of a
 second when there is no more to do, and what was timed meanwhile took twice as long.
@@ -28,8 +30,25 @@ second when there is no more to do, and what was timed meanwhile took twice as l
 REST = 0.01
 """Seconds after which the results of a call are there at the latest, unless it takes longer than half of that."""
 
-Clock = Callable[[Callable[[Any], None], Sequence[Any], Callable[[Any], None]], list[float]]
-"""(call, inputs, after) -> seconds: times call(given) for each of the inputs, calls after(given) outside the clock."""
+Batch = list[Any]
+"""The inputs of the calls that are timed together."""
+Clock = Callable[[Callable[[Batch], None], Iterable[Batch], Callable[[Batch], None]], list[float]]
+"""(call, batches, after) -> seconds of a call: times call(batch) for each of the batches, and has after(batch) called
+outside the clock.
+"""
+
+
+class Turns(Protocol):
+    """Whoever says when it is a row's turn, in a race."""
+
+    planned: int
+    """How many turns there will be, about."""
+
+    def ready(self) -> None:
+        """Tell that the first turn may come."""
+
+    def wait(self) -> bool:
+        """Until it is its turn; or that there is none any more."""
 
 
 def settle() -> None:
@@ -47,8 +66,11 @@ def run(
     seconds: float,
     clock: Clock,
     tf32: bool = False,
+    turns: Turns | None = None,
 ) -> Outcome:
-    """What comes of a row. Nothing is timed that is not equal before; see isogru/judge/admission.py."""
+    """What comes of a row: timed for so many seconds, or in turns of so many. Nothing is timed that is not equal
+    before; see isogru/judge/admission.py.
+    """
     work = timed_work.make(framework, implementation, workload, device=device, text=text)
     case, arrays = work.rehearse()
     origin, began = work.subject.origin(case), time.perf_counter()
@@ -57,13 +79,13 @@ def run(
         settle()
     taken: list[float] = []
     if verdict.verdict == EQUAL:
-        rounds = int(min(max(seconds / max(work.times.later, 1e-9), LEAST), MOST))
-        warm = WARM if work.times.later < SLOW else 0
-        timing = _Timing(framework, work, rounds, warm, device)
-        taken = clock(timing.call, timing.inputs, timing.after)
-        case, arrays = work.outcome(timing.judged_outputs)
+        timing = _Timing(framework, work, device)
+        batches = timing.rounds(seconds) if turns is None else timing.turns(seconds, turns)
+        taken = clock(timing.call, batches, timing.after)
+        case, arrays = work.outcome(timing.of_audits())
         verdict |= admission.judge(case, work.subject.origin(case), arrays, whole=True, tf32=tf32)
-        verdict |= admission.finished(taken, timing.undone, timing.rested)
+        if taken:
+            verdict |= admission.finished(taken, timing.undone, timing.rested)
         if workload.kind != "prediction":
             # Characters may well be the same.
             verdict |= admission.fresh(timing.fingerprints)
@@ -78,39 +100,75 @@ def run(
 
 
 class _Timing:
-    """The inputs of one row and, call by call, what is read of the outputs: outside the clock."""
+    """The inputs of one row, call by call, and what is read of the outputs: outside the clock."""
 
-    def __init__(self, framework: Framework, work: Work, rounds: int, warm: int, device: str) -> None:
-        self._framework, self._device = framework, device
+    def __init__(self, framework: Framework, work: Work, device: str) -> None:
+        self._framework, self._work, self._device = framework, work, device
         self._call = timed_work.waits(framework, work)
-        inputs = work.fresh(rounds + warm)
-        # An epoch is one input, and was warmed up by the one before.
-        warm = min(warm, len(inputs) - 1)
-        self._judged = inputs[-1]
-        if work.any_order:
-            # Nobody knows beforehand which one is judged.
-            place = random.randrange(warm, len(inputs))
-            inputs[place], inputs[-1] = inputs[-1], inputs[place]
-        self.inputs = inputs[warm:]
+        self._audits = work.audits()
+        self._left = list(self._audits)
         self.rested: list[float] = []
         """Seconds of what seemed undone after calls that were left in peace for a while."""
-        for given in inputs[:warm]:
-            outputs = self._call(given)
+        for given in work.fresh(self._warm(WARM)):
+            given = self._call(given)
             time.sleep(max(REST, 2 * work.times.later))
-            self.rested.append(timed_work.read(framework, outputs, device=device)[0])
+            self.rested.append(outputs.read(framework, given, device=device)[0])
         self.undone: list[float] = []
         self.fingerprints: list[str] = []
         self._outputs: Any = None
-        self.judged_outputs: Any = None
+        self._of_audit: Any = None
 
-    def call(self, given: Any) -> None:
+    def _warm(self, calls: int) -> int:
+        return calls if self._work.times.later < SLOW else 0
+
+    def rounds(self, seconds: float) -> Iterator[Batch]:
+        """One call at a time, as many as take so long."""
+        count = int(min(max(seconds / max(self._work.times.later, 1e-9), LEAST), MOST))
+        places = self._places(count)
+        for number in range(count):
+            yield self._drawn([number], places)
+
+    def turns(self, seconds: float, turns: Turns) -> Iterator[Batch]:
+        """As many calls in each turn as take so long; before them one that is not timed, since others were at work."""
+        began = time.perf_counter()
+        for given in self._work.fresh(LEAST):
+            self._call(given)
+        calls = int(min(max(seconds * LEAST / (time.perf_counter() - began), 1), MOST_CALLS))
+        places, number = self._places(calls * turns.planned), 0
+        turns.ready()
+        while turns.wait():
+            for given in self._work.fresh(self._warm(1)):
+                self._call(given)
+            batch = self._drawn(range(number, number + calls), places)
+            number += len(batch)
+            yield batch
+
+    def _places(self, calls: int) -> set[int]:
+        """Nobody knows beforehand which calls are judged."""
+        return set(random.sample(range(calls), min(calls, len(self._audits))))
+
+    def _drawn(self, numbers: Sequence[int], places: Collection[int]) -> Batch:
+        batch = self._work.fresh(len(numbers))
+        for i, number in enumerate(numbers[: len(batch)]):
+            if number in places and self._left:
+                batch[i] = self._left.pop(0)
+        return batch
+
+    def call(self, batch: Batch) -> None:
         """What is timed."""
-        self._outputs = self._call(given)
+        for given in batch:
+            self._outputs = self._call(given)
+            if given is self._audits[-1]:
+                self._of_audit = self._outputs
 
-    def after(self, given: Any) -> None:
-        """What is not: the outputs are read, and those of the judged inputs kept."""
-        undone, fingerprint = timed_work.read(self._framework, self._outputs, device=self._device)
+    def after(self, batch: Batch) -> None:
+        """What is not: the outputs of the last call are read."""
+        undone, fingerprint = outputs.read(self._framework, self._outputs, device=self._device)
         self.undone.append(undone)
         self.fingerprints.append(fingerprint)
-        if given is self._judged:
-            self.judged_outputs = self._outputs
+
+    def of_audits(self) -> Any:
+        """What the last audit gave. Those for which there were too few turns come now."""
+        for given in self._left:
+            self.call([given])
+        return self._of_audit

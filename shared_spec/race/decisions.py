@@ -16,18 +16,19 @@ all that is said of one table holds together, ranks too (Klein, Wright and Wiecz
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from reports.race.paired import Ratio
 from shared_spec.readings.arithmetic import Array
 
 LEVEL = 0.05
 """How often anything that is said of one table may be wrong."""
 MARGIN = 0.02
 """Programs that differ by less are as fast as each other."""
+FAR = 0.10
+"""One that is slower than the fastest by more leaves a race as soon as its place is known."""
 LEAST = 3
 """Starts below which nothing is said: of two nobody knows how much they differ by chance."""
 TRIMMED = 0.25
@@ -39,8 +40,27 @@ Times = Mapping[int, Sequence[float]]
 """Seconds of a program by start, of each of its blocks; NaN for a block that it was not in."""
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as long one takes as another: the geometric mean, and its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+    """0 and infinity where nothing is known of its spread."""
+
+    @property
+    def is_slower(self) -> bool:
+        """Slower, beyond doubt."""
+        return self.low > 1
+
+    @property
+    def is_faster(self) -> bool:
+        return self.high < 1
+
+
 class Pair(Ratio):
-    """How many times as long one takes as the other; 0 and infinity where nothing is known."""
+    """Of two programs of one table, whose intervals hold together."""
 
     @property
     def is_equivalent(self) -> bool:
@@ -69,29 +89,65 @@ class Decisions:
         ]
 
 
+def undecided(found: Decisions) -> list[int]:
+    """Those programs that a race has still to time: all but those that are surely far behind the fastest and whose
+    place is known. None where every pair is decided.
+    """
+    count = len(found.pairs)
+    those = range(count)
+    if not found.is_enough:
+        return list(those)
+    if all(p.is_slower or p.is_faster or p.is_equivalent for i in those for p in found.pairs[i]):
+        return []
+    places = found.ranks()
+    far = [any(pair.low > 1 + FAR for pair in found.pairs[i]) for i in those]
+    return [i for i in those if not far[i] or places[i][0] != places[i][1]]
+
+
 def decide(times: Sequence[Times]) -> Decisions:
-    """What the times of several programs say, from those starts that all of them have."""
+    """What the times of several programs say. Of each two it is said from those starts that both have, together with
+    all that have these: one that has left has fewer.
+    """
     count = len(times)
-    common = sorted(set.intersection(*(set(of) for of in times))) if times else []
-    blocks = max((len(of[start]) for of in times for start in common), default=0)
-    logs = np.full((count, len(common), blocks), np.nan)
-    for i, of in enumerate(times):
+    itself, unknown = Pair(1.0, 1.0, 1.0), Pair(1.0, 0.0, math.inf)
+    pairs = [[itself if i == j else unknown for j in range(count)] for i in range(count)]
+    members, common = list(range(count)), _common(times)
+    first = len(common)
+    while members:
+        for i, j, pair in _layer(members, common, times):
+            pairs[i][j] = pair
+        members = [i for i in members if set(times[i]) != set(common)]
+        longer = _common([times[i] for i in members])
+        if len(longer) <= len(common):
+            break
+        common = longer
+    return Decisions(first, pairs)
+
+
+def _common(times: Sequence[Times]) -> list[int]:
+    return sorted(set.intersection(*(set(of) for of in times))) if times else []
+
+
+def _layer(members: Sequence[int], common: Sequence[int], times: Sequence[Times]) -> Iterator[tuple[int, int, Pair]]:
+    """What is said of each two of these programs, of all those starts."""
+    blocks = max((len(times[i][start]) for i in members for start in common), default=0)
+    logs = np.full((len(members), len(common), blocks), np.nan)
+    for row, i in enumerate(members):
         for place, start in enumerate(common):
-            logs[i, place, : len(of[start])] = np.log(of[start])
-    mean, half = intervals(logs)
+            logs[row, place, : len(times[i][start])] = np.log(times[i][start])
+    mean, half = intervals(logs, pairs=len(times) * (len(times) - 1) // 2)
     with np.errstate(over="ignore"):
         value, low, high = np.exp(mean), np.exp(mean - half), np.exp(mean + half)
-    itself = Pair(1.0, 1.0, 1.0)
-    pairs = [
-        [itself if i == j else Pair(float(value[i, j]), float(low[i, j]), float(high[i, j])) for j in range(count)]
-        for i in range(count)
-    ]
-    return Decisions(len(common), pairs)
+    for row, i in enumerate(members):
+        for column, j in enumerate(members):
+            if i != j and np.isfinite(value[row, column]):
+                yield i, j, Pair(float(value[row, column]), float(low[row, column]), float(high[row, column]))
 
 
-def intervals(logs: Array) -> tuple[Array, Array]:
+def intervals(logs: Array, *, pairs: int | None = None) -> tuple[Array, Array]:
     """(..., programs, starts, blocks) log times, NaN where there is none -> the mean differences and half of their
-    intervals, (..., programs, programs); infinite where starts are too few.
+    intervals, (..., programs, programs); infinite where starts are too few. The level is shared out over all pairs of
+    these programs, or over so many.
     """
     *_, count, starts, blocks = logs.shape
     if not starts or not blocks:
@@ -109,7 +165,7 @@ def intervals(logs: Array) -> tuple[Array, Array]:
     between = (own - within)[..., others].mean(axis=-1)[..., None, None]
     variance = np.maximum(np.maximum(between, 0.0) + within, own)
     error = np.sqrt(variance / starts)
-    return mean, error * _student(_multiple(starts, count * (count - 1) // 2), (count - 1) * (starts - 1))
+    return mean, error * _student(_multiple(starts, pairs or count * (count - 1) // 2), (count - 1) * (starts - 1))
 
 
 def _trimmed(values: Array) -> tuple[Array, Array]:

@@ -1,0 +1,61 @@
+"""The commands of python -m frameworks NAME that time: bench, and those that a race starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from frameworks.harness import memory, worker
+from frameworks.harness.benchmark import plan
+from shared_spec.__main__ import CorpusPath, CorpusSha1, find_corpus
+from shared_spec.race import workloads
+
+Device = Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")]
+PLUGIN, CLOCK = "frameworks.harness.benchmark.plugin", Path(__file__).parent / "clock.py"
+
+
+def time_workloads(context: typer.Context) -> None:
+    """Time the workloads by pytest-benchmark; takes the options of pytest, and --workload, --cell, --implementation,
+    --device, --threads, --seconds, --tf32.
+    """
+    import pytest  # Only where something is timed.
+
+    arguments = ["-p", PLUGIN, str(CLOCK), "--framework", context.obj, *context.args]
+    raise typer.Exit(int(pytest.main(arguments)))
+
+
+def enter_race(
+    context: typer.Context,
+    workload: Annotated[list[str], typer.Option()],
+    cell: Annotated[Optional[list[str]], typer.Option()] = None,
+    implementation: Annotated[Optional[list[str]], typer.Option()] = None,
+    device: Device = "cpu",
+    threads: Annotated[int, typer.Option()] = 1,
+    tf32: Annotated[bool, typer.Option("--tf32")] = False,
+    corpus: CorpusPath = None,
+    corpus_sha1: CorpusSha1 = None,
+) -> None:
+    """The worker of python -m reports race that tells what a framework has to be raced, and what the machine can do."""
+    channel = worker.channel()
+    plan.check_cells(cell or [])
+    entered = plan.Entered(context.obj, device=device, threads=threads, tf32=tf32)
+    planned = entered.plan(workloads.choose(workload), cell or [], implementation or [])
+    plan.tell(entered, planned, find_corpus(corpus, corpus_sha1), channel)
+
+
+def measure_memory(
+    context: typer.Context,
+    row: Annotated[list[str], typer.Option(help="A workload and an implementation: NAME/NAME.")],
+    device: Device = "cpu",
+    threads: Annotated[int, typer.Option()] = 1,
+    corpus: CorpusPath = None,
+    corpus_sha1: CorpusSha1 = None,
+) -> None:
+    """The worker of python -m reports race that measures memory."""
+    framework: str = context.obj
+    tell = worker.channel()
+    chosen = [(name, implementation) for name, _, implementation in (each.partition("/") for each in row)]
+    text = find_corpus(corpus, corpus_sha1)
+    memory.measure(framework, chosen, device=device, threads=threads, text=text, tell=tell)

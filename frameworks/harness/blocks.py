@@ -1,0 +1,261 @@
+"""The blocks of a race: contenders are started, take their turns in shuffled order, and end; then those of which it is
+not known yet how they stand are started anew. Imports no framework.
+
+Each start of a workload is given its share of the budget: as much for its blocks as it takes to start them, if three
+starts can be had of it, and never less than one block.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from msgspec import structs
+
+from frameworks.harness.busy import Watch, calibrate
+from frameworks.harness.contender import Contender, LostError
+from frameworks.harness.entries import Costs, Entry
+from isogru.judge.comparison import EQUAL
+from shared_spec import machine
+from shared_spec.race import blocks, decisions, rows
+from shared_spec.race.blocks import TWICE, Block
+from shared_spec.race.definition import Race, passes
+from shared_spec.race.rows import Header, Outcome, Row
+
+Tell = Callable[[str], None]
+START_LIMIT, TURN_LIMIT, END_LIMIT = 600.0, 120.0, 300.0
+"""Seconds after which a contender that has not come back is given up: from its start, a turn, its end."""
+FIRST_STARTS = 4
+"""Into how many the budget is shared out before it is known what one costs."""
+MOST_BLOCKS = 100
+"""Of one start: beyond them another start says more."""
+
+
+@dataclass
+class Blocks:
+    """The blocks of one race, those of an earlier try included."""
+
+    race: Race
+    headers: Mapping[str, Header]
+    """Of each framework, with its whole plan."""
+    start_process: Callable[[Entry, int, int], Contender]
+    """(what is entered, in which start, turns that are planned)."""
+    tell: Tell
+    costs: dict[str, Costs] = field(default_factory=dict)
+    """By workload."""
+    lost: set[tuple[str, str]] = field(default_factory=set)
+    """Workloads and contenders that are not equal or have failed."""
+    judged: set[str] = field(default_factory=set)
+    """Workloads of which anything has come to its end."""
+
+    def __post_init__(self) -> None:
+        self.done = blocks.read(self.race.blocks_file)
+        self._before = max((block.at for block in self.done), default=0.0)
+        self._began = time.monotonic()
+        self._writer = blocks.Writer(self.race.blocks_file)
+        for file in self.race.folder.glob("*.rows"):
+            # Of contenders that were killed.
+            file.unlink()
+        there = passes(self.race)
+        self._next = 1 + max((one.number for one in there), default=0)
+        for one in there:
+            for row, outcome in one.outcomes.items():
+                self._note(Entry(one.framework, row), outcome)
+            if not one.is_done:
+                # What is complete of it counts. It is not gone on with: its processes are no more.
+                rows.Writer(one.path, goes_on=True).write(rows.Done())
+
+    @property
+    def gone(self) -> float:
+        """Seconds of the budget."""
+        return self._before + time.monotonic() - self._began
+
+    @property
+    def left(self) -> float:
+        return self.race.budget - self.gone
+
+    def run(self) -> None:
+        """As many starts as the budget allows, or as are needed to decide everything."""
+        while going := self._going():
+            self._start(self._next, going)
+            self._next += 1
+
+    def entries(self, workload: str) -> list[Entry]:
+        """All that may take part in the blocks of a workload: last one of them again, by another name."""
+        those = [
+            Entry(name, row) for name, header in self.headers.items() for row in header.plan if row.workload == workload
+        ]
+        there = {each.name: each for each in those if (workload, each.name) not in self.lost}
+        twin = next(iter(self.race.shuffled(there, workload, "twin")), None)
+        again = [Entry(there[twin].framework, there[twin].row, is_twin=True)] if twin else []
+        return [each for each in (*there.values(), *again) if (workload, each.name) not in self.lost]
+
+    def _going(self) -> dict[str, list[Entry]]:
+        """What is still to be timed, by workload."""
+        workloads = dict.fromkeys(row.workload for header in self.headers.values() for row in header.plan)
+        going = {}
+        for workload in workloads:
+            costs, those = self.costs.get(workload, Costs()), self._undecided(workload)
+            # However little is left, once everything is to be judged.
+            if those and (workload not in self.judged or costs.least < self.left):
+                going[workload] = those
+        return going
+
+    def _undecided(self, workload: str) -> list[Entry]:
+        entries = self.entries(workload)
+        alone = [each for each in entries if not each.is_twin]
+        times = blocks.times(self.done, workload, [each.name for each in alone])
+        found = decisions.decide([times[each.name] for each in alone])
+        left = {alone[i].name for i in decisions.undecided(found)}
+        return [each for each in entries if each.name.removesuffix(TWICE) in left]
+
+    def _start(self, start: int, going: Mapping[str, list[Entry]]) -> None:
+        writers = {}
+        for name, header in self.headers.items():
+            of = [e.row for entries in going.values() for e in entries if e.framework == name and not e.is_twin]
+            if of:
+                writers[name] = rows.Writer(self.race.file(name, start), goes_on=False)
+                writers[name].header(_replaced(header, start, of))
+        end = self.gone + self.left / self._starts_left(going)
+        for place, workload in enumerate(going):
+            weights = [self.costs[w].least if w in self.costs else 1.0 for w in list(going)[place:]]
+            until = self.gone + (end - self.gone) * weights[0] / sum(weights)
+            self._workload(start, workload, going[workload], until, writers)
+        for writer in writers.values():
+            writer.write(rows.Done())
+
+    def _starts_left(self, going: Mapping[str, list[Entry]]) -> int:
+        started = len({block.start for block in self.done})
+        if not all(workload in self.costs for workload in going):
+            return max(FIRST_STARTS - started, 1)
+        needed = sum(2 * (self.costs[workload].begin + self.costs[workload].end) for workload in going)
+        return max(int(self.left // max(needed, 1e-9)), decisions.LEAST - started, 1)
+
+    def _workload(
+        self, start: int, workload: str, entries: list[Entry], until: float, writers: Mapping[str, rows.Writer]
+    ) -> None:
+        """One start of one workload."""
+        costs, began, count = self.costs.setdefault(workload, Costs()), self.gone, 0
+        running: dict[str, tuple[Entry, Contender]] = {}
+        try:
+            self._begin(start, entries, running, costs.turns, writers)
+            costs.begin = self.gone - began
+            while running:
+                before = self.gone
+                self._block(start, workload, count + 1, running, writers)
+                count += 1
+                costs.block = self.gone - before
+                if self.gone + costs.block + costs.end > until or count >= MOST_BLOCKS:
+                    break
+            before = self.gone
+            for name in list(running):
+                entry, contender = running[name]
+                self._over(entry, contender, functools.partial(contender.end, END_LIMIT), running, writers)
+            costs.end, costs.turns = self.gone - before, max(count, 1)
+        finally:
+            for _, contender in running.values():
+                contender.close()
+        wrong = sum(w == workload for w, _ in self.lost)
+        words = f", {wrong} not equal or failed" if wrong else ""
+        self.tell(
+            f"start {start}: {workload}: {len(entries)} contenders, {count} blocks in {self.gone - began:.0f} s, "
+            f"{self.gone:.0f} of {self.race.budget:.0f} s gone{words}"
+        )
+
+    def _begin(
+        self,
+        start: int,
+        entries: Sequence[Entry],
+        running: dict[str, tuple[Entry, Contender]],
+        turns: int,
+        writers: Mapping[str, rows.Writer],
+    ) -> None:
+        """Start all of them. In the first start one after another, since their first calls are timed."""
+        at_once = 1 if start == 1 or self.race.device != "cpu" else machine.cores()
+        begun: deque[tuple[Entry, Contender]] = deque()
+        for entry in (*entries, *[None] * at_once):
+            if entry is not None:
+                if not entry.is_twin:
+                    writers[entry.framework].write(rows.Begin(entry.row))
+                contender = self.start_process(entry, start, turns)
+                running[entry.name] = (entry, contender)
+                begun.append((entry, contender))
+            if begun and (len(begun) >= at_once or entry is None):
+                first, contender = begun.popleft()
+                try:
+                    contender.await_ready(START_LIMIT)
+                except LostError as error:
+                    self._drop(first, contender, error, running, writers)
+
+    def _block(
+        self,
+        start: int,
+        workload: str,
+        number: int,
+        running: dict[str, tuple[Entry, Contender]],
+        writers: Mapping[str, rows.Writer],
+    ) -> None:
+        calibration = calibrate()
+        watch = Watch([contender.session for _, contender in running.values()])
+        seconds = {}
+        for name in self.race.shuffled(running, start, workload, number):
+            entry, contender = running[name]
+            try:
+                seconds[name] = contender.turn(TURN_LIMIT)
+            except LostError as error:
+                self._drop(entry, contender, error, running, writers)
+        if seconds:
+            block = Block(
+                start=start,
+                workload=workload,
+                number=number,
+                seconds=seconds,
+                calibration=calibration,
+                busy=watch.others(),
+                at=self.gone,
+            )
+            self._writer.write(block)
+            self.done.append(block)
+
+    def _drop(
+        self,
+        entry: Entry,
+        contender: Contender,
+        error: LostError,
+        running: dict[str, tuple[Entry, Contender]],
+        writers: Mapping[str, rows.Writer],
+    ) -> None:
+        """It takes no further part: it has failed, or is not equal."""
+        contender.kill()
+        self._over(entry, contender, lambda: contender.outcome(str(error)), running, writers)
+
+    def _over(
+        self,
+        entry: Entry,
+        contender: Contender,
+        outcome: Callable[[], Outcome],
+        running: dict[str, tuple[Entry, Contender]],
+        writers: Mapping[str, rows.Writer],
+    ) -> None:
+        try:
+            came = outcome()
+        except LostError as error:
+            contender.kill()
+            came = contender.outcome(str(error))
+        if not entry.is_twin:
+            writers[entry.framework].write(rows.End(entry.row, came))
+        self._note(entry, came)
+        running.pop(entry.name)
+        contender.close()
+
+    def _note(self, entry: Entry, outcome: Outcome) -> None:
+        self.judged.add(entry.row.workload)
+        if outcome.verdict != EQUAL:
+            self.lost.add((entry.row.workload, entry.name))
+
+
+def _replaced(header: Header, start: int, plan: Sequence[Row]) -> Header:
+    return structs.replace(header, number=start, plan=tuple(plan))

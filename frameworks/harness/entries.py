@@ -1,0 +1,52 @@
+"""What is entered for a race, what a start of it costs, and the smallest budget that it can be run in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared_spec.race import blocks
+from shared_spec.race.blocks import TWICE
+from shared_spec.race.definition import Race
+from shared_spec.race.rows import Header, Row
+
+SETUP = 1.0
+"""Seconds that a contender takes at the least to be judged and to have a turn, once its framework is imported."""
+FIRST_TURNS = 8
+"""How many turns a start may have, before it is known how long one takes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is entered for the blocks of a workload: a row of a framework, or one of them again."""
+
+    framework: str
+    row: Row
+    is_twin: bool = False
+
+    @property
+    def name(self) -> str:
+        return blocks.name(self.framework, self.row.implementation) + (TWICE if self.is_twin else "")
+
+
+@dataclass
+class Costs:
+    """What a start of a workload took: seconds to begin and to end, and of a block; and how many turns there were."""
+
+    begin: float = 0.0
+    end: float = 0.0
+    block: float = 0.0
+    turns: int = FIRST_TURNS
+
+    @property
+    def least(self) -> float:
+        """Of a start with one block."""
+        return self.begin + self.end + self.block
+
+
+def least_budget(race: Race, headers: Mapping[str, Header]) -> float:
+    """Seconds that one block of each contender takes at the least, to start them included."""
+    of = [(row.workload, header.import_ + SETUP + race.seconds) for header in headers.values() for row in header.plan]
+    # One of each workload races twice.
+    twins = len({workload for workload, _ in of}) * min(seconds for _, seconds in of)
+    return sum(seconds for _, seconds in of) + twins

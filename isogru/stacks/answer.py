@@ -1,0 +1,126 @@
+"""What somebody computed of a stack, as they saved it: all states of its last layer, the last states of all, more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from isogru import array_files
+from isogru.answer_parts import FINAL
+from isogru.stacks.problem import Stack
+from isogru.weight_files.contents import Contents
+from shared_spec.errors import InterchangeError
+from shared_spec.files.interchange import DTYPES
+from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.floats import HALVES
+
+
+@dataclass(frozen=True)
+class StackAnswer:
+    """The parts of an answer to a stack."""
+
+    dtype: str
+    states: Mapping[int, Array]
+    """By level: (T, n, width), in the order of time."""
+    finals: Array | None = None
+    """(layers, n, h)."""
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def arrays(self) -> list[Array]:
+        """All that is there."""
+        return [*self.states.values(), *([] if self.finals is None else [self.finals])]
+
+
+def read(path: Path, stack: Stack, *, batch_first: bool = False) -> StackAnswer:
+    """An answer to a stack; where T and n are the same, `batch_first` says which comes first.
+
+    Raises InterchangeError for what cannot be one.
+    """
+    T, n = stack.X.shape[:2]
+    contents = array_files.read(path, f"{T}, {n}, {stack.width(stack.depth - 1)}", "H")
+    dtypes = sorted({tensor.dtype for tensor in contents.tensors.values()})
+    known = (*DTYPES, *HALVES)
+    if len(dtypes) != 1 or dtypes[0] not in known:
+        told = " and ".join(dtypes) or "no array"
+        raise InterchangeError(f"{path}: {told}; save all states in one of {', '.join(known)}")
+    states: dict[int, Array] = {}
+    finals, notes, turned = (
+        None,
+        [f"judged in {dtypes[0]}, as the file has it: how it was computed was not measured"],
+        False,
+    )
+    for name, tensor in contents.tensors.items():
+        level = _level(name, tensor.shape, stack, states)
+        if _is_finals(name, tensor.shape, stack) and finals is None:
+            finals = tensor.load()
+        elif level is None or level in states:
+            raise InterchangeError(f"{path}: {_wrong(name, tensor.shape, stack, contents)}")
+        else:
+            array = tensor.load()
+            shape = tensor.shape if len(tensor.shape) == 3 else (T, n, tensor.shape[-1])
+            second = shape[:2] != (T, n) or (batch_first and n == T)
+            turned |= second
+            states[level] = (
+                np.ascontiguousarray(array.reshape(shape).swapaxes(0, 1)) if second else array.reshape(shape)
+            )
+    notes += ["the batch comes first in it"] if turned else []
+    return StackAnswer(dtypes[0], states, finals, (*notes, *_covers(stack, states, finals)))
+
+
+def _level(name: str, shape: tuple[int, ...], stack: Stack, taken: Mapping[int, Array]) -> int | None:
+    """Of which level an array holds all states; None where of none."""
+    T, n = stack.X.shape[:2]
+    label = name.split(".")[0]
+    named = [level for level in range(stack.depth) if label == f"l{level}"]
+    for level in named or [stack.depth - 1]:
+        width = stack.width(level)
+        if shape in ((T, n, width), (n, T, width)) or (n == 1 and shape == (T, width)):
+            return level
+    return None
+
+
+def _is_finals(name: str, shape: tuple[int, ...], stack: Stack) -> bool:
+    sizes = {case.arrays["H0"].shape for case in stack.layers}
+    if len(sizes) > 1 or shape != (len(stack.layers), *next(iter(sizes))):
+        return False
+    T, n = stack.X.shape[:2]
+    as_states = shape in ((T, n, stack.width(stack.depth - 1)), (n, T, stack.width(stack.depth - 1)))
+    return not as_states or name.rsplit(".", 1)[-1].lower() in FINAL or name == "1"
+
+
+def _wrong(name: str, shape: tuple[int, ...], stack: Stack, contents: Contents) -> str:
+    T, n = stack.X.shape[:2]
+    width, h = stack.width(stack.depth - 1), stack.layers[-1].arrays["H0"].shape[1]
+    what = "the array" if len(contents.tensors) == 1 else name
+    last = stack.depth - 1
+    return (
+        f"{what} has shape {shape}; all states of the last layer are {(T, n, width)}, or {(n, T, width)}, the last "
+        f"states of all {(len(stack.layers), n, h)}, and all states of a layer below are called l0 to l{last - 1}"
+    )
+
+
+def _covers(stack: Stack, states: Mapping[int, Array], finals: Array | None) -> list[str]:
+    """What is not there, and how what is above it is judged."""
+    top = stack.depth - 1
+    told = []
+    absent = [f"l{level}" for level in range(stack.depth) if level not in states]
+    if absent:
+        told.append(
+            f"not there: all states of {', '.join(absent)}{'' if finals is None else ', but for the last ones'}"
+        )
+    blind = [
+        f"l{level}"
+        for level in range(1, top + 1)
+        if level - 1 not in states and (level in states or finals is not None)
+    ]
+    if blind:
+        they = "they are" if len(blind) > 1 else "it is"
+        told.append(
+            f"what {', '.join(blind)} took from below is not there, so that {they} held against the whole stack, "
+            "within what its twins stray"
+        )
+    return told

@@ -1,0 +1,47 @@
+"""What `isogru verdict` does with a stack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from isogru import reason
+from isogru.judge import comparison
+from isogru.judge.comparison import EQUAL
+from isogru.stacks import answer, judging
+from isogru.stacks.problem import read
+from isogru.verdict_lines import show
+from isogru.wording import finite, status
+from shared_spec.command import say
+
+
+def give_on_stack(file: Path, results: Sequence[Path], *, as_json: bool, batch_first: bool, why: bool) -> None:
+    """Hold files of states against a stack, as `isogru verdict` does; ends with its exit status."""
+    stack = read(file)
+    T, n = stack.X.shape[:2]
+    verdicts, records = [], []
+    for result in results:
+        found, notes, reasons = judging.judged(
+            stack, answer.read(result, stack, batch_first=batch_first), result.name, why=why
+        )
+        if n == T and found.verdict != EQUAL and not batch_first:
+            turned = judging.judged(stack, answer.read(result, stack, batch_first=True), result.name, why=why)
+            found, notes, reasons = turned if turned[0].verdict == EQUAL else (found, notes, reasons)
+        verdicts.append(found.verdict)
+        if as_json:
+            told = {"why": {label: made.record() for label, made in reasons}} if why else {}
+            records.append(
+                {"file": str(result), "verdict": found.verdict, "notes": list(notes), **asdict(found), **told}
+            )
+            continue
+        show(result, found, notes)
+        for label, made in reasons:
+            for line in reason.lines(made):
+                say(f"    {label}: {line}")
+    if as_json:
+        typer.echo(json.dumps(finite(records), indent=1))
+    raise typer.Exit(status(comparison.worst(verdicts)))

@@ -1,0 +1,148 @@
+"""The verdict on an answer to a stack, layer by layer.
+
+Where the states of the level below are there, a layer is judged on these, by its steps, as a case of its own. Where
+they are not, it is held against the oracle of the whole stack, within 10 times what the twins of the stack stray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from isogru import answers, judge, order, reason
+from isogru.explain import UNEXPLAINED, Explanation
+from isogru.judge import delivered
+from isogru.judge.comparison import EQUAL, TWIN_MULTIPLE, WORST_CASE, Finding, compare
+from isogru.judge.reference import pooled_stray
+from isogru.judge.verdict import ResultVerdict
+from isogru.stacks.answer import StackAnswer
+from isogru.stacks.problem import Stack
+from shared_spec import oracle
+from shared_spec.files.interchange import Case, Origin, Result
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+
+
+def judged(
+    stack: Stack, answer: StackAnswer, name: str, *, why: bool = False
+) -> tuple[ResultVerdict, tuple[str, ...], list[tuple[str, Explanation]]]:
+    """The verdict, what is to be said of it, and of each layer that is not equal why, where that is asked and the
+    states below are there.
+    """
+    whole = Result(_origin(stack.layers[0], name, answer.dtype), {str(i): a for i, a in enumerate(answer.arrays)})
+    coarse = answers.coarser(whole)
+    findings, reasons = [], []
+    found = _findings(stack, answer, name, "")
+    notes = answer.notes
+    if coarse and any(finding.verdict != EQUAL for *_, each in found for finding in each.findings):
+        notes = (f"judged in {coarse}: the file is of {answer.dtype}, and all its values are of {coarse}", *notes[1:])
+        found = _findings(stack, answer, name, coarse)
+    wrong = [case for case, _, of in found if of.verdict != EQUAL]
+    narrow = [f"{case.name}.{name}" for case in stack.layers if case.source for name in case.source.rounded]
+    if wrong and narrow and answer.dtype == "float64" and not coarse:
+        notes = (*notes, f"the stack has {', '.join(narrow)} rounded to float32: compute with its own")
+    for case, result, of in found:
+        label = next(layer.name for layer in stack.layers if case.name == layer.name)
+        findings += [replace(finding, quantity=f"{label}.{finding.quantity}") for finding in of.findings]
+        if why and of.verdict != EQUAL:
+            reasons.append((label, BLIND if result is None else reason.why(case, result, of)))
+    return ResultVerdict(whole.origin, tuple(findings)), notes, reasons
+
+
+BLIND = Explanation(
+    UNEXPLAINED, note="what it took from the layer below is not there; save all states of that too, under its name, l0"
+)
+Judged = tuple[Case, Result | None, ResultVerdict]
+"""A layer with its input, its result where it was judged by itself, and the verdict."""
+
+
+def _findings(stack: Stack, answer: StackAnswer, name: str, coarse: str) -> list[Judged]:
+    dtype = "float32" if coarse else answer.dtype
+    u = UNIT_ROUNDOFF[coarse or dtype]
+    chain: _Chain | None = None
+    found: list[Judged] = []
+    for level in range(stack.depth):
+        below = stack.X if level == 0 else answer.states.get(level - 1)
+        for number, case, parts in _layers(stack, answer, level):
+            if not parts:
+                continue
+            given = {q: a.astype(np.float32) if coarse else a for q, a in parts.items()}
+            origin = replace(_origin(case, name, dtype), unit_roundoff=u)
+            if below is not None:
+                own = stack.on(case, below)
+                arrays, _ = order.of_case(own, given) if own.reverse or own.lengths is not None else (given, ())
+                result = Result(replace(origin, case_digest=own.digest), dict(arrays))
+                found.append((own, result, judge.on(own, result, name=name, partial=True, kept=False)))
+                continue
+            chain = chain or _Chain(stack, delivered.of(Result(origin, given)).dtype)
+            found.append((case, None, ResultVerdict(origin, tuple(chain.findings(number, case, given)))))
+    return found
+
+
+def _layers(stack: Stack, answer: StackAnswer, level: int) -> Iterator[tuple[int, Case, dict[str, Array]]]:
+    """Each layer of a level by its number, with what is there of it, in the order of time."""
+    at, start = stack.levels.index(level), 0
+    for number, case in enumerate(stack.at(level), at):
+        h = case.arrays["H0"].shape[1]
+        parts: dict[str, Array] = {}
+        if level in answer.states:
+            parts["H"] = np.ascontiguousarray(answer.states[level][:, :, start : start + h])
+        if answer.finals is not None:
+            parts["final"] = np.ascontiguousarray(answer.finals[number])
+        start += h
+        yield number, case, parts
+
+
+class _Chain:
+    """The oracle of a whole stack, and its twins: each takes what its own layer below gave."""
+
+    def __init__(self, stack: Stack, dtype: str) -> None:
+        self._dtype, self._lengths = dtype, stack.lengths
+        self._truth = list(_run(stack, None, 0))
+        self._twins = [list(_run(stack, dtype, seed)) for seed in range(oracle.TWINS)]
+
+    def findings(self, number: int, case: Case, given: dict[str, Array]) -> Iterator[Finding]:
+        """Of what is there of a layer."""
+        for quantity, array in given.items():
+            truth = self._of(self._truth[number], quantity, case)
+            twins = [self._of(each[number], quantity, case) for each in self._twins]
+            stray = pooled_stray(quantity, truth, twins, self._dtype)
+            value = array if self._lengths is None or quantity == "final" else order.ended(array, self._lengths)
+            held = compare(value, truth, TWIN_MULTIPLE * stray)
+            yield held.finding(quantity, basis="twins", worst_case=WORST_CASE)
+
+    def _of(self, states: Array, quantity: str, case: Case) -> Array:
+        """A quantity from the states of a layer in the order of time, zero past the ends."""
+        if quantity == "H":
+            return states
+        if case.reverse:
+            first: Array = states[0]
+            return first
+        ends = self._lengths or (len(states),) * states.shape[1]
+        at_end: Array = np.stack([states[length - 1, row] for row, length in enumerate(ends)])
+        return at_end
+
+
+def _run(stack: Stack, dtype: str | None, seed: int) -> Iterator[Array]:
+    """The states of each layer, in the order of time; the oracle's, or those of a twin in some dtype."""
+    below = stack.X
+    for level in range(stack.depth):
+        given = []
+        for case in stack.at(level):
+            own = stack.on(case, below)
+            with np.errstate(over="ignore", invalid="ignore"):
+                made = (
+                    oracle.run(own.cell, own.arrays)
+                    if dtype is None
+                    else oracle.twin(own.cell, own.arrays, dtype=dtype, seed=seed)
+                )
+            H = made["H"].astype(np.float64)
+            H = order.turned(H, case.lengths) if case.reverse else H
+            given.append(H if case.lengths is None else order.ended(H, case.lengths))
+            yield given[-1]
+        below = np.concatenate(given, axis=2)
+
+
+def _origin(case: Case, name: str, dtype: str) -> Origin:
+    return answers.origin(case, name, dtype)

@@ -1,0 +1,92 @@
+"""The controls of a race: whether the race itself can be believed. One that fails, and nothing is ranked.
+
+What is allowed is what tests/simulated has tried: that all slow down and speed up by 5% from one block to the next, and
+that one block in ten has another program beside it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from reports.race import statements
+from reports.race.records import FAILED_CONTROL, PASSED, UNKNOWN, Control
+from shared_spec.race import blocks, decisions
+from shared_spec.race.blocks import TWICE, Block
+from shared_spec.race.decisions import Times
+
+DRIFT = 0.05
+"""Of the loop that is always the same, from one block to the next: the deviation of the logarithm."""
+DISTURBED = 0.1
+"""Of the blocks, those in which another process was at work."""
+NORMAL = 1.4826
+"""The deviation of a normal distribution over its median distance from the centre."""
+
+
+def judge(of: Sequence[Block]) -> list[Control]:
+    """The controls of all the blocks of a race. None where there are no blocks."""
+    return [*(_twins(of)), _drift(of), _busy(of)] if of else []
+
+
+def _twins(of: Sequence[Block]) -> Iterator[Control]:
+    """The contender that raced twice, in each workload."""
+    for workload in dict.fromkeys(block.workload for block in of):
+        names = dict.fromkeys(name for block in of if block.workload == workload for name in block.seconds)
+        twice = [name for name in names if name.endswith(TWICE)]
+        if not twice:
+            yield Control("twice", workload, UNKNOWN, "no contender raced twice")
+        for again in twice:
+            yield _twin(workload, again, blocks.times(of, workload, list(names)))
+
+
+def _twin(workload: str, again: str, times: Mapping[str, Times]) -> Control:
+    name = again.removesuffix(TWICE)
+    starts = set(times[again])
+    # Beside all that were there as often: how much starts differ is known of all together.
+    there = [each for each in times if starts <= set(times[each])]
+    kept = {each: {start: times[each][start] for start in starts} for each in there}
+    what = f"{name} against itself"
+    if name not in kept:
+        return Control("twice", workload, UNKNOWN, f"{what}: it was not there as often as its other self")
+    found = decisions.decide([kept[each] for each in there])
+    if not found.is_enough:
+        return Control("twice", workload, UNKNOWN, f"{what}: it takes {decisions.LEAST} starts to say anything")
+    pair = found.pairs[there.index(again)][there.index(name)]
+    words = f"{what}: {statements.in_words(pair)}"
+    if (pair.is_slower or pair.is_faster) and not pair.is_equivalent:
+        return Control("twice", workload, FAILED_CONTROL, f"{words}: one program is not faster than itself")
+    return Control("twice", workload, PASSED if pair.is_equivalent else UNKNOWN, words)
+
+
+def _drift(of: Sequence[Block]) -> Control:
+    """How much the loop changed from each block to the next of the same start."""
+    changes = [
+        np.log(after.calibration / before.calibration)
+        for before, after in itertools.pairwise(of)
+        if (before.start, before.workload) == (after.start, after.workload)
+    ]
+    if not changes:
+        return Control("drift", "", UNKNOWN, "no two blocks follow each other")
+    typical = NORMAL * float(np.median(np.abs(changes)))
+    words = f"a loop that is always the same changes by {typical:.1%} from block to block"
+    if typical > DRIFT:
+        return Control(
+            "drift", "", FAILED_CONTROL, f"{words}, more than {DRIFT:.0%}: the machine's speed is not steady"
+        )
+    return Control("drift", "", PASSED, words)
+
+
+def _busy(of: Sequence[Block]) -> Control:
+    """In how many blocks something else was at work, and what."""
+    disturbed = [block for block in of if block.busy]
+    cores: dict[str, float] = {}
+    for block in disturbed:
+        for name, taken in block.busy.items():
+            cores[name] = cores.get(name, 0.0) + taken / len(of)
+    busiest = sorted(cores, key=lambda name: -cores[name])[:3]
+    by = ", ".join(f"{name} ({cores[name]:.2f} cores on the average)" for name in busiest)
+    words = f"in {len(disturbed)} of {len(of)} blocks another process was at work" + (f": {by}" if by else "")
+    failed = len(disturbed) > DISTURBED * len(of)
+    return Control("busy", "", FAILED_CONTROL if failed else PASSED, words)
