@@ -62,10 +62,15 @@ def _totals(matrices: Sequence[Matrix]) -> Iterator[str]:
     for each in matrices:
         whole, drawn = tally.tally(each), tally.tally(each, drawn=True)
         counts = f"{len(each.controls)} | {whole.mutants} | {whole.killed} | {whole.equivalent} | {whole.alive}"
-        yield f"| {each.framework} | {each.dtype} | {counts} | {_share(drawn)} | `{each.command}` |"
-    pooled = sum((tally.tally(each, drawn=True) for each in matrices), Tally(0, 0, 0))
+        yield f"| {each.framework} | {each.dtype} | {counts} | {_share(drawn)} | `{_command(each)}` |"
     yield ""
-    yield f"All that were drawn: {_share(pooled)}. A mutant is counted once for each cell that can have it."
+    yield "A mutant is counted once for each cell that can have it. The same seed draws the same ones in every framework."
+
+
+def _command(matrix: Matrix) -> str:
+    """What made it; of many cases how many."""
+    first, *asked = matrix.command.split(" --case ")
+    return matrix.command if len(asked) < 3 else f"{first} --case ... ({len(asked)} cases, those below)"
 
 
 def _share(drawn: Tally) -> str:
