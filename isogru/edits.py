@@ -13,6 +13,7 @@ from isogru.judge.delivered import Delivered
 from isogru.sequences import Inputs, Run, Sequence
 from shared_spec.cells import Cell
 from shared_spec.files.interchange import Case
+from shared_spec.files.passage import Lengths
 from shared_spec.readings import bound, span, value
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.functions import ByName
@@ -77,9 +78,12 @@ class Edit:
             H = sequence.outward(H, given)
         return H
 
-    def run(self, X: Array, H0: Array, H: Array) -> Run | None:
-        """A result H (T, n, h) as such an implementation would have come to it; None where none could."""
-        run: Run | None = Run(Inputs(X, H0), H)
+    def run(self, X: Array, H0: Array, H: Array, lengths: Lengths = None) -> Run | None:
+        """A result H (T, n, h) as such an implementation would have come to it; None where none could. Where sequences
+        end early, `lengths` (n,) says after how many steps.
+        """
+        there = None if lengths is None else np.arange(len(X))[:, None] < np.array(lengths)
+        run: Run | None = Run(Inputs(X, H0, there=there), H)
         for sequence in reversed(self.sequences):
             run = None if run is None else run.through(sequence)
         return run

@@ -147,6 +147,7 @@ class _Search:
 
     def __init__(self, case: Case, H: Array, given: Delivered) -> None:
         self._X, self._H0, self._H, self._given = case.arrays["X"], case.arrays["H0"], H, given
+        self._lengths = case.lengths
         self._runs: dict[tuple[int, ...], Run | None] = {}
         self.start = unedited(case)
         self.tried = 0
@@ -181,7 +182,7 @@ class _Search:
 
     def _allows_what_is_right(self, edit: Edit) -> bool:
         """Whether the bound under an edit is so wide that right states are within it too, and it proves nothing."""
-        run = edit.run(self._X, self._H0, self._right)
+        run = edit.run(self._X, self._H0, self._right, self._lengths)
         return run is not None and edit.ratio(run, self._given) <= 1
 
     @functools.cached_property
@@ -204,7 +205,7 @@ class _Search:
     def _run(self, edit: Edit) -> Run | None:
         key = tuple(map(id, edit.sequences))
         if key not in self._runs:
-            self._runs[key] = edit.run(self._X, self._H0, self._H)
+            self._runs[key] = edit.run(self._X, self._H0, self._H, self._lengths)
         return self._runs[key]
 
 

@@ -59,7 +59,11 @@ def holds(case: Case, result: Result, names: Sequence[str]) -> bool:
     """Whether a result is equal under conventions that were found on another one."""
     given, H = delivered.of(result), result.arrays["H"]
     edit = edited(unedited(case), [conventions()[name] for name in names])
-    run = None if edit is None else edit.run(case.arrays["X"], case.arrays["H0"], H.astype(carrier(given.dtype)))
+    run = (
+        None
+        if edit is None
+        else edit.run(case.arrays["X"], case.arrays["H0"], H.astype(carrier(given.dtype)), case.lengths)
+    )
     if edit is None or run is None or not np.isfinite(H).all():
         return False
     return any(edit.ratio(run, replace(given, sums=(sums,))) <= 1 for sums in given.sums)

@@ -21,6 +21,8 @@ class Inputs:
     X: Array
     H0: Array
     carried: bool = True
+    there: Array | None = None
+    """Which steps each sequence has, (T, n), where some end early: from the first to its last."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Sequence:
     """None where it cannot be applied."""
     outward: Callable[[Array, Inputs], Array] = lambda H, _: H
     """States of the edited inputs -> what the implementation gives of the inputs as they were."""
-    inward: Callable[[Array], Array] = lambda H: H
+    inward: Callable[[Array, Inputs], Array] = lambda H, _: H
     """The inverse."""
     starts: bool = False
     """Whether the first state that the implementation gives is H0, which no step computes."""
@@ -60,7 +62,10 @@ class Run:
     def rows(self) -> tuple[Array, Array, Array]:
         """Every step of every sequence as a row: X (T n, d), the state before (T n, h), the state after (T n, h)."""
         X, before, H = (a.reshape(-1, a.shape[-1]) for a in (self.inputs.X, self.before, self.H))
-        return X, before, H
+        if self.inputs.there is None:
+            return X, before, H
+        there = self.inputs.there.ravel()  # Past the end of a sequence nothing is computed.
+        return X[there], before[there], H[there]
 
     @functools.cached_property
     def few(self) -> tuple[Array, Array, Array]:
@@ -75,19 +80,32 @@ class Run:
         if inputs is None:
             return None
         given = ((self.H[0], self.inputs.H0),) if edit.starts else ()
-        return replace(self, inputs=inputs, H=edit.inward(self.H), given=self.given + given)
+        return replace(self, inputs=inputs, H=edit.inward(self.H, self.inputs), given=self.given + given)
 
 
 def _late(inputs: Inputs) -> Inputs | None:
-    return replace(inputs, X=inputs.X[:-1]) if len(inputs.X) > 1 else None
+    there = None if inputs.there is None else inputs.there[1:]
+    return replace(inputs, X=inputs.X[:-1], there=there) if len(inputs.X) > 1 else None
+
+
+def _turned(A: Array, inputs: Inputs) -> Array:
+    """The last step first, of each sequence its own last one."""
+    if inputs.there is None:
+        return A[::-1]
+    found = A.copy()
+    for row, length in enumerate(inputs.there.sum(0)):
+        found[:length, row] = A[:length, row][::-1]
+    return found
 
 
 def _zero(X: Array) -> Array:
     return np.zeros_like(X[:1])
 
 
-def _exchanged(inputs: Inputs) -> Inputs:
+def _exchanged(inputs: Inputs) -> Inputs | None:
     """Each step is a sequence now: H0 has a row for each where there are as many, and counts as zero elsewhere."""
+    if inputs.there is not None:
+        return None
     T, n = inputs.X.shape[:2]
     H0 = inputs.H0 if n == T else np.zeros((T, *inputs.H0.shape[1:]), inputs.H0.dtype)
     return replace(inputs, X=inputs.X.swapaxes(0, 1), H0=H0)
@@ -106,16 +124,18 @@ def _reshaped_back(A: Array) -> Array:
 SEQUENCES: Mapping[str, Sequence] = {
     "start_ignored": Sequence(lambda i: replace(i, H0=np.zeros_like(i.H0))),
     "not_carried": Sequence(lambda i: replace(i, carried=False) if i.carried else None),
-    "time_reversed": Sequence(lambda i: replace(i, X=i.X[::-1]), lambda H, _: H[::-1], lambda H: H[::-1]),
-    "inputs_reversed": Sequence(lambda i: replace(i, X=i.X[::-1])),
-    "states_reversed": Sequence(lambda i: i, lambda H, _: H[::-1], lambda H: H[::-1]),
+    "time_reversed": Sequence(lambda i: replace(i, X=_turned(i.X, i)), _turned, _turned),
+    "inputs_reversed": Sequence(lambda i: replace(i, X=_turned(i.X, i))),
+    "states_reversed": Sequence(lambda i: i, _turned, _turned),
     "states_late": Sequence(
-        _late, lambda H, i: np.concatenate([i.H0[None].astype(H.dtype), H]), lambda H: H[1:], starts=True
+        _late, lambda H, i: np.concatenate([i.H0[None].astype(H.dtype), H]), lambda H, _: H[1:], starts=True
     ),
     "inputs_late": Sequence(lambda i: replace(i, X=np.concatenate([_zero(i.X), i.X[:-1]]))),
     "inputs_early": Sequence(lambda i: replace(i, X=np.concatenate([i.X[1:], _zero(i.X)]))),
-    "batch_and_time_exchanged": Sequence(_exchanged, lambda H, _: H.swapaxes(0, 1), lambda H: H.swapaxes(0, 1)),
+    "batch_and_time_exchanged": Sequence(_exchanged, lambda H, _: H.swapaxes(0, 1), lambda H, _: H.swapaxes(0, 1)),
     "batch_and_time_reshaped": Sequence(
-        lambda i: replace(i, X=_reshaped(i.X)), lambda H, _: _reshaped_back(H), _reshaped
+        lambda i: None if i.there is not None else replace(i, X=_reshaped(i.X)),
+        lambda H, _: _reshaped_back(H),
+        lambda H, _: _reshaped(H),
     ),
 }

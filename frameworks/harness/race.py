@@ -160,7 +160,8 @@ def _run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
         started = functools.partial(_contender, race, pythons, text)
         racing = Blocks(race, headers, started, tell)
         racing.run()
-        _write_limits(race, limits)
+        # Measured before and after: a bound made at a bad moment would reject who is in it.
+        _write_limits(race, limits, _entered(race, pythons, text, tell)[1])
         for key in forgotten:
             reference.forget(key)
         _memory(race, pythons, text, tell)
@@ -187,12 +188,20 @@ def _entered(
     return headers, limits
 
 
-def _write_limits(race: Race, limits: dict[str, list[rows.Limits]]) -> None:
-    """Into the first start of each framework."""
-    for name, of in limits.items():
+def _write_limits(race: Race, before: dict[str, list[rows.Limits]], after: dict[str, list[rows.Limits]]) -> None:
+    """The better of the two, into the first start of each framework."""
+    for name in before:
         if (file := race.file(name, 1)).exists():
-            for line in of:
-                rows.append(file, rows.encode(line))
+            for one, two in zip(before[name], after[name], strict=True):
+                rows.append(file, rows.encode(rows.Limits(one.dtype, _better(one.reached, two.reached))))
+
+
+def _better(one: rows.Reached, two: rows.Reached) -> rows.Reached:
+    return rows.Reached(
+        **{name: max(getattr(one, name), getattr(two, name)) for name in ("product", "function", "cache", "memory")},
+        issue=min(one.issue, two.issue),
+        step=tuple((*a[:3], min(a[3], b[3])) for a, b in zip(one.step, two.step, strict=True)),
+    )
 
 
 def _cache(race: Race) -> Path:

@@ -139,6 +139,32 @@ def test_sequences_that_end_early(isogru, weights, suffix, past, said, file):
         assert isogru("verdict", case, folder / "wrong.npz").status == 1
 
 
+@pytest.mark.parametrize("suffix", ["_l0", "_l0_reverse"])
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("turned", "time runs from the first step to the last|time is reversed: the last step comes first"),
+        ("stored", "the states are stored"),
+        ("swapped", "the gates r and z are exchanged in W_h"),
+    ],
+)
+def test_why_of_sequences_that_end_early(isogru, weights, suffix, how, said):
+    """Each within its own length: what lies past the ends is no step, and proves nothing."""
+    torch, X, folder = weights
+    if how == "swapped":
+        r, z, h = np.split(torch[f"weight_hh{suffix}"], 3)
+        torch = {**torch, f"weight_hh{suffix}": np.concatenate([z, r, h])}
+    found, reverse = np.zeros((T, N, H), np.float32), (suffix == "_l0_reverse") != (how == "turned")
+    for row, length in enumerate(LENGTHS):
+        one = grus.states(X[:length, row, None].astype(float), *grus.of_torch(torch, suffix), reverse=reverse)[:, 0]
+        found[:length, row] = one[::-1] if how == "stored" else one
+    np.save(folder / "own.npy", found)
+    case = made(isogru, folder, "--lengths", folder / "lengths.npy", layer=suffix[1:])
+    done = isogru("verdict", case, folder / "own.npy", "--why")
+    assert done.status == 1
+    assert any(f"why: equal if {each}" in done.out for each in said.split("|")), done.out
+
+
 def test_gradients_are_in_the_order_of_the_input(isogru, weights):
     """Those of a forward problem that was turned round by hand, turned back."""
     _, _, folder = weights
