@@ -64,7 +64,7 @@ def _totals(matrices: Sequence[Matrix]) -> Iterator[str]:
         counts = f"{len(each.controls)} | {whole.mutants} | {whole.killed} | {whole.equivalent} | {whole.alive}"
         yield f"| {each.framework} | {each.dtype} | {counts} | {_share(drawn)} | `{_command(each)}` |"
     yield ""
-    yield "A mutant is counted once for each cell that can have it. The same seed draws the same ones in every framework."
+    yield "A mutant is counted once for each cell that can have it. One seed draws the same in every framework."
 
 
 def _command(matrix: Matrix) -> str:

@@ -161,7 +161,8 @@ def _run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
         racing = Blocks(race, headers, started, tell)
         racing.run()
         # Measured before and after: a bound made at a bad moment would reject who is in it.
-        _write_limits(race, limits, _entered(race, pythons, text, tell)[1])
+        tell("what the machine can do is measured again")
+        _write_limits(race, limits, _entered(race, pythons, text, lambda line: None)[1])
         for key in forgotten:
             reference.forget(key)
         _memory(race, pythons, text, tell)
@@ -184,7 +185,8 @@ def _entered(
             raise UserError(f"{name}: {last_words(status, printed)}")
         headers[name] = msgspec.json.decode(said[0], type=rows.Header)
         limits[name] = [msgspec.json.decode(line, type=rows.Limits) for line in said[1:]]
-        tell(f"{name}: {len(headers[name].plan)} rows, imported in {headers[name].import_:.1f} s")
+        count = len(headers[name].plan)
+        tell(f"{name}: {count} {'row' if count == 1 else 'rows'}, imported in {headers[name].import_:.1f} s")
     return headers, limits
 
 

@@ -34,8 +34,9 @@ CONNECT_SECONDS = 5.0
 TOKEN = Path.home() / ".ray" / "auth_token"
 OBJECTS = 80_000_000
 """Bytes of memory that the nodes share: the text, and outcomes on their way."""
-LONGEST = 40
-"""Of the name of Ray's folder, which holds sockets, whose names the system limits to 107 bytes."""
+DEEPEST = "/isogru-ray-12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+LONGEST = 107 - len(DEEPEST)
+"""Of the name of the folder for temporary files: below it are Ray's sockets, whose names the system limits."""
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Batch = tuple[Trial, ...]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
+import socket
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from frameworks.sweep import command
+from frameworks.sweep import cluster, command
 from frameworks.sweep import run as sweeping
 from frameworks.sweep.cluster import Broke, Cluster, Died
 from frameworks.sweep.run import ATTEMPTS, Sweep, batches, run
@@ -312,3 +317,22 @@ def test_the_best_rate_is_safe_before_it_is_good():
     assert best_rates(["gru"], [*ended(4.0, 6.0), *ended(2.0, 7.0)]) == {"gru": 4.0}
     with pytest.raises(UserError, match="no training of gru has finished at any rate"):
         best_rates(["gru"], ended(4.0, None, None))
+
+
+@pytest.mark.parametrize(("folder", "place"), [("/tmp/{:n<14}", "/tmp/{:n<14}"), ("/tmp/{:n<15}", "/tmp")])
+def test_sockets_have_names_that_the_system_takes(folder, place, monkeypatch):
+    """Of Ray's the longest, where the folder for temporary files has a long name."""
+    where = Path(folder.format(os.getpid()))
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(tempfile, "tempdir", str(where))
+    where.mkdir()
+    try:
+        with cluster._surroundings() as options:
+            made = Path(options["_temp_dir"])
+            assert made.parents[1] == Path(place.format(os.getpid()))
+            session = f"session_2026-01-01_00-00-00_000000_{2**22}"
+            with socket.socket(socket.AF_UNIX) as listening:
+                (made / session / "sockets").mkdir(parents=True)
+                listening.bind(str(made / session / "sockets/plasma_store"))
+    finally:
+        shutil.rmtree(where)
