@@ -91,10 +91,10 @@ def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[st
     fresh: dict[str, Measured] = {}
     flat: dict[str, list[_Flat]] = {}
     changed = False
-    digests = {row.label: _digest(row) for row in rows}
+    digests, made_by = {row.label: _digest(row) for row in rows}, _code()
     for a, b in itertools.combinations(rows, 2):
         # Whichever comes first: the difference of two is that of the other two.
-        key = " ".join([*sorted((digests[a.label], digests[b.label])), _code()])
+        key = " ".join([*sorted((digests[a.label], digests[b.label])), made_by])
         measured = fresh.get(key) or known.get(key)
         if measured is None:
             for row in (a, b):
