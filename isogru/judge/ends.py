@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isogru.judge.comparison import TWIN_MULTIPLE, Comparison
+from isogru.judge.comparison import TWIN_MULTIPLE, Comparison, compare
 from isogru.judge.reference import Reference
 from shared_spec.readings import floats
 from shared_spec.readings.arithmetic import Array
@@ -25,6 +25,16 @@ LOST = "rounding alone moves it there by as much as it is large"
 def judged(held: Comparison, quantity: str, reference: Reference) -> Comparison:
     """A quantity held against what its twins stray, without what the precision cannot hold."""
     return _without_vacuous(_without_chaos(_without_overflow(held, quantity, reference), reference), reference)
+
+
+def can_hold(reference: Reference, dtype: str) -> bool:
+    """Whether something can be said of every element of every gradient in that dtype."""
+    for quantity, truth in reference.oracle.items():
+        if quantity.startswith("grad."):
+            best = compare(floats.rounded(truth, dtype), truth, TWIN_MULTIPLE * reference.stray[quantity], dtype=dtype)
+            if judged(best, quantity, reference).is_undetermined.any():
+                return False
+    return True
 
 
 def _without_overflow(held: Comparison, quantity: str, reference: Reference) -> Comparison:

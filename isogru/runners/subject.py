@@ -7,6 +7,7 @@ are drawn for it too, put in, and taken out again.
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from isogru.judge import ends, reference
 from isogru.models.layer import Layer
 from isogru.models.recognition import matrices
 from isogru.runners.arrays import Arrays, Leaves, Run, parted, taken
@@ -33,6 +35,8 @@ OPEN = 12.0
 """Added to the biases of gates, with alternating sign: gates at their ends."""
 LARGE = 30.0
 """By which an input is multiplied that drives every gate to its ends."""
+DRAWS = 16
+"""So many times a case is drawn until the layer's precision can hold all of its gradients."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +157,7 @@ def problems(
     """The cases of a layer that claims to be a cell, those of `names` where there are some. Raises InterchangeError for
     weights that are no finite numbers, UserError where some that the cell does not have are not zero.
     """
-    sizes, whole = subject.layer.sizes, with_second(subject.layer.layout, of)
-    d, entered = subject.enters or (sizes["d"], lambda X: X)
+    whole = with_second(subject.layer.layout, of)
     for kind in KINDS:
         if names and kind.name not in names:
             continue
@@ -162,21 +165,42 @@ def problems(
             continue
         if kind.name == "zero_start" and not subject.starts:
             continue
-        # Where gates are at their ends, float16 and bfloat16 cannot hold gradients, and nothing could be said of them.
-        pulled = gradients and not (subject.dtype in HALVES and (kind.gate_bias or kind.input > 1))
-        T, n = subject.fixed or (kind.T, kind.n)
-        random = np.random.RandomState([seed, zlib.crc32(kind.name.encode())])
-        X = kind.input * random.standard_normal((T, n, d))
-        H0 = np.tanh(random.standard_normal((n, sizes["h"])))
-        if not (kind.start and subject.starts):
-            H0 = np.zeros_like(H0)
-        given = {"X": X, "H0": H0} | ({"dH": random.standard_normal((T, n, sizes["h"]))} if pulled else {})
-        tensors = subject.tensors if kind.own else _drawn(subject, whole, random, kind.gate_bias)
-        arrays = {name: rounded(array, subject.dtype).astype(np.float64) for name, array in given.items()}
-        X = arrays["X"]
-        arrays["X"] = entered(X).astype(np.float64)
-        case = Case(kind.name, whole, {**arrays, **_parameters(subject, whole, tensors)})
-        yield Problem(case, tensors, X)
+        yield _problem(subject, whole, kind, seed, gradients)
+
+
+def _problem(subject: Subject, of: Cell, kind: Drawn, seed: int, gradients: bool) -> Problem:
+    """The first draw of a case of which the layer's precision can hold every gradient: where gates are at their ends
+    rounding alone can move one by as much as it is large. The first draw of all where no other is better.
+    """
+    # float16 and bfloat16 cannot hold gradients there at all, and nothing could be said of them.
+    at_ends = bool(kind.gate_bias or kind.input > 1)
+    pulled = gradients and not (at_ends and subject.dtype in HALVES)
+    first = _draw(subject, of, kind, [seed, zlib.crc32(kind.name.encode())], pulled)
+    if not (pulled and at_ends):
+        return first
+    others = (_draw(subject, of, kind, [seed, zlib.crc32(kind.name.encode()), k], True) for k in range(1, DRAWS))
+    held = (each for each in itertools.chain([first], others) if _held(each.case, subject.dtype))
+    return next(held, first)
+
+
+def _held(case: Case, dtype: str) -> bool:
+    return ends.can_hold(reference.get(case, dtype, kept=False), dtype)
+
+
+def _draw(subject: Subject, of: Cell, kind: Drawn, seed: list[int], pulled: bool) -> Problem:
+    d, entered = subject.enters or (subject.layer.sizes["d"], lambda X: X)
+    (T, n), h = subject.fixed or (kind.T, kind.n), subject.layer.sizes["h"]
+    random = np.random.RandomState(seed)
+    X = kind.input * random.standard_normal((T, n, d))
+    H0 = np.tanh(random.standard_normal((n, h)))
+    if not (kind.start and subject.starts):
+        H0 = np.zeros_like(H0)
+    given = {"X": X, "H0": H0} | ({"dH": random.standard_normal((T, n, h))} if pulled else {})
+    tensors = subject.tensors if kind.own else _drawn(subject, of, random, kind.gate_bias)
+    arrays = {name: rounded(array, subject.dtype).astype(np.float64) for name, array in given.items()}
+    X = arrays["X"]
+    arrays["X"] = entered(X).astype(np.float64)
+    return Problem(Case(kind.name, of, {**arrays, **_parameters(subject, of, tensors)}), tensors, X)
 
 
 def _parameters(subject: Subject, of: Cell, tensors: Mapping[str, Array]) -> dict[str, Array]:
