@@ -100,8 +100,8 @@ def _living(matrices: Sequence[Matrix]) -> Iterator[str]:
     living = [(each, *key) for each in matrices for key in tally.alive(each)]
     if not living:
         return
-    yield "Alive on the cases that were tried. Cases hold float32 numbers, so that weights and inputs rounded to 24 bits or"
-    yield "more are the same there, and nothing of the catalogue tells such a float64 from a right one:"
+    yield "Alive on the cases that were tried. Cases hold float32 numbers, so that weights and inputs rounded to 24 bits"
+    yield "or more are the same there, and nothing of the catalogue tells such a float64 from a right one:"
     yield ""
     for each, mutant, cell in living:
         yield f"- {each.framework}, {each.dtype}: `{mutant}` of {cell}"
