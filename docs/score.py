@@ -70,7 +70,7 @@ def _totals(matrices: Sequence[Matrix]) -> Iterator[str]:
 def _command(matrix: Matrix) -> str:
     """What made it; of many cases how many."""
     first, *asked = matrix.command.split(" --case ")
-    return matrix.command if len(asked) < 3 else f"{first} --case ... ({len(asked)} cases, those below)"
+    return matrix.command if len(asked) < 3 else f"{first} --case ... ({len(asked)} cases)"
 
 
 def _share(drawn: Tally) -> str:
@@ -100,7 +100,8 @@ def _living(matrices: Sequence[Matrix]) -> Iterator[str]:
     living = [(each, *key) for each in matrices for key in tally.alive(each)]
     if not living:
         return
-    yield "Alive on the cases that were tried:"
+    yield "Alive on the cases that were tried. Cases hold float32 numbers, so that weights and inputs of 24 bits"
+    yield "or more are the same there, and nothing of the catalogue tells such a float64 from a right one:"
     yield ""
     for each, mutant, cell in living:
         yield f"- {each.framework}, {each.dtype}: `{mutant}` of {cell}"
