@@ -49,14 +49,14 @@ def notebook_file(framework: str) -> Path:
 def pieces(text: str) -> list[Piece]:
     """The text, cut at its fences. Raises UserError for a fence that opens or closes no cell."""
     parts = CODE.split(text)
-    found = [Piece("markdown", "", parts[0])]
+    pieces = [Piece("markdown", "", parts[0])]
     for framework, code, after in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        found += [Piece("code", framework or "", code), Piece("markdown", "", after)]
-    found = [piece._replace(source=piece.source.strip("\n")) for piece in found if piece.source.strip()]
-    for piece in found:
+        pieces += [Piece("code", framework or "", code), Piece("markdown", "", after)]
+    pieces = [piece._replace(source=piece.source.strip("\n")) for piece in pieces if piece.source.strip()]
+    for piece in pieces:
         if loose := re.search(r"^```.*", piece.source, re.M):
             raise UserError(f"{SOURCE.name}: {loose[0]!r} after {piece.source.splitlines()[0]!r} is no cell's")
-    return found
+    return pieces
 
 
 def cells(text: str, framework: str) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ def cells(text: str, framework: str) -> list[dict[str, Any]]:
 
     Raises UserError for a cell that is not there for every framework.
     """
-    found: list[dict[str, Any]] = []
+    cells: list[dict[str, Any]] = []
     section, number = "", 0
     for is_tabbed, run in groupby(pieces(text), key=lambda piece: bool(piece.framework)):
         chosen = list(run)
@@ -79,9 +79,9 @@ def cells(text: str, framework: str) -> list[dict[str, Any]]:
                 section, number = re.sub(r"\W+", "-", headings[-1].lower()).strip("-"), 0
             number += 1
             cell = {"id": f"{section}-{number}", "cell_type": kind, "metadata": {}, "source": source}
-            found.append(cell if kind == "markdown" else {**cell, "execution_count": None, "outputs": []})
-    found[0]["source"] = HEADING.sub(lambda title: f"{title[0]} · {TITLES[framework]}", found[0]["source"], count=1)
-    return found
+            cells.append(cell if kind == "markdown" else {**cell, "execution_count": None, "outputs": []})
+    cells[0]["source"] = HEADING.sub(lambda title: f"{title[0]} · {TITLES[framework]}", cells[0]["source"], count=1)
+    return cells
 
 
 def make(framework: str, *, told: Callable[[int, int], None] = lambda done, of: None, **environment: str) -> str:

@@ -81,8 +81,8 @@ def run_case(
         raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join(DTYPES)}")
     loaded = frameworks.load(framework)
     loaded.runtime.setup(device=device, threads=supervisor.threads_of_environment())
-    found = find(loaded, implementation, case.cell.name, dtype)
-    result = run(loaded, found, case, dtype=dtype, device=device)
+    match = find(loaded, implementation, case.cell.name, dtype)
+    result = run(loaded, match, case, dtype=dtype, device=device)
     if result.origin.lie:
         raise UserError(result.origin.lie)
     write_result(output, result)

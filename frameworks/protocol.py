@@ -53,7 +53,7 @@ class Implementation:
 def implementations(framework: Framework) -> list[Implementation]:
     """Every implementation of a framework, available or not."""
     cells, layers, tuned, runtime = framework.cells, framework.layers, framework.tuned, framework.runtime
-    found = []
+    implementations = []
     ways = [("scratch", "scratch", cells.unroll), *((name, "compiled", way) for name, way in cells.COMPILERS.items())]
     for way, lane, unroll in ways:
         reason = "" if lane == "scratch" else runtime.missing(way)
@@ -61,16 +61,16 @@ def implementations(framework: Framework) -> list[Implementation]:
             plain = functools.partial(unroll, step)
             kept = functools.partial(_with_gates, cells, unroll, step)
             compiled = lane == "compiled"
-            found.append(Implementation(way, name, lane, DTYPES, plain, kept, reason, compiled, compiled))
-    found += [
+            implementations.append(Implementation(way, name, lane, DTYPES, plain, kept, reason, compiled, compiled))
+    implementations += [
         Implementation("native", name, "native", dtypes, build, compiled=layers.COMPILED)
         for name, (build, dtypes) in layers.LAYERS.items()
     ]
-    found += [
+    implementations += [
         Implementation("tuned", name, "tuned", dtypes, build, compiled=tuned.COMPILED, brief=tuned.COMPILED)
         for name, (build, dtypes) in tuned.TUNED.items()
     ]
-    return found
+    return implementations
 
 
 def _with_gates(cells: Cells, unroll: Callable[..., Forward], step: Callable[..., Any]) -> Forward:
@@ -94,13 +94,13 @@ def check(framework: str, available: Iterable[Implementation], names: Iterable[s
 def find(framework: Framework, name: str, cell: str, dtype: str) -> Implementation:
     """The implementation of that name for a cell. Raises UserError where it is not there."""
     everything = implementations(framework)
-    found = next((i for i in everything if (i.name, i.cell) == (name, cell)), None)
-    if found is None:
+    implementation = next((i for i in everything if (i.name, i.cell) == (name, cell)), None)
+    if implementation is None:
         there = ", ".join(dict.fromkeys(i.name for i in everything if i.cell == cell))
         raise UserError(f"{framework.name} has no implementation {name!r} of {cell}; for this cell it has {there}")
-    if dtype not in found.dtypes:
-        there = ", ".join(found.dtypes)
+    if dtype not in implementation.dtypes:
+        there = ", ".join(implementation.dtypes)
         raise UserError(f"{framework.name}/{name} of {cell} does not run in {dtype!r}; it runs in {there}")
-    if found.reason:
-        raise UserError(f"{framework.name}/{name} of {cell} is not available here: {found.reason}")
-    return found
+    if implementation.reason:
+        raise UserError(f"{framework.name}/{name} of {cell} is not available here: {implementation.reason}")
+    return implementation

@@ -40,9 +40,9 @@ _FROM = {
 def __getattr__(name: str) -> Any:
     if name not in _FROM:
         raise AttributeError(f"module 'isogru' has no attribute {name!r}")
-    found = getattr(importlib.import_module(_FROM[name]), name)
-    globals()[name] = found
-    return found
+    member = getattr(importlib.import_module(_FROM[name]), name)
+    globals()[name] = member
+    return member
 
 
 def __dir__() -> list[str]:

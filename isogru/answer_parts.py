@@ -40,28 +40,28 @@ def parts(contents: Contents, case: Case) -> dict[str, Part]:
     shapes = {name: tensor.shape for name, tensor in contents.tensors.items()}
     if not shapes:
         raise InterchangeError(f"{contents.path}: holds no array")
-    found: dict[str, Part] = {}
+    parts: dict[str, Part] = {}
     left = []
     for name, shape in shapes.items():
         quantity = _by_name(name)
         fitted = _fitted(shape, _targets(quantity, case))
         if quantity.startswith("grad."):
-            found[quantity] = Part(name, fitted or shape)
-        elif quantity and quantity not in found and fitted is not None:
-            found[quantity] = Part(name, fitted)
+            parts[quantity] = Part(name, fitted or shape)
+        elif quantity and quantity not in parts and fitted is not None:
+            parts[quantity] = Part(name, fitted)
         else:
             left.append(name)
     for name in left:
-        quantity, known = _by_shape(shapes[name], case, found), _by_name(name)
+        quantity, known = _by_shape(shapes[name], case, parts), _by_name(name)
         fitted = _fitted(shapes[name], _targets(quantity, case))
         if fitted is not None:
-            found[quantity] = Part(name, fitted, by_shape=len(shapes) > 1)
-        elif known and known not in found and len(shapes) > 1:
+            parts[quantity] = Part(name, fitted, by_shape=len(shapes) > 1)
+        elif known and known not in parts and len(shapes) > 1:
             # What is wrong with its shape is said where the whole result is checked.
-            found[known] = Part(name, shapes[name])
+            parts[known] = Part(name, shapes[name])
         else:
             raise InterchangeError(f"{contents.path}: {_wrong(name, shapes, case)}")
-    return found
+    return parts
 
 
 def put(array: Array, part: Part) -> Array:

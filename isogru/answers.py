@@ -161,30 +161,30 @@ def judged(case: AnyCase, answer: Answer, *, claim: Cell | None = None, name: st
     def on(result: Result) -> ResultVerdict:
         return judge.on(case, result, claim=claim, name=name, case_name=case_name, partial=isinstance(case, Case))
 
-    found, result = on(answer.result), answer.result
+    verdict, result = on(answer.result), answer.result
     notes = answer.notes
-    coarse = coarser(result) if answer.plain and found.verdict != EQUAL else ""
+    coarse = coarser(result) if answer.plain and verdict.verdict != EQUAL else ""
     if coarse and isinstance(case, Case):
         dtype, result = result.origin.dtype, _in(result, case, coarse)
-        found = on(result)
+        verdict = on(result)
         told = f"judged in {coarse}: the file is of {dtype}, and all its values are numbers of {coarse}"
         notes = (told, *notes[1:])
     for other, told in answer.others:
-        if found.verdict == EQUAL:
+        if verdict.verdict == EQUAL:
             break
         assert isinstance(case, Case)
         other = _in(other, case, coarse) if coarse else other
         if (turned := on(other)).verdict == EQUAL:
-            found, result, notes = turned, other, (*notes, told)
-    if answer.plain and found.verdict != EQUAL and (digits := decimals(result)):
+            verdict, result, notes = turned, other, (*notes, told)
+    if answer.plain and verdict.verdict != EQUAL and (digits := decimals(result)):
         notes = (
             *notes,
             f"every value has at most {digits} decimals, as printed numbers do: save them with every digit",
         )
-    if found.verdict != EQUAL and result.origin.dtype == "float64" and isinstance(case, Case) and case.source:
+    if verdict.verdict != EQUAL and result.origin.dtype == "float64" and isinstance(case, Case) and case.source:
         names = ", ".join(case.source.rounded)
         notes += (f"the case has {names} rounded to float32: compute with the case's own",) if names else ()
-    return Judged(found, (*notes, *_covers(case, result)), result)
+    return Judged(verdict, (*notes, *_covers(case, result)), result)
 
 
 def coarser(result: Result) -> str:

@@ -63,11 +63,11 @@ def blocks(source: Source, sizes: Mapping[str, int]) -> dict[str, Block]:
         of = layout(source.layout)
     except UserError:
         return {}
-    found: dict[str, Block] = {}
+    by_name: dict[str, Block] = {}
     for own, tensor in of.tensors.items():
         if own in source.names:
-            found |= _of_tensor(of, source.names[own], tensor, source.row, sizes)
-    return found
+            by_name |= _of_tensor(of, source.names[own], tensor, source.row, sizes)
+    return by_name
 
 
 def _of_tensor(

@@ -100,9 +100,9 @@ def assert_equal(gru: Forward | Any, **asked: Any) -> None:
     verdict's sentence, the convention under which it would be equal if one is known, and the remedy.
     """
     __tracebackhide__ = True
-    found = check(gru, **asked)
-    if found.verdict != EQUAL:
-        raise AssertionError(found.report)
+    verdict = check(gru, **asked)
+    if verdict.verdict != EQUAL:
+        raise AssertionError(verdict.report)
 
 
 def case_names(of: Cell, chosen: Iterable[str] | None) -> list[str]:

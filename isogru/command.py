@@ -70,8 +70,8 @@ def give_verdict(
         ]
         typer.echo(json.dumps(finite(records), indent=1))
     else:
-        for file, (found, notes, _), made in zip(result_files, verdicts, reasons, strict=True):
-            show(file, found, notes)
+        for file, (verdict, notes, _), made in zip(result_files, verdicts, reasons, strict=True):
+            show(file, verdict, notes)
             for line in reason.lines(made) if made else ():
                 say(f"    {line}")
     raise typer.Exit(status(comparison.worst(v.verdict for v, _, _ in verdicts)))
@@ -185,23 +185,23 @@ def check_function(
     module = _module(Path(file))
     gru = _function(module, name, file)
     pulled = gradients if gradients in (None, AUTO) else _function(module, gradients, file)
-    found = checking.check(
+    verdict = checking.check(
         gru, cell=cell, dtype=dtype, gradients=pulled, cases=case or None, arrays=arrays, device=device, layout=layout
     )
-    made = found.explain() if why else None
+    made = verdict.explain() if why else None
     if as_json:
-        record = json.loads(found.json()) | ({"why": made and made.record()} if why else {})
+        record = json.loads(verdict.json()) | ({"why": made and made.record()} if why else {})
         typer.echo(json.dumps(finite(record)))
     else:
-        for of in found.cases:
+        for of in verdict.cases:
             told = f", ratio {ratio(of.worst.ratio)}" if of.verdict == comparison.EQUAL and of.worst else ""
             say(f"{MARKS[of.verdict]} {of.verdict}: {of.case}{told}")
-        for note in found.notes:
+        for note in verdict.notes:
             say(note)
-        say(found.sentence)
+        say(verdict.sentence)
         for line in reason.lines(made) if made else ():
             say(line)
-    raise typer.Exit(status(found.verdict))
+    raise typer.Exit(status(verdict.verdict))
 
 
 def _module(file: Path) -> Any:
@@ -224,9 +224,9 @@ def _module(file: Path) -> Any:
 
 
 def _function(module: Any, name: str, file: str) -> Callable[..., Any]:
-    found = getattr(module, name, None)
-    if not callable(found):
+    member = getattr(module, name, None)
+    if not callable(member):
         there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise UserError(f"{file} has no function {name!r}; it has {', '.join(there) or 'none'}")
-    function: Callable[..., Any] = found
+    function: Callable[..., Any] = member
     return function

@@ -96,9 +96,9 @@ class Convention:
 
     def of_weights(self, held: Held) -> dict[str, Array] | None:
         """Edited weights; None where that is none of their conventions, or changes none."""
-        found = {name: made(held) for name, made in self.weights.items() if name in held}
-        changed = {name: array for name, array in found.items() if array is not None}
-        if len(changed) < len(found) or all(np.array_equal(array, held[name]) for name, array in changed.items()):
+        weights = {name: made(held) for name, made in self.weights.items() if name in held}
+        changed = {name: array for name, array in weights.items() if array is not None}
+        if len(changed) < len(weights) or all(np.array_equal(array, held[name]) for name, array in changed.items()):
             return None
         return {**held, **changed}
 
@@ -119,14 +119,14 @@ def every(file: Path = FILE) -> Mapping[str, Convention]:
     raw = door.text(file)
     tables = read_tables(file, raw, FORMAT)
     places = tables.pop("places", {})
-    found: dict[str, Convention] = {}
+    all_conventions: dict[str, Convention] = {}
     for name, table in tables.items():
         here = place_of("", name, raw, file)
         try:
-            found |= {each.name: each for each in read_table(name, table, places, here)}
+            all_conventions |= {each.name: each for each in read_table(name, table, places, here)}
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise here.error(0, f"no convention: {type(error).__name__}: {error}") from None
-    return found
+    return all_conventions
 
 
 def read_table(name: str, table: Any, places: Mapping[str, list[str]], here: Place) -> list[Convention]:

@@ -50,11 +50,11 @@ class Edit:
     @property
     def parameters(self) -> dict[str, Array]:
         """What the cell sees: of two biases that are added to each other their sum."""
-        found = {name: self.weights[name] for name in self.cell.parameters}
+        parameters = {name: self.weights[name] for name in self.cell.parameters}
         for second, first in SECOND_BIASES.items():
-            if second in self.weights and second not in found and self.weights[second].any():
-                found[first] = found[first] + self.weights[second]
-        return found
+            if second in self.weights and second not in parameters and self.weights[second].any():
+                parameters[first] = parameters[first] + self.weights[second]
+        return parameters
 
     def states(self, X: Array, H0: Array) -> Array | None:
         """What such an implementation gives, (T, n, h), from X (T, n, d) and H0 (n, h), in their precision; None where
@@ -97,8 +97,8 @@ class Edit:
         parts = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
         with np.errstate(all="ignore"):
             compared = [
-                compare(found, should.astype(np.float64), given.u * np.abs(should), dtype=given.stored)
-                for found, should in run.given
+                compare(state, should.astype(np.float64), given.u * np.abs(should), dtype=given.stored)
+                for state, should in run.given
             ]
             compared += [self._held(X[part], before[part], H[part], given, proof=not few) for part in parts]
         return max(np.inf if each.is_undetermined.any() else float(each.ratio.max()) for each in compared)
@@ -138,7 +138,7 @@ def unedited(case: Case) -> Edit:
 
 def edited(edit: Edit, conventions: Iterable[Convention]) -> Edit | None:
     """Several conventions one after the other; None where one cannot be applied."""
-    found: Edit | None = edit
+    composite: Edit | None = edit
     for convention in conventions:
-        found = None if found is None else found.then(convention)
-    return found
+        composite = None if composite is None else composite.then(convention)
+    return composite

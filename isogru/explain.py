@@ -105,9 +105,9 @@ def explain(
     if until := at[0]:
         # What overflows or divides by zero may have a cause that the steps before it tell.
         sooner = replace(case, arrays={**case.arrays, "X": case.arrays["X"][:until]})
-        found = _in_any_sums(sooner, H[:until], given, pairs)
-        if found.verdict in (EXPLAINED, AMBIGUOUS):
-            return replace(found, note=f"looked at up to there: {note}")
+        explanation = _in_any_sums(sooner, H[:until], given, pairs)
+        if explanation.verdict in (EXPLAINED, AMBIGUOUS):
+            return replace(explanation, note=f"looked at up to there: {note}")
     return Explanation(UNEXPLAINED, np.inf, note=note)
 
 
@@ -120,12 +120,12 @@ def _delivered(dtype: str, unit_roundoff: float | None) -> Delivered:
 
 def _in_any_sums(case: Case, H: Array, given: Delivered, pairs: bool) -> Explanation:
     """With the finest sums that something explains, as a verdict has it."""
-    found = [_explained(case, H, replace(given, sums=(sums,)), pairs) for sums in given.sums[:1]]
+    explanations = [_explained(case, H, replace(given, sums=(sums,)), pairs) for sums in given.sums[:1]]
     for sums in given.sums[1:]:
-        if found[-1].verdict != UNEXPLAINED:
+        if explanations[-1].verdict != UNEXPLAINED:
             break
-        found.append(_explained(case, H, replace(given, sums=(sums,)), pairs))
-    return found[-1]
+        explanations.append(_explained(case, H, replace(given, sums=(sums,)), pairs))
+    return explanations[-1]
 
 
 def _explained(case: Case, H: Array, given: Delivered, pairs: bool) -> Explanation:
@@ -136,10 +136,10 @@ def _explained(case: Case, H: Array, given: Delivered, pairs: bool) -> Explanati
     fits = search.fits(search.singles)
     if not fits and pairs:
         fits = search.fits(search.pairs(), search.nearest)
-    found = _causes(case, fits)
-    verdict = UNEXPLAINED if not found else EXPLAINED if len(found) == 1 else AMBIGUOUS
+    causes = _causes(case, fits)
+    verdict = UNEXPLAINED if not causes else EXPLAINED if len(causes) == 1 else AMBIGUOUS
     telling = probe(case) if verdict == AMBIGUOUS else None
-    return Explanation(verdict, as_it_is, found, search.tried, telling)
+    return Explanation(verdict, as_it_is, causes, search.tried, telling)
 
 
 class _Search:
@@ -168,7 +168,7 @@ class _Search:
         """Those that make the result equal, with the largest ratio that is left. What is further off than `nearest` is
         not held against its bound.
         """
-        found = []
+        matches = []
         for edit in edits:
             self.tried += 1
             run = self._run(edit)
@@ -177,8 +177,8 @@ class _Search:
             if edit.ratio(run, self._given, few=True) > 1:
                 continue
             if (ratio := edit.ratio(run, self._given)) <= 1 and not self._allows_what_is_right(edit):
-                found.append((edit, ratio))
-        return found
+                matches.append((edit, ratio))
+        return matches
 
     def _allows_what_is_right(self, edit: Edit) -> bool:
         """Whether the bound under an edit is so wide that right states are within it too, and it proves nothing."""

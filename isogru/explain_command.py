@@ -44,17 +44,17 @@ def explain_result(
         for given in (case_file, result_file):
             keep(given, telling)
     answer = answers.read(result_file, case, time=time)
-    found, notes, result = answers.judged(case, answer, name=str(result_file), case_name=str(case_file))
-    made = Explanation(comparison.EQUAL) if found.verdict == comparison.EQUAL else reason.why(case, result, found)
+    verdict, notes, result = answers.judged(case, answer, name=str(result_file), case_name=str(case_file))
+    made = Explanation(comparison.EQUAL) if verdict.verdict == comparison.EQUAL else reason.why(case, result, verdict)
     if telling is not None and made.telling is not None:
         write_case(telling, made.telling)
     if as_json:
-        record: dict[str, Any] = {"file": str(result_file), "verdict": found.verdict, "why": made.record()}
+        record: dict[str, Any] = {"file": str(result_file), "verdict": verdict.verdict, "why": made.record()}
         typer.echo(json.dumps(finite(record), indent=1))
     else:
-        say(f"{found.verdict}: {result_file}")
+        say(f"{verdict.verdict}: {result_file}")
         for line in (*reason.lines(made), *notes):
             say(line)
         if telling is not None and made.telling is not None:
             say(f"wrote {telling}, on which they differ")
-    raise typer.Exit(status(found.verdict))
+    raise typer.Exit(status(verdict.verdict))

@@ -58,19 +58,21 @@ def explain_weights(
     tensors that do not fit their layouts.
     """
     of, to = reset_of(cell(one.cell)), reset_of(cell(other.cell))
-    found = _searched(one, tensors, other, others, unit_roundoff, names, sources, pairs)
+    explanation = _searched(one, tensors, other, others, unit_roundoff, names, sources, pairs)
     if of == to or convert.is_diagonal(unpack(one, tensors)["W_hh"]):
-        return found
+        return explanation
     cells = (
         f"the reset gate acts {of} the product with W_hh in {names[0]}, {to} it in {names[1]}, and no weights mend that"
     )
     place = build(*sources, (of, to)) or PLACE
-    if found.verdict == EQUAL:
-        return replace(found, verdict=EXPLAINED, sentence=f"{cells}; the weights are the same", remedy=place)
+    if explanation.verdict == EQUAL:
+        return replace(explanation, verdict=EXPLAINED, sentence=f"{cells}; the weights are the same", remedy=place)
     # Where the reset gate acts before the product, the bias of the product with the state is none of its own.
-    about = [each for each in map(conventions().get, found.names) if each and not set(each.weights) <= OF_THE_PRODUCT]
+    about = [
+        each for each in map(conventions().get, explanation.names) if each and not set(each.weights) <= OF_THE_PRODUCT
+    ]
     remedy = "; ".join([place, *(each.remedy for each in about)])
-    return replace(found, sentence=f"{cells}; beside that, {found.sentence}", remedy=remedy)
+    return replace(explanation, sentence=f"{cells}; beside that, {explanation.sentence}", remedy=remedy)
 
 
 def _searched(
@@ -149,5 +151,5 @@ def _coarser(a: Held, b: Held, u: float) -> str:
 
 
 def _near(x: Array, y: Array, u: float) -> bool:
-    wide, found = x.astype(np.float64), y.astype(np.float64)
-    return bool((np.abs(wide - found) <= u * np.abs(wide)).all())
+    wide, other = x.astype(np.float64), y.astype(np.float64)
+    return bool((np.abs(wide - other) <= u * np.abs(wide)).all())

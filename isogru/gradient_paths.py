@@ -66,13 +66,13 @@ def missing(case: Case, result: Result) -> tuple[list[tuple[Path, float]], int]:
     """
     given = delivered.of(result)
     stray = reference.get(case, given.dtype, kept=False).stray
-    found, tried = [], paths(case.cell)
+    culprits, tried = [], paths(case.cell)
     for path in tried:
         cut = dict(without(case, path))
         ratio = max(_ratio(array, name, cut, stray, given.stored) for name, array in _gradients(result))
         if ratio <= 1:
-            found.append((path, ratio))
-    return found, len(tried)
+            culprits.append((path, ratio))
+    return culprits, len(tried)
 
 
 def _gradients(result: Result) -> Iterator[tuple[str, Array]]:
@@ -104,7 +104,7 @@ def without(case: Case, path: Path) -> Iterator[tuple[str, Array]]:
             _, pull = gradient.Tape(kept, values, wanted).forward(values, H.dtype)
             pulls.append(pull)
             H = after["H"]
-        found = {name: np.zeros_like(array) for name, array in {"X": X, "H0": H, **parameters}.items()}
+        gradients = {name: np.zeros_like(array) for name, array in {"X": X, "H0": H, **parameters}.items()}
         carried = np.zeros_like(H)
         for t in reversed(range(len(X))):
             own = dH[t] if path.all_states or t == len(X) - 1 else np.zeros_like(dH[t])
@@ -112,8 +112,8 @@ def without(case: Case, path: Path) -> Iterator[tuple[str, Array]]:
             carried = pulled.get("H", np.zeros_like(H))
             if not path.across and t == len(X) // 2:
                 carried = np.zeros_like(H)
-            found["X"][t] = pulled.get("X", 0.0)
+            gradients["X"][t] = pulled.get("X", 0.0)
             for name in parameters:
-                found[name] += pulled.get(name, 0.0)
-    found["H0"] = carried if path.start else np.zeros_like(carried)
-    yield from found.items()
+                gradients[name] += pulled.get(name, 0.0)
+    gradients["H0"] = carried if path.start else np.zeros_like(carried)
+    yield from gradients.items()

@@ -92,42 +92,42 @@ def judge_program(
         at_once = min(jobs or len(os.sched_getaffinity(0)), len(cases))
         if not as_json:
             say(_told(of, cases, at_once, limits))
-        found = check.judged(cases, jobs=at_once, tell=_silent if as_json else _row)
+        ruling = check.judged(cases, jobs=at_once, tell=_silent if as_json else _row)
     except UnjudgedError as error:
         say(f"isogru: {error}", err=True)
         raise typer.Exit(UNJUDGED) from None
-    made = found.explain() if why else None
+    made = ruling.explain() if why else None
     if as_json:
         record = {
-            **json.loads(found.verdict.json()),
+            **json.loads(ruling.verdict.json()),
             "command": program,
             "format": format,
             "limits": {"seconds": limits.seconds, "memory": limits.memory},
-            "isolated": found.isolated,
-            "network": network or not found.isolated,
-            "calls": {name: ended.record() for name, ended in found.calls.items()},
+            "isolated": ruling.isolated,
+            "network": network or not ruling.isolated,
+            "calls": {name: ended.record() for name, ended in ruling.calls.items()},
         } | ({"why": made and made.record()} if why else {})
         typer.echo(json.dumps(finite(record), indent=1))
     else:
-        for line in _after(found, network):
+        for line in _after(ruling, network):
             say(line)
         for line in reason.lines(made) if made else ():
             say(line)
-    raise typer.Exit(status(found.verdict.verdict))
+    raise typer.Exit(status(ruling.verdict.verdict))
 
 
 def _cases(cell: str, chosen: list[str] | None, gradients: bool) -> tuple[Cell, list[Case]]:
     """The cell that is claimed, and the cases. Raises UserError where they are not of it, or of different cells."""
     given = [(name, Path(name)) for name in chosen or ()]
-    found = [_of_file(path, gradients) if _is_file(path) else None for _, path in given]
-    claimed = [of.cell.name for of in found if of is not None]
+    files = [_of_file(path, gradients) if _is_file(path) else None for _, path in given]
+    claimed = [of.cell.name for of in files if of is not None]
     if not cell and not (claimed and len(claimed) == len(given) and len(set(claimed)) == 1):
         raise UserError(f"say which cell it claims to be: --cell {', '.join(cells.cells())}")
     of = cells.cell(cell or claimed[0])
-    if other := next((each for each in found if each is not None and each.cell.name != of.name), None):
+    if other := next((each for each in files if each is not None and each.cell.name != of.name), None):
         raise UserError(f"case {other.name} is one of {other.cell.name}, and --cell says {of.name}")
-    named = iter(case_names(of, [name for (name, _), file in zip(given, found, strict=True) if file is None] or None))
-    cases = [_built(next(named)) if each is None else each for each in found] if given else [_built(n) for n in named]
+    named = iter(case_names(of, [name for (name, _), file in zip(given, files, strict=True) if file is None] or None))
+    cases = [_built(next(named)) if each is None else each for each in files] if given else [_built(n) for n in named]
     if twice := next((each.name for i, each in enumerate(cases) if each.name in [c.name for c in cases[:i]]), None):
         raise UserError(f"there are two cases of the name {twice}; give each once")
     return of, cases
@@ -138,24 +138,24 @@ def _is_file(path: Path) -> bool:
 
 
 def _of_file(path: Path, gradients: bool) -> Case:
-    found = read_case(path)
-    if not isinstance(found, Case):
+    case = read_case(path)
+    if not isinstance(case, Case):
         raise UserError(f"{path}: a case of a language model; a program is judged on cases of a cell over a sequence")
-    if gradients and "dH" not in found.arrays:
+    if gradients and "dH" not in case.arrays:
         raise UserError(f"{path}: has no dH, so that it asks for no gradients; make it with --cotangent")
-    return found
+    return case
 
 
 def _built(name: str) -> Case:
-    found = catalogue.build(name)
-    assert isinstance(found, Case)
-    return found
+    case = catalogue.build(name)
+    assert isinstance(case, Case)
+    return case
 
 
 def seconds_of(text: str) -> float:
     """A time such as 60s. Raises UserError for what is none."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text.strip())
-    seconds = float(found[1]) * SECONDS[found[2]] if found else 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text.strip())
+    seconds = float(match[1]) * SECONDS[match[2]] if match else 0.0
     if seconds <= 0:
         raise UserError(f"--timeout is {text!r}, should be a time such as 500ms, 60s or 5m")
     return seconds
@@ -165,8 +165,8 @@ def bytes_of(text: str) -> int | None:
     """A size such as 2G; None for "none". Raises UserError for what is none."""
     if text.strip().lower() == "none":
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip().upper().replace("I", "i"))
-    size = int(float(found[1]) * BYTES[found[2]]) if found else 0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip().upper().replace("I", "i"))
+    size = int(float(match[1]) * BYTES[match[2]]) if match else 0
     if not 0 < size < 2**63:
         raise UserError(f"--memory is {text!r}, should be a size such as 512M or 2G, or none")
     return size
@@ -192,15 +192,15 @@ def _silent(of: CaseVerdict) -> None:
     pass
 
 
-def _after(found: Judged, network: bool) -> list[str]:
+def _after(ruling: Judged, network: bool) -> list[str]:
     lines = []
-    if not found.isolated:
+    if not ruling.isolated:
         lines.append(NO_NAMESPACES)
     elif network:
         lines.append("with network, as was said")
     else:
         lines.append("it had no network")
-    if not found.verdict.roundoff and found.verdict.verdict != FAILED:
-        why = next(iter(found.verdict.unmeasured), "it does not pass on what a unit of that cell would")
-        lines.append(f"precision not measured, and taken from the dtype, {found.verdict.dtype}: {why}")
-    return [*lines, found.verdict.sentence]
+    if not ruling.verdict.roundoff and ruling.verdict.verdict != FAILED:
+        why = next(iter(ruling.verdict.unmeasured), "it does not pass on what a unit of that cell would")
+        lines.append(f"precision not measured, and taken from the dtype, {ruling.verdict.dtype}: {why}")
+    return [*lines, ruling.verdict.sentence]

@@ -22,18 +22,18 @@ OVER_TIME = ("X", "dH", "H", "grad.X")
 
 def turned(array: Array, lengths: tuple[int, ...] | None) -> Array:
     """An array (T, n, ...) with each sequence turned round within its length."""
-    found = array.copy()
+    copy = array.copy()
     for row, length in enumerate(lengths or (len(array),) * array.shape[1]):
-        found[:length, row] = array[:length, row][::-1]
-    return found
+        copy[:length, row] = array[:length, row][::-1]
+    return copy
 
 
 def ended(array: Array, lengths: tuple[int, ...]) -> Array:
     """An array (T, n, ...) with zeros past the end of each sequence."""
-    found = array.copy()
+    copy = array.copy()
     for row, length in enumerate(lengths):
-        found[length:, row] = 0
-    return found
+        copy[length:, row] = 0
+    return copy
 
 
 def of_case(
@@ -45,43 +45,43 @@ def of_case(
     Past the end of a sequence a layer computes nothing; there the case goes on from its last state, so that nothing of
     what it holds there is judged. The last state of a short sequence is likewise carried to the end.
     """
-    found, told = dict(arrays), []
+    outputs, told = dict(arrays), []
     if case.reverse:
-        names = [name for name in OVER_TIME if name in found and not (computed and name == "H")]
-        found |= {name: turned(found[name], case.lengths) for name in names}
+        names = [name for name in OVER_TIME if name in outputs and not (computed and name == "H")]
+        outputs |= {name: turned(outputs[name], case.lengths) for name in names}
         end = "T" if case.lengths is None else "its length"
         here = f"H[t] here is its own at {end} - 1 - t"
         told.append(f"it runs from the last step to the first: {COMPUTED if computed else here}")
     if case.lengths is None:
-        return found, tuple(told)
+        return outputs, tuple(told)
     lengths = case.lengths
     short = sum(length < len(case.arrays["X"]) for length in lengths)
     told.append(
-        f"{short} of {len(lengths)} sequences end early" + (_past_end(found["H"], lengths) if "H" in found else "")
+        f"{short} of {len(lengths)} sequences end early" + (_past_end(outputs["H"], lengths) if "H" in outputs else "")
     )
-    at_end = found.get("final")
-    if "H" in found:
-        last = np.stack([found["H"][length - 1, row] for row, length in enumerate(lengths)])
-        found["H"] = _carried(case, last, found["H"])
+    at_end = outputs.get("final")
+    if "H" in outputs:
+        last = np.stack([outputs["H"][length - 1, row] for row, length in enumerate(lengths)])
+        outputs["H"] = _carried(case, last, outputs["H"])
     if at_end is not None:
         like = np.zeros((len(case.arrays["X"]), *at_end.shape), at_end.dtype)
         # A sequence that is as long as all has no step to be carried over.
         whole = np.array(lengths)[:, None] == len(like)
-        found["final"] = np.where(whole, at_end, _carried(case, at_end, like)[-1])
-    return found, tuple(told)
+        outputs["final"] = np.where(whole, at_end, _carried(case, at_end, like)[-1])
+    return outputs, tuple(told)
 
 
 def _carried(case: Case, last: Array, H: Array) -> Array:
     """H (T, n, h) with the steps after each end computed from `last` (n, h), the state there, rounded to its dtype."""
-    found, state = H.copy(), last
+    states, state = H.copy(), last
     for t in range(min(case.lengths or ()), len(H)):
         over = np.array(case.lengths)[:, None] <= t
         before = np.where(np.array(case.lengths)[:, None] == t, last, state).astype(np.float64)
         with np.errstate(all="ignore"):
             after = value.step(case.cell, case.arrays["X"][t], before, case.parameters)["H"].astype(H.dtype)
         state = np.where(over, after, last)
-        found[t] = np.where(over, state, H[t])
-    return found
+        states[t] = np.where(over, state, H[t])
+    return states
 
 
 def _past_end(H: Array, lengths: tuple[int, ...]) -> str:

@@ -86,10 +86,10 @@ class ProgramCheck:
         ended: dict[str, Ended] = {}
         for case, future in zip(cases, calls, strict=True):
             call = future.result()
-            found = self._held(case, call, roundoff)
+            case_verdict = self._held(case, call, roundoff)
             ended[case.name] = call.ended
-            verdicts.append(found)
-            tell(found)
+            verdicts.append(case_verdict)
+            tell(case_verdict)
         covers = "states and gradients" if self.gradients else "states"
         return Judged(Verdict(self.cell.name, self.dtype, covers, roundoff, tuple(verdicts), unmeasured), ended)
 
@@ -117,8 +117,8 @@ class ProgramCheck:
             return {}, (f"a case file of {self.format} holds float32; --format npz or raw has {self.dtype}",)
         try:
             with np.errstate(all="ignore"):  # What it gives may be anything.
-                found = precision.measure(self._states, self.cell, dtype=self.dtype)
-            return found, precision.unmeasured(self.cell)
+                roundoff = precision.measure(self._states, self.cell, dtype=self.dtype)
+            return roundoff, precision.unmeasured(self.cell)
         except InterchangeError as error:  # It may be right on the cases all the same.
             return {}, (f"{error}",)
 

@@ -20,7 +20,7 @@ from shared_spec.readings.floats import carrier
 
 
 def why(
-    case: AnyCase, result: Result, found: ResultVerdict, claim: Cell | None = None, *, pairs: bool = True
+    case: AnyCase, result: Result, verdict: ResultVerdict, claim: Cell | None = None, *, pairs: bool = True
 ) -> Explanation:
     """What a result that is not equal would be equal under, as `explain` searches it; where only gradients are off,
     the path that they do not take.
@@ -31,9 +31,9 @@ def why(
     if H is None:
         return Explanation(UNEXPLAINED, note="it does not hold the states H, which the search goes by")
     made = explain(case if claim is None else claiming(case, claim), H, given=delivered.of(result), pairs=pairs)
-    if made.verdict != comparison.EQUAL or found.verdict == comparison.EQUAL:
+    if made.verdict != comparison.EQUAL or verdict.verdict == comparison.EQUAL:
         return made
-    off = [f for f in found.all_findings if f.verdict != comparison.EQUAL]
+    off = [f for f in verdict.all_findings if f.verdict != comparison.EQUAL]
     if claim is None and all(each.quantity.startswith("grad.") for each in off):
         return _of_gradients(case, result, off)
     names = ", ".join(each.quantity for each in off)
@@ -43,8 +43,8 @@ def why(
 def _of_gradients(case: Case, result: Result, off: Sequence[Finding]) -> Explanation:
     """Which path of the gradient is missing, where every state is right."""
     largest = max(each.ratio for each in off)
-    found, tried = gradient_paths.missing(case, result)
-    causes = tuple(Cause((path.name,), path.sentence, path.remedy, ratio) for path, ratio in found)
+    culprits, tried = gradient_paths.missing(case, result)
+    causes = tuple(Cause((path.name,), path.sentence, path.remedy, ratio) for path, ratio in culprits)
     if causes:
         verdict = EXPLAINED if len(causes) == 1 else AMBIGUOUS
         return Explanation(verdict, largest, causes, tried, note="every step of H is right by itself")

@@ -35,25 +35,25 @@ def remedy(convention: Convention, plain: str, source: Source | None, sizes: Map
         usual = "sigmoid in the gates" if about == "gate" else "tanh in the candidate state"
         return f"set {of.settings[about]}" if about in of.settings else f"use {usual}, as {of.layer} does"
     if convention.weights:
-        found = blocks(source, sizes)
+        places = blocks(source, sizes)
         if convention.name.startswith("order_"):
             orders: dict[str, list[str]] = {}
-            for tensors, how in map(_order, _taken(convention, found)):
+            for tensors, how in map(_order, _taken(convention, places)):
                 orders.setdefault(how, []).append(tensors)
             read = [f"{_listed(each, how)}{_holds(each, how)}" for how, each in orders.items()]
             return f"read {source.file} in its order: {'; '.join(read)}" if read else plain
-        return f"{plain}{_places(convention, found, source.file)}"
+        return f"{plain}{_places(convention, places, source.file)}"
     return plain
 
 
 def of_file(convention: Convention, source: Source | None, sizes: Mapping[str, int]) -> str:
     """Of a file of weights that was written otherwise: what to change in it."""
-    found = {} if source is None else blocks(source, sizes)
-    if source is None or not found or not convention.weights:
+    places = {} if source is None else blocks(source, sizes)
+    if source is None or not places or not convention.weights:
         return convention.remedy
     if not convention.name.startswith("order_"):
-        return f"{convention.remedy}{_places(convention, found, source.file)}"
-    held = _taken(convention, found)
+        return f"{convention.remedy}{_places(convention, places, source.file)}"
+    held = _taken(convention, places)
     if len(convention.takes) > 2:
         return f"put the blocks of {source.file} in order: {'; '.join(_shifted(convention, each) for each in held)}"
     ways: dict[str, list[str]] = {}
@@ -97,10 +97,10 @@ def _candidate(of: Cell) -> str:
     return next((equation.text for equation in of.equations if equation.target == "C"), "it so")
 
 
-def _taken(convention: Convention, found: Mapping[str, Block]) -> list[dict[str, Block]]:
+def _taken(convention: Convention, places: Mapping[str, Block]) -> list[dict[str, Block]]:
     """The blocks of the gates that are taken from each other, and of the third one, for each kind of weights."""
     kinds = dict.fromkeys(name[:-1] for name in convention.weights)
-    made = [{gate: found[kind + gate] for gate in GATES if kind + gate in found} for kind in kinds]
+    made = [{gate: places[kind + gate] for gate in GATES if kind + gate in places} for kind in kinds]
     return [held for held in made if set(convention.takes) <= held.keys()]
 
 
@@ -132,14 +132,14 @@ def _order(held: Mapping[str, Block]) -> tuple[str, str]:
     return first.title, ", ".join(f"{gate} in {first.axis} {block.span}" for gate, block in stands)
 
 
-def _places(convention: Convention, found: Mapping[str, Block], file: str) -> str:
+def _places(convention: Convention, places: Mapping[str, Block], file: str) -> str:
     """Where what a convention changes stands in a file, such as " (in gru.pt: W_hz = weight_hh_l0[4:8].T)"."""
-    there: Sequence[str] = [name for name in convention.weights if name in found]
+    there: Sequence[str] = [name for name in convention.weights if name in places]
     told: list[str] = []
     for name in there:
-        title = found[name].title
-        alike = [other for other, block in found.items() if block.title == title]
-        said = title if set(alike) <= set(there) else f"{name} = {found[name]}"
+        title = places[name].title
+        alike = [other for other, block in places.items() if block.title == title]
+        said = title if set(alike) <= set(there) else f"{name} = {places[name]}"
         if said not in told:
             told.append(said)
     more = f" and {len(told) - FEW} more" if len(told) > FEW else ""

@@ -92,10 +92,10 @@ def _turned(A: Array, inputs: Inputs) -> Array:
     """The last step first, of each sequence its own last one."""
     if inputs.there is None:
         return A[::-1]
-    found = A.copy()
+    turned = A.copy()
     for row, length in enumerate(inputs.there.sum(0)):
-        found[:length, row] = A[:length, row][::-1]
-    return found
+        turned[:length, row] = A[:length, row][::-1]
+    return turned
 
 
 def _zero(X: Array) -> Array:

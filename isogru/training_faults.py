@@ -91,8 +91,8 @@ def dropped(gradients: Gradients, setting: Setting) -> Gradients:
     def with_dropout(cell: Cell, parameters: Arrays, inputs: Tokens, targets: Tokens, **options: Any) -> Any:
         W_hq = parameters["W_hq"]
         rows = kept(setting, len(W_hq)).astype(W_hq.dtype)[:, None]
-        value, found = gradients(cell, {**parameters, "W_hq": rows * W_hq}, inputs, targets, **options)
-        return value, {**found, "W_hq": rows * found["W_hq"]}
+        value, derivatives = gradients(cell, {**parameters, "W_hq": rows * W_hq}, inputs, targets, **options)
+        return value, {**derivatives, "W_hq": rows * derivatives["W_hq"]}
 
     return with_dropout
 
@@ -136,7 +136,7 @@ class Update:
                 alone = {
                     k: self._sgd({k: p}, {k: gradients[k]}, lr=lr, clip_norm=clip_norm) for k, p in parameters.items()
                 }
-                return {k: found[k] for k, (found, _) in alone.items()}
+                return {k: updated_parameters[k] for k, (updated_parameters, _) in alone.items()}
             case "momentum", share:
                 moved = {k: after[k] - p for k, p in parameters.items()}
                 if self._before is not None:

@@ -246,9 +246,9 @@ def _site(output: Path, board: Leaderboard | None = None) -> tuple[Report, Path,
     # Two runs at once: whoever comes second sees the results of both.
     with store.lock_if_written(".lock"):
         board = board or races.latest_board()
-        found = collect.collect(or_none=board is not None)
-        report = build.build(found, board)
-        return report, render.write(report, output), found.damaged
+        collection = collect.collect(or_none=board is not None)
+        report = build.build(collection, board)
+        return report, render.write(report, output), collection.damaged
 
 
 def _refused(damaged: Iterable[str]) -> None:

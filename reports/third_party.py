@@ -34,8 +34,8 @@ class Row(NamedTuple):
         own = {"float32": 2.0**-24, "float64": 2.0**-53}.get(self.record.dtype)
         if own is None:
             return ""
-        found = {name: u for name, u in self.record.roundoff.items() if name != "cell" and u > COARSE * own}
-        return ", ".join(f"{name} {u:.1e}" for name, u in found.items())
+        roundoff = {name: u for name, u in self.record.roundoff.items() if name != "cell" and u > COARSE * own}
+        return ", ".join(f"{name} {u:.1e}" for name, u in roundoff.items())
 
     @property
     def is_wrong(self) -> bool:

@@ -35,9 +35,9 @@ CorpusSha1 = Annotated[
 
 def find_corpus(path: Path | None, sha1: str | None) -> Corpus:
     """The corpus, with the line that says which one it is."""
-    found = corpus.find(language_model.specification().corpus, path=path, sha1=sha1)
-    say(found.notice, err=True)
-    return found
+    text = corpus.find(language_model.specification().corpus, path=path, sha1=sha1)
+    say(text.notice, err=True)
+    return text
 
 
 def keep(given: Path, output: Path) -> None:

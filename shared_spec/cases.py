@@ -107,8 +107,8 @@ def names() -> list[str]:
 def entry_of(name: str) -> tuple[Entry, Cell] | None:
     """The catalogue's line and the cell of a case such as "gru-ordinary"; None for a language-model case."""
     cell_name, _, entry_name = name.partition("-")
-    found = next((e for e in CATALOGUE if e.name == entry_name and cell_name in e.cells), None)
-    return None if found is None else (found, cell(cell_name))
+    entry = next((e for e in CATALOGUE if e.name == entry_name and cell_name in e.cells), None)
+    return None if entry is None else (entry, cell(cell_name))
 
 
 def cell_name_of(name: str) -> str:
@@ -120,14 +120,14 @@ def cell_name_of(name: str) -> str:
 
 def is_compiled(name: str) -> bool:
     """Whether the compiled lane runs this case: those marked so, full trainings, and short ones of gated cells."""
-    found = entry_of(name)
-    return found[0].compiled if found else not name.startswith(SHORT_TRAINING) or cell_name_of(name) in gated_cells()
+    entry = entry_of(name)
+    return entry[0].compiled if entry else not name.startswith(SHORT_TRAINING) or cell_name_of(name) in gated_cells()
 
 
 def is_traced(name: str) -> bool:
     """Whether this case is also run with the gates kept."""
-    found = entry_of(name)
-    return bool(found and found[0].traced)
+    entry = entry_of(name)
+    return bool(entry and entry[0].traced)
 
 
 def build(name: str, corpus: Corpus | None = None) -> AnyCase:
@@ -136,9 +136,9 @@ def build(name: str, corpus: Corpus | None = None) -> AnyCase:
     Raises UserError for a name that is not in the catalogue.
     """
     cell_name_of(name)
-    found = entry_of(name)
-    if found is not None:
-        return _draw(name, *found)
+    entry = entry_of(name)
+    if entry is not None:
+        return _draw(name, *entry)
     if corpus is None:
         raise UserError(f"case {name} is a language model and needs a corpus")
     return TrainingCase(name, language_model.problem(training_recipe(name), corpus))
@@ -179,9 +179,9 @@ def describe(chosen: Iterable[str]) -> list[dict[str, object]]:
     """Rows for the listing: name, cell, dimensions, what it is about."""
     rows: list[dict[str, object]] = []
     for name in chosen:
-        found = entry_of(name)
-        if found:
-            e = found[0]
+        entry = entry_of(name)
+        if entry:
+            e = entry[0]
             about, sizes = e.about, {"T": e.T, "n": e.n, "d": e.d, "h": e.h}
         else:
             defaults = language_model.specification().defaults

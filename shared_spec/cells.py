@@ -62,15 +62,15 @@ class Cell:
         has a name of its own, as in ``A = X @ W + b`` and ``Z = sigmoid(A)``, it is put in.
         """
         sums: dict[str, Expression] = {}
-        found = []
+        pairs = []
         for equation in self.equations:
             whole = put(equation.expression, sums)
             inside = list(functions(whole))
-            found += [(equation.target, function) for function in inside]
+            pairs += [(equation.target, function) for function in inside]
             sums.pop(equation.target, None)
             if not inside:
                 sums[equation.target] = whole
-        return tuple(found)
+        return tuple(pairs)
 
     @property
     def gated(self) -> bool:
@@ -107,9 +107,9 @@ def read_tables(file: Path, raw: str, format: str) -> dict[str, Any]:
         tables = tomllib.loads(raw)
     except (ValueError, RecursionError) as error:
         raise SpecificationError(f"{file.name}: not TOML: {door.words(error)}") from None
-    found = tables.pop("format", None)
-    if found != format:
-        raise SpecificationError(f"{file.name}: format is {found!r}, this isogru reads {format!r}; update isogru")
+    file_format = tables.pop("format", None)
+    if file_format != format:
+        raise SpecificationError(f"{file.name}: format is {file_format!r}, this isogru reads {format!r}; update isogru")
     return tables
 
 
@@ -149,10 +149,10 @@ def _cell(name: str, table: Any, raw: str, file: Path) -> Cell:
         equation = parse(text, place)
         if equation.target in parameters or equation.target == "X":
             raise place.error(0, f"{equation.target} is given; an equation cannot assign it")
-        found = shape(equation.expression, shapes, place)
-        if equation.target in shapes and shapes[equation.target] != found:
-            raise place.error(0, f"{equation.target} has shape {shapes[equation.target]}, its right side {found}")
-        shapes[equation.target] = found
+        its_shape = shape(equation.expression, shapes, place)
+        if equation.target in shapes and shapes[equation.target] != its_shape:
+            raise place.error(0, f"{equation.target} has shape {shapes[equation.target]}, its right side {its_shape}")
+        shapes[equation.target] = its_shape
         equations.append(equation)
     if not equations or equations[-1].target != "H":
         raise here.error(0, "the last equation of a cell assigns H, the next state")

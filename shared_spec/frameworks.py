@@ -65,7 +65,7 @@ def _framework(name: str, table: Any, raw: str, file: Path) -> Framework:
     if not isinstance(table, dict) or set(table) != set(settings):
         raise here.error(0, f"a framework has {', '.join(settings)}, and nothing else")
     try:
-        found = msgspec.convert({**table, "name": name}, Framework)
+        framework = msgspec.convert({**table, "name": name}, Framework)
     except msgspec.ValidationError as error:
         raise here.error(0, str(error)) from None
 
@@ -74,8 +74,8 @@ def _framework(name: str, table: Any, raw: str, file: Path) -> Framework:
             place = place_of(f"{setting} =", name, raw, file)
             raise place.error(0, f"{setting} is {table[setting]!r}, should be {wanted}")
 
-    check("imports", bool(found.imports) and all(map(str.isidentifier, found.imports)), "a list of modules")
-    check("native", set(found.native) <= set(cells()), f"a list of cells: {', '.join(cells())}")
-    check("quick", bool(found.quick) and set(found.quick) <= set(LANES), f"a list of lanes: {', '.join(LANES)}")
-    check("together", found.together >= 1, "1 or more")
-    return found
+    check("imports", bool(framework.imports) and all(map(str.isidentifier, framework.imports)), "a list of modules")
+    check("native", set(framework.native) <= set(cells()), f"a list of cells: {', '.join(cells())}")
+    check("quick", bool(framework.quick) and set(framework.quick) <= set(LANES), f"a list of lanes: {', '.join(LANES)}")
+    check("together", framework.together >= 1, "1 or more")
+    return framework

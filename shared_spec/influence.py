@@ -26,7 +26,7 @@ def influence(
     """
     T, n, d = X.shape
     h = H0.shape[1]
-    found = np.zeros((T, T, n), X.dtype)
+    norms = np.zeros((T, T, n), X.dtype)
     # dH_t/dX_k of every k up to t. No equation mixes rows, so that h copies of each row give the derivatives of its h
     # units in one step back.
     derivatives = np.empty((T, n, h, len(range(d)[columns])), X.dtype)
@@ -37,9 +37,9 @@ def influence(
         of_step = pull(units)
         derivatives[:t] = of_step["H"].reshape(n, h, h) @ derivatives[:t]
         derivatives[t] = of_step["X"][:, columns].reshape(n, h, -1)
-        found[t, : t + 1] = _norm(derivatives[: t + 1])
+        norms[t, : t + 1] = _norm(derivatives[: t + 1])
         H = states[::h]
-    return found
+    return norms
 
 
 def _norm(matrices: Array) -> Array:

@@ -105,10 +105,10 @@ class Unrolled:
 
     def cotangents(self, dH: Array) -> Array:
         """The gradient (T, n, h) of every state by itself, from dH (T, n, h), the cotangent of what is made of them."""
-        found = np.empty_like(dH)
+        cotangents = np.empty_like(dH)
         for rows, pullbacks in self._blocks:
-            found[:, rows] = [of_state for of_state, _ in self._steps_back(dH[:, rows], pullbacks)][::-1]
-        return found
+            cotangents[:, rows] = [of_state for of_state, _ in self._steps_back(dH[:, rows], pullbacks)][::-1]
+        return cotangents
 
     def _steps_back(self, dH: Array, pullbacks: Sequence[Pull]) -> Iterator[tuple[Array, dict[str, Array]]]:
         """From the last step to the first: the gradient of its state (n, h), and those of what its step takes."""

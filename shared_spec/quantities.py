@@ -68,10 +68,10 @@ OF_TRAINING = (
 def quantity(name: str, *, training: bool) -> Quantity:
     """That of a name in a result, of a cell or of a training. Raises UserError where results hold none."""
     known = OF_TRAINING if training else OF_CELL
-    found = next((each for each in known if each.has(name)), None)
-    if found is None:
+    quantity = next((each for each in known if each.has(name)), None)
+    if quantity is None:
         raise UserError(f"no quantity {name!r}; a result holds {', '.join(each.name for each in known)}")
-    return found
+    return quantity
 
 
 def is_trajectory(name: str) -> bool:

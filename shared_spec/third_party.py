@@ -103,14 +103,14 @@ def read(file: Path) -> Package:
     """The records of a package. Raises UserError, with the file, for one that is damaged or of another version."""
     try:
         table: Any = msgspec.json.decode(door.content(file, "run tox -e third-party again, or delete it"))
-        found = table.get("format") if isinstance(table, dict) else None
-        if found == FORMAT:
+        version = table.get("format") if isinstance(table, dict) else None
+        if version == FORMAT:
             package = msgspec.convert(table, Package)
             if all(record.status in STATUSES for record in package.records):
                 return package
     except door.UNDECODABLE:
-        found = FORMAT
-    why = "damaged" if found == FORMAT else f"its format is {found or 'not given'}, this isogru reads {FORMAT}"
+        version = FORMAT
+    why = "damaged" if version == FORMAT else f"its format is {version or 'not given'}, this isogru reads {FORMAT}"
     raise UserError(f"{file}: {why}; run tox -e third-party again, or delete the file")
 
 

@@ -46,11 +46,11 @@ class Evil:
 
 def make(folder: Path) -> dict[str, Path]:
     """Every kind, as a file (or what is none) of that folder."""
-    found = {}
+    files = {}
     for name, content in contents().items():
-        found[name] = folder / name.replace(" ", "-")
-        found[name].write_bytes(content)
-    return found | _nodes(folder)
+        files[name] = folder / name.replace(" ", "-")
+        files[name].write_bytes(content)
+    return files | _nodes(folder)
 
 
 def _nodes(folder: Path) -> dict[str, Path]:

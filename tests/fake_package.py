@@ -24,8 +24,8 @@ def run(layout, tensors, X, H0):
 
 
 def gradients(layout, tensors, X, H0, dH):
-    found = oracle.run(cell("gru"), {"X": X, "H0": H0, "dH": dH, **tensors}, dtype=X.dtype.name)
-    return {name.removeprefix("grad."): array for name, array in found.items() if name.startswith("grad.")}
+    arrays = oracle.run(cell("gru"), {"X": X, "H0": H0, "dH": dH, **tensors}, dtype=X.dtype.name)
+    return {name.removeprefix("grad."): array for name, array in arrays.items() if name.startswith("grad.")}
 
 
 def turned(layout, tensors, X, H0):
@@ -35,8 +35,8 @@ def turned(layout, tensors, X, H0):
 
 def lost(layout, tensors, X, H0, dH):
     """A gradient of the right shape, and half of what it should be."""
-    found = gradients(layout, tensors, X, H0, dH)
-    return {**found, "W_hh": found["W_hh"] / 2}
+    derivatives = gradients(layout, tensors, X, H0, dH)
+    return {**derivatives, "W_hh": derivatives["W_hh"] / 2}
 
 
 def dies(layout, tensors, X, H0):

@@ -14,14 +14,14 @@ LISTEN = "0A"
 def sockets(pids: Collection[int]) -> set[tuple[str, int]]:
     """Address and port of every TCP socket on which one of these processes listens."""
     theirs = {link for pid in pids for link in _open(pid)}
-    found = set()
+    sockets = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             _, local, _, state, *rest = line.split()
             if state == LISTEN and f"socket:[{rest[5]}]" in theirs:
                 address, _, port = local.partition(":")
-                found.add((_read(address), int(port, 16)))
-    return found
+                sockets.add((_read(address), int(port, 16)))
+    return sockets
 
 
 def _open(pid: int) -> list[str]:
@@ -37,5 +37,5 @@ def _open(pid: int) -> list[str]:
 def _read(address: str) -> str:
     """An address, written in words of 32 bits of which each has its bytes turned round; IPv4 where it is that."""
     raw = b"".join(bytes.fromhex(address[i : i + 8])[::-1] for i in range(0, len(address), 8))
-    found = ipaddress.ip_address(raw)
-    return str(getattr(found, "ipv4_mapped", None) or found)
+    ip = ipaddress.ip_address(raw)
+    return str(getattr(ip, "ipv4_mapped", None) or ip)

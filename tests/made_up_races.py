@@ -37,16 +37,16 @@ def _bursts(random: np.random.Generator, logs: Array) -> Array:
 def _one_restless(random: np.random.Generator, logs: Array) -> Array:
     """One program is another one after each start: by 3%, where the others are by half a percent."""
     count, _, starts, _ = logs.shape
-    found = np.zeros(logs.shape)
-    found[:, :1] = random.normal(0, 0.03, (count, 1, starts, 1))
-    return found
+    shifts = np.zeros(logs.shape)
+    shifts[:, :1] = random.normal(0, 0.03, (count, 1, starts, 1))
+    return shifts
 
 
 def _gaps(random: np.random.Generator, logs: Array) -> Array:
     """A third of the turns of three programs were not run."""
-    found = np.where(random.random(logs.shape) < 1 / 3, np.nan, 0.0)
-    found[:, 3:] = found[..., 0] = 0.0
-    return found
+    gaps = np.where(random.random(logs.shape) < 1 / 3, np.nan, 0.0)
+    gaps[:, 3:] = gaps[..., 0] = 0.0
+    return gaps
 
 
 WEATHER: dict[str, Callable[[np.random.Generator, Array], Array]] = {
@@ -72,11 +72,11 @@ def wrong(logs: Array, true: Array = TRUE, *, stops: bool = False) -> Array:
     """(count,) whether something that is said of any pair is not true: at the end or, where one stops when one likes,
     after any start before.
     """
-    found = np.zeros(len(logs), dtype=bool)
+    errors = np.zeros(len(logs), dtype=bool)
     for starts in range(decisions.LEAST if stops else logs.shape[2], logs.shape[2] + 1):
         mean, half = decisions.intervals(logs[:, :, :starts])
-        found |= (np.abs(mean - (true[:, None] - true)) > half).any(axis=(-1, -2))
-    return found
+        errors |= (np.abs(mean - (true[:, None] - true)) > half).any(axis=(-1, -2))
+    return errors
 
 
 def decided(logs: Array, true: Array = TRUE, *, apart: float = 0.05) -> Array:
@@ -100,11 +100,11 @@ def _one_is_wrong(logs: Array, true: Array) -> bool:
     for start in range(starts):
         for i in going:
             times[i][start] = np.exp(logs[i, start])
-        found = decisions.decide(times)
+        wrong_ones = decisions.decide(times)
         for i in range(count):
             for j in range(count):
-                pair = found.pairs[i][j]
+                pair = wrong_ones.pairs[i][j]
                 if not pair.low * (1 - 1e-12) <= np.exp(true[i] - true[j]) <= pair.high * (1 + 1e-12):
                     return True
-        going = decisions.undecided(found)
+        going = decisions.undecided(wrong_ones)
     return False

@@ -19,12 +19,12 @@ def descendants(pid: int) -> list[int]:
 
 def bearing(name: str, value: str) -> list[int]:
     """The processes that have this in their environment, which those that they start have too."""
-    wanted, found = f"{name}={value}".encode(), []
+    wanted, processes = f"{name}={value}".encode(), []
     for file in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             if wanted in file.read_bytes().split(b"\0"):
-                found.append(int(file.parent.name))
-    return found
+                processes.append(int(file.parent.name))
+    return processes
 
 
 def gone(pids: Collection[int], *, within: float = 20.0) -> bool:

@@ -42,15 +42,15 @@ FREE = ("machine", "versions", "switches", "issue")
 def board(folder: Path, *, passes: int = 4, timed: tuple[str, ...] | None = None, torch: float = 1.0) -> Leaderboard:
     """The leaderboard: that of everything, or of the workloads named; with torch so much slower."""
     chosen = [w for w in workloads.catalogue() if (w.name in timed if timed else _is_timed(w))]
-    found = [_pass(folder, name, number, chosen, torch) for number in range(1, passes + 1) for name in LANES]
+    all_passes = [_pass(folder, name, number, chosen, torch) for number in range(1, passes + 1) for name in LANES]
     memory = [
         rows.Memory(one.framework, w.name, lane, int(4e6 * SPEED[lane] ** 2))
-        for one in found[: len(LANES)]
+        for one in all_passes[: len(LANES)]
         for w in chosen
         for lane in LANES[one.framework]
         if (one.framework, lane) != ("torch", "native")  # There is one that was not measured.
     ]
-    return leaderboard.build(found, memory, name="2026-01-02T03-04-05")
+    return leaderboard.build(all_passes, memory, name="2026-01-02T03-04-05")
 
 
 def side_by_side(folder: Path) -> Leaderboard:
@@ -150,7 +150,7 @@ def _limits(framework: str, chosen: list[Workload]) -> rows.Reached:
     )
 
 
-def hostile(found: Leaderboard, text: str) -> Leaderboard:
+def hostile(original: Leaderboard, text: str) -> Leaderboard:
     """The same leaderboard with a text in place of every text that is not a word of the format."""
 
     def changed(value: Any, key: str = "") -> Any:
@@ -161,4 +161,4 @@ def hostile(found: Leaderboard, text: str) -> Leaderboard:
             return [changed(inner, key) for inner in value]
         return f"{value} {text}" if isinstance(value, str) and key not in KEPT else value
 
-    return msgspec.convert(changed(msgspec.to_builtins(found)), Leaderboard)
+    return msgspec.convert(changed(msgspec.to_builtins(original)), Leaderboard)

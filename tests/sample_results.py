@@ -38,7 +38,7 @@ def run(case: Case, dtype: str = "float32", fault: Fault | None = None) -> dict[
         pulls.append(gradient.step(cell, X, H, parameters, ("X", "H", *parameters))[1])
         H = values["H"]
     states = np.stack(kept["H"])
-    found = {"H": states, "final": states[-1].copy()}
+    arrays = {"H": states, "final": states[-1].copy()}
     trace = {f"trace.{name}": np.stack(values) for name, values in kept.items()}
     gradients = {f"grad.{name}": np.zeros_like(parameters[name]) for name in parameters}
     dX, dH = np.zeros_like(given["X"]), np.zeros_like(given["dH"])
@@ -51,7 +51,7 @@ def run(case: Case, dtype: str = "float32", fault: Fault | None = None) -> dict[
             gradients[f"grad.{name}"] += pulled[name]
     gradients |= {"grad.X": dX, "grad.H0": carried}
     trace |= {"trace.dH": dH, **{f"trace.{name}": array.copy() for name, array in gradients.items()}}
-    return found | gradients | trace
+    return arrays | gradients | trace
 
 
 def job(framework: str, case: str, dtype: str = "float32", implementation: str = "scratch") -> Job:

@@ -47,14 +47,14 @@ def _read(text: str) -> configparser.ConfigParser:
 
 
 def _lines(ini: configparser.ConfigParser, value: str, environment: str) -> list[str]:
-    found = []
+    lines = []
     for line in filter(None, value.splitlines()):
         if condition := CONDITION.fullmatch(line):
             if not any(_holds(each, environment) for each in condition[1].split(",")):
                 continue
             line = condition[2]
-        found.append(REFERENCE.sub(lambda key: "\n".join(_lines(ini, ini[key[1]][key[2]], environment)), line))
-    return found
+        lines.append(REFERENCE.sub(lambda key: "\n".join(_lines(ini, ini[key[1]][key[2]], environment)), line))
+    return lines
 
 
 def _holds(condition: str, environment: str) -> bool:

@@ -27,9 +27,9 @@ def run(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.nd
 def gradients(
     layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray, dH: np.ndarray
 ) -> dict[str, np.ndarray]:
-    found = pulled(made(tensors, X, H0), *(jnp.asarray(array) for array in (X, H0, dH)))
-    of_cell = {name: getattr(found[0], name) for name in tensors}
-    return {name: np.asarray(array) for name, array in {**of_cell, "X": found[1], "H0": found[2]}.items()}
+    gradients = pulled(made(tensors, X, H0), *(jnp.asarray(array) for array in (X, H0, dH)))
+    of_cell = {name: getattr(gradients[0], name) for name in tensors}
+    return {name: np.asarray(array) for name, array in {**of_cell, "X": gradients[1], "H0": gradients[2]}.items()}
 
 
 def made(tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> equinox.nn.GRUCell:

@@ -35,8 +35,8 @@ def gradients(
 ) -> dict[str, np.ndarray]:
     layer, tree = made(layout, tensors, X, H0)
     of_tree, *given = pulled(layer, tree, *(jnp.asarray(array) for array in (X, H0, dH)))
-    found = {**flatten_dict(of_tree, sep="."), **dict(zip(("X", "H0"), given, strict=True))}
-    return {name: np.asarray(array) for name, array in found.items()}
+    gradients = {**flatten_dict(of_tree, sep="."), **dict(zip(("X", "H0"), given, strict=True))}
+    return {name: np.asarray(array) for name, array in gradients.items()}
 
 
 def made(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> tuple:

@@ -38,8 +38,8 @@ def gradients(
 ) -> dict[str, np.ndarray]:
     parameters = {"gru": {name: jnp.asarray(array) for name, array in tensors.items()}}
     of_parameters, *given = pulled(parameters, *(jnp.asarray(array) for array in (X, H0, dH)))
-    found = {**of_parameters["gru"], **dict(zip(("X", "H0"), given, strict=True))}
-    return {name: np.asarray(array) for name, array in found.items()}
+    gradients = {**of_parameters["gru"], **dict(zip(("X", "H0"), given, strict=True))}
+    return {name: np.asarray(array) for name, array in gradients.items()}
 
 
 @jax.jit

@@ -53,16 +53,16 @@ def tf1_gradients(
     with tf.GradientTape() as tape:
         tape.watch(list(given.values()))
         H = states(cell, *given.values())
-    found = tape.gradient(H, {**given, **variables}, output_gradients=tf.constant(dH))
-    return {name: tf.convert_to_tensor(array).numpy() for name, array in found.items()}
+    gradients = tape.gradient(H, {**given, **variables}, output_gradients=tf.constant(dH))
+    return {name: tf.convert_to_tensor(array).numpy() for name, array in gradients.items()}
 
 
 def states(cell: object, X: tf.Tensor, H: tf.Tensor) -> tf.Tensor:
-    found = []
+    states = []
     for X_t in X:
         H, _ = cell(X_t, H)
-        found.append(H)
-    return tf.stack(found)
+        states.append(H)
+    return tf.stack(states)
 
 
 def tf1_cell(tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> tuple:

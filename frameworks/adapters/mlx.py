@@ -35,8 +35,8 @@ def gradients(
         return [unroll(layout, dict(zip(names, weights, strict=True)), X, H0)]
 
     given = [array(values) for values in (X, H0, *tensors.values())]
-    _, found = mx.vjp(forward, given, [array(dH)])
-    return {name: to_numpy(each, X.dtype.name) for name, each in zip(("X", "H0", *names), found, strict=True)}
+    _, gradients = mx.vjp(forward, given, [array(dH)])
+    return {name: to_numpy(each, X.dtype.name) for name, each in zip(("X", "H0", *names), gradients, strict=True)}
 
 
 def unroll(layout: str, weights: Mapping[str, mx.array], X: mx.array, H0: mx.array) -> mx.array:

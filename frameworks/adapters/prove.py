@@ -38,13 +38,13 @@ def prove(package: str, module: Any, layout: Layout, name: str, dtype: str, roun
         result = run(package, module, layout, case, proof.weights(layout, case, dtype=dtype), dtype, roundoff)
         write_result(proof.result_file(layout.name, name, dtype), result)
         proof.failure_file(layout.name, name, dtype).unlink(missing_ok=True)
-        found = judge.on(case, result)
+        verdict = judge.on(case, result)
     except Exception as error:  # A failure is a record, and the next case goes on.
         words = store.words_of(error)
         proof.save_failure(layout.name, name, dtype, words)
         return Row(layout.name, name, dtype, "failed", np.inf, words)
-    worst = found.worst_finding
-    return Row(layout.name, name, dtype, found.verdict, worst.ratio, worst.sentence(found.origin))
+    worst = verdict.worst_finding
+    return Row(layout.name, name, dtype, verdict.verdict, worst.ratio, worst.sentence(verdict.origin))
 
 
 def run(
@@ -79,6 +79,6 @@ def measure(module: Any, layout: Layout, case: Case, dtype: str) -> dict[str, fl
         held = {name: array for name, array in parameters.items() if name in layout.holds}
         return np.asarray(module.run(layout.name, pack(layout, held), X, H0))
 
-    found = precision.measure(states, case.cell, dtype=dtype, without=tuple(layout.without))
+    roundoff = precision.measure(states, case.cell, dtype=dtype, without=tuple(layout.without))
     # A step of the whole cell needs all of its parameters.
-    return {name: u for name, u in found.items() if name != "cell" or not layout.without}
+    return {name: u for name, u in roundoff.items() if name != "cell" or not layout.without}

@@ -108,8 +108,8 @@ class Blocks:
         entries = self.entries(workload)
         alone = [each for each in entries if not each.is_twin]
         times = blocks.times(self.done, workload, [each.name for each in alone])
-        found = decisions.decide([times[each.name] for each in alone])
-        left = {alone[i].name for i in decisions.undecided(found)}
+        decision = decisions.decide([times[each.name] for each in alone])
+        left = {alone[i].name for i in decisions.undecided(decision)}
         return [each for each in entries if each.name.removesuffix(TWICE) in left]
 
     def _start(self, start: int, going: Mapping[str, list[Entry]]) -> None:

@@ -67,8 +67,8 @@ def _issue(framework: frameworks.Framework, workload: str, implementation: str, 
 
 def _peak(framework: frameworks.Framework, workload: str, implementation: str, device: str, text: Corpus) -> int:
     (chosen,) = workloads.choose([workload])
-    found = protocol.find(framework, implementation, chosen.cell, chosen.dtype)
-    work = timed_work.make(framework, found, chosen, device=device, text=text)
+    match = protocol.find(framework, implementation, chosen.cell, chosen.dtype)
+    work = timed_work.make(framework, match, chosen, device=device, text=text)
     call, inputs = timed_work.waits(framework, work), work.fresh(2)
     before = _resident()
     call(inputs[0])

@@ -22,12 +22,12 @@ def read(framework: Framework, outputs: Any, *, device: str) -> tuple[float, str
     when the clock stopped. And a fingerprint of what was read.
     """
     began = time.perf_counter()
-    found = [np.asarray(framework.runtime.to_numpy(array)) for array in _leaves(outputs)]
+    arrays = [np.asarray(framework.runtime.to_numpy(array)) for array in _leaves(outputs)]
     first = time.perf_counter() - began
     # Arrays of the same sizes that nobody has read yet.
     like = [
         framework.runtime.tensor(array, dtype=str(array.dtype) if array.dtype.kind == "f" else "int32", device=device)
-        for array in found
+        for array in arrays
     ]
     framework.runtime.wait(like)
     began = time.perf_counter()
@@ -37,7 +37,7 @@ def read(framework: Framework, outputs: Any, *, device: str) -> tuple[float, str
     again = time.perf_counter() - began
     del read_again
     sha = hashlib.sha1()
-    for array in found:
+    for array in arrays:
         sha.update(np.ascontiguousarray(array).ravel()[:FINGERPRINT].tobytes())
     return max(0.0, first - again - NOISE), sha.hexdigest()
 

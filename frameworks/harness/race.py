@@ -95,10 +95,10 @@ def interpreters(names: Iterable[str], device: str, tell: Tell) -> dict[str, str
 
     Raises UserError where there is neither.
     """
-    found = {}
+    interpreters = {}
     for name in names:
         if importlib.util.find_spec(known.framework(name).imports[0]) is not None:
-            found[name] = sys.executable
+            interpreters[name] = sys.executable
             continue
         if importlib.util.find_spec("tox") is None:
             raise UserError(f"framework {name} asked for but not importable here, and no tox either; run tox -e bench")
@@ -110,8 +110,8 @@ def interpreters(names: Iterable[str], device: str, tell: Tell) -> dict[str, str
         if done.returncode != 0:
             raise UserError(f"framework {name}: tox -e {of_tox} cannot make its environment; run it to see why")
         # tox has words of its own around it.
-        found[name] = next(line[len(MARK) :] for line in done.stdout.splitlines() if line.startswith(MARK))
-    return found
+        interpreters[name] = next(line[len(MARK) :] for line in done.stdout.splitlines() if line.startswith(MARK))
+    return interpreters
 
 
 def _prepare(race: Race, text: Corpus, tell: Tell) -> list[str]:

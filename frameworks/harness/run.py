@@ -37,12 +37,12 @@ def run_cell(subject: Subject, case: Case) -> Arrays:
 def _run_cell(subject: Subject, forward: Forward, gradients: Callable[..., Any], case: Case) -> Arrays:
     given = subject.tensors(case.arrays)
     parameters = {name: given[name] for name in case.cell.parameters}
-    found: dict[str, Any] = {}
+    derivatives: dict[str, Any] = {}
     if "dH" in given:
-        H, final, found = gradients(given["X"], given["H0"], parameters, given["dH"])
+        H, final, derivatives = gradients(given["X"], given["H0"], parameters, given["dH"])
     else:
         H, final = forward(given["X"], given["H0"], parameters)
-    return subject.numpy({"H": H, "final": final, **{f"grad.{name}": g for name, g in found.items()}})
+    return subject.numpy({"H": H, "final": final, **{f"grad.{name}": g for name, g in derivatives.items()}})
 
 
 def _trace(subject: Subject, forward: Forward, case: Case) -> Arrays:
@@ -57,11 +57,11 @@ def _trace(subject: Subject, forward: Forward, case: Case) -> Arrays:
         "dH": np.concatenate([given["dH"], nothing], 2),
     }
     gradients = subject.framework.cells.gradients(forward, compiled=subject.implementation.compiled)
-    found = _run_cell(subject, forward, gradients, Case(case.name, case.cell, {**given, **wide}))
-    trace = dict(zip(targets, np.split(found["H"], len(targets), 2), strict=True))
-    trace["grad.X"], trace["dH"] = found["grad.X"][..., :d], found["grad.X"][..., d:]
-    trace["grad.H0"] = found["grad.H0"][:, :h]
-    trace |= {f"grad.{name}": found[f"grad.{name}"] for name in case.cell.parameters}
+    arrays = _run_cell(subject, forward, gradients, Case(case.name, case.cell, {**given, **wide}))
+    trace = dict(zip(targets, np.split(arrays["H"], len(targets), 2), strict=True))
+    trace["grad.X"], trace["dH"] = arrays["grad.X"][..., :d], arrays["grad.X"][..., d:]
+    trace["grad.H0"] = arrays["grad.H0"][:, :h]
+    trace |= {f"grad.{name}": arrays[f"grad.{name}"] for name in case.cell.parameters}
     return {f"trace.{name}": array for name, array in trace.items()}
 
 

@@ -30,8 +30,8 @@ class Subject:
     @functools.cached_property
     def gradients(self) -> Callable[..., Any]:
         """(X, H0, parameters, dH) -> (H, final, gradients)."""
-        found: Callable[..., Any] = self.framework.cells.gradients(self.forward, compiled=self.implementation.compiled)
-        return found
+        pull: Callable[..., Any] = self.framework.cells.gradients(self.forward, compiled=self.implementation.compiled)
+        return pull
 
     def training_step(self, recipe: Recipe) -> Callable[..., Any]:
         """(parameters, inputs, targets) -> (parameters, loss, norm)."""
@@ -68,8 +68,8 @@ class Subject:
     def states(self, X: np.ndarray, H0: np.ndarray, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """The forward from NumPy to NumPy: X (T, n, d), H0 (n, h) -> H (T, n, h)."""
         H, _ = self.forward(self.tensor(X), self.tensor(H0), self.tensors(parameters))
-        found: np.ndarray = self.framework.runtime.to_numpy(H)
-        return found
+        states: np.ndarray = self.framework.runtime.to_numpy(H)
+        return states
 
     def origin(self, case: AnyCase, seconds: Mapping[str, float] | None = None) -> Origin:
         """Who made a result of a case, and how."""

@@ -163,9 +163,9 @@ class Epoch(TrainingStep):
         self._epochs = itertools.count(2)
 
     def rehearse(self) -> tuple[AnyCase, Arrays]:
-        found = super().rehearse()
+        rehearsal = super().rehearse()
         self.times = Times(self.seconds_of_epoch, self.seconds_of_epoch)
-        return found
+        return rehearsal
 
     def fresh(self, count: int) -> list[Any]:
         return [(self._other, next(self._epochs)) for _ in range(count)]

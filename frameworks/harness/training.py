@@ -36,8 +36,8 @@ class Training:
         inputs, targets = next(self.problem.training_batches(0))
         model, tokens = self.subject.framework.language_model, self.subject.tokens
         start = self.subject.tensors(self.problem.parameters)
-        _, found = model.loss_and_gradients(self.subject.forward, start, tokens(inputs), tokens(targets))
-        self._found |= {f"grad.{name}": array for name, array in self.subject.numpy(found).items()}
+        _, gradients = model.loss_and_gradients(self.subject.forward, start, tokens(inputs), tokens(targets))
+        self._found |= {f"grad.{name}": array for name, array in self.subject.numpy(gradients).items()}
 
     def step(self, inputs: Any, targets: Any) -> tuple[Any, Any, Any]:
         """One step on tokens (n, T) that are on the device: parameters, loss and norm, perhaps not there yet."""
@@ -75,15 +75,15 @@ class Training:
 
     def so_far(self) -> Arrays:
         """What a result holds of the epochs that are over, without weights and text at the end."""
-        found = {"loss": np.array(self._losses), "norm": np.array(self._norms)}
-        found |= {f"perplexity.{part}": np.array(values) for part, values in self._perplexity.items()}
-        return self._found | found
+        arrays = {"loss": np.array(self._losses), "norm": np.array(self._norms)}
+        arrays |= {f"perplexity.{part}": np.array(values) for part, values in self._perplexity.items()}
+        return self._found | arrays
 
     def result(self) -> Arrays:
         """Everything that a result holds."""
-        found = {f"end.{name}": array for name, array in self.subject.numpy(self.parameters).items()}
+        arrays = {f"end.{name}": array for name, array in self.subject.numpy(self.parameters).items()}
         recipe, prefix = self.problem.recipe, self.subject.tokens(self.problem.prefix())
         model = self.subject.framework.language_model
         text = model.predict(self.subject.forward, self.parameters, prefix, recipe.num_predictions)
-        found["text"] = self.subject.framework.runtime.to_numpy(text).astype(np.int32)
-        return self.so_far() | found
+        arrays["text"] = self.subject.framework.runtime.to_numpy(text).astype(np.int32)
+        return self.so_far() | arrays

@@ -108,7 +108,7 @@ def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Array,
     @jax.jit
     def pulled_back(X: Array, H0: Array, parameters: Mapping[str, Array], dH: Array):
         H, pull, final = jax.vjp(forward, X, H0, parameters, has_aux=True)
-        dX, dH0, found = pull(dH)
-        return H, final, {"X": dX, "H0": dH0, **found}
+        dX, dH0, gradients = pull(dH)
+        return H, final, {"X": dX, "H0": dH0, **gradients}
 
     return pulled_back

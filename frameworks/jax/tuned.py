@@ -126,9 +126,9 @@ def _side_by_side(gradients: Callable[..., tuple], update: Callable[..., tuple])
         return [(inputs[begin:end], targets[begin:end]) for begin, end in itertools.pairwise(ends)]
 
     @functools.partial(jax.jit, static_argnames="ends")
-    def updated(parameters: Mapping[str, Array], found: list[tuple], *, ends: tuple[int, ...]) -> tuple:
+    def updated(parameters: Mapping[str, Array], parts: list[tuple], *, ends: tuple[int, ...]) -> tuple:
         shares = [(end - begin) / ends[-1] for begin, end in itertools.pairwise(ends)]
-        value, total = jax.tree.map(lambda *of: sum(s * a for s, a in zip(shares, of, strict=True)), *found)
+        value, total = jax.tree.map(lambda *of: sum(s * a for s, a in zip(shares, of, strict=True)), *parts)
         parameters, norm = update(parameters, total)
         return parameters, value, norm
 
@@ -136,8 +136,8 @@ def _side_by_side(gradients: Callable[..., tuple], update: Callable[..., tuple])
         count = min(_threads(), len(inputs)) if _on_cpu() else 1
         ends = tuple(len(inputs) * i // count for i in range(count + 1))
         pieces = split(inputs, targets, ends=ends)
-        found = list(_pool(count).map(at_once, itertools.repeat(parameters), pieces))
-        return updated(parameters, found, ends=ends)
+        parts = list(_pool(count).map(at_once, itertools.repeat(parameters), pieces))
+        return updated(parameters, parts, ends=ends)
 
     return step
 

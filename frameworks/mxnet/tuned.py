@@ -107,7 +107,7 @@ class _Loop(autograd.Function):
     """What MXNet gives and takes in a gradient are its older arrays; here they are NumPy's like."""
 
     def backward(self, dH):
-        return tuple(found.as_nd_ndarray() for found in self.back(dH.as_np_ndarray()))
+        return tuple(array.as_nd_ndarray() for array in self.back(dH.as_np_ndarray()))
 
 
 def _rows(array: ndarray) -> ndarray:
@@ -167,7 +167,7 @@ class _Gru(_Loop):
 
     def back(self, dH):
         W_hz, W_hr, W_hh = self.weights
-        d, found = np.zeros_like(dH[0]), []
+        d, steps = np.zeros_like(dH[0]), []
         for dH_t, (before, Z, R, RH, C) in zip(reversed(list(dH)), reversed(self.kept), strict=True):
             d = d + dH_t
             carried = d * Z
@@ -175,8 +175,8 @@ class _Gru(_Loop):
             dRH = _times(dC, W_hh)
             dZ, dR = (carried - carried * Z) * (before - C), dRH * RH * (1 - R)
             d = carried + dRH * R + _times(dZ, W_hz) + _times(dR, W_hr)
-            found.append((dZ, dR, dC))
-        dZ, dR, dC = _in_time(found)
+            steps.append((dZ, dR, dC))
+        dZ, dR, dC = _in_time(steps)
         before, _, _, RH, _ = zip(*self.kept, strict=True)
         weights = _sum_of_products(before, dZ), _sum_of_products(before, dR), _sum_of_products(RH, dC)
         return dZ, dR, dC, *weights, d

@@ -127,10 +127,10 @@ class Cluster:
     def slots(self) -> int:
         """How many batches the nodes that are alive can run at once, and may."""
         there = self._ray.cluster_resources()
-        found = int(there.get("CPU", 0.0)) // self._threads
+        slots = int(there.get("CPU", 0.0)) // self._threads
         if self._device == "cuda":
-            found = min(found, int(there.get("GPU", 0.0)))
-        return max(1, found if self._workers is None else min(found, self._workers))
+            slots = min(slots, int(there.get("GPU", 0.0)))
+        return max(1, slots if self._workers is None else min(slots, self._workers))
 
     @property
     def busy(self) -> int:

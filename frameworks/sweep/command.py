@@ -60,16 +60,16 @@ def plan(
         raise UserError(f"{framework} has no device {device!r} here; it has {', '.join(loaded.runtime.devices())}")
     available = implementations(loaded)
     chosen = {cell: choose(framework, available, cell, dtype, lane) for cell in dict.fromkeys(r.cell for r in recipes)}
-    found = tuple(Trial(framework, chosen[r.cell], dtype, device, task, r) for r in recipes)
+    trials = tuple(Trial(framework, chosen[r.cell], dtype, device, task, r) for r in recipes)
     # What is too large and a text that is too short are the user's to mend, before anything is run.
-    _fits(max(found, key=lambda trial: trial.memory))
+    _fits(max(trials, key=lambda trial: trial.memory))
     for each in recipes:
         tasks.check(task, each)
     tasks.problem(task, max(recipes, key=lambda r: r.num_steps + r.num_train + r.num_val), text)
     definition = {**asked, "framework": framework, "implementations": chosen, "task": task, "dtype": dtype}
     definition |= {"device": device, "corpus": text.sha1}
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:8]
-    return Sweep(name or f"{framework}-{digest}", definition, found, text.sha1, known.framework(framework).together)
+    return Sweep(name or f"{framework}-{digest}", definition, trials, text.sha1, known.framework(framework).together)
 
 
 def _fits(trial: Trial) -> None:
@@ -85,11 +85,11 @@ def choose(framework: str, available: Sequence[Implementation], cell: str, dtype
     of_cell = [i for i in available if i.cell == cell and dtype in i.dtypes]
     quick = known.framework(framework).quick
     for wanted in [lane] if lane else quick:
-        found = [i for i in of_cell if wanted in (i.name, i.lane)]
-        if found and found[0].reason and lane:
-            raise UserError(f"{framework}/{found[0].name} is not available here: {found[0].reason}")
-        if found and not found[0].reason:
-            return found[0].name
+        matches = [i for i in of_cell if wanted in (i.name, i.lane)]
+        if matches and matches[0].reason and lane:
+            raise UserError(f"{framework}/{matches[0].name} is not available here: {matches[0].reason}")
+        if matches and not matches[0].reason:
+            return matches[0].name
     there = ", ".join(dict.fromkeys(i.lane for i in of_cell if not i.reason))
     wanted = lane or " or ".join(quick)
     raise UserError(f"{framework} has no lane {wanted!r} of {cell} in {dtype}; it has {there}")
@@ -132,13 +132,13 @@ def _begin(planned: Sequence[Sweep], file: Path, text: Corpus) -> TrialStore:
 
 def show(sweep: Sweep, kept: TrialStore) -> None:
     """The best trials of a sweep, what diverged and what failed, on standard output."""
-    found = list(kept.outcomes(sweep.keys).values())
-    count = {status: sum(o.status == status for o in found) for status in (FINISHED, DIVERGED, FAILED)}
+    outcomes = list(kept.outcomes(sweep.keys).values())
+    count = {status: sum(o.status == status for o in outcomes) for status in (FINISHED, DIVERGED, FAILED)}
     say(f"{sweep.name}: " + ", ".join(f"{number} {status}" for status, number in count.items() if number))
-    best = sorted((o for o in found if o.status == FINISHED), key=lambda o: o.val)
+    best = sorted((o for o in outcomes if o.status == FINISHED), key=lambda o: o.val)
     for outcome in best[:BEST]:
         say(f"  {line(outcome)}")
-    for outcome in found:
+    for outcome in outcomes:
         if outcome.status == FAILED:
             say(f"  FAILED {_called(outcome.trial)}: {outcome.why}", err=True)
 
@@ -147,8 +147,8 @@ def line(outcome: Outcome) -> str:
     """A trial and what became of it."""
     if outcome.status != FINISHED:
         return f"{_called(outcome.trial)}: {outcome.why}"
-    found = f"validation perplexity {outcome.val:.3f}, {outcome.seconds:.1f} s: {outcome.text!r}"
-    return f"{_called(outcome.trial)}: {found}"
+    sentence = f"validation perplexity {outcome.val:.3f}, {outcome.seconds:.1f} s: {outcome.text!r}"
+    return f"{_called(outcome.trial)}: {sentence}"
 
 
 def _called(trial: Trial) -> str:
@@ -184,8 +184,8 @@ def _plainly(name: str) -> Tell:
             return
         # The first time left is told at once.
         said = now if progress.seconds_left else -math.inf
-        found = "" if outcome is None else f": {line(outcome)}"
-        say(f"{name}: {progress.done}/{progress.total}, {_left(progress)}{found}", err=True)
+        suffix = "" if outcome is None else f": {line(outcome)}"
+        say(f"{name}: {progress.done}/{progress.total}, {_left(progress)}{suffix}", err=True)
 
     return tell
 

@@ -76,11 +76,11 @@ def batches(left: Iterable[Trial], together: int, workers: int) -> list[Batch]:
     for trial in left:
         programs.setdefault(trial.program, []).append(trial)
     shares = math.ceil(2 * workers / len(programs)) if programs else 1
-    found = []
+    batches = []
     for some in programs.values():
         size = min(together, math.ceil(len(some) / shares), max(1, int(MUCH_WORK / some[0].work)))
-        found += [tuple(some[i : i + size]) for i in range(0, len(some), size)]
-    return sorted(found, key=lambda batch: -sum(trial.work for trial in batch))
+        batches += [tuple(some[i : i + size]) for i in range(0, len(some), size)]
+    return sorted(batches, key=lambda batch: -sum(trial.work for trial in batch))
 
 
 def run(sweep: Sweep, kept: TrialStore, cluster: Cluster, tell: Tell) -> None:
@@ -160,9 +160,9 @@ def _still_to_do(
 ) -> list[Trial]:
     """Of what somebody else was at: what is not done yet, perhaps to be taken over."""
     asked = {trial.key(sweep.corpus): trial for batch in elsewhere for trial in batch}
-    found = kept.outcomes(kept.done(asked.keys()))
-    for key, outcome in found.items():
+    outcomes = kept.outcomes(kept.done(asked.keys()))
+    for key, outcome in outcomes.items():
         progress.done += 1
         progress.over += asked[key].work
         tell(progress, outcome)
-    return [trial for key, trial in asked.items() if key not in found]
+    return [trial for key, trial in asked.items() if key not in outcomes]

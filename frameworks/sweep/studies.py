@@ -71,7 +71,7 @@ def trainings(
     framework: str,
     text: Corpus,
     searches: Sequence[Sweep],
-    found: TrialStore,
+    store: TrialStore,
     *,
     epochs: int | None,
     seeds: int,
@@ -82,7 +82,7 @@ def trainings(
     device = options["device"]
     asked = {"epochs": epochs, "seeds": seeds, "device": None if device == "cpu" else device}
     for task, searched in zip(study.tasks, searches, strict=True):
-        best = best_rates(study.cells, found.outcomes(searched.keys).values())
+        best = best_rates(study.cells, store.outcomes(searched.keys).values())
         chapter = {specification().defaults["lr"]} if task == tasks.TEXT else set()
         recipes = []
         for cell in study.cells:

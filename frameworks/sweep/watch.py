@@ -26,8 +26,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     while os.read(0, 1):
         pass
-    while found := marked(mark):
-        for pid in found:
+    while processes := marked(mark):
+        for pid in processes:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
@@ -36,12 +36,12 @@ def main() -> None:
 
 def marked(mark: str) -> list[int]:
     """The processes that have the mark, as far as they run: of one that has ended the environment is empty."""
-    wanted, found = f"{MARK}={mark}".encode(), []
+    wanted, processes = f"{MARK}={mark}".encode(), []
     for name in os.listdir("/proc"):  # noqa: PTH208
         with contextlib.suppress(OSError):
             if name.isdigit() and wanted in _content(f"/proc/{name}/environ").split(b"\0"):
-                found.append(int(name))
-    return found
+                processes.append(int(name))
+    return processes
 
 
 def _content(file: str) -> bytes:

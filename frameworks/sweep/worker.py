@@ -46,13 +46,13 @@ def run(chosen: Sequence[Trial], text: Corpus, threads: int) -> Iterator[float |
     results = yield from _shares(epochs, first.recipe.epochs * (1 if together else len(chosen)))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     made_with = {"versions": dict(framework.runtime.versions()), "switches": dict(framework.runtime.switches())}
-    found = []
+    outcomes = []
     for trial, problem, arrays in zip(chosen, problems, results, strict=True):
         status, why = trials.status(arrays, trial.recipe.epochs, len(problem.vocabulary))
         predicted = arrays.pop("text", None)
         # Of a training by itself, the weights after its first step: for verdicts, not for sweeps.
         arrays = {name: array for name, array in arrays.items() if not name.startswith("step1.")}
-        found.append(
+        outcomes.append(
             Outcome(
                 trial,
                 text.sha1,
@@ -67,7 +67,7 @@ def run(chosen: Sequence[Trial], text: Corpus, threads: int) -> Iterator[float |
                 arrays=arrays,
             )
         )
-    yield found
+    yield outcomes
 
 
 def _shares(epochs: Epochs, count: int) -> Generator[float, None, Any]:
@@ -94,10 +94,10 @@ def _framework(name: str, device: str, threads: int) -> Framework:
 
 
 def _in_turn(subject: Subject, problems: Sequence[Problem]) -> Epochs:
-    found = []
+    results = []
     for problem in problems:
-        found.append((yield from _one(subject, problem)))
-    return found
+        results.append((yield from _one(subject, problem)))
+    return results
 
 
 def _one(subject: Subject, problem: Problem) -> Epochs:
@@ -141,7 +141,7 @@ def _together(subject: Subject, problems: Sequence[Problem], step: Any) -> Epoch
         if not np.isfinite(values[-1]).any():
             break
         yield
-    found = []
+    results = []
     end = subject.numpy(parameters)
     for i, problem in enumerate(problems):
         done = _epochs_until_nan(np.stack([values[:, i] for values in losses]))
@@ -154,8 +154,8 @@ def _together(subject: Subject, problems: Sequence[Problem], step: Any) -> Epoch
             prefix = subject.tokens(problem.prefix())
             predicted = framework.language_model.predict(subject.forward, own, prefix, recipe.num_predictions)
             arrays["text"] = framework.runtime.to_numpy(predicted).astype(np.int32)
-        found.append(arrays)
-    return found
+        results.append(arrays)
+    return results
 
 
 def _tokens(subject: Subject, batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Any, Any]:

@@ -117,15 +117,15 @@ def _gru(A_z, A_r, A_h, H0, W_hz, W_hr, W_hh):
         kept.append((before, Z, R, RH, C))
 
     def back(dH):
-        d, found = tf.zeros_like(H0), []
+        d, steps = tf.zeros_like(H0), []
         for dH_t, (before, Z, R, RH, C) in zip(tf.unstack(dH)[::-1], kept[::-1], strict=True):
             d = d + dH_t
             dC = d * (1 - Z) * (1 - C * C)
             dRH = tf.matmul(dC, W_hh, transpose_b=True)
             dZ, dR = d * (before - C) * Z * (1 - Z), dRH * RH * (1 - R)
             d = d * Z + dRH * R + tf.matmul(dZ, W_hz, transpose_b=True) + tf.matmul(dR, W_hr, transpose_b=True)
-            found.append((dZ, dR, dC))
-        dZ, dR, dC = _in_time(found)
+            steps.append((dZ, dR, dC))
+        dZ, dR, dC = _in_time(steps)
         before, _, _, RH, _ = zip(*kept, strict=True)
         weights = _sum_of_products(before, dZ), _sum_of_products(before, dR), _sum_of_products(RH, dC)
         return dZ, dR, dC, d, *weights
@@ -143,7 +143,7 @@ def _reset_after(A_z, A_r, A_h, H0, W_hz, W_hr, W_hh, b_hh):
         kept.append((before, Z, R, inner, C))
 
     def back(dH):
-        d, found = tf.zeros_like(H0), []
+        d, steps = tf.zeros_like(H0), []
         for dH_t, (before, Z, R, inner, C) in zip(tf.unstack(dH)[::-1], kept[::-1], strict=True):
             d = d + dH_t
             dC = d * (1 - Z) * (1 - C * C)
@@ -151,8 +151,8 @@ def _reset_after(A_z, A_r, A_h, H0, W_hz, W_hr, W_hh, b_hh):
             dZ, dR = d * (before - C) * Z * (1 - Z), dinner * inner * (1 - R)
             back_z, back_r = tf.matmul(dZ, W_hz, transpose_b=True), tf.matmul(dR, W_hr, transpose_b=True)
             d = d * Z + back_z + back_r + tf.matmul(dinner, W_hh, transpose_b=True)
-            found.append((dZ, dR, dC, dinner))
-        dZ, dR, dC, dinner = _in_time(found)
+            steps.append((dZ, dR, dC, dinner))
+        dZ, dR, dC, dinner = _in_time(steps)
         before, *_ = zip(*kept, strict=True)
         weights = [_sum_of_products(before, each) for each in (dZ, dR, dinner)]
         return dZ, dR, dC, d, *weights, tf.reduce_sum(dinner, (0, 1))
@@ -167,12 +167,12 @@ def _rnn(A_h, H0, W_hh):
         states.append(tf.tanh(c + states[-1] @ W_hh))
 
     def back(dH):
-        d, found = tf.zeros_like(H0), []
+        d, steps = tf.zeros_like(H0), []
         for dH_t, H in zip(tf.unstack(dH)[::-1], states[:0:-1], strict=True):
             dC = (d + dH_t) * (1 - H * H)
             d = tf.matmul(dC, W_hh, transpose_b=True)
-            found.append((dC,))
-        (dC,) = _in_time(found)
+            steps.append((dC,))
+        (dC,) = _in_time(steps)
         return dC, d, _sum_of_products(states[:-1], dC)
 
     return tf.stack(states[1:]), back

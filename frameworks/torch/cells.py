@@ -110,8 +110,8 @@ def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Tensor
         leaves = {name: value.detach().requires_grad_() for name, value in inputs.items()}
         H, final = forward(leaves["X"], leaves["H0"], {name: leaves[name] for name in parameters})
         # A parameter that a cell leaves out has a gradient of zero: the verdict should see that, not an exception.
-        found = torch.autograd.grad(H, list(leaves.values()), dH, materialize_grads=True)
-        return H.detach(), final.detach(), dict(zip(leaves, found, strict=True))
+        gradients = torch.autograd.grad(H, list(leaves.values()), dH, materialize_grads=True)
+        return H.detach(), final.detach(), dict(zip(leaves, gradients, strict=True))
 
     in_one_piece = rich(forward).in_one_piece
     return in_one_piece(pulled_back) if in_one_piece else pulled_back

@@ -89,13 +89,13 @@ def _plan(n: int, h: int) -> Plan | None:
 def _run(kernels: str, arrays: tuple[Tensor | None, ...], sizes: tuple[int, int, int], **kinds: int) -> None:
     """Start a kernel by its name on T steps of n rows of h units."""
     _, n, h = sizes
-    found = _plan(n, h)
-    grid = found.grid(n, h)
-    if "MINE" not in found.constants:
-        getattr(narrow, kernels)[grid[:1]](*arrays, *sizes, **kinds, **found.constants)
+    plan = _plan(n, h)
+    grid = plan.grid(n, h)
+    if "MINE" not in plan.constants:
+        getattr(narrow, kernels)[grid[:1]](*arrays, *sizes, **kinds, **plan.constants)
     else:
         counters = torch.zeros(grid[0], dtype=torch.int32, device=arrays[-1].device)
-        getattr(wide, kernels)[grid](*arrays, counters, *sizes, grid[1], **kinds, **found.constants, **_together())
+        getattr(wide, kernels)[grid](*arrays, counters, *sizes, grid[1], **kinds, **plan.constants, **_together())
 
 
 def products(H: Tensor, W: Tensor, count: int) -> Tensor:

@@ -48,8 +48,8 @@ def loss_and_gradients(
 
     def one(inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         value = loss(forward, leaves, inputs, targets)
-        found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
-        return value.detach(), dict(zip(leaves, found, strict=True))
+        gradients = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
+        return value.detach(), dict(zip(leaves, gradients, strict=True))
 
     by_parts = rich(forward).by_parts
     return by_parts(one, inputs, targets) if by_parts else one(inputs, targets)

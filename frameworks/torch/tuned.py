@@ -153,13 +153,13 @@ def _by_parts(
     if parts == 1 or inputs.is_cuda:
         return one(inputs, targets)
     split = [tokens.tensor_split(parts) for tokens in (inputs, targets)]
-    found = list(_pool(parts).map(one, *split))
+    pairs = list(_pool(parts).map(one, *split))
     shares = [len(part) / len(inputs) for part in split[0]]
     value, *rest = (
         sum(share * array for share, array in zip(shares, arrays, strict=True))
-        for arrays in zip(*((value, *gradients.values()) for value, gradients in found), strict=True)
+        for arrays in zip(*((value, *gradients.values()) for value, gradients in pairs), strict=True)
     )
-    return value, dict(zip(found[0][1], rest, strict=True))
+    return value, dict(zip(pairs[0][1], rest, strict=True))
 
 
 @functools.cache
@@ -221,14 +221,14 @@ class _CrossEntropy(Function):
         rows, labels = H.flatten(0, 1), labels.flatten()[None]
         P = torch.addmm(b_q[:, None], W_hq.T, rows.T)
         torch.softmax(P, 0, out=P)
-        found = P.gather(0, labels).log_().mean().neg_()
+        loss = P.gather(0, labels).log_().mean().neg_()
         if P.is_cuda:
             # There a deterministic scatter_add_ sorts the labels, in nine kernels.
             P -= (labels == torch.arange(len(P), device=P.device)[:, None]).to(P.dtype)
         else:
             P.scatter_add_(0, labels, P.new_full((1, 1), -1).expand_as(labels))
         ctx.save_for_backward(H, W_hq, P)
-        return found
+        return loss
 
     @staticmethod
     @once_differentiable

@@ -76,24 +76,24 @@ def _judge(case: AnyCase, origin: Origin, arrays: Mapping[str, Array], whole: bo
     # Of a coarser format that was asked for, errors grow as its roundings do.
     coarser = max(1.0, origin.unit_roundoff / UNIT_ROUNDOFF[origin.dtype])
     part = replace(part, stray={name: coarser * stray for name, stray in part.stray.items()})
-    found = verdict.judge(case, Result(origin, arrays), part)
+    result_verdict = verdict.judge(case, Result(origin, arrays), part)
     errors = [
         float(np.max(np.abs(arrays[name] - truth)) / np.max(np.abs(truth)))
         for name, truth in part.oracle.items()
         if name != "text" and truth.any()
     ]
-    worst = found.worst_finding
-    return Admission(found.verdict, worst.sentence(origin), four(worst.ratio), four(max(errors)))
+    worst = result_verdict.worst_finding
+    return Admission(result_verdict.verdict, worst.sentence(origin), four(worst.ratio), four(max(errors)))
 
 
 def _kept(key: str, judge: Callable[[], Admission]) -> Admission:
     """A verdict, from an earlier pass where that gave the same to the bit: on wide cells it takes seconds."""
     file = store.folder() / "benchmarks" / "judged" / f"{key}.msgpack"
-    found = kept.found(file, Admission)
-    if found is None:
-        found = judge()
-        kept.keep(file, found)
-    return found
+    admission = kept.read(file, Admission)
+    if admission is None:
+        admission = judge()
+        kept.keep(file, admission)
+    return admission
 
 
 def _part(everything: Reference, arrays: Mapping[str, Array], whole: bool) -> Reference:

@@ -83,15 +83,15 @@ def _forward(case: Case, trace: Mapping[str, Array], before: Array, delivered: D
     values = {"X": case.arrays["X"], "H": before, **case.parameters}
     u, stored = delivered.u, delivered.stored
     given_before = bound.quantities(case.cell, case.arrays["X"], before, case.parameters, u=u, stored=stored)
-    found = []
+    divergences = []
     for equation in case.cell.equations:
         own = trace[equation.target]
         held = compare(own, *bound.equation(equation, values, u=u, stored=stored), dtype=stored)
         finding = held.finding(f"{TRACE}{equation.target}", basis="equation")
         inherits = finding.verdict == EQUAL and compare(own, *given_before[equation.target]).is_outside
-        found.append(Local(finding, blocks(held.by_step)[1], inherits))
+        divergences.append(Local(finding, blocks(held.by_step)[1], inherits))
         values[equation.target] = own.astype(np.float64)
-    return found
+    return divergences
 
 
 def _backward(
@@ -112,14 +112,14 @@ def _backward(
         return known | {f"grad.{name}": pulled[name] for name in case.cell.parameters}
 
     should_be, strays = expected(truth), [expected(twin) for twin in twins]
-    found = []
+    divergences = []
     for name, exact in should_be.items():
         stray = pooled_stray(name, exact, [stray[name] for stray in strays], dtype)
         held = compare(trace[name], exact, TWIN_MULTIPLE * stray)
         finding = held.finding(f"{TRACE}{name}", basis="twins", worst_case=WORST_CASE)
         inherits = finding.verdict == EQUAL and name in reference.oracle and _strays(trace[name], name, reference)
-        found.append(Local(finding, blocks(held.by_step)[1] if finding.quantity in TIMED else (), inherits))
-    return found
+        divergences.append(Local(finding, blocks(held.by_step)[1] if finding.quantity in TIMED else (), inherits))
+    return divergences
 
 
 def _pulled(case: Case, rows: Mapping[str, Array], arithmetic: Plain, dtype: str) -> dict[str, Array]:

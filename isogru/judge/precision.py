@@ -57,15 +57,15 @@ def measure(states: States, cell: Cell, *, dtype: str, without: tuple[str, ...] 
         return after
 
     asked = problem(cell, without)
-    found = delivered(cell, after_a_step(asked), dtype=dtype, without=without)
+    roundoff = delivered(cell, after_a_step(asked), dtype=dtype, without=without)
     random = whole_cell(cell, asked)
     exact = value.step(cell, random["X"][0], random["H0"], random)["H"]
     single = {name: array.astype(np.float32) for name, array in random.items()}
     numpys = value.step(cell, single["X"][0], single["H0"], single)["H"]
     # In units of what NumPy's float32 errs on the same step.
     own = _size(after_a_step(random) - exact) / _size(numpys - exact)
-    found["cell"] = max(own, 2.0**-29) * UNIT_ROUNDOFF["float32"]
-    return {name: u for name, u in found.items() if u <= COARSEST}
+    roundoff["cell"] = max(own, 2.0**-29) * UNIT_ROUNDOFF["float32"]
+    return {name: u for name, u in roundoff.items() if u <= COARSEST}
 
 
 def unit_roundoff(roundoff: Mapping[str, float], dtype: str) -> float:
@@ -128,28 +128,28 @@ def delivered(cell: Cell, H: np.ndarray, *, dtype: str, without: tuple[str, ...]
     exact = value.step(cell, asked["X"][0], asked["H0"], {name: asked[name] for name in cell.parameters})["H"]
     parts = [MOST_BITS + 1, 2 * (MOST_BITS + 1)]
     product, total, functions = np.split(H, parts)
-    units, linear, found = _units(cell, without), view.linear(cell, without), {}
+    units, linear, roundoff = _units(cell, without), view.linear(cell, without), {}
     if linear:
         for name, rows in (("product", product[:, units[linear]]), ("sum", total[:, units[linear]])):
             bits = int(np.sum(np.cumprod(rows[:-1] != rows[-1])))
-            found[name] = 2.0 ** -(bits + 1)
+            roundoff[name] = 2.0 ** -(bits + 1)
     should = np.split(exact, parts)[-1]
     for name in ("tanh", "sigmoid"):
         seen = [each for each in view.views(cell, without) if each.function == name]
         alone = [each for each in seen if each.alone]
-        coarse = max(found.values(), default=0.0) > A_FEW * UNIT_ROUNDOFF[dtype]
+        coarse = max(roundoff.values(), default=0.0) > A_FEW * UNIT_ROUNDOFF[dtype]
         for each in (coarse and alone) or seen:
             unit = units[each]
             u = _estimate(functions[:, unit], should[:, unit], each.offset)
-            found[name] = max(u, found.get(name, 0.0))
-    return found
+            roundoff[name] = max(u, roundoff.get(name, 0.0))
+    return roundoff
 
 
-def _estimate(found: np.ndarray, exact: np.ndarray, offset: float) -> float:
+def _estimate(values: np.ndarray, exact: np.ndarray, offset: float) -> float:
     """u from errors relative to what is not the offset; the oracle's own float64 is no better than another's, so that
     it is never 0.
     """
-    return max(2.0 * _size((found - offset) / (exact - offset) - 1), UNIT_ROUNDOFF["float64"])
+    return max(2.0 * _size((values - offset) / (exact - offset) - 1), UNIT_ROUNDOFF["float64"])
 
 
 def _size(error: np.ndarray) -> float:

@@ -31,12 +31,12 @@ class ByStep:
 
 def by_step(case: Case, result: Result, delivered: Delivered) -> ByStep:
     """Of what it may have summed up in, with the finest that all states fit; with the coarsest where they fit none."""
-    found = [_by_step(case, result.arrays["H"], delivered, delivered.sums[0])]
+    attempts = [_by_step(case, result.arrays["H"], delivered, delivered.sums[0])]
     for sums in delivered.sums[1:]:
-        if not found[-1].held.is_outside:
+        if not attempts[-1].held.is_outside:
             break
-        found.append(_by_step(case, result.arrays["H"], delivered, sums))
-    return found[-1]
+        attempts.append(_by_step(case, result.arrays["H"], delivered, sums))
+    return attempts[-1]
 
 
 def final(case: Case, states: ByStep, result: Result, delivered: Delivered) -> ByStep:
@@ -65,8 +65,8 @@ def _by_step(case: Case, H: Array, delivered: Delivered, sums: float) -> ByStep:
 
 def _before(case: Case, H: Array) -> Array:
     """The state that each step takes: as it was written, known exactly."""
-    found: Array = np.concatenate([case.arrays["H0"][None], H[:-1].astype(np.float64)])
-    return found
+    states: Array = np.concatenate([case.arrays["H0"][None], H[:-1].astype(np.float64)])
+    return states
 
 
 def _parts(case: Case, X: Array, before: Array, delivered: Delivered, sums: float) -> Iterator[tuple[Array, Array]]:

@@ -15,7 +15,7 @@ from isogru.judge.profile import Profile
 from isogru.judge.verdict import judge
 from shared_spec.files import door
 from shared_spec.files.interchange import AnyCase, read_result
-from shared_spec.files.kept import found, keep
+from shared_spec.files.kept import keep, read
 from shared_spec.readings.arithmetic import Array
 
 
@@ -54,7 +54,7 @@ def is_kept(result_file: Path, case: AnyCase, dtype: str) -> bool:
 
 
 def _find(result_file: Path, of: str) -> Kept | None:
-    kept = found(_file(result_file), Kept)
+    kept = read(_file(result_file), Kept)
     return kept if kept is not None and kept.of == of else None
 
 

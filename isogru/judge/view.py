@@ -92,12 +92,12 @@ def unseen(cell: Cell, without: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _views(cell: Cell, without: tuple[str, ...]) -> tuple[View | None, ...]:
-    found = []
+    views = []
     for number, (_, function) in enumerate(cell.functions):
         inside = set(names(function.argument))
         seen = (_seen(cell, number, weight, without) for weight in _weights(cell, without) if weight in inside)
-        found.append(next((view for view in seen if view), None))
-    return tuple(found)
+        views.append(next((view for view in seen if view), None))
+    return tuple(views)
 
 
 def _weights(cell: Cell, without: tuple[str, ...]) -> list[str]:
@@ -114,17 +114,17 @@ def _seen(cell: Cell, number: int | None, weight: str, without: tuple[str, ...])
     x = POINTS[::13] if name else SMALL / 3 * POINTS[::13]
     image = FUNCTIONS[name](x) if name else x
     # The first of each kind, best kind first: alone and without an offset, alone, without an offset.
-    found: dict[tuple[bool, bool], View] = {}
+    views: dict[tuple[bool, bool], View] = {}
     for settings in _settings(cell, weight, without):
         after = _after(cell, weight, settings, x, PLAIN)
         same = (after == _after(cell, weight, settings, x, _Coarse(number))).all(axis=1)
         for at, offset, factor in _images(after, image):
             view = View(name, weight, settings[at], offset, factor, bool(same[at]))
             if name or view.hands_on:
-                found.setdefault((view.alone or not name, not offset), view)
-        if (True, True) in found:
+                views.setdefault((view.alone or not name, not offset), view)
+        if (True, True) in views:
             break
-    return found[max(found)] if found else None
+    return views[max(views)] if views else None
 
 
 class _Coarse(Plain):

@@ -71,20 +71,22 @@ def compare_weights(
     )
     ones, others = (_layers(path, wish) for path, wish in zip((file, other), wishes, strict=True))
     partners = _partners(ones, others, pair)
-    found = same.ModelComparison(tuple(same.Pair(one, partner, _compared(one, partner)) for one, partner in partners))
+    comparison = same.ModelComparison(
+        tuple(same.Pair(one, partner, _compared(one, partner)) for one, partner in partners)
+    )
     if as_json:
-        typer.echo(json.dumps(found.record() | (why.record(found) if explained else {}), indent=1))
+        typer.echo(json.dumps(comparison.record() | (why.record(comparison) if explained else {}), indent=1))
     else:
-        *lines, sentence = found.lines(None if verbose else MOST)
+        *lines, sentence = comparison.lines(None if verbose else MOST)
         for line in lines:
             say(line)
         layers = [layer for each in partners for layer in each]
         by_order = [IN_ORDER] if not pair and same.in_order(partners) else []
         for line in (*by_order, *_not_compared(layers), *_noted(layers)):
             say(line, err=True)
-        for line in (sentence, *(why.lines(found) if explained else ())):
+        for line in (sentence, *(why.lines(comparison) if explained else ())):
             say(line)
-    raise typer.Exit(NOT_EQUAL if found.verdict == DIFFERENT else EQUAL)
+    raise typer.Exit(NOT_EQUAL if comparison.verdict == DIFFERENT else EQUAL)
 
 
 def _partners(ones: Sequence[Layer], others: Sequence[Layer], told: Sequence[str] | None) -> list[tuple[Layer, Layer]]:

@@ -206,18 +206,18 @@ def _functions(layer: Layer, target: Layout, plan: Plan, template: Layer | None)
 
 def _gathered(converted: Sequence[Converted], templates: Sequence[Layer] = ()) -> dict[str, Array]:
     """The tensors by the names to write; two directions of one tensor stacked. Raises UserError for one name twice."""
-    found: dict[str, Array] = {}
+    tensors: dict[str, Array] = {}
     for i, each in enumerate(converted):
         row = templates[i].row if templates else None
         for own, name in each.names.items():
             array = each.plan.tensors[own]
             if row is not None and each.plan.target.tensors[own].stacked:
-                whole = found.get(name, templates[i].contents.tensors[name].load())
-                found[name] = np.concatenate([whole[:row], array, whole[row + 1 :]])
-            elif name not in found:
-                found[name] = array
-            elif each.layer.position.reverse and places.two_rows(each.plan.target) and len(found[name]) == 1:
-                found[name] = np.concatenate([found[name], array])
+                whole = tensors.get(name, templates[i].contents.tensors[name].load())
+                tensors[name] = np.concatenate([whole[:row], array, whole[row + 1 :]])
+            elif name not in tensors:
+                tensors[name] = array
+            elif each.layer.position.reverse and places.two_rows(each.plan.target) and len(tensors[name]) == 1:
+                tensors[name] = np.concatenate([tensors[name], array])
             else:
                 raise UserError(f"two layers would be written as {name}; tell them apart with --to-layer")
-    return found
+    return tensors

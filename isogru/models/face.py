@@ -44,8 +44,8 @@ def same(
             (one, other), layouts, prefixes, variables, ("--from", "--to"), strict=True
         )
     )
-    found = comparisons.pairs(ones, others, ("--", "--to-"))
-    return ModelComparison(tuple(Pair(a, b, comparisons.compare(a, b)) for a, b in found))
+    pairs = comparisons.pairs(ones, others, ("--", "--to-"))
+    return ModelComparison(tuple(Pair(a, b, comparisons.compare(a, b)) for a, b in pairs))
 
 
 def convert(

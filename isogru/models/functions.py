@@ -22,6 +22,6 @@ class Arithmetic(Plain):
 
     def function(self, name: str, x: Array) -> Array:
         """What stands for sigmoid or tanh."""
-        found = self._functions[name]
-        assert found is not None
-        return found(x)
+        activation = self._functions[name]
+        assert activation is not None
+        return activation(x)

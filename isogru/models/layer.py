@@ -154,7 +154,7 @@ class Layer:
 
         Raises InterchangeError for a tensor that is no float, or holds NaN or infinity.
         """
-        found: dict[str, Array] = {}
+        tensors: dict[str, Array] = {}
         for own, name in self.names.items():
             tensor = self.contents.tensors[name]
             if tensor.dtype not in FLOATS and not tensor.note:
@@ -169,9 +169,9 @@ class Layer:
                 raise InterchangeError(
                     f"{self.contents.path}: {name}{list(index)} is {array[index]}; weights are finite numbers"
                 )
-            found[own] = array.astype(self.wide, copy=False)
+            tensors[own] = array.astype(self.wide, copy=False)
         lengths = {"1": 1, **self.sizes}
         for own in self.missing:
             shape = [sum(lengths[symbol] for symbol in size) for size in self.layout.tensors[own].shape]
-            found[own] = np.zeros(shape, self.wide)
-        return {own: found[own] for own in self.layout.tensors}
+            tensors[own] = np.zeros(shape, self.wide)
+        return {own: tensors[own] for own in self.layout.tensors}

@@ -48,10 +48,10 @@ def list_layers(
     for file in files:
         try:
             contents = weight_files.read(file)
-            found = recognise(contents, units)
-            if source or name or not (found.layers or found.foreign):
+            recognised = recognise(contents, units)
+            if source or name or not (recognised.layers or recognised.foreign):
                 chosen = select(contents, wish)
-                found = replace(found, layers=tuple((layer,) for layer in chosen), foreign=())
+                recognised = replace(recognised, layers=tuple((layer,) for layer in chosen), foreign=())
         except UserError as error:
             if len(files) == 1:
                 raise
@@ -62,9 +62,9 @@ def list_layers(
                 "file": str(file),
                 "kind": contents.kind,
                 "part": contents.part,
-                "layers": [_facts(readings) for readings in found.layers],
-                "not_judged": [vars(each) for each in found.foreign],
-                "passed_over": list(found.passed_over),
+                "layers": [_facts(readings) for readings in recognised.layers],
+                "not_judged": [vars(each) for each in recognised.foreign],
+                "passed_over": list(recognised.passed_over),
             }
         )
     if as_json:
@@ -78,13 +78,13 @@ def list_layers(
 
 def named(given: Sequence[str] | None) -> dict[str, str]:
     """TENSOR=NAME, several times. Raises UserError for what is not that."""
-    found = {}
+    names = {}
     for text in given or ():
         own, equals, name = text.partition("=")
         if not equals or not own or not name:
             raise UserError(f"{text!r} names no tensor; write TENSOR=NAME, such as W=onnx::GRU_30")
-        found[own] = name
-    return found
+        names[own] = name
+    return names
 
 
 def _refused(wrong: Sequence[UserError]) -> None:

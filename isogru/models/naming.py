@@ -35,7 +35,7 @@ class Position:
 
 def positions(layout: Layout, name: str) -> list[tuple[Position, str]]:
     """As whose tensor a name can be read: positions, each with the layout's own name of the tensor."""
-    found = []
+    readings = []
     stems = {_levels(stem): own for stem, own in _stems_of(layout).items()}
     for pattern in _patterns(layout.saved, tuple(layout.tensors)):
         if match := pattern.fullmatch(name):
@@ -49,8 +49,8 @@ def positions(layout: Layout, name: str) -> list[tuple[Position, str]]:
                 reverse = parts["d"] == "r"
             else:
                 reverse = direction(parts["place"])
-            found.append((Position(parts["place"], number, reverse), own))
-    return found
+            readings.append((Position(parts["place"], number, reverse), own))
+    return readings
 
 
 def stripped(place: str) -> str:

@@ -56,17 +56,17 @@ def _stacks(layers: Sequence[Layer], target: Layout, prefix: str) -> list[Positi
     /encoder/GRU and /encoder/GRU_1; and each layer that is part of none under its own.
     """
     around = [_OWN_LEVEL.sub("", stripped(layer.position.place)) for layer in layers]
-    found: dict[int, Position] = {}
+    positions: dict[int, Position] = {}
     for place in dict.fromkeys(around):
         members = [i for i, each in enumerate(around) if each == place]
         stack = [layers[i] for i in members]
         if place.strip("./") and is_stack(stack):
-            found |= dict(zip(members, _stacked(stack, _start(prefix, place, target)), strict=True))
+            positions |= dict(zip(members, _stacked(stack, _start(prefix, place, target)), strict=True))
             continue
         for i, layer in zip(members, stack, strict=True):
             start = _start(prefix, _ended(layer.position.place), target)
-            found[i] = Position(start, 0, bool(layer.position.reverse))
-    return [found[i] for i in range(len(layers))]
+            positions[i] = Position(start, 0, bool(layer.position.reverse))
+    return [positions[i] for i in range(len(layers))]
 
 
 def _start(prefix: str, place: str, target: Layout) -> str:

@@ -49,14 +49,14 @@ def recognise(contents: Contents, units: int = 0) -> Recognised:
     described = [_described(contents, each) for each in contents.described]
     claimed = {name for layer in described for name in layer.names.values()}
     left = [name for name in contents.tensors if name not in claimed]
-    found = _alternatives(candidates(contents, _known(units), left))
-    if not described and not found:
-        found = [readings for readings in in_order(contents) if readings]
-    found.sort(key=lambda readings: _order(contents, readings[0]))
-    layers = [*((layer,) for layer in described), *(tuple(readings) for readings in found)]
-    if described and found and contents.ordered:
+    alternatives = _alternatives(candidates(contents, _known(units), left))
+    if not described and not alternatives:
+        alternatives = [readings for readings in in_order(contents) if readings]
+    alternatives.sort(key=lambda readings: _order(contents, readings[0]))
+    layers = [*((layer,) for layer in described), *(tuple(readings) for readings in alternatives)]
+    if described and alternatives and contents.ordered:
         layers.sort(key=lambda readings: _first(contents, readings[0]))
-    claimed |= {name for readings in found for name in readings[0].names.values()}
+    claimed |= {name for readings in alternatives for name in readings[0].names.values()}
     # Of what the file itself says is none of ours, the tensors are named no further.
     claimed |= {name for each in contents.foreign for name in contents.tensors if _under(name, each.place)}
     told, of_them = foreigners(contents, claimed)
@@ -111,7 +111,7 @@ def matrices(layout: Layout) -> set[str]:
 
 
 def _of_layout(contents: Contents, layout: Layout, names: Sequence[str]) -> list[Layer]:
-    found = []
+    layers = []
     for position, own in grouped(layout, names).items():
         biases = set(layout.tensors) - matrices(layout)
         lacks = not biases <= set(own)
@@ -124,8 +124,8 @@ def _of_layout(contents: Contents, layout: Layout, names: Sequence[str]) -> list
             where = Position(position.place, position.number, reverse)
             layer = Layer(contents, layout, where, given, BY_NAMES, row)
             if fits(layer) and not (layer.missing and _other_biases(layer, names)):
-                found.append(layer)
-    return found
+                layers.append(layer)
+    return layers
 
 
 def _rows(contents: Contents, layout: Layout, given: Mapping[str, str]) -> list[int | None]:
@@ -167,12 +167,12 @@ def fits(layer: Layer) -> bool:
     return True
 
 
-def _alternatives(found: list[Layer]) -> list[list[Layer]]:
+def _alternatives(layers: list[Layer]) -> list[list[Layer]]:
     """Candidates that share tensors, together; of these only those that explain most, and only one of those that say
     the same.
     """
     groups: list[list[Layer]] = []
-    for layer in found:
+    for layer in layers:
         used = {(name, layer.row) for name in layer.names.values()}
         together = [g for g in groups if any(used & {(n, o.row) for n in o.names.values()} for o in g)]
         groups = [g for g in groups if g not in together]
@@ -212,7 +212,7 @@ def in_order(contents: Contents) -> list[list[Layer]]:
     names = list(contents.tensors)
     if not all(name.removeprefix("arr_").isdigit() for name in names):
         return []
-    found: list[list[Layer]] = []
+    layers: list[list[Layer]] = []
     start = 0
     while start < len(names):
         readings = []
@@ -222,16 +222,16 @@ def in_order(contents: Contents) -> list[list[Layer]]:
             bare = [own for own in layout.tensors if own in matrices(layout)]
             for owns in (list(layout.tensors), bare)[: 1 if layout.biased else 2]:
                 given = dict(zip(owns, names[start : start + len(owns)], strict=False))
-                position = Position(f"{len(found)}", None, None)
+                position = Position(f"{len(layers)}", None, None)
                 layer = Layer(contents, layout, position, given, IN_ORDER)
                 if len(given) == len(owns) and _floats(contents, given) and fits(layer):
                     readings.append(layer)
         if readings:
-            found.append(_best(readings))
-            start += len(found[-1][0].names)
+            layers.append(_best(readings))
+            start += len(layers[-1][0].names)
         else:
             start += 1
-    return found
+    return layers
 
 
 def _floats(contents: Contents, given: Mapping[str, str]) -> bool:
@@ -240,16 +240,16 @@ def _floats(contents: Contents, given: Mapping[str, str]) -> bool:
 
 def foreigners(contents: Contents, claimed: set[str]) -> tuple[list[Foreign], set[str]]:
     """LSTMs, told by four blocks where a GRU has three; and their tensors."""
-    found, tensors = {}, set[str]()
+    foreigners, tensors = {}, set[str]()
     left = [name for name in contents.tensors if name not in claimed]
     for known in map(layouts.layout, ("torch", "torch-cell", "keras", "gluon")):
         for position, own in grouped(known, left).items():
             for name in (own[o] for o in own if any(p.name.startswith("W_h") for p in known.tensors[o].parts)):
                 shape = contents.tensors[name].shape
                 if len(shape) == 2 and max(shape) == 4 * min(shape):
-                    found[position.place] = Foreign(stripped(position.place) or name, "an LSTM")
+                    foreigners[position.place] = Foreign(stripped(position.place) or name, "an LSTM")
                     tensors |= set(own.values())
-    return list(found.values()), tensors
+    return list(foreigners.values()), tensors
 
 
 def as_told(contents: Contents, layout: Layout, names: Mapping[str, str]) -> Layer:

@@ -99,7 +99,7 @@ def told(ones: Sequence[Layer], others: Sequence[Layer], given: Sequence[str]) -
     """Partners as the user tells them, "A=B" with both as `isogru layers` prints them, and no others. Raises UserError
     for what no layer is called.
     """
-    found = []
+    partners = []
     for text in given:
         sides = [(text[:at], text[at + 1 :]) for at, letter in enumerate(text) if letter == "="]
         if not sides:
@@ -114,11 +114,11 @@ def told(ones: Sequence[Layer], others: Sequence[Layer], given: Sequence[str]) -
                 f"{side[0].contents.path}: {'several layers are' if _called(side, name) else 'no layer is'} called "
                 f"{name!r}; there are {there}"
             )
-        found += fitting
-    for side in zip(*found, strict=True):
+        partners += fitting
+    for side in zip(*partners, strict=True):
         if twice := [layer for i, layer in enumerate(side) if layer in side[:i]]:
             raise UserError(f"{twice[0].contents.path}: {twice[0].title} stands in two pairs; give it one partner")
-    return found
+    return partners
 
 
 def _called(layers: Sequence[Layer], name: str) -> list[Layer]:
@@ -193,8 +193,10 @@ def compare(one: Layer, other: Layer) -> Comparison:
     reasons, conditions = _beside(one, other)
     tensors, others = one.tensors(), other.tensors()
     sides = (_side(one, other), _side(other, one))
-    found = same.compare(one.layout, tensors, other.layout, others, sides=sides, reasons=reasons, conditions=conditions)
-    if found.verdict == DIFFERENT and found.differences:
+    comparison = same.compare(
+        one.layout, tensors, other.layout, others, sides=sides, reasons=reasons, conditions=conditions
+    )
+    if comparison.verdict == DIFFERENT and comparison.differences:
         for layer, given, rest, their in ((one, tensors, other, others), (other, others, one, tensors)):
             if names := scrambled(layer.layout, given, rest.layout, their):
                 told = (
@@ -202,8 +204,8 @@ def compare(one: Layer, other: Layer) -> Comparison:
                     f"{'has' if len(names) == 1 else 'have'} the right values in the wrong order, as safetensors "
                     "writes a transposed view; save numpy.ascontiguousarray(a.T) instead"
                 )
-                return replace(found, reasons=(*found.reasons, told))
-    return found
+                return replace(comparison, reasons=(*comparison.reasons, told))
+    return comparison
 
 
 def _side(layer: Layer, other: Layer) -> Side:

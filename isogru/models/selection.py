@@ -62,12 +62,12 @@ def select(contents: Contents, wish: Wish) -> list[Layer]:
                 f"{wish.option('name')} names the tensors of a layout; say of which with {wish.from_option}"
             )
         return [as_told(contents, wanted, wish.names)]
-    found = recognise(contents, wish.units)
-    chosen = [_reading(contents, readings, wanted, wish) for readings in found.layers]
+    recognised = recognise(contents, wish.units)
+    chosen = [_reading(contents, readings, wanted, wish) for readings in recognised.layers]
     of_layout = [layer for layer in chosen if layer is not None]
     if not of_layout:
-        raise InterchangeError(f"{contents.path}: {nothing(contents, found, wanted, wish)}")
-    if projection := next((name for name in found.passed_over if _PROJECTION.search(name)), None):
+        raise InterchangeError(f"{contents.path}: {nothing(contents, recognised, wanted, wish)}")
+    if projection := next((name for name in recognised.passed_over if _PROJECTION.search(name)), None):
         raise InterchangeError(f"{contents.path}: {projection} is a projection of an LSTM; no GRU has one")
     return _within(contents, of_layout, wish)
 
@@ -148,14 +148,14 @@ def _gluons(layer: Layer) -> str:
 # What is said where nothing fits.
 
 
-def nothing(contents: Contents, found: Recognised, wanted: Layout | None, wish: Wish) -> str:
+def nothing(contents: Contents, recognised: Recognised, wanted: Layout | None, wish: Wish) -> str:
     """Why no layer is there, from the nearest that was found to the furthest."""
     there = list(contents.tensors)
-    if not there and not found.foreign:
+    if not there and not recognised.foreign:
         return f"{contents.kind} without any weights in it; save the model's weights"
-    others = dict.fromkeys(layer.layout.name for readings in found.layers for layer in readings)
-    if wanted is not None and found.layers:
-        described = [readings[0] for readings in found.layers if readings[0].described]
+    others = dict.fromkeys(layer.layout.name for readings in recognised.layers for layer in readings)
+    if wanted is not None and recognised.layers:
+        described = [readings[0] for readings in recognised.layers if readings[0].described]
         if described:
             return (
                 f"the file itself says that {described[0].title} is {described[0].layout.layer} "
@@ -165,8 +165,8 @@ def nothing(contents: Contents, found: Recognised, wanted: Layout | None, wish: 
         shapes = f"{near}; these shapes are those of" if near else f"no layer of {wanted.name}; the layers are of"
         return f"{shapes} {' or '.join(others)}"
     known = [wanted] if wanted is not None else list(layouts.layouts().values())
-    if found.foreign:
-        told = f"{found.foreign[0].place} is {found.foreign[0].what}"
+    if recognised.foreign:
+        told = f"{recognised.foreign[0].place} is {recognised.foreign[0].what}"
         # One that says what to do says it last.
         return told if "; " in told else f"{told}, which is not judged; no GRU and no RNN is there"
     if near := _near(contents, known, wish):

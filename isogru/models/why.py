@@ -29,13 +29,13 @@ def why(pair: Pair) -> WeightExplanation:
     )
 
 
-def lines(found: ModelComparison) -> Iterator[str]:
+def lines(comparison: ModelComparison) -> Iterator[str]:
     """A line for each pair that is different, and its remedy."""
-    for pair in found.pairs:
+    for pair in comparison.pairs:
         if pair.comparison.verdict != DIFFERENT:
             continue
         made = why(pair)
-        title = f"{pair.title}: " if len(found.pairs) > 1 else ""
+        title = f"{pair.title}: " if len(comparison.pairs) > 1 else ""
         if made.verdict == EQUAL:
             yield f"why: {title}the weights are the same; what differs is said above"
             continue
@@ -44,7 +44,7 @@ def lines(found: ModelComparison) -> Iterator[str]:
             yield f"remedy: {made.remedy}"
 
 
-def record(found: ModelComparison) -> dict[str, Any]:
+def record(comparison: ModelComparison) -> dict[str, Any]:
     """For machines: `why`, a list with an entry for each pair, null where it is not different."""
-    made = [why(pair) if pair.comparison.verdict == DIFFERENT else None for pair in found.pairs]
+    made = [why(pair) if pair.comparison.verdict == DIFFERENT else None for pair in comparison.pairs]
     return {"why": [None if each is None else vars(each) for each in made]}

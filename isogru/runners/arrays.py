@@ -93,8 +93,8 @@ class Torch:
         torch = self._torch
         check_gradient_is_there(isinstance(H, torch.Tensor) and H.requires_grad)
         check_shape(H, dH)
-        found = torch.autograd.grad(H, list(roots.values()), dH.to(H.dtype), allow_unused=True)
-        pairs = zip(roots.items(), found, strict=True)
+        gradients = torch.autograd.grad(H, list(roots.values()), dH.to(H.dtype), allow_unused=True)
+        pairs = zip(roots.items(), gradients, strict=True)
         return {name: torch.zeros_like(root) if each is None else each for (name, root), each in pairs}
 
 
@@ -115,8 +115,8 @@ class Jax:
     def pull(self, run: Run, leaves: Leaves, dH: Any) -> dict[str, Any]:
         H, back = self._jax.vjp(lambda given: first(run(given)), dict(leaves))
         check_shape(H, dH)
-        (found,) = back(dH.astype(H.dtype))
-        return dict(found)
+        (gradients,) = back(dH.astype(H.dtype))
+        return dict(gradients)
 
 
 class TensorFlow:
@@ -142,8 +142,8 @@ class TensorFlow:
         check_gradient_is_there(tf.is_tensor(H))
         check_shape(H, dH)
         none = tf.UnconnectedGradients.ZERO
-        found = tape.gradient(H, dict(leaves), output_gradients=tf.cast(dH, H.dtype), unconnected_gradients=none)
-        return {name: tf.convert_to_tensor(each) for name, each in found.items()}
+        gradients = tape.gradient(H, dict(leaves), output_gradients=tf.cast(dH, H.dtype), unconnected_gradients=none)
+        return {name: tf.convert_to_tensor(each) for name, each in gradients.items()}
 
 
 KINDS = {kind.name: kind for kind in (Numpy, Torch, Jax, TensorFlow)}
@@ -177,8 +177,8 @@ def loaded(name: str) -> Any:
 
 def is_instance(value: Any, module: str, name: str) -> bool:
     """Whether a value is of a class of a module that may not be loaded, such as ("torch.nn", "Module")."""
-    found = sys.modules.get(module)
-    kind = getattr(found, name, None) if found is not None else None
+    namespace = sys.modules.get(module)
+    kind = getattr(namespace, name, None) if namespace is not None else None
     return isinstance(kind, type) and isinstance(value, kind)
 
 

@@ -95,9 +95,9 @@ class Call:
         H, final = parted(outputs)
         H = self._taken(H, "H")
         check_states(H, len(case.arrays["X"]), *case.arrays["H0"].shape)
-        found = {"H": H, "final": H[-1].copy() if final is None else self._taken(final, "final")}
+        arrays = {"H": H, "final": H[-1].copy() if final is None else self._taken(final, "final")}
         if not self.gradients:
-            return found
+            return arrays
         leaves, dH = self._leaves(case.arrays), self._given(case.arrays["dH"])
         if self.gradients == AUTO:
             pulled: Mapping[str, Any] = quietly(self.arrays.pull, self._of_leaves, leaves, dH)
@@ -105,7 +105,7 @@ class Call:
             assert callable(self.gradients)
             parameters = {name: leaves[name] for name in case.cell.parameters}
             pulled = quietly(self.gradients, leaves["X"], leaves["H0"], parameters, dH)
-        return found | {f"grad.{name}": self._taken(value, f"grad.{name}") for name, value in pulled.items()}
+        return arrays | {f"grad.{name}": self._taken(value, f"grad.{name}") for name, value in pulled.items()}
 
     def _of_leaves(self, leaves: Leaves) -> Any:
         return self.forward(leaves["X"], leaves["H0"], {name: leaves[name] for name in self.cell.parameters})

@@ -171,13 +171,13 @@ def _end(first: int) -> None:
 
 def _children() -> list[int]:
     """Processes that this one is the parent of."""
-    found = []
+    children = []
     for name in [entry.name for entry in os.scandir("/proc") if entry.name.isdigit()]:
         with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:  # noqa: PTH123
             # The name of a program, in parentheses, may hold anything.
             if int(file.read().rpartition(")")[2].split()[1]) == os.getpid():
-                found.append(int(name))
-    return found
+                children.append(int(name))
+    return children
 
 
 if __name__ == "__main__":

@@ -23,15 +23,15 @@ def _variables(module: Any, asked: Asked) -> Mapping[str, Any]:
         raise UserError(
             f"{type(module).__qualname__} of Flax linen holds no weights; say variables=, or bind it to them"
         )
-    found: Mapping[str, Any] = given if "params" in given else {"params": given}
-    return found
+    variables: Mapping[str, Any] = given if "params" in given else {"params": given}
+    return variables
 
 
 def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for name, value in tree.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
-    return found
+        leaves |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return leaves
 
 
 def _nested(tensors: Mapping[str, Any]) -> dict[str, Any]:

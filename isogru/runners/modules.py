@@ -31,28 +31,28 @@ def runner(value: Any) -> Runner | None:
     """What runs a module, loaded when one is met; None for what is no module of a framework that is loaded."""
     # Keras on PyTorch makes layers that are modules of PyTorch too.
     if is_instance(value, "keras", "Layer"):
-        from isogru.runners import keras_modules as found
+        from isogru.runners import keras_modules as runner
     elif is_instance(value, "torch.nn", "Module") or is_instance(value, "torch.export", "ExportedProgram"):
-        from isogru.runners import torch_modules as found  # type: ignore[no-redef]
+        from isogru.runners import torch_modules as runner  # type: ignore[no-redef]
     elif is_instance(value, "flax.linen", "Module"):
-        from isogru.runners import linen_modules as found  # type: ignore[no-redef]
+        from isogru.runners import linen_modules as runner  # type: ignore[no-redef]
     elif is_instance(value, "flax.nnx", "Module"):
-        from isogru.runners import nnx_modules as found  # type: ignore[no-redef]
+        from isogru.runners import nnx_modules as runner  # type: ignore[no-redef]
     elif is_instance(value, "equinox", "Module"):
-        from isogru.runners import equinox_modules as found  # type: ignore[no-redef]
+        from isogru.runners import equinox_modules as runner  # type: ignore[no-redef]
     elif is_instance(value, "mxnet.gluon", "Block"):
-        from isogru.runners import mxnet_modules as found  # type: ignore[no-redef]
+        from isogru.runners import mxnet_modules as runner  # type: ignore[no-redef]
     else:
         return None
-    return found
+    return runner
 
 
 def contents(module: Any, asked: Asked) -> Contents:
     """A module's weights, as a file of them is read. Raises UserError for what is no module."""
-    found = runner(module)
-    if found is None:
+    framework_runner = runner(module)
+    if framework_runner is None:
         raise UserError(f"{type(module).__qualname__} is neither a file nor a module of a framework that is loaded")
-    made: Contents = found.contents(module, asked)
+    made: Contents = framework_runner.contents(module, asked)
     return made
 
 
@@ -64,23 +64,23 @@ def check(
     claimed = cell(claim) if claim else None
     made = runner(module)
     assert made is not None
-    found: list[Subject] = made.subjects(module, asked)
-    one = found[0]
+    subjects: list[Subject] = made.subjects(module, asked)
+    one = subjects[0]
     of = claimed or cell(one.layer.layout.cell)
     if dtype and dtype != one.dtype:
         raise UserError(f"{one.title} computes in {one.dtype}, and {dtype} is asked for; convert the module")
     if one.dtype not in (*DTYPES, *HALVES):
         raise UserError(f"{one.title} computes in {one.dtype}; modules are judged in {', '.join((*DTYPES, *HALVES))}")
     judged: list[CaseVerdict] = []
-    for subject in found:
+    for subject in subjects:
         for problem in problems(subject, of, seed=seed, gradients=gradients and subject.enters is None, names=names):
             twice = problem.case.name == KINDS[0].name
-            judged.append(_judged(subject, problem, f"{subject.label} " if len(found) > 1 else "", twice=twice))
+            judged.append(_judged(subject, problem, f"{subject.label} " if len(subjects) > 1 else "", twice=twice))
     if not judged:
         raise UserError(f"{one.title} has none of the cases that are asked for: {', '.join(names)}")
     covers = "states and gradients" if gradients else "states"
     unmeasured = (f"all of it: the probe needs weights of its own; it is judged as {one.dtype}",)
-    return Verdict(of.name, one.dtype, covers, {}, tuple(judged), unmeasured, _notes(found))
+    return Verdict(of.name, one.dtype, covers, {}, tuple(judged), unmeasured, _notes(subjects))
 
 
 def _names(cases: Iterable[str] | None) -> list[str]:
@@ -95,15 +95,15 @@ def _names(cases: Iterable[str] | None) -> list[str]:
     return chosen
 
 
-def _notes(found: Sequence[Subject]) -> tuple[str, ...]:
+def _notes(subjects: Sequence[Subject]) -> tuple[str, ...]:
     """As what each layer was read, and what could not be done."""
     notes: list[str] = []
-    for subject in found:
+    for subject in subjects:
         layout, layer = subject.layer.layout, subject.layer
         reset = reset_of(cell(layout.cell))
         gate = "" if reset == "none" else f", reset gate {reset} the product"
         sizes = f"d = {layer.sizes['d']}, h = {layer.sizes['h']}"
-        where = f"{subject.title} {layer.label}" if len(found) > 1 else subject.title
+        where = f"{subject.title} {layer.label}" if len(subjects) > 1 else subject.title
         if subject.enters is None:
             notes.append(f"{where} is read as {layout.layer} ({layout.name}{gate}; {sizes})")
         if layer.missing:
@@ -136,11 +136,11 @@ def _once(subject: Subject, problem: Problem, case: Case) -> CaseVerdict:
 
 def _arrays(subject: Subject, problem: Problem, case: Case) -> dict[str, Array]:
     H0 = case.arrays["H0"]
-    found: dict[str, Array] = quietly(subject.call, problem.X, H0, problem.tensors)
-    check_states(found["H"], len(problem.X), *H0.shape)
-    found = {"final": found["H"][-1].copy(), **found}
+    arrays: dict[str, Array] = quietly(subject.call, problem.X, H0, problem.tensors)
+    check_states(arrays["H"], len(problem.X), *H0.shape)
+    arrays = {"final": arrays["H"][-1].copy(), **arrays}
     if "dH" not in case.arrays:
-        return found
+        return arrays
     pulled = quietly(subject.pull, problem.X, H0, problem.tensors, case.arrays["dH"])
     inputs = ("X", "H0") if subject.starts else ("X",)
     layout = subject.layer.layout
@@ -150,7 +150,7 @@ def _arrays(subject: Subject, problem: Problem, case: Case) -> dict[str, Array]:
     held = {name: array for name, array in unpack(layout, tensors).items() if name not in absent}
     of = {name: held[name] for name in case.cell.parameters if name in held}
     of |= {name: pulled[name] for name in inputs}
-    return found | {f"grad.{name}": array for name, array in of.items()}
+    return arrays | {f"grad.{name}": array for name, array in of.items()}
 
 
 def _origin(subject: Subject, case: Case) -> Origin:

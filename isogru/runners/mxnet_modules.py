@@ -62,9 +62,9 @@ class _Held:
             with self._mx.autograd.record():
                 H = self._run(*inputs.values())[0]
             H.backward(self._given(dH))
-            found = {name: each.grad for name, each in inputs.items()}
-            found |= {own: each.grad(self.context) for own, each in learnt.items()}
-            return {name: taken(value, f"grad.{name}", dtype=self._dtype) for name, value in found.items()}
+            gradients = {name: each.grad for name, each in inputs.items()}
+            gradients |= {own: each.grad(self.context) for own, each in learnt.items()}
+            return {name: taken(value, f"grad.{name}", dtype=self._dtype) for name, value in gradients.items()}
 
     def _run(self, X: Any, H0: Any) -> tuple[Any, Any]:
         """H (T, n, h), and the final state (n, h)."""

@@ -206,15 +206,15 @@ def _found(command: Sequence[str]) -> list[str]:
             "no program to judge; write it last, after --: isogru judge --cell gru -- ./program {case} {result}"
         )
     program, *words = command
-    found = shutil.which(program)
-    if found is None:
+    path = shutil.which(program)
+    if path is None:
         if Path(program).is_dir():
             raise UserError(f"{program}: a folder, no program")
         if Path(program).exists():
             raise UserError(f"{program}: not executable; chmod +x makes it so, or name what runs it before it")
         where = "" if "/" in program else " on the PATH; write ./ before the name of one that is here"
         raise UserError(f"{program}: no such program{where}")
-    return [str(Path(found).absolute()), *(str(Path(word).absolute()) if _is_file(word) else word for word in words)]
+    return [str(Path(path).absolute()), *(str(Path(word).absolute()) if _is_file(word) else word for word in words)]
 
 
 def _is_file(word: str) -> bool:

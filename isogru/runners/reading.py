@@ -55,29 +55,29 @@ def _read(name: str, array: Any) -> Array:
         raise InterchangeError(f"the weight {name} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def layers(found: Contents, asked: Asked, package: str) -> list[Layer]:
+def layers(model: Contents, asked: Asked, package: str) -> list[Layer]:
     """The layers of a module that is nothing but them, each with one reading, where there is one in a layout of its own
     package. Raises UserError for any other module, and where its names leave open which layout they have.
     """
-    found = put_together(found)
-    recognised = recognise(found)
+    model = put_together(model)
+    recognised = recognise(model)
     if asked.layout:
         wanted = layouts.layout(asked.layout)
-        chosen = candidates(found, [wanted], found.tensors)
+        chosen = candidates(model, [wanted], model.tensors)
         if not chosen:
-            raise UserError(f"{found.path}: its weights ({some(list(found.tensors))}) are none of {wanted.name}")
+            raise UserError(f"{model.path}: its weights ({some(list(model.tensors))}) are none of {wanted.name}")
         return chosen
     if recognised.foreign and not recognised.layers:
-        raise UserError(f"{found.path} is {recognised.foreign[0].what}, which is not judged")
+        raise UserError(f"{model.path} is {recognised.foreign[0].what}, which is not judged")
     if not recognised.layers:
         raise UserError(
-            f"{found.path}: no recurrent layer was recognised by the names of its weights ({some(list(found.tensors))})"
+            f"{model.path}: no recurrent layer was recognised by the names of its weights ({some(list(model.tensors))})"
             "; name them as a layout does (isogru layouts), or check a function of arrays, with cell="
         )
     if recognised.passed_over or recognised.foreign:
         places = dict.fromkeys(readings[0].title for readings in recognised.layers)
         raise UserError(
-            f"{found.path} holds more than a recurrent layer ({some(list(recognised.passed_over))}); check the layer "
+            f"{model.path} holds more than a recurrent layer ({some(list(recognised.passed_over))}); check the layer "
             f"by itself ({', '.join(places)})"
         )
     made = []
@@ -91,17 +91,17 @@ def layers(found: Contents, asked: Asked, package: str) -> list[Layer]:
             continue
         if len(readings) > 1:
             ways = ", ".join(f'layout="{layer.layout.name}" ({layer.layout.layer})' for layer in readings)
-            raise UserError(f"{found.path} can be read in {len(readings)} ways, which are different functions: {ways}")
+            raise UserError(f"{model.path} can be read in {len(readings)} ways, which are different functions: {ways}")
         made.append(first)
     return made
 
 
-def alone(found: Contents, asked: Asked, package: str) -> Layer:
+def alone(model: Contents, asked: Asked, package: str) -> Layer:
     """The one layer of a module. Raises UserError where it has several."""
-    there = layers(found, asked, package)
+    there = layers(model, asked, package)
     if len(there) > 1:
         raise UserError(
-            f"{found.path} holds {len(there)} recurrent layers ({', '.join(layer.title for layer in there)}); check "
+            f"{model.path} holds {len(there)} recurrent layers ({', '.join(layer.title for layer in there)}); check "
             "each by itself"
         )
     return there[0]

@@ -113,8 +113,8 @@ def functional(run: Run, arrays: Arrays, dtype: str, device: str) -> tuple[Any, 
         return outputs(run(leaves(X, H0, tensors)), dtype, device)
 
     def pull(X: Array, H0: Array, tensors: Mapping[str, Array], dH: Array) -> dict[str, Array]:
-        found = arrays.pull(run, leaves(X, H0, tensors), arrays.give(dH, dtype))
-        return {name: taken(value, f"grad.{name}", dtype=dtype) for name, value in found.items()}
+        gradients = arrays.pull(run, leaves(X, H0, tensors), arrays.give(dH, dtype))
+        return {name: taken(value, f"grad.{name}", dtype=dtype) for name, value in gradients.items()}
 
     return call, pull
 
@@ -122,8 +122,8 @@ def functional(run: Run, arrays: Arrays, dtype: str, device: str) -> tuple[Any, 
 def outputs(given: Any, dtype: str, device: str) -> dict[str, Array]:
     """What a layer gave, H or (H, final), as NumPy has it."""
     H, final = parted(given)
-    found = {"H": taken(H, "H", dtype=dtype, device=device)}
-    return found if final is None else found | {"final": taken(final, "final", dtype=dtype, device=device)}
+    arrays = {"H": taken(H, "H", dtype=dtype, device=device)}
+    return arrays if final is None else arrays | {"final": taken(final, "final", dtype=dtype, device=device)}
 
 
 def with_second(layout: Layout, of: Cell) -> Cell:

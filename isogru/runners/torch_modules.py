@@ -155,11 +155,11 @@ class _Called:
                 inputs = {name: self._given(array).requires_grad_() for name, array in {"X": X, "H0": H0}.items()}
                 given = self._run(*(each.clone() for each in inputs.values()))
                 kind = Torch(self._device)
-                found = kind.gradients(first(given), {**inputs, **weights}, self._given(dH))
+                gradients = kind.gradients(first(given), {**inputs, **weights}, self._given(dH))
         finally:
             for parameter in frozen:
                 parameter.requires_grad_(False)
-        return {name: taken(value, f"grad.{name}") for name, value in found.items()}
+        return {name: taken(value, f"grad.{name}") for name, value in gradients.items()}
 
     def _run(self, X: Any, H0: Any) -> Any:
         """H (T, n, h), and the final state (n, h)."""

@@ -25,7 +25,7 @@ class Evidence:
 
     case: Case
     result: Result
-    found: ResultVerdict
+    verdict: ResultVerdict
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Verdict:
             return None
         # What states tell is more than what gradients do.
         smallest = min(off, key=lambda each: (not _states_are_off(each), each.case.arrays["X"].size))
-        made = reason.why(smallest.case, smallest.result, smallest.found, pairs=pairs)
+        made = reason.why(smallest.case, smallest.result, smallest.verdict, pairs=pairs)
         others = [each for each in off if each is not smallest and _states_are_off(each)]
         if made.verdict != EXPLAINED or not others or not _states_are_off(smallest):
             return made
@@ -125,18 +125,18 @@ class Verdict:
 
 
 def _states_are_off(evidence: Evidence) -> bool:
-    return any(each.verdict != EQUAL for each in evidence.found.all_findings if each.quantity in ("H", "final"))
+    return any(each.verdict != EQUAL for each in evidence.verdict.all_findings if each.quantity in ("H", "final"))
 
 
 def judged(case: Case, result: Result, *, label: str, partial: bool = False, kept: bool = True) -> CaseVerdict:
     """The verdict on a result of a case, `kept` as judge.on has it. What is no result of it is one that failed."""
     try:
-        found = judge.on(case, result, name=label, partial=partial, kept=kept)
+        verdict = judge.on(case, result, name=label, partial=partial, kept=kept)
     except InterchangeError as error:
         return failed(case.name, str(error))
-    top = found.worst_finding
-    evidence = Evidence(case, result, found)
-    return CaseVerdict(case.name, found.verdict, top.sentence(found.origin), top, found.all_findings, evidence)
+    top = verdict.worst_finding
+    evidence = Evidence(case, result, verdict)
+    return CaseVerdict(case.name, verdict.verdict, top.sentence(verdict.origin), top, verdict.all_findings, evidence)
 
 
 def failed(case: str, why: str) -> CaseVerdict:

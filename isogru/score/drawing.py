@@ -30,18 +30,18 @@ Table = Mapping[str, Any]
 def drawn(seed: int, count: int, *, dtype: str, file: Path = conventions.FILE, training: bool = True) -> list[Fault]:
     """So many faults, all of them different, the same for the same seed."""
     random, every = Random(seed), list(conventions.every(file).values())
-    names, found = list(cells()), dict[str, Fault]()
+    names, faults = list(cells()), dict[str, Fault]()
     kinds = [kind for kind in KINDS if training or kind != TRAINING]
     for _ in range(TRIES + 10 * count):
-        if len(found) == count:
+        if len(faults) == count:
             break
         name = names[random.randint(len(names))]
         made = _conventions(random, cells()[name], kinds[random.randint(len(kinds))], every, dtype)
         one = fault(made, [name], drawn=True)
         # What is written down is held out from nobody.
         if one.cells and one.id not in conventions.every(file) and len({each.name for each in made}) == len(made):
-            found.setdefault(f"{one.id} [{name}]", one)
-    return list(found.values())
+            faults.setdefault(f"{one.id} [{name}]", one)
+    return list(faults.values())
 
 
 def _conventions(random: Random, cell: Cell, kind: str, every: Sequence[Convention], dtype: str) -> list[Convention]:

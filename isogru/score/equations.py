@@ -47,17 +47,17 @@ class Equations:
         if edit is None:
             return None
         arrays = {name: array.astype(dtype) for name, array in case.arrays.items()}
-        found = {}
+        values = {}
         if of_states:
             H = edit.states(arrays["X"], arrays["H0"])
             if H is None:
                 return None
-            found = {"H": H, "final": H[-1]}
+            values = {"H": H, "final": H[-1]}
         if cuts := [each for each in conventions if each.kind == GRADIENT]:
             narrow = replace(case, arrays=arrays)
-            found |= {f"grad.{name}": array for name, array in gradient_paths.without(narrow, _path(cuts))}
+            values |= {f"grad.{name}": array for name, array in gradient_paths.without(narrow, _path(cuts))}
         coarse = edit if any(each.precision for each in of_states) else None
-        return Result(self._origin(case, dtype, {}, coarse), found)
+        return Result(self._origin(case, dtype, {}, coarse), values)
 
     def _trained(self, case: TrainingCase, dtype: str, convention: Convention) -> dict[str, Array]:
         setting = convention.training
@@ -114,8 +114,8 @@ def _measured(edit: Edit, of: Cell, dtype: str) -> Mapping[str, float]:
 
     def states(X: Array, H0: Array, parameters: Mapping[str, Array]) -> Array:
         with np.errstate(all="ignore"):
-            found = replace(edit, weights=parameters, sequences=()).states(X, H0)
-        assert found is not None
-        return found
+            H = replace(edit, weights=parameters, sequences=()).states(X, H0)
+        assert H is not None
+        return H
 
     return precision.measure(states, of, dtype=dtype)

@@ -123,8 +123,8 @@ class _Exact(Plain):
 
     def function(self, name: str, x: Array) -> Array:
         """The function of that name, element by element."""
-        found: Array = np.frompyfunc(_function(name), 1, 1)(x)
-        return found
+        values: Array = np.frompyfunc(_function(name), 1, 1)(x)
+        return values
 
 
 EXACTLY = _Exact()

@@ -50,8 +50,8 @@ def fixed(file: Path = conventions.FILE) -> list[Fault]:
     """Every convention of a file, with the cells that can have it. Raises SpecificationError, with the place, for a
     convention that is none.
     """
-    found = [fault([each], cells()) for each in conventions.every(file).values()]
-    return [each for each in found if each.cells]
+    faults = [fault([each], cells()) for each in conventions.every(file).values()]
+    return [each for each in faults if each.cells]
 
 
 def fault(made: Sequence[Convention], names: Iterable[str], *, drawn: bool = False) -> Fault:

@@ -123,14 +123,14 @@ def _tried(plan: Plan, name: str) -> Iterator[Fault]:
 
 def control(hand: Hand, case: AnyCase, dtype: str, known: reference.Reference) -> Control:
     """What is right on a case. Raises UserError where it is not equal."""
-    found = verdict.judge(case, hand.right(case, dtype), known)
-    worst = found.worst_finding
-    if found.verdict != EQUAL:
+    judged = verdict.judge(case, hand.right(case, dtype), known)
+    worst = judged.worst_finding
+    if judged.verdict != EQUAL:
         raise UserError(
-            f"{hand.name} on {case.name} without any fault is {found.verdict}, and a matrix would say nothing: "
-            f"{worst.sentence(found.origin)}"
+            f"{hand.name} on {case.name} without any fault is {judged.verdict}, and a matrix would say nothing: "
+            f"{worst.sentence(judged.origin)}"
         )
-    return Control(case.name, found.verdict, worst.quantity, _finite(worst.ratio))
+    return Control(case.name, judged.verdict, worst.quantity, _finite(worst.ratio))
 
 
 def trial(hand: Hand, case: AnyCase, dtype: str, planted: Fault, known: reference.Reference) -> Trial:
@@ -144,9 +144,9 @@ def trial(hand: Hand, case: AnyCase, dtype: str, planted: Fault, known: referenc
         return made(NOT_APPLICABLE, why=ABSENT)
     if result.origin.lie:
         return made(KILLED, "precision", result.origin.unit_roundoff / UNIT_ROUNDOFF[dtype])
-    found = verdict.judge(case, result, known)
-    worst = found.worst_finding
-    return made(KILLED if found.verdict in (SUSPECT, DIFFERENT) else ALIVE, worst.quantity, worst.ratio)
+    result_verdict = verdict.judge(case, result, known)
+    worst = result_verdict.worst_finding
+    return made(KILLED if result_verdict.verdict in (SUSPECT, DIFFERENT) else ALIVE, worst.quantity, worst.ratio)
 
 
 def _proven(plan: Plan, trials: list[Trial]) -> list[Trial]:

@@ -25,20 +25,26 @@ def give_on_stack(file: Path, results: Sequence[Path], *, as_json: bool, batch_f
     T, n = stack.X.shape[:2]
     verdicts, records = [], []
     for result in results:
-        found, notes, reasons = judging.judged(
+        result_verdict, notes, reasons = judging.judged(
             stack, answer.read(result, stack, batch_first=batch_first), result.name, why=why
         )
-        if n == T and found.verdict != EQUAL and not batch_first:
+        if n == T and result_verdict.verdict != EQUAL and not batch_first:
             turned = judging.judged(stack, answer.read(result, stack, batch_first=True), result.name, why=why)
-            found, notes, reasons = turned if turned[0].verdict == EQUAL else (found, notes, reasons)
-        verdicts.append(found.verdict)
+            result_verdict, notes, reasons = turned if turned[0].verdict == EQUAL else (result_verdict, notes, reasons)
+        verdicts.append(result_verdict.verdict)
         if as_json:
             told = {"why": {label: made.record() for label, made in reasons}} if why else {}
             records.append(
-                {"file": str(result), "verdict": found.verdict, "notes": list(notes), **asdict(found), **told}
+                {
+                    "file": str(result),
+                    "verdict": result_verdict.verdict,
+                    "notes": list(notes),
+                    **asdict(result_verdict),
+                    **told,
+                }
             )
             continue
-        show(result, found, notes)
+        show(result, result_verdict, notes)
         for label, made in reasons:
             for line in reason.lines(made):
                 say(f"    {label}: {line}")

@@ -33,16 +33,16 @@ def judged(
     whole = Result(_origin(stack.layers[0], name, answer.dtype), {str(i): a for i, a in enumerate(answer.arrays)})
     coarse = answers.coarser(whole)
     findings, reasons = [], []
-    found = _findings(stack, answer, name, "")
+    layers = _findings(stack, answer, name, "")
     notes = answer.notes
-    if coarse and any(finding.verdict != EQUAL for *_, each in found for finding in each.findings):
+    if coarse and any(finding.verdict != EQUAL for *_, each in layers for finding in each.findings):
         notes = (f"judged in {coarse}: the file is of {answer.dtype}, and all its values are of {coarse}", *notes[1:])
-        found = _findings(stack, answer, name, coarse)
-    wrong = [case for case, _, of in found if of.verdict != EQUAL]
+        layers = _findings(stack, answer, name, coarse)
+    wrong = [case for case, _, of in layers if of.verdict != EQUAL]
     narrow = [f"{case.name}.{name}" for case in stack.layers if case.source for name in case.source.rounded]
     if wrong and narrow and answer.dtype == "float64" and not coarse:
         notes = (*notes, f"the stack has {', '.join(narrow)} rounded to float32: compute with its own")
-    for case, result, of in found:
+    for case, result, of in layers:
         label = next(layer.name for layer in stack.layers if case.name == layer.name)
         findings += [replace(finding, quantity=f"{label}.{finding.quantity}") for finding in of.findings]
         if why and of.verdict != EQUAL:
@@ -61,7 +61,7 @@ def _findings(stack: Stack, answer: StackAnswer, name: str, coarse: str) -> list
     dtype = "float32" if coarse else answer.dtype
     u = UNIT_ROUNDOFF[coarse or dtype]
     chain: _Chain | None = None
-    found: list[Judged] = []
+    layers: list[Judged] = []
     for level in range(stack.depth):
         below = stack.X if level == 0 else answer.states.get(level - 1)
         for number, case, parts in _layers(stack, answer, level):
@@ -73,11 +73,11 @@ def _findings(stack: Stack, answer: StackAnswer, name: str, coarse: str) -> list
                 own = stack.on(case, below)
                 arrays, _ = order.of_case(own, given) if own.reverse or own.lengths is not None else (given, ())
                 result = Result(replace(origin, case_digest=own.digest), dict(arrays))
-                found.append((own, result, judge.on(own, result, name=name, partial=True, kept=False)))
+                layers.append((own, result, judge.on(own, result, name=name, partial=True, kept=False)))
                 continue
             chain = chain or _Chain(stack, delivered.of(Result(origin, given)).dtype)
-            found.append((case, None, ResultVerdict(origin, tuple(chain.findings(number, case, given)))))
-    return found
+            layers.append((case, None, ResultVerdict(origin, tuple(chain.findings(number, case, given)))))
+    return layers
 
 
 def _layers(stack: Stack, answer: StackAnswer, level: int) -> Iterator[tuple[int, Case, dict[str, Array]]]:

@@ -24,16 +24,16 @@ def levels(weights: Path, layers: Sequence[Layer]) -> list[list[Layer]]:
     """The layers by their levels, each one direction or both. Raises UserError where they do not take what those below
     give.
     """
-    found: list[list[Layer]] = []
+    stacked: list[list[Layer]] = []
     for layer in sorted(layers, key=lambda each: each.order):
         key = (one_way(layer.position.place), layer.position.number)
-        last = found[-1][0] if found else None
+        last = stacked[-1][0] if stacked else None
         both = last is not None and (one_way(last.position.place), last.position.number) == key
-        if both and layer.position.reverse and len(found[-1]) == 1:
-            found[-1].append(layer)
+        if both and layer.position.reverse and len(stacked[-1]) == 1:
+            stacked[-1].append(layer)
         else:
-            found.append([layer])
-    for below, above in itertools.pairwise(found):
+            stacked.append([layer])
+    for below, above in itertools.pairwise(stacked):
         gives = sum(layer.sizes["h"] for layer in below)
         if wrong := next((layer for layer in above if layer.sizes["d"] != gives), None):
             there = ", ".join(layer.title for layer in layers)
@@ -41,7 +41,7 @@ def levels(weights: Path, layers: Sequence[Layer]) -> list[list[Layer]]:
                 f"{weights}: {len(layers)} layers ({there}), which are no stack: {wrong.title} has "
                 f"{wrong.sizes['d']} inputs, and what is below gives {gives}; say which one with --prefix or --layer"
             )
-    return found
+    return stacked
 
 
 def made(

@@ -95,12 +95,12 @@ def _arrays(path: Path) -> dict[str, Plain]:
             f"save the parameters with flax.serialization.to_bytes"
         )
     kept = {place: array for place, array in whole.items() if "opt_state" not in place} or whole
-    found: dict[str, Plain] = {}
+    tensors: dict[str, Plain] = {}
     for place, array in kept.items():
-        if _name(place) in found:
+        if _name(place) in tensors:
             raise InterchangeError(f"{path}: there are two arrays of the name {_name(place)!r}; rename one of them")
-        found[_name(place)] = array
-    return found
+        tensors[_name(place)] = array
+    return tensors
 
 
 def _name(place: Place) -> str:
@@ -194,13 +194,13 @@ class _Walk:
 def _joined(stream: Stream, leaves: Mapping[Place, Leaf]) -> dict[Place, Plain]:
     """The arrays, and those that lie in chunks joined."""
     cut = {place[:-1] for place in leaves if place[-1:] == (CHUNKED,)}
-    found: dict[Place, Plain] = {}
+    tensors: dict[Place, Plain] = {}
     for place, leaf in leaves.items():
         around = next((place[:depth] for depth in range(len(place)) if place[:depth] in cut), None)
         if around is None:
             if isinstance(leaf, Plain):
-                found[place] = leaf
-        elif around not in found:
+                tensors[place] = leaf
+        elif around not in tensors:
             lengths, chunks = _row(leaves, (*around, "shape")), _row(leaves, (*around, "chunks"))
             shape = tuple(length for length in lengths if isinstance(length, int))
             arrays = [chunk for chunk in chunks if isinstance(chunk, Plain)]
@@ -212,16 +212,16 @@ def _joined(stream: Stream, leaves: Mapping[Place, Leaf]) -> dict[Place, Plain]:
                 or len(shape) > MOST_AXES
             ):
                 raise stream.damaged(f"the chunks of {_name(around)!r} make no array of its shape")
-            found[around] = Plain(shape, dtypes.pop(), tuple(piece for array in arrays for piece in array.pieces))
-    return found
+            tensors[around] = Plain(shape, dtypes.pop(), tuple(piece for array in arrays for piece in array.pieces))
+    return tensors
 
 
 def _row(leaves: Mapping[Place, Leaf], place: Place) -> list[Leaf]:
     """What lies under the keys "0", "1", ..."""
-    found: list[Leaf] = []
-    while (key := (*place, str(len(found)))) in leaves:
-        found.append(leaves[key])
-    return found
+    row: list[Leaf] = []
+    while (key := (*place, str(len(row)))) in leaves:
+        row.append(leaves[key])
+    return row
 
 
 def write(path: Path, tensors: Mapping[str, Array], metadata: dict[str, str]) -> None:

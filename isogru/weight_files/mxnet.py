@@ -61,12 +61,12 @@ def _arrays(path: Path) -> dict[str, Plain]:
     if named not in (0, count):
         raise stream.damaged(f"it has {count} arrays and {named} names")
     names = [_name(stream, text) for text in raw] if named else [str(number) for number in range(count)]
-    found: dict[str, Plain] = {}
+    tensors: dict[str, Plain] = {}
     for name, array in zip(names, arrays, strict=True):
-        if name in found:
+        if name in tensors:
             raise InterchangeError(f"{path}: there are two arrays of the name {name!r}; save them under one name each")
-        found[name] = array
-    return found
+        tensors[name] = array
+    return tensors
 
 
 def _name(stream: Stream, raw: bytes) -> str:

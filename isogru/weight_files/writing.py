@@ -86,8 +86,8 @@ def _written(how: str) -> str:
 
 def endings(module: Any) -> tuple[str, ...]:
     """The endings under which a module writes: some kinds of files are read under more."""
-    found: tuple[str, ...] = getattr(module, "WRITTEN", module.ENDINGS)
-    return found
+    endings: tuple[str, ...] = getattr(module, "WRITTEN", module.ENDINGS)
+    return endings
 
 
 def _metadata(made: Conversion) -> dict[str, str]:

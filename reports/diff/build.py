@@ -21,14 +21,14 @@ from shared_spec.files.interchange import Case
 from shared_spec.readings import latex
 
 
-def build(found: Collection, board: Leaderboard | None = None) -> records.Report:
+def build(collection: Collection, board: Leaderboard | None = None) -> records.Report:
     """The report on what was collected, with the leaderboard of a race where there is one; infinities are None. What is
     damaged is added to what was collected.
     """
     setups = results.Setups()
-    every = [_framework_record(name, found) for name in FRAMEWORKS]
-    rows = [results.record(row, setups) for row in found.rows]
-    trainings = list(curves.trainings(found))
+    every = [_framework_record(name, collection) for name in FRAMEWORKS]
+    rows = [results.record(row, setups) for row in collection.rows]
+    trainings = list(curves.trainings(collection))
     return records.Report(
         format=records.FORMAT,
         rule=records.Rule(twin_multiple=TWIN_MULTIPLE, worst_case=WORST_CASE),
@@ -36,12 +36,12 @@ def build(found: Collection, board: Leaderboard | None = None) -> records.Report
         cells=[cell_record(c) for c in cells.cells().values()],
         frameworks=every,
         results=rows,
-        implementations=list(_implementations(found)),
-        envelopes=list(_envelopes(found)),
-        pairs=list(pairs.matrices(found)),
+        implementations=list(_implementations(collection)),
+        envelopes=list(_envelopes(collection)),
+        pairs=list(pairs.matrices(collection)),
         training=trainings,
-        precision=list(precision.records(found)),
-        rosetta=rosetta.table(found.damaged),
+        precision=list(precision.records(collection)),
+        rosetta=rosetta.table(collection.damaged),
         leaderboard=board,
         setups=setups.records,
         summary=_summary(every, rows, trainings),
@@ -59,8 +59,8 @@ def cell_record(cell: cells.Cell) -> records.Cell:
     )
 
 
-def _framework_record(name: str, found: Collection) -> records.Framework:
-    manifest, command, colour = found.manifests.get(name), f"tox -e {name}", frameworks.framework(name).colour
+def _framework_record(name: str, collection: Collection) -> records.Framework:
+    manifest, command, colour = collection.manifests.get(name), f"tox -e {name}", frameworks.framework(name).colour
     if manifest is None:
         return records.Framework(name=name, command=command, colour=colour, status="missing", why="no results")
     if manifest.failure:
@@ -90,10 +90,10 @@ def _listing_record(listed: Mapping[str, Any]) -> records.Listing:
     )
 
 
-def _implementations(found: Collection) -> Iterator[records.Implementation]:
+def _implementations(collection: Collection) -> Iterator[records.Implementation]:
     """One record for each implementation in a dtype on a device; in it, for each cell, a field for each column."""
     by_key: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
-    for row in found.rows:
+    for row in collection.rows:
         by_key[row.job.framework, row.job.implementation, row.job.dtype, row.job.device].append(row)
     for (framework, implementation, dtype, device), rows in by_key.items():
         of_cells: dict[str, list[Row]] = defaultdict(list)
@@ -150,11 +150,11 @@ def _fields(cell: str, rows: list[Row]) -> Iterator[records.Field]:
         )
 
 
-def _envelopes(found: Collection) -> Iterator[records.Envelope]:
+def _envelopes(collection: Collection) -> Iterator[records.Envelope]:
     """For each case of a cell and dtype: how far a state may be from the oracle's trajectory, by time step."""
-    present = {(row.job.case, row.job.dtype): None for row in found.rows if row.verdict is not None}
+    present = {(row.job.case, row.job.dtype): None for row in collection.rows if row.verdict is not None}
     for name, dtype in present:
-        case = found.cases[name]
+        case = collection.cases[name]
         if isinstance(case, Case):
             stray = reference.get(case, dtype).stray["H"]
             block, twins = profile.blocks(TWIN_MULTIPLE * stray.reshape(len(stray), -1).max(axis=1))

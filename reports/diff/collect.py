@@ -77,20 +77,20 @@ def collect(*, or_none: bool = False) -> Collection:
     """Judge every result that is present; one that is damaged is told of. Raises UserError where there is not one at
     all, unless that will do.
     """
-    found = Collection()
+    collection = Collection()
     jobs: list[tuple[Job, str]] = []
     order = {name: i for i, name in enumerate(cases.names())}
     for name in FRAMEWORKS:
         manifest = store.read_manifest(name)
         if manifest is None:
             continue
-        found.manifests[name] = manifest
+        collection.manifests[name] = manifest
         lanes = {(i["name"], i["cell"]): i["lane"] for i in manifest.implementations}
         for job in manifest.jobs:
             # A case that the catalogue no longer has is nobody's concern.
             if job.case in order:
                 jobs.append((job, lanes.get((job.implementation, cases.cell_name_of(job.case)), "")))
-    if not found.manifests and not or_none:
+    if not collection.manifests and not or_none:
         any_of = ", ".join(FRAMEWORKS)
         raise UserError(f"no results in {store.folder()}, which is empty; run tox -e torch,jax, or any of {any_of}")
 
@@ -107,30 +107,30 @@ def collect(*, or_none: bool = False) -> Collection:
     for name in dict.fromkeys(job.case for job, _ in jobs):
         try:
             if (case := current_case(name)) is not None:
-                found.cases[name] = case
+                collection.cases[name] = case
         except InterchangeError as error:
             unreadable[name] = _told(
-                found, error, store.case_file(name), "delete the file, and run what is stale again"
+                collection, error, store.case_file(name), "delete the file, and run what is stale again"
             )
-    present = {(job.case, job.dtype) for job, _ in jobs if job.result_file.exists() and job.case in found.cases}
-    reference.prepare([(found.cases[c], dtype) for c, dtype in sorted(present)], processes=machine.cores())
-    _judge_ahead([job for job, _ in jobs if (job.case, job.dtype) in present], found.cases)
+    present = {(job.case, job.dtype) for job, _ in jobs if job.result_file.exists() and job.case in collection.cases}
+    reference.prepare([(collection.cases[c], dtype) for c, dtype in sorted(present)], processes=machine.cores())
+    _judge_ahead([job for job, _ in jobs if (job.case, job.dtype) in present], collection.cases)
     for job, lane in jobs:
         cell = cases.cell_name_of(job.case)
         if job.case in unreadable:
-            found.rows.append(Row(job, cell, lane, "failed", unreadable[job.case]))
+            collection.rows.append(Row(job, cell, lane, "failed", unreadable[job.case]))
             continue
         try:
-            found.rows.append(_row(job, cell, lane, found.cases.get(job.case)))
+            collection.rows.append(_row(job, cell, lane, collection.cases.get(job.case)))
         except InterchangeError as error:
-            why = _told(found, error, job.result_file, f"run tox -e {job.framework} again, or delete the file")
-            found.rows.append(Row(job, cell, lane, "failed", why))
-    return found
+            why = _told(collection, error, job.result_file, f"run tox -e {job.framework} again, or delete the file")
+            collection.rows.append(Row(job, cell, lane, "failed", why))
+    return collection
 
 
-def _told(found: Collection, error: InterchangeError, file: Path, remedy: str) -> str:
+def _told(collection: Collection, error: InterchangeError, file: Path, remedy: str) -> str:
     """Notes what is damaged; what its rows say of it, without the folder."""
-    found.damaged.append(f"{error}; {remedy}")
+    collection.damaged.append(f"{error}; {remedy}")
     return str(error).replace(str(file), file.name)
 
 

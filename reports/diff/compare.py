@@ -176,13 +176,13 @@ def _versions(old: Report, new: Report) -> Iterator[Version]:
 
 def _made_with(report: Report) -> dict[str, dict[str, str]]:
     """For each framework the versions that its results were made with; of several, all."""
-    found: dict[str, dict[str, list[str]]] = {}
+    versions: dict[str, dict[str, list[str]]] = {}
     for setup in report.setups:
-        of_framework = found.setdefault(setup.framework, {})
+        of_framework = versions.setdefault(setup.framework, {})
         for name, version in setup.versions.items():
             if version not in of_framework.setdefault(name, []):
                 of_framework[name].append(version)
-    return {framework: {name: " and ".join(v) for name, v in names.items()} for framework, names in found.items()}
+    return {framework: {name: " and ".join(v) for name, v in names.items()} for framework, names in versions.items()}
 
 
 def _specification(old: Report, new: Report) -> Iterator[Equations]:

@@ -25,14 +25,14 @@ MOST_DIGITS = 8
 """Decimals of a perplexity that a report shows."""
 
 
-def trainings(found: Collection) -> Iterator[Training]:
+def trainings(collection: Collection) -> Iterator[Training]:
     """One record for each language model and dtype."""
     by_case: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in found.rows:
-        if row.verdict is not None and isinstance(found.cases[row.job.case], TrainingCase):
+    for row in collection.rows:
+        if row.verdict is not None and isinstance(collection.cases[row.job.case], TrainingCase):
             by_case[row.job.case, row.job.dtype].append(row)
     for (name, dtype), rows in sorted(by_case.items(), key=lambda item: item[0]):
-        case = found.cases[name]
+        case = collection.cases[name]
         assert isinstance(case, TrainingCase)
         yield _training(case, dtype, rows)
 

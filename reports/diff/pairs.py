@@ -28,10 +28,10 @@ Measured = dict[str, tuple[float, float, float]]
 """The largest differences of two results in each quantity: absolute, relative, in units in the last place."""
 
 
-def matrices(found: Collection) -> Iterator[Pairs]:
+def matrices(collection: Collection) -> Iterator[Pairs]:
     """For each cell and dtype: who is compared, the largest differences over all cases, and who agrees to the bit."""
     by_problem: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in found.rows:
+    for row in collection.rows:
         if row.bits:
             by_problem[row.cell, row.job.dtype][row.job.case].append(row)
     for (cell, dtype), by_case in by_problem.items():
@@ -87,7 +87,7 @@ def _finite(rows: list[list[float | NotCompared]]) -> list[list[Difference]]:
 def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[str, str], Measured]]:
     """Every two results of a case; what was measured before is kept, under the digests of both."""
     file = store.folder() / "pairs" / f"{case}.{dtype}.msgpack"
-    known = kept.found(file, dict[str, Measured]) or {}
+    known = kept.read(file, dict[str, Measured]) or {}
     fresh: dict[str, Measured] = {}
     flat: dict[str, list[_Flat]] = {}
     changed = False
@@ -121,10 +121,10 @@ class _Flat:
         self._values = np.concatenate([array.ravel() for array in members.values()])
 
     def against(self, other: _Flat) -> Measured:
-        found = distances(self._values, other._values, self._starts)
+        differences = distances(self._values, other._values, self._starts)
         return {
             name: (four(one.absolute), four(one.relative), four(one.ulp))
-            for name, one in zip(self._names, found, strict=True)
+            for name, one in zip(self._names, differences, strict=True)
         }
 
 

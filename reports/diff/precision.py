@@ -25,10 +25,10 @@ def format_of(u: float) -> str:
     return min(FORMATS, key=lambda name: abs(math.log2(FORMATS[name]) - math.log2(u)))
 
 
-def records(found: Collection) -> Iterator[Precision]:
+def records(collection: Collection) -> Iterator[Precision]:
     """One record for each implementation in a dtype on a device: the largest unit roundoff over all of its cells."""
     measured: dict[tuple[str, str, str, str], dict[str, float]] = defaultdict(dict)
-    for row in found.rows:
+    for row in collection.rows:
         if row.verdict is not None:
             of_row = measured[row.job.framework, row.job.implementation, row.job.dtype, row.job.device]
             for operation, u in (row.verdict.origin.roundoff or {"product": row.verdict.origin.unit_roundoff}).items():

@@ -95,13 +95,13 @@ def influence_of(cell: Cell, answer: Answer, *, size: float = SHUT, flags: bool 
     return influence(cell, *given, columns=slice(None) if flags else slice(FLAGS, None))
 
 
-def seen(found: Array) -> Seen:
+def seen(influences: Array) -> Seen:
     """What an influence (T, T, n) says about an answer."""
-    after = found[AT + 1 :]
+    after = influences[AT + 1 :]
     own, earlier, later = after[:, AT].min(), after[:, :AT].max(), after[:, AT + 1 :].max()
     wrong = []
     if own == 0:
-        wrong.append(FORGOTTEN if found[AT, AT].any() else IGNORED)
+        wrong.append(FORGOTTEN if influences[AT, AT].any() else IGNORED)
     wrong += [word for word, leak in ((EARLIER, earlier), (LATER, later)) if leak > 0]
     return Seen(float(own), float(earlier), float(later), tuple(wrong))
 
@@ -116,17 +116,17 @@ def shortest(corners: Collection[Answer]) -> list[Answer]:
     """Corners written as few as they can be: all prime implicants, None where either end will do (Quine 1952, The
     problem of simplifying truth functions), the ones that ask for the least before t' first.
     """
-    found = {tuple(itertools.chain(*corner)) for corner in corners}
+    implicants = {tuple(itertools.chain(*corner)) for corner in corners}
     prime: list[tuple[int | None, ...]] = []
-    while found:
+    while implicants:
         merged, used = set(), set()
-        for one, other in itertools.combinations(found, 2):
+        for one, other in itertools.combinations(implicants, 2):
             apart = [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
             if len(apart) == 1 and None not in (one[apart[0]], other[apart[0]]):
                 merged.add((*one[: apart[0]], None, *one[apart[0] + 1 :]))
                 used |= {one, other}
-        prime += found - used
-        found = merged
+        prime += implicants - used
+        implicants = merged
     prime.sort(key=lambda ends: [-1 if end is None else end for end in ends])
     return [Answer(*map(Gates._make, zip(ends[::2], ends[1::2], strict=True))) for ends in prime]
 

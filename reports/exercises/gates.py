@@ -72,7 +72,7 @@ def _proof() -> dict[str, Any]:
 
 def right_answers(every: Mapping[Answer, Seen]) -> list[Answer]:
     """Of all corners those that work, written as few as they can be."""
-    return corners.shortest([answer for answer, found in every.items() if not found.wrong])
+    return corners.shortest([answer for answer, sighting in every.items() if not sighting.wrong])
 
 
 def independence(one: Cell, answer: Answer) -> records.Independence:

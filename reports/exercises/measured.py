@@ -31,35 +31,35 @@ def _reset_placement(records: Sequence[Record]) -> Sentences:
     after = [record.measured.layer for record in records if _is(record, "concise-after", EQUAL)]
     said = [f"The concise GRU is gru_reset_after in {len(after)} of {len(records)}: {'; '.join(after) or 'none'}."]
     for record in records:
-        found: ResetPlacement = record.measured
-        if found.reset_after:
+        data: ResetPlacement = record.measured
+        if data.reset_after:
             also = "; with False it is the one from scratch" if _is(record, "reset-before", EQUAL) else ""
-            said.append(f"In Keras that is a default, reset_after={found.reset_after}{also}.")
+            said.append(f"In Keras that is a default, reset_after={data.reset_after}{also}.")
     return said
 
 
 def _time_axis(records: Sequence[Record]) -> Sentences:
-    found: TimeAxis = records[0].measured
-    right, wrong = significant(found.seconds_right, 2), significant(found.seconds_wrong, 2)
-    times = significant(found.seconds_wrong / found.seconds_right, 2)
+    data: TimeAxis = records[0].measured
+    right, wrong = significant(data.seconds_right, 2), significant(data.seconds_wrong, 2)
+    times = significant(data.seconds_wrong / data.seconds_right, 2)
     return [
-        f"At the chapter's sizes, T = {found.T} and n = {found.n}, the layer takes {found.steps_wrong} steps instead "
-        f"of {found.steps_right}. Forward and backward, eager as in the book, took {wrong:g} s instead of {right:g} s, "
-        f"{times:g} times as long (medians of {found.rounds}; {records[0].machine['processor']}).",
-        f"Trained at these sizes for {found.epochs} epochs from one start, the training perplexity was "
-        f"{found.perplexity_wrong:.2f} instead of {found.perplexity_right:.2f}. Whoever sees the current character "
-        f"alone cannot come below {found.perplexity_of_character:.2f} on these windows. Text: {found.corpus}.",
+        f"At the chapter's sizes, T = {data.T} and n = {data.n}, the layer takes {data.steps_wrong} steps instead "
+        f"of {data.steps_right}. Forward and backward, eager as in the book, took {wrong:g} s instead of {right:g} s, "
+        f"{times:g} times as long (medians of {data.rounds}; {records[0].machine['processor']}).",
+        f"Trained at these sizes for {data.epochs} epochs from one start, the training perplexity was "
+        f"{data.perplexity_wrong:.2f} instead of {data.perplexity_right:.2f}. Whoever sees the current character "
+        f"alone cannot come below {data.perplexity_of_character:.2f} on these windows. Text: {data.corpus}.",
     ]
 
 
 def _reset_only(records: Sequence[Record]) -> Sentences:
-    refused = [found.refused for record in records for found in [record.measured] if found.refused]
+    refused = [data.refused for record in records for data in [record.measured] if data.refused]
     return [f"As it is written the specification refuses it: {words}." for words in refused]
 
 
 def _update_only(records: Sequence[Record]) -> Sentences:
-    found: list[UpdateOnly] = [record.measured for record in records]
-    wrong, right = max(each.gradient_wrong for each in found), min(each.gradient_right for each in found)
+    measurements: list[UpdateOnly] = [record.measured for record in records]
+    wrong, right = max(each.gradient_wrong for each in measurements), min(each.gradient_right for each in measurements)
     return [
         f"The largest gradient of W_xz, W_hz and b_z is {wrong:g} where the candidate takes the blend's place, and "
         f"should be {significant(right, 3):g}."
@@ -73,30 +73,30 @@ def _turned_gate(records: Sequence[Record]) -> Sentences:
 
 
 def _clipping(records: Sequence[Record]) -> Sentences:
-    found: Clipping = records[0].measured
+    data: Clipping = records[0].measured
 
     def acts(norms: Sequence[float]) -> str:
-        count = sum(norm > found.clip_norm for norm in norms)
+        count = sum(norm > data.clip_norm for norm in norms)
         return f"in {count} of {len(norms)} steps (largest {max(norms):.2f})"
 
     said = [
         f"The verdicts are on the book's RNN, at its rate, T and h, from a uniform start: its norm exceeds "
-        f"{found.clip_norm:g} {acts(found.norms_of_rnn)}. With the GRU of 10.2 in its place it does "
-        f"{acts(found.norms_of_gru)}. Text: {found.corpus}."
+        f"{data.clip_norm:g} {acts(data.norms_of_rnn)}. With the GRU of 10.2 in its place it does "
+        f"{acts(data.norms_of_gru)}. Text: {data.corpus}."
     ]
     if (trained := fifty_epochs()) is not None:
         _, result = trained
         norms = [float(norm) for norm in result.arrays["norm"]]
-        none = " There it makes no difference." if max(norms) <= found.clip_norm else ""
+        none = " There it makes no difference." if max(norms) <= data.clip_norm else ""
         said.append(f"In the chapter's own training of its GRU ({result.origin.label}) it does {acts(norms)}.{none}")
     return said
 
 
 def _perplexity(records: Sequence[Record]) -> Sentences:
-    found: Perplexity = records[0].measured
-    pairs = zip(found.exact, found.plotted, strict=True)
+    data: Perplexity = records[0].measured
+    pairs = zip(data.exact, data.plotted, strict=True)
     told = listed([f"{plotted:.3f} instead of {exact:.3f}" for exact, plotted in pairs])
-    said = [f"In the first epochs of a short training ({records[0].framework}): {told}. Text: {found.corpus}."]
+    said = [f"In the first epochs of a short training ({records[0].framework}): {told}. Text: {data.corpus}."]
     if (trained := fifty_epochs()) is not None:
         case, result = trained
         recipe = case.problem.recipe

@@ -121,7 +121,7 @@ def _look_at(job: Job) -> Trained | str:
 
 def _jobs() -> Iterator[Job]:
     """Trainings that have a result, best first."""
-    found = []
+    jobs = []
     names = [f"{kind}-{CELL}" for kind in (cases.FULL_TRAINING, cases.SHORT_TRAINING)]
     for place, framework in enumerate(FRAMEWORKS):
         manifest = store.read_manifest(framework)
@@ -133,8 +133,8 @@ def _jobs() -> Iterator[Job]:
                 lane = lane_of.get(job.implementation, "")
                 of_case = (names.index(job.case), job.dtype != "float64")
                 key = (*of_case, place, rank_of_lane(lane), job.implementation, job.device)
-                found.append((key, job))
-    yield from (job for _, job in sorted(found, key=lambda item: item[0]))
+                jobs.append((key, job))
+    yield from (job for _, job in sorted(jobs, key=lambda item: item[0]))
 
 
 def windows(problem: Problem) -> tuple[Tokens, Tokens]:
@@ -154,17 +154,17 @@ def moved(cell: Cell, tokens: Tokens, X: Array, H0: Array, parameters: Mapping[s
     there, places = np.unique(tokens, return_inverse=True)
     others = there[(places.reshape(tokens.shape) + random.randint(1, len(there), tokens.shape)) % len(there)]
     as_it_is = oracle.states(cell, X, H0, parameters)
-    found = np.zeros((len(X), *tokens.T.shape))
+    shifts = np.zeros((len(X), *tokens.T.shape))
     for k, of_step in enumerate(one_hot(others, X.shape[-1], X.dtype)):
         changed = X.copy()
         changed[k] = of_step
-        found[:, k] = np.linalg.norm(oracle.states(cell, changed, H0, parameters) - as_it_is, axis=-1)
-    return found
+        shifts[:, k] = np.linalg.norm(oracle.states(cell, changed, H0, parameters) - as_it_is, axis=-1)
+    return shifts
 
 
-def by_distance(found: Array) -> Array:
+def by_distance(norms: Array) -> Array:
     """The mean of an influence (T, T, n) at each distance t - k, (T,), as a share of that at distance 0."""
-    means = np.array([np.mean([found[t, t - back] for t in range(back, len(found))]) for back in range(len(found))])
+    means = np.array([np.mean([norms[t, t - back] for t in range(back, len(norms))]) for back in range(len(norms))])
     shares: Array = means / means[0]
     return shares
 

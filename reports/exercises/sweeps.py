@@ -172,7 +172,7 @@ def fit(sizes: Array, measured: Array) -> Array:
     relative errors, the best of every set of terms in which none is negative.
     """
     scaled = sizes / measured[:, None]
-    best, found = math.inf, np.zeros(sizes.shape[1])
+    best, coefficients = math.inf, np.zeros(sizes.shape[1])
     for count in range(1, sizes.shape[1] + 1):
         for chosen in map(list, itertools.combinations(range(sizes.shape[1]), count)):
             # Columns of one size: they lie many powers of ten apart.
@@ -180,9 +180,9 @@ def fit(sizes: Array, measured: Array) -> Array:
             solved = np.linalg.lstsq(scaled[:, chosen] / unit, np.ones(len(measured)), rcond=None)[0] / unit
             error = float(np.sum((scaled[:, chosen] @ solved - 1) ** 2))
             if (solved >= 0).all() and error < best:
-                best, found = error, np.zeros(sizes.shape[1])
-                found[chosen] = solved
-    return found
+                best, coefficients = error, np.zeros(sizes.shape[1])
+                coefficients[chosen] = solved
+    return coefficients
 
 
 def _side_by_side(outcomes: Iterable[Outcome]) -> Iterable[records.SideBySide]:

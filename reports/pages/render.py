@@ -74,11 +74,11 @@ def write_exercises(report: Exercises, folder: Path) -> Path:
 
 def _refuse_newer(file: Path) -> None:
     try:
-        found = msgspec.json.decode(door.content(file), type=Header).format
+        file_format = msgspec.json.decode(door.content(file), type=Header).format
     except (InterchangeError, *door.UNDECODABLE):
         return  # None, or none that could be read: it is written anew.
     try:
-        check_format(file, found)
+        check_format(file, file_format)
     except UserError as error:
         raise UserError(f"{error}, or write elsewhere with -o") from None
 
@@ -152,12 +152,12 @@ def power(u: float) -> str:
 
 def furthest(quantities: Sequence[Distances]) -> list[tuple[str, Distances]]:
     """Of each kind of quantity, such as the gradients, the one in which two are furthest apart."""
-    found: dict[str, Distances] = {}
+    records: dict[str, Distances] = {}
     for record in quantities:
         group = group_of(record.quantity)
-        if group not in found or size(record.worst.absolute) > size(found[group].worst.absolute):
-            found[group] = record
-    return list(found.items())
+        if group not in records or size(record.worst.absolute) > size(records[group].worst.absolute):
+            records[group] = record
+    return list(records.items())
 
 
 def place(finding: Deviation) -> str:

@@ -59,14 +59,14 @@ def size(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def check_format(file: Path, found: object, wanted: str = FORMAT) -> None:
+def check_format(file: Path, file_format: object, wanted: str = FORMAT) -> None:
     """Raises UserError for a report, or a leaderboard, of a newer isogru, and for what is none."""
-    if found == wanted:
+    if file_format == wanted:
         return
     kind = wanted.partition("/")[0]
-    if isinstance(found, str) and found.startswith(f"{kind}/"):
-        raise UserError(f"{file}: format {found} is newer than {wanted}, which this isogru reads; update isogru")
-    raise UserError(f"{file}: not a {_what(wanted)}: its format is {found or 'not given'}, should be {wanted}")
+    if isinstance(file_format, str) and file_format.startswith(f"{kind}/"):
+        raise UserError(f"{file}: format {file_format} is newer than {wanted}, which this isogru reads; update isogru")
+    raise UserError(f"{file}: not a {_what(wanted)}: its format is {file_format or 'not given'}, should be {wanted}")
 
 
 def read(file: Path) -> Report:

@@ -79,16 +79,16 @@ def _table(report: Report, frameworks: list[str]) -> Table:
 
 
 def _ranking(table: race.Table) -> Table:
-    found = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("rank", "", "time", "beside the fastest", "bound", "held by"):
         wordy = name in ("", "beside the fastest", "held by")
-        found.add_column(name, no_wrap=True, justify="left" if wordy else "right")
+        grid.add_column(name, no_wrap=True, justify="left" if wordy else "right")
     for row in standings.ranked(table):
         who = f"{row.framework}/{row.implementation}"
         cells = [standings.rank(row), who, standings.duration(row.seconds), standings.beside(row)]
         cells += [standings.percent(row.percent), standings.held_back(row)]
-        found.add_row(*(Text(plain(cell)) for cell in cells))
-    return found
+        grid.add_row(*(Text(plain(cell)) for cell in cells))
+    return grid
 
 
 def _field(fields: dict[tuple[str, str], Field], cell: str) -> Text:

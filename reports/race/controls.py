@@ -50,10 +50,10 @@ def _twin(workload: str, again: str, times: Mapping[str, Times]) -> Control:
     what = f"{name} against itself"
     if name not in kept:
         return Control("twice", workload, UNKNOWN, f"{what}: it was not there as often as its other self")
-    found = decisions.decide([kept[each] for each in there])
-    if not found.is_enough:
+    decision = decisions.decide([kept[each] for each in there])
+    if not decision.is_enough:
         return Control("twice", workload, UNKNOWN, f"{what}: it takes {decisions.LEAST} starts to say anything")
-    pair = found.pairs[there.index(again)][there.index(name)]
+    pair = decision.pairs[there.index(again)][there.index(name)]
     words = f"{what}: {statements.in_words(pair)}"
     if (pair.is_slower or pair.is_faster) and not pair.is_equivalent:
         return Control("twice", workload, FAILED_CONTROL, f"{words}: one program is not faster than itself")

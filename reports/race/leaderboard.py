@@ -146,11 +146,13 @@ def _table(
     there: dict[Key, Row] = {}
     for key, passes in contenders.items():
         framework, row = key
-        found = _row(framework, row, passes, times[key], memory.get((framework, row.workload, row.implementation)))
+        contender = _row(framework, row, passes, times[key], memory.get((framework, row.workload, row.implementation)))
         issue = (
-            found.issue if found.issue is not None else issues.get(_issued(framework, row.workload, row.implementation))
+            contender.issue
+            if contender.issue is not None
+            else issues.get(_issued(framework, row.workload, row.implementation))
         )
-        there[key] = ranking.possible(structs.replace(found, issue=issue), bound)
+        there[key] = ranking.possible(structs.replace(contender, issue=issue), bound)
     ranked, others = ranking.rank(there, times, may_rank=may_rank)
     ranked = [ranking.share(row, bound) for row in ranking.break_even(ranked)]
     size = workload.size

@@ -190,18 +190,18 @@ def wrong(board: Leaderboard) -> Iterator[Row]:
 
 def side_by_side(board: Leaderboard) -> Iterator[str]:
     """What the leaderboard that this one is held against says of the same rows."""
-    found = board.against
-    if found is None:
+    comparison = board.against
+    if comparison is None:
         return
-    machine = "the same machine" if found.same_machine else found.machine.get("processor", "another machine")
-    changes = [row.change for row in found.rows]
+    machine = "the same machine" if comparison.same_machine else comparison.machine.get("processor", "another machine")
+    changes = [row.change for row in comparison.rows]
     kinds = (records.SLOWER, records.FASTER, records.ALIKE)
     counted = ", ".join(f"{changes.count(change)} {change}" for change in kinds)
-    yield f"against {found.name}, {machine}: {counted}, {len(found.new)} new, {len(found.gone)} gone"
-    for row in against.slower(found):
+    yield f"against {comparison.name}, {machine}: {counted}, {len(comparison.new)} new, {len(comparison.gone)} gone"
+    for row in against.slower(comparison):
         yield (
             f"  slower: {row.framework}: {row.id}: {duration(row.before)}, now {duration(row.now)}: "
             f"{interval(row)} times"
         )
-    for sentence in found.reversed:
+    for sentence in comparison.reversed:
         yield f"  reversed: {sentence}"

@@ -193,8 +193,8 @@ def read(name: str, framework: str) -> Record | None:
     file = file_of(name, framework)
     try:
         table: Any = msgspec.json.decode(door.content(file, f"run {command(framework)} again, or delete it"))
-        found = table.get("format") if isinstance(table, Mapping) else None
-        if found == FORMAT:
+        version = table.get("format") if isinstance(table, Mapping) else None
+        if version == FORMAT:
             record = msgspec.convert(table, Record)
             if (record.name, record.framework) == (name, framework):
                 return msgspec.structs.replace(record, measured=msgspec.convert(record.measured, MEASURED[name]))
@@ -202,9 +202,9 @@ def read(name: str, framework: str) -> Record | None:
         return None
     except door.UNDECODABLE:
         raise damaged(name, framework) from None
-    if found == FORMAT:
+    if version == FORMAT:
         raise damaged(name, framework)
-    raise _refused(name, framework, f"its format is {found or 'not given'}, this isogru reads {FORMAT}")
+    raise _refused(name, framework, f"its format is {version or 'not given'}, this isogru reads {FORMAT}")
 
 
 def _remove(file: Path) -> None:

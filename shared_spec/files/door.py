@@ -97,8 +97,8 @@ def json(path: Path, kind: type[Kind], remedy: str) -> Kind:
 def decoded(raw: bytes | str, kind: type[Kind], what: object, remedy: str) -> Kind:
     """JSON as a type; `what` is told where it is not."""
     try:
-        found: Kind = msgspec.json.decode(raw, type=kind)
-        return found
+        value: Kind = msgspec.json.decode(raw, type=kind)
+        return value
     except UNDECODABLE as error:
         raise InterchangeError(f"{what}: damaged: {words(error)}; {remedy}") from None
 

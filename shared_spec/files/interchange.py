@@ -181,13 +181,13 @@ def read_result(path: Path, case: AnyCase | None = None) -> Result:
 
 def shapes_of_training(cell: Cell) -> dict[str, Shape]:
     """The symbolic shape of everything that a result of a training of this cell holds."""
-    found: dict[str, Shape] = {}
+    all_shapes: dict[str, Shape] = {}
     for each in OF_TRAINING:
         if each.shape is None:
-            found |= {f"{each.name}{parameter}": shape for parameter, shape in shapes(cell).items()}
+            all_shapes |= {f"{each.name}{parameter}": shape for parameter, shape in shapes(cell).items()}
         else:
-            found[each.name] = each.shape
-    return found
+            all_shapes[each.name] = each.shape
+    return all_shapes
 
 
 def check_result(path: Path | str, result: Result, case: AnyCase, *, partial: bool = False) -> None:

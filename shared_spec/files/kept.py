@@ -17,7 +17,7 @@ Kind = TypeVar("Kind")
 _SIZE = hashlib.sha256().digest_size
 
 
-def found(path: Path, kind: type[Kind]) -> Kind | None:
+def read(path: Path, kind: type[Kind]) -> Kind | None:
     """What was kept, as a type; None where it was not, or is damaged. It is made anew then."""
     try:
         content = door.content(path)

@@ -28,12 +28,12 @@ def metadata(path: Path, format: str, kind: str) -> dict[str, str]:
     door.check(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            found: dict[str, str] = file.metadata() or {}
+            metadata: dict[str, str] = file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
-    given = found.get("format", "")
+    given = metadata.get("format", "")
     if given == format:
-        return found
+        return metadata
     family, _, _ = format.rpartition("/")
     if given.startswith(f"{family}/"):
         raise InterchangeError(f"{path}: format {given} is newer than {format}, which this isogru reads; update isogru")
@@ -44,7 +44,7 @@ def read(path: Path, format: str, kind: str, *, narrow: bool = False) -> tuple[d
     """The arrays of a file of this format, and its metadata. Where it may hold bfloat16, as a `narrow` one, that is
     widened to float32.
     """
-    found = metadata(path, format, kind)
+    header = metadata(path, format, kind)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             # Asked of the header: NumPy has no bfloat16 and no float8 to load one as.
@@ -56,7 +56,7 @@ def read(path: Path, format: str, kind: str, *, narrow: bool = False) -> tuple[d
                     "float32"
                 )
             arrays = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype != "BF16"}
-        return arrays | (_bfloat16(path) if len(arrays) < len(dtypes) else {}), found
+        return arrays | (_bfloat16(path) if len(arrays) < len(dtypes) else {}), header
     except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise InterchangeError(f"{path}: damaged, truncated or not a {kind} file ({error})") from None
 

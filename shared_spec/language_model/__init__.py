@@ -108,8 +108,8 @@ def specification() -> Specification:
     output = parse(model["output"], place)
     if not {s for symbols in parameters.values() for s in symbols} <= set(DIMENSIONS):
         raise place.error(0, f"shapes are made of {', '.join(DIMENSIONS)}")
-    if (found := shape(output.expression, {"H": ("T", "n", "h"), **parameters}, place)) != ("T", "n", "v"):
-        raise place.error(0, f"{output.target} has shape {found}, should be (T, n, v)")
+    if (its_shape := shape(output.expression, {"H": ("T", "n", "h"), **parameters}, place)) != ("T", "n", "v"):
+        raise place.error(0, f"{output.target} has shape {its_shape}, should be (T, n, v)")
     known = {field.name for field in fields(Recipe)}
     settings = {**tables["data"], **tables["training"], "num_hiddens": model["num_hiddens"]} | {
         "prefix": tables["text"]["prefix"],
@@ -173,11 +173,11 @@ def recipe_from_json(text: str) -> Recipe:
     """Raises UserError where the text is not a recipe of this version."""
     try:
         record: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
-        found = Recipe(**record)
+        recipe = Recipe(**record)
     except (TypeError, *door.UNDECODABLE) as error:
         raise UserError(f"not a recipe: {door.words(error)}") from None
     for field in fields(Recipe):
-        value = getattr(found, field.name)
+        value = getattr(recipe, field.name)
         kind = {"str": str, "int": int, "float": (int, float)}[str(field.type)]
         if not isinstance(value, kind) or isinstance(value, bool):  # type: ignore[arg-type]
             raise UserError(f"not a recipe: {field.name} is {value!r}, should be {field.type}")
@@ -185,4 +185,4 @@ def recipe_from_json(text: str) -> Recipe:
             raise UserError(f"not a recipe: {field.name} is {value!r}, should be more than 0")
         if field.type == "int" and value >= TOO_MANY:
             raise UserError(f"not a recipe: {field.name} is {value!r}, should be less than 2^32")
-    return found
+    return recipe

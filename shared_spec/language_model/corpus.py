@@ -104,17 +104,17 @@ def _given(path: Path, wanted: str) -> Corpus:
         raise CorpusError(f"corpus {error}") from None
     if not raw.strip():
         raise CorpusError(f"corpus {path} is empty; give a file that holds the text")
-    found = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
-    if found != wanted:
+    digest = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+    if digest != wanted:
         raise CorpusError(
-            f"corpus {path} has sha1 {found}, not {wanted}: it is not the text that results are compared on. "
-            f"To use another text on purpose, say so with --corpus-sha1 {found} or ISOGRU_CORPUS_SHA1"
+            f"corpus {path} has sha1 {digest}, not {wanted}: it is not the text that results are compared on. "
+            f"To use another text on purpose, say so with --corpus-sha1 {digest} or ISOGRU_CORPUS_SHA1"
         )
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CorpusError(f"corpus {path} is not UTF-8 text: byte {error.start} is {raw[error.start]:#04x}") from None
-    return Corpus(text, found, "given", f"corpus: {path}, sha1 {found}")
+    return Corpus(text, digest, "given", f"corpus: {path}, sha1 {digest}")
 
 
 def _cached(wanted: str) -> Path:
@@ -178,9 +178,9 @@ def _fetch(address: str, output: Any, pooch: Any) -> None:
 
 def _keep(raw: bytes, wanted: str) -> str:
     """Verify, then put into the cache under its digest."""
-    found = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
-    if found != wanted:
-        raise CorpusError(f"fetched text has sha1 {found}, not {wanted}")
+    digest = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+    if digest != wanted:
+        raise CorpusError(f"fetched text has sha1 {digest}, not {wanted}")
     # Where the cache cannot be written, the text is as good all the same.
     with contextlib.suppress(UserError):
         write_whole(_cached(wanted), raw)

@@ -89,18 +89,18 @@ class Decisions:
         ]
 
 
-def undecided(found: Decisions) -> list[int]:
+def undecided(decision: Decisions) -> list[int]:
     """Those programs that a race has still to time: all but those that are surely far behind the fastest and whose
     place is known. None where every pair is decided.
     """
-    count = len(found.pairs)
+    count = len(decision.pairs)
     those = range(count)
-    if not found.is_enough:
+    if not decision.is_enough:
         return list(those)
-    if all(p.is_slower or p.is_faster or p.is_equivalent for i in those for p in found.pairs[i]):
+    if all(p.is_slower or p.is_faster or p.is_equivalent for i in those for p in decision.pairs[i]):
         return []
-    places = found.ranks()
-    far = [any(pair.low > 1 + FAR for pair in found.pairs[i]) for i in those]
+    places = decision.ranks()
+    far = [any(pair.low > 1 + FAR for pair in decision.pairs[i]) for i in those]
     return [i for i in those if not far[i] or places[i][0] != places[i][1]]
 
 

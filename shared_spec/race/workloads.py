@@ -107,16 +107,16 @@ def catalogue() -> tuple[Workload, ...]:
     apart, since they are different functions; at sizes other than the chapter's of those with a gate.
     """
     native, gated = native_cells(), gated_cells()
-    found = [Workload("training-step", chapter(), name) for name in native]
-    found += [Workload(kind, chapter(), name) for kind in ("epoch", "prediction") for name in gated]
-    found += [Workload(kind, chapter(), name) for kind in OF_CELL for name in gated]
-    found += [Workload("gradient", chapter(), name) for name in native if name not in gated]
-    found += [Workload(kind, chapter(), name, "float64") for kind in ("training-step", "gradient") for name in gated]
-    found += [Workload(kind, size, name) for size, kinds in NAMED.items() for kind in kinds for name in gated]
+    entries = [Workload("training-step", chapter(), name) for name in native]
+    entries += [Workload(kind, chapter(), name) for kind in ("epoch", "prediction") for name in gated]
+    entries += [Workload(kind, chapter(), name) for kind in OF_CELL for name in gated]
+    entries += [Workload("gradient", chapter(), name) for name in native if name not in gated]
+    entries += [Workload(kind, chapter(), name, "float64") for kind in ("training-step", "gradient") for name in gated]
+    entries += [Workload(kind, size, name) for size, kinds in NAMED.items() for kind in kinds for name in gated]
     for symbol, values in SERIES.items():
         sizes = [_varied(symbol, value) for value in values if value != getattr(chapter(), symbol)]
-        found += [Workload("gradient", size, name) for size in sizes for name in gated]
-    return tuple(found)
+        entries += [Workload("gradient", size, name) for size in sizes for name in gated]
+    return tuple(entries)
 
 
 def _varied(symbol: str, value: int) -> Size:
@@ -129,7 +129,7 @@ def choose(chosen: Iterable[str]) -> list[Workload]:
     """The workloads of these names, of these kinds ("gradient"), or of a set: "chapter" is its training step, for every
     cell in float32. Raises UserError for a name that fits nothing.
     """
-    found: list[Workload] = []
+    workloads: list[Workload] = []
     for word in chosen:
         if word == "everything":
             these = list(catalogue())
@@ -143,8 +143,8 @@ def choose(chosen: Iterable[str]) -> list[Workload]:
                 f"no workload {word!r}; there are {', '.join(SETS)}, the kinds {kinds}, and single ones such as "
                 f"{catalogue()[0].name}"
             )
-        found += [w for w in these if w not in found]
-    return found
+        workloads += [w for w in these if w not in workloads]
+    return workloads
 
 
 @functools.lru_cache(maxsize=4)

@@ -144,9 +144,9 @@ def quantities(
     for equation in cell.equations:
         scope[equation.target] = _read(equation.expression, scope, precision)
     return {
-        equation.target: (found.value, found.error(precision))
+        equation.target: (bounded.value, bounded.error(precision))
         for equation in cell.equations
-        for found in [scope[equation.target]]
+        for bounded in [scope[equation.target]]
     }
 
 
@@ -155,8 +155,8 @@ def equation(
 ) -> tuple[Array, Array]:
     """One equation by itself, from everything on its right side as given: its value and its bound, of one shape."""
     precision = Precision.of(u, sums, stored)
-    found = _read(equation.expression, {name: precision.given(array) for name, array in values.items()}, precision)
-    return found.value, found.error(precision)
+    bounded = _read(equation.expression, {name: precision.given(array) for name, array in values.items()}, precision)
+    return bounded.value, bounded.error(precision)
 
 
 def _read(expression: Expression, scope: Mapping[str, Bounded], precision: Precision) -> Bounded:

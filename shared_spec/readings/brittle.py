@@ -38,28 +38,28 @@ class _Ends:
         kept: Array = a - np.clip(a, -most, most)
         return kept
 
-    def product(self, found: Array, a: Array, b: Array) -> Array:
+    def product(self, value: Array, a: Array, b: Array) -> Array:
         """A product of a and b as it is found, at these ends."""
         terms = a.shape[-1]
         # Of their largest first: most are far from the end, and another product takes as long as the first.
         most = terms * float(np.abs(a).max(initial=0.0)) * float(np.abs(b).max(initial=0.0))
         if most > self._reach(terms):
-            found = self._held(found, np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64), terms)
-        return self.lost(found, 2 * terms if self._sums_flush else 1)
+            value = self._held(value, np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64), terms)
+        return self.lost(value, 2 * terms if self._sums_flush else 1)
 
-    def total(self, found: Array, a: Array, axes: tuple[int, ...]) -> Array:
+    def total(self, value: Array, a: Array, axes: tuple[int, ...]) -> Array:
         """A sum over axes as it is found, at these ends."""
         terms = math.prod(a.shape[axis] for axis in axes)
         if terms * float(np.abs(a).max(initial=0.0)) > self._reach(terms):
-            found = self._held(found, np.abs(a).astype(np.float64).sum(axis=axes), terms)
-        return self.lost(found, terms if self._sums_flush else 1)
+            value = self._held(value, np.abs(a).astype(np.float64).sum(axis=axes), terms)
+        return self.lost(value, terms if self._sums_flush else 1)
 
     def _reach(self, terms: int) -> float:
         """What a sum of so many terms may be, by their absolute values: each is rounded at most that often."""
         return self._largest * (1 - min(terms * self._u, 0.5))
 
-    def _held(self, found: Array, size: Array, terms: int) -> Array:
-        return np.where(size > self._reach(terms), found.dtype.type(np.nan), found)
+    def _held(self, value: Array, size: Array, terms: int) -> Array:
+        return np.where(size > self._reach(terms), value.dtype.type(np.nan), value)
 
 
 class _BrittleParts(Parts):

@@ -65,8 +65,8 @@ def rounded(array: Array, dtype: str) -> Array:
             array = _to_odd(array)
         bits = np.ascontiguousarray(array).view(np.uint32)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
-        found: Array = np.where(np.isnan(array), array, bits.view(np.float32))
-    return found
+        numbers: Array = np.where(np.isnan(array), array, bits.view(np.float32))
+    return numbers
 
 
 def _to_odd(array: Array) -> Array:
@@ -92,8 +92,8 @@ def widened(raw: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> Arra
         wide = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
     else:
         wide = _eighths(dtype)[np.frombuffer(raw, np.uint8)]
-    found: Array = wide.reshape(shape)
-    return found
+    values: Array = wide.reshape(shape)
+    return values
 
 
 @functools.cache

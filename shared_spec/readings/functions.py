@@ -66,7 +66,7 @@ class ByName(Plain):
 
     def function(self, name: str, x: Array) -> Array:
         """The function of that name."""
-        found = function(name)
-        if found is None:
+        activation = function(name)
+        if activation is None:
             raise KeyError(name)
-        return found(x)
+        return activation(x)

@@ -55,7 +55,7 @@ def step(
 ) -> dict[str, Array]:
     """One time step: X (..., d), H (..., h) -> every quantity of the cell by name; "H" is the next state (..., h)."""
     values: dict[str, Array | OneHot] = {"X": X, "H": H, **parameters}
-    found: dict[str, Array] = {}
+    outputs: dict[str, Array] = {}
     for equation in cell.equations:
-        values[equation.target] = found[equation.target] = evaluate(equation.expression, values, H.dtype, arithmetic)
-    return found
+        values[equation.target] = outputs[equation.target] = evaluate(equation.expression, values, H.dtype, arithmetic)
+    return outputs

@@ -124,15 +124,15 @@ class TrialStore:
             self._engine = sqlalchemy.create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
             # Python's sqlite3 would begin a transaction only at the first change, too late to look before it.
             sqlalchemy.event.listen(self._engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
-            sqlalchemy.event.listen(self._engine, "begin", lambda found: found.exec_driver_sql(begin))
+            sqlalchemy.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
             there = sqlalchemy.inspect(self._engine).get_table_names()
             if "about" not in there and (there or reads):
                 raise UserError(f"{file}: a database, but not a store of trials; {ELSEWHERE}")
             with self._engine.begin() as connection:
                 version = select(_ABOUT.c.value).where(_ABOUT.c.name == "format")
-                found = connection.scalar(version) if there else FORMAT
-                if found != FORMAT:
-                    another = f"a store of another version, {found}; this isogru has {FORMAT}"
+                file_format = connection.scalar(version) if there else FORMAT
+                if file_format != FORMAT:
+                    another = f"a store of another version, {file_format}; this isogru has {FORMAT}"
                     raise UserError(f"{file}: {another}; {ELSEWHERE}")
                 if reads:
                     return
@@ -146,8 +146,8 @@ class TrialStore:
         """
         told = json.dumps(definition)
         with self._writing() as connection:
-            found = connection.scalar(select(_SWEEPS.c.definition).where(_SWEEPS.c.name == sweep))
-            if found is not None and not _same(found, told):
+            text = connection.scalar(select(_SWEEPS.c.definition).where(_SWEEPS.c.name == sweep))
+            if text is not None and not _same(text, told):
                 raise UserError(f"{self.file}: has another sweep of the name {sweep!r}; choose another --name")
             # Its trials may be others than they were: equations and defaults change.
             connection.execute(delete(_MEMBERS).where(_MEMBERS.c.sweep == sweep))
@@ -200,34 +200,34 @@ class TrialStore:
         trials in order.
         """
         with self._writing() as connection:
-            found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+            sweeps: dict[str, tuple[dict[str, Any], list[str]]] = {}
             for name, told in connection.execute(select(_SWEEPS).order_by(sqlalchemy.text("rowid"))):
                 try:
-                    found[name] = (stored.asked(told), [])
+                    sweeps[name] = (stored.asked(told), [])
                 except UserError as error:
                     self._damaged(f"sweep {name!r}", error, "sweeps", "name", name)
             for name, key in connection.execute(
                 select(_MEMBERS.c.sweep, _MEMBERS.c.trial).order_by(_MEMBERS.c.sweep, _MEMBERS.c.place)
             ):
-                if name in found and isinstance(key, str):
-                    found[name][1].append(key)
-        return found
+                if name in sweeps and isinstance(key, str):
+                    sweeps[name][1].append(key)
+        return sweeps
 
     def outcomes(self, keys: Collection[str]) -> dict[str, Outcome]:
         """By key, in the order of the keys: what became of those of these trials that are over."""
         with self._writing() as connection:
             rows = connection.execute(select(_TRIALS).where(_TRIALS.c.key.in_(keys)))
-            found = {}
+            outcomes = {}
             for row in rows:
                 try:
-                    found[row.key] = stored.outcome(row._mapping)
+                    outcomes[row.key] = stored.outcome(row._mapping)
                 except UserError as error:
                     self._damaged(f"trial {row.key!r}", error, "trials", "key", row.key)
-        return {key: found[key] for key in keys if key in found}
+        return {key: outcomes[key] for key in keys if key in outcomes}
 
     def _done(self, connection: Connection, keys: Collection[str]) -> set[str]:
-        found = select(_TRIALS.c.key).where(_TRIALS.c.key.in_(keys), _TRIALS.c.status != trials.FAILED)
-        return {key for (key,) in connection.execute(found)}
+        query = select(_TRIALS.c.key).where(_TRIALS.c.key.in_(keys), _TRIALS.c.status != trials.FAILED)
+        return {key for (key,) in connection.execute(query)}
 
     def _damaged(self, what: str, error: UserError, table: str, column: str, name: str) -> None:
         """A row of which nothing can be had is named, with what takes it away."""
@@ -255,10 +255,10 @@ def _told(what: str) -> Iterator[None]:
         raise UserError(f"{what}: {error.strerror or error}; {ELSEWHERE}") from None
 
 
-def _same(found: object, told: str) -> bool:
+def _same(text: object, told: str) -> bool:
     """Whether a kept definition is that one; one that is damaged is none."""
     try:
-        return bool(msgspec.json.decode(msgspec.convert(found, str)) == msgspec.json.decode(told))
+        return bool(msgspec.json.decode(msgspec.convert(text, str)) == msgspec.json.decode(told))
     except door.UNDECODABLE:
         return False
 

@@ -92,12 +92,12 @@ class _Written(msgspec.Struct, forbid_unknown_fields=True):
 def from_json(text: str) -> Trial:
     """Raises UserError where the text is not a trial of this version."""
     try:
-        found = msgspec.json.decode(text, type=_Written)
+        record = msgspec.json.decode(text, type=_Written)
     except door.UNDECODABLE as error:
         raise UserError(f"not a trial: {door.words(error)}") from None
-    of_recipe = recipe_from_json(bytes(found.recipe).decode())
+    of_recipe = recipe_from_json(bytes(record.recipe).decode())
     cell(of_recipe.cell)
-    return Trial(**{**msgspec.structs.asdict(found), "recipe": of_recipe})
+    return Trial(**{**msgspec.structs.asdict(record), "recipe": of_recipe})
 
 
 def worded(value: Value) -> str:
@@ -114,22 +114,22 @@ def axes(given: Sequence[str]) -> dict[str, list[Value]]:
     Raises UserError for a name that is no setting, one given twice, an empty or repeated value, and a number that
     makes no sense.
     """
-    found: dict[str, list[Value]] = {}
+    axes: dict[str, list[Value]] = {}
     for text in given:
         name, sign, values = text.partition("=")
         if not sign:
             raise UserError(f"grid {text!r}: should be a setting and its values, such as lr=0.1,1")
         if name not in GRID:
             raise UserError(f"grid {text!r}: no setting {name!r}; a grid may vary {', '.join(GRID)}")
-        if name in found:
+        if name in axes:
             raise UserError(f"grid {text!r}: {name} is given twice; give all of its values at once")
-        found[name] = []
+        axes[name] = []
         for word in values.split(","):
             value = _number(name, word.strip(), text)
-            if value in found[name]:
+            if value in axes[name]:
                 raise UserError(f"grid {text!r}: {word.strip()} stands there twice")
-            found[name].append(value)
-    return found
+            axes[name].append(value)
+    return axes
 
 
 def _number(name: str, word: str, text: str) -> Value:
@@ -169,11 +169,11 @@ def grid(
             raise UserError(f"{random} random configurations are asked for; the grid has {len(combined)}")
         chosen = np.random.RandomState(0).permutation(len(combined))[:random]
         combined = [combined[i] for i in sorted(chosen)]
-    found = []
+    recipes = []
     for name, values in combined:
         base = recipe(name, **{**tasks.settings(task), **changes, **values})
-        found += [replace(base, start_seed=base.start_seed + i, order_seed=base.order_seed + i) for i in seeds]
-    return found
+        recipes += [replace(base, start_seed=base.start_seed + i, order_seed=base.order_seed + i) for i in seeds]
+    return recipes
 
 
 def status(arrays: Mapping[str, Array], epochs: int, num_tokens: int) -> tuple[str, str]:

@@ -210,8 +210,8 @@ def _layout(name: str, table: Any, raw: str) -> Layout:
 
 def _texts(table: Any, key: str, default: Any, kind: type, here: Place) -> Any:
     """A list of texts, or a table of them."""
-    found = table.get(key, default)
-    values = found.values() if isinstance(found, dict) else found
-    if not isinstance(found, kind) or not all(isinstance(value, str) for value in values):
-        raise here.error(0, f"{key} is {found!r}, should be a {'table' if kind is dict else 'list'} of texts")
-    return found
+    texts = table.get(key, default)
+    values = texts.values() if isinstance(texts, dict) else texts
+    if not isinstance(texts, kind) or not all(isinstance(value, str) for value in values):
+        raise here.error(0, f"{key} is {texts!r}, should be a {'table' if kind is dict else 'list'} of texts")
+    return texts

@@ -90,12 +90,12 @@ def summed(layout: Layout, held: Mapping[str, Array]) -> dict[str, Array]:
     """The parameters that the cell sees, in float64, from what a layer holds: of two biases their sum, and zero for
     what it does not have.
     """
-    found = {name: array.astype(np.float64) for name, array in held.items()}
+    parameters = {name: array.astype(np.float64) for name, array in held.items()}
     for second, first in layout.second.items():
-        if second in found:
-            found[first] = found[first] + found.pop(second)
-    zero = np.zeros(found["b_h"].shape)
-    return {name: found.get(name, zero) for name in cell(layout.cell).parameters}
+        if second in parameters:
+            parameters[first] = parameters[first] + parameters.pop(second)
+    zero = np.zeros(parameters["b_h"].shape)
+    return {name: parameters.get(name, zero) for name in cell(layout.cell).parameters}
 
 
 def unpack(
@@ -111,7 +111,7 @@ def unpack(
     if wrong := [name for name in tensors if name not in layout.tensors]:
         raise UserError(f"tensor {wrong[0]} is none of {layout.name}; it has {expected(layout)}")
     lengths = sizes(layout, {name: array.shape for name, array in tensors.items()}, known=known)
-    found: dict[str, Array] = {}
+    parameters: dict[str, Array] = {}
     for name, tensor in layout.tensors.items():
         for row, whole in zip(tensor.rows, _rows(layout, tensor, tensors[name], lengths), strict=True):
             start = 0
@@ -121,9 +121,9 @@ def unpack(
                 piece = whole[(slice(None),) * tensor.axis + (slice(start, start + size),)]
                 piece = _turned_back(-piece if part.negated else piece, shape, tensor)
                 # A copy: a parameter that is the whole tensor is not that tensor.
-                found[part.name] = np.array(piece, order="C") if copied else piece
+                parameters[part.name] = np.array(piece, order="C") if copied else piece
                 start += size
-    return {name: found[name] for name in layout.holds}
+    return {name: parameters[name] for name in layout.holds}
 
 
 def _rows(layout: Layout, tensor: Tensor, whole: Array, lengths: Mapping[str, int]) -> list[Array]:
@@ -150,34 +150,34 @@ def sizes(
 
     Raises UserError for a shape that does not fit, and where the shapes leave open what `known` does not tell.
     """
-    found = {"1": 1, **layout.known, **(known or {})}
+    numbers = {"1": 1, **layout.known, **(known or {})}
     waiting = dict(layout.tensors)
     while waiting:
-        before = len(found)
-        waiting = {name: tensor for name, tensor in waiting.items() if not _settle(name, tensor, shapes[name], found)}
-        if waiting and len(found) == before:
+        before = len(numbers)
+        waiting = {name: tensor for name, tensor in waiting.items() if not _settle(name, tensor, shapes[name], numbers)}
+        if waiting and len(numbers) == before:
             name, tensor = next(iter(waiting.items()))
             raise UserError(
                 f"{name} has shape {shapes[name]}, which {show(tensor.shape)} is for more than one number of units h: "
                 "say how many units the layer has"
             )
-    return {symbol: number for symbol, number in found.items() if symbol != "1"}
+    return {symbol: number for symbol, number in numbers.items() if symbol != "1"}
 
 
-def _settle(name: str, tensor: Tensor, given: tuple[int, ...], found: dict[str, int]) -> bool:
+def _settle(name: str, tensor: Tensor, given: tuple[int, ...], numbers: dict[str, int]) -> bool:
     """Finds what the shape of one tensor tells, and says whether it has told all."""
-    fits, settled, before = len(given) == len(tensor.shape), True, len(found)
+    fits, settled, before = len(given) == len(tensor.shape), True, len(numbers)
     for number, size in zip(given, tensor.shape, strict=False):
-        unknown = sorted(symbols(size) - found.keys())
+        unknown = sorted(symbols(size) - numbers.keys())
         if len(unknown) > 1:
             settled = False
-        elif unknown and (solved := solve(size, number, found, unknown[0])) is not None:
-            found[unknown[0]] = solved
-        elif unknown or length(size, found) != number:
+        elif unknown and (solved := solve(size, number, numbers, unknown[0])) is not None:
+            numbers[unknown[0]] = solved
+        elif unknown or length(size, numbers) != number:
             fits = False
     if not fits:
-        raise UserError(f"{name} has shape {given}, should be {_should_be(tensor, found)}{_hint(tensor, given)}")
-    return settled or (len(found) > before and _settle(name, tensor, given, found))
+        raise UserError(f"{name} has shape {given}, should be {_should_be(tensor, numbers)}{_hint(tensor, given)}")
+    return settled or (len(numbers) > before and _settle(name, tensor, given, numbers))
 
 
 def _symbols(layout: Layout, part: Part) -> tuple[str, ...]:

@@ -27,8 +27,8 @@ DRAWN = """() => {
 def find_chromium(path: str | None = None) -> str:
     """The Chromium of the system."""
     for name in NAMES:
-        if found := shutil.which(name, path=path):
-            return found
+        if program := shutil.which(name, path=path):
+            return program
     raise pytest.UsageError(
         f"no Chromium: none of {', '.join(NAMES)} is on the PATH; install it, for example with "
         "`apt-get install chromium` (.ci/run does)"

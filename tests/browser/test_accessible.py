@@ -40,10 +40,10 @@ CONTRAST = """() => {
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_text_can_be_read(visit, raced, scheme):
     page = visit(raced.url, PLANTED, **SCHEMES[scheme])
-    found = page.evaluate(CONTRAST)
-    assert len([1 for _, kind, _ in found if kind == "svg"]) > 50
-    assert len([1 for _, kind, _ in found if kind == "html"]) > 300
-    assert [(round(contrast, 2), what) for contrast, _, what in found if contrast < 4.5] == []
+    texts = page.evaluate(CONTRAST)
+    assert len([1 for _, kind, _ in texts if kind == "svg"]) > 50
+    assert len([1 for _, kind, _ in texts if kind == "html"]) > 300
+    assert [(round(contrast, 2), what) for contrast, _, what in texts if contrast < 4.5] == []
 
 
 def test_contrast_is_measured(page):
@@ -57,11 +57,11 @@ def test_contrast_is_measured(page):
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_axe_finds_nothing_serious(visit, raced, scheme):
     page = visit(raced.url, PLANTED, **SCHEMES[scheme])
-    found = Axe().run(page).response
-    assert len(found["passes"]) > 20
+    report = Axe().run(page).response
+    assert len(report["passes"]) > 20
     bad = [
         (one["id"], node["html"][:120], node["failureSummary"])
-        for one in found["violations"]
+        for one in report["violations"]
         if one["impact"] in ("serious", "critical")
         for node in one["nodes"]
     ]

@@ -63,8 +63,8 @@ def of_heat(heat):
 
 
 def training(site, dtype):
-    (found,) = [t for t in site.report["training"] if t["dtype"] == dtype]
-    return found
+    (record,) = [t for t in site.report["training"] if t["dtype"] == dtype]
+    return record
 
 
 def assert_lines(page, name, wanted):
@@ -143,17 +143,17 @@ def test_the_heat_of_an_error_in_one_row_of_the_batch_shows_that_row(visit, site
 
 
 def test_loss(visit, site):
-    found = training(site, "float64")
-    wanted = [point for run in found["runs"] for point in curve(run["label"], run["loss"])]
-    assert_lines(visit(site.url), "loss", [*wanted, *curve("oracle", found["oracle"]["loss"])])
+    record = training(site, "float64")
+    wanted = [point for run in record["runs"] for point in curve(run["label"], run["loss"])]
+    assert_lines(visit(site.url), "loss", [*wanted, *curve("oracle", record["oracle"]["loss"])])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_distance_from_the_oracle(visit, site, dtype):
-    found = training(site, dtype)
-    wanted = [point for run in found["runs"] for point in curve(run["label"], run["distance"])]
+    record = training(site, dtype)
+    wanted = [point for run in record["runs"] for point in curve(run["label"], run["distance"])]
     page = visit(site.url)
-    assert_lines(page, f"distance-{dtype}", [*wanted, *curve("10 × the twins", found["oracle"]["envelope"])])
+    assert_lines(page, f"distance-{dtype}", [*wanted, *curve("10 × the twins", record["oracle"]["envelope"])])
 
 
 def test_charts_of_a_field_that_has_none_are_taken_away(visit, site):

@@ -317,11 +317,11 @@ def test_who_agrees_to_the_bit(visit, site):
 
 
 def test_training(page, site):
-    found = site.report["training"]
-    assert [t["dtype"] for t in found] == ["float32", "float64"]
-    name = found[0]["case"]
+    trainings = site.report["training"]
+    assert [t["dtype"] for t in trainings] == ["float32", "float64"]
+    name = trainings[0]["case"]
     expect(page.locator("#training")).to_have_value(name)
-    for training in found:
+    for training in trainings:
         block = page.locator(f'[data-training="{name}"]', has_text=f"{name}, {training['dtype']}")
         expect(block).to_be_visible()
         lines = block.locator("tbody tr").evaluate_all(

@@ -65,9 +65,9 @@ def exercises(tmp_path_factory, text):
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_it_can_be_read(visit, exercises, scheme):
     page = visit(exercises.url, **SCHEMES[scheme])
-    found = page.evaluate(CONTRAST)
-    assert len(found) > 100
-    assert [(round(contrast, 2), what) for contrast, _, what in found if contrast < 4.5] == []
+    texts = page.evaluate(CONTRAST)
+    assert len(texts) > 100
+    assert [(round(contrast, 2), what) for contrast, _, what in texts if contrast < 4.5] == []
     bad = [
         (one["id"], node["html"][:120])
         for one in Axe().run(page).response["violations"]

@@ -226,15 +226,15 @@ def test_the_machine(visit, raced):
     page = visit(raced.url)
     board = raced.report["leaderboard"]
     (limits,) = board["limits"]
-    found = {line[0]: line[1:] for line in page.eval_on_selector_all("#race-limits tbody tr", CELLS)}
-    assert found["products"] == [f"{limits['rates']['product'] / 1e9:.0f} GFLOP/s", limits["by"]["product"]]
-    assert found["tanh"] == [f"{limits['rates']['function'] / 1e9:.2f} G/s", limits["by"]["function"]]
+    rows = {line[0]: line[1:] for line in page.eval_on_selector_all("#race-limits tbody tr", CELLS)}
+    assert rows["products"] == [f"{limits['rates']['product'] / 1e9:.0f} GFLOP/s", limits["by"]["product"]]
+    assert rows["tanh"] == [f"{limits['rates']['function'] / 1e9:.2f} G/s", limits["by"]["function"]]
     for key in ("cache", "memory"):
-        assert found[key] == [f"{limits['rates'][key] / 1e9:.0f} GB/s", limits["by"][key]]
+        assert rows[key] == [f"{limits['rates'][key] / 1e9:.0f} GB/s", limits["by"][key]]
     for framework in ("torch", "tensorflow", "jax"):
         wanted = standings.duration(limits["issue"][framework])
-        assert found[f"issuing an operation, {framework}"] == [wanted, ""]
-    assert found["issuing an operation, mxnet"] == ["–", ""]  # Cut off before it was measured.
+        assert rows[f"issuing an operation, {framework}"] == [wanted, ""]
+    assert rows["issuing an operation, mxnet"] == ["–", ""]  # Cut off before it was measured.
     where = page.locator("#race-where").inner_text()
     for text in (board["name"], board["machine"]["processor"], board["corpus"], "4 passes", "2 threads", "cpu"):
         assert text in where

@@ -25,8 +25,8 @@ def throughput(framework, workers, file):
     moments = [(0.0, 0)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if found := re.search(rf": (\d+)/{TRIALS}, ", line):
-                now, done = time.monotonic(), int(found.group(1))
+            if match := re.search(rf": (\d+)/{TRIALS}, ", line):
+                now, done = time.monotonic(), int(match.group(1))
                 if now - moments[-1][0] < TOGETHER_SECONDS:
                     moments.pop()
                 moments.append((now, done))
@@ -39,11 +39,11 @@ def throughput(framework, workers, file):
 
 def test_two_workers(framework_name, tmp_path):
     assert machine.cores() >= 2, "two workers need two cores"
-    found = {1: [], 2: []}
+    rates = {1: [], 2: []}
     for again in range(3):
-        for workers in found:
-            found[workers].append(throughput(framework_name, workers, tmp_path / f"{workers}-{again}.sqlite"))
-    print(framework_name, {workers: [f"{each:.2f}" for each in some] for workers, some in found.items()})
-    ratios = [two / one for one, two in zip(*found.values(), strict=True)]
+        for workers in rates:
+            rates[workers].append(throughput(framework_name, workers, tmp_path / f"{workers}-{again}.sqlite"))
+    print(framework_name, {workers: [f"{each:.2f}" for each in some] for workers, some in rates.items()})
+    ratios = [two / one for one, two in zip(*rates.values(), strict=True)]
     print(f"two workers against one: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
     assert statistics.median(ratios) >= 1.7

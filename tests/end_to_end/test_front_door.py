@@ -131,8 +131,8 @@ def test_a_sweep_and_its_page(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"exercises: {tmp_path / 'site' / 'exercises.html'}" in done.stdout
-    found = json.loads((tmp_path / "site" / "exercises.json").read_text())
-    (sweep,) = found["sweeps"]["sweeps"]
+    exercises = json.loads((tmp_path / "site" / "exercises.json").read_text())
+    (sweep,) = exercises["sweeps"]["sweeps"]
     assert {(t["num_hiddens"], t["lr"]) for t in sweep["trials"]} == {(h, lr) for h in (4, 5) for lr in (1.0, 2.0)}
     assert {t["status"] for t in sweep["trials"]} == {"finished"}
     assert sweep["command"].startswith("tox -e sweep-jax -- --grid num_hiddens=4,5 --grid lr=1,2")

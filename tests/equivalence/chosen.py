@@ -22,14 +22,14 @@ def chosen(
     """Implementations, cases and dtypes, in the order of the cases."""
     available = list(available)
     cells = {each.name: cells_by_kind(each.name, available) for each in available}
-    found = []
+    jobs = []
     for name in names:
         for implementation in available:
             dtypes = [dtype for dtype in implementation.dtypes if implementation.runs(name, dtype)]
             if dtypes and not every_dtype:
                 dtypes = in_turns(dtypes, implementation.cell, kind(name), cells[implementation.name])
-            found += [(implementation, name, dtype) for dtype in dtypes]
-    return found
+            jobs += [(implementation, name, dtype) for dtype in dtypes]
+    return jobs
 
 
 def cells_by_kind(implementation: str, available: Iterable[Implementation]) -> dict[str, list[str]]:

@@ -36,9 +36,9 @@ def pytest_generate_tests(metafunc):
         return
     _, available = metafunc.config.stash[LOADED]
     names = metafunc.definition.get_closest_marker("runs").args[0]
-    found = chosen(available, names, every_dtype=metafunc.config.getoption("--every-dtype"))
-    ids = [f"{name}-{i.name}-{dtype}" for i, name, dtype in found]
-    metafunc.parametrize(("implementation", "name", "dtype"), found, ids=ids)
+    jobs = chosen(available, names, every_dtype=metafunc.config.getoption("--every-dtype"))
+    ids = [f"{name}-{i.name}-{dtype}" for i, name, dtype in jobs]
+    metafunc.parametrize(("implementation", "name", "dtype"), jobs, ids=ids)
 
 
 @pytest.fixture(scope="session")

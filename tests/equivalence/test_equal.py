@@ -38,9 +38,9 @@ def judged(framework, implementation, case, dtype, device):
     return judge.on(case, run(framework, implementation, case, dtype=dtype, device=device))
 
 
-def assert_equal(found):
-    worst = found.worst_finding
-    assert found.verdict == "equal", worst.sentence(found.origin)
+def assert_equal(verdict):
+    worst = verdict.worst_finding
+    assert verdict.verdict == "equal", worst.sentence(verdict.origin)
     assert worst.ratio <= 1
 
 
@@ -133,9 +133,9 @@ def test_the_other_reset_placement_is_different(framework, implementation, name,
         # The other cell has no inner bias to be put anywhere.
         case = replace(case, arrays={**case.arrays, "b_hh": np.zeros_like(case.arrays["b_hh"])})
     result = run(framework, implementation, case, dtype=dtype, device=device)
-    found = judge.on(case, result, claim=cell(OTHER[implementation.cell]))
-    assert found.verdict == "different"
-    assert {f.quantity: f.ratio for f in found.findings}["H"] > 100
+    verdict = judge.on(case, result, claim=cell(OTHER[implementation.cell]))
+    assert verdict.verdict == "different"
+    assert {f.quantity: f.ratio for f in verdict.findings}["H"] > 100
 
 
 @pytest.mark.parametrize(("name", "left_out"), [(c, p) for c in cells() for p in cell(c).parameters])
@@ -148,12 +148,12 @@ def test_any_term_left_out_is_seen(framework, name, left_out, device):
     ran = run(framework, find(framework, "scratch", name, "float64"), without, dtype="float64", device=device)
     none = {key: np.zeros_like(array) for key, array in ran.arrays.items() if key.endswith(f"grad.{left_out}")}
     assert set(none) == {f"grad.{left_out}", f"trace.grad.{left_out}"}
-    found = judge.on(case, Result(replace(ran.origin, case_digest=case.digest), {**ran.arrays, **none}))
-    assert found.verdict == "different"
-    assert f"{framework.name}/scratch" in found.worst_finding.sentence(found.origin)
+    verdict = judge.on(case, Result(replace(ran.origin, case_digest=case.digest), {**ran.arrays, **none}))
+    assert verdict.verdict == "different"
+    assert f"{framework.name}/scratch" in verdict.worst_finding.sentence(verdict.origin)
     # The equation that lost its term is the one that is wrong by itself, at the first step at which it had one.
     place = next(e.target for e in cell(name).equations if left_out in names(e.expression))
-    first = found.divergence.first_forward
+    first = verdict.divergence.first_forward
     assert (first.quantity, first.first_outside) == (f"trace.{place}", 0 if left_out.startswith(("W_x", "b")) else 1)
 
 
@@ -176,8 +176,8 @@ def without_weight_gradients(framework, monkeypatch):
 @pytest.mark.parametrize("name", frameworks.native_cells())
 def test_a_gradient_left_out_of_a_backward_by_hand_is_seen(framework, name, device, without_weight_gradients):
     case = cases.build(f"{name}-ordinary")
-    found = judged(framework, find(framework, "tuned", name, "float32"), case, "float32", device)
-    outside = {finding.quantity for finding in found.findings if finding.verdict == "different"}
+    verdict = judged(framework, find(framework, "tuned", name, "float32"), case, "float32", device)
+    outside = {finding.quantity for finding in verdict.findings if finding.verdict == "different"}
     by_hand = name in BY_HAND.get(framework.name, frameworks.native_cells())
     recurrent = [parameter for parameter in case.cell.parameters if parameter.startswith("W_h")]
     assert outside == {f"grad.{parameter}" for parameter in recurrent if by_hand}
@@ -199,11 +199,11 @@ def test_the_precision_delivered_is_measured(framework, device):
         scratch = find(framework, "scratch", name, "float32")
         for dtype, u in (("float32", 2.0**-24), ("float64", 2.0**-53)):
             subject = Subject(framework, scratch, dtype=dtype, device=device)
-            found = precision.measure(subject.states, cell(name), dtype=dtype)
-            assert set(found) == {"product", "sum", "tanh", "cell"} | ({"sigmoid"} if name == "gru" else set())
-            assert (found["product"], found["sum"]) == (u, u)
+            roundoff = precision.measure(subject.states, cell(name), dtype=dtype)
+            assert set(roundoff) == {"product", "sum", "tanh", "cell"} | ({"sigmoid"} if name == "gru" else set())
+            assert (roundoff["product"], roundoff["sum"]) == (u, u)
             # A function may be off by a few units; no format has fewer than three bits less than the next.
-            assert all(u / 2 <= value <= 6 * u for value in found.values()), found
+            assert all(u / 2 <= value <= 6 * u for value in roundoff.values()), roundoff
 
 
 def test_a_float64_that_is_float32_is_a_lie(framework, device):
@@ -222,15 +222,15 @@ def test_a_float64_that_is_float32_is_a_lie(framework, device):
         return tuple(high)
 
     scratch = replace(find(framework, "scratch", "gru", "float64"), build=lambda: lying)
-    found = precision.measure(Subject(framework, scratch, **where).states, cell("gru"), dtype="float64")
-    assert {name: round(np.log2(u)) for name, u in found.items() if name in ("product", "sum", "cell")} == {
+    roundoff = precision.measure(Subject(framework, scratch, **where).states, cell("gru"), dtype="float64")
+    assert {name: round(np.log2(u)) for name, u in roundoff.items() if name in ("product", "sum", "cell")} == {
         "product": -24,
         "sum": -24,
         "cell": -24,
     }
     honest = run(framework, find(framework, "scratch", "gru", "float64"), cases.build("gru-one_step"), **where).origin
     assert honest.lie == ""
-    lie = replace(honest, unit_roundoff=precision.unit_roundoff(found, "float64")).lie
+    lie = replace(honest, unit_roundoff=precision.unit_roundoff(roundoff, "float64")).lie
     assert lie == "asked for float64, computed with unit roundoff 6.0e-08: the label lies"
 
 

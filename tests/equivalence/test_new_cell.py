@@ -65,19 +65,19 @@ def verdicts(root, framework_name):
     assert [made.returncode for made in ended[: len(NEW)]] == [0] * len(NEW)
     for name, judged in zip(NEW, ended[len(NEW) :], strict=True):
         assert judged.stdout, judged.stderr
-        found = json.loads(judged.stdout)[0]
-        yield name, found["verdict"], {finding["quantity"] for finding in found["findings"]}
+        record = json.loads(judged.stdout)[0]
+        yield name, record["verdict"], {finding["quantity"] for finding in record["findings"]}
 
 
 def test_it_is_proven(root, framework_name):
-    found = {name: (verdict, quantities) for name, verdict, quantities in verdicts(root, framework_name)}
-    assert {name: verdict for name, (verdict, _) in found.items()} == dict.fromkeys(NEW, "equal")
-    assert found["odd"][1] >= {"H", "final", "grad.U_p", "grad.c"}
+    judgements = {name: (verdict, quantities) for name, verdict, quantities in verdicts(root, framework_name)}
+    assert {name: verdict for name, (verdict, _) in judgements.items()} == dict.fromkeys(NEW, "equal")
+    assert judgements["odd"][1] >= {"H", "final", "grad.U_p", "grad.c"}
 
 
 def test_and_is_seen_where_it_is_wrong(root, framework_name):
     file = root / f"frameworks/{framework_name}/cells.py"
     assert file.read_text().count(WRONG[0]) == 1
     file.write_text(file.read_text().replace(*WRONG))
-    found = {name: verdict for name, verdict, _ in verdicts(root, framework_name)}
-    assert found == {"minimal": "different", "odd": "equal"}
+    judgements = {name: verdict for name, verdict, _ in verdicts(root, framework_name)}
+    assert judgements == {"minimal": "different", "odd": "equal"}

@@ -44,8 +44,8 @@ def outcomes(chosen, text):
 def test_how_much_is_done_is_told_on_the_way(framework, device, text, in_this_process, monkeypatch):
     monkeypatch.setattr(worker, "TELL_SECONDS", -1.0)
     chosen = [trial(framework, "scratch", "float64", device, lr=lr) for lr in (0.5, 4.0)]
-    *shares, found = worker.run(chosen, text, 1)
-    assert len(found) == 2
+    *shares, outcomes = worker.run(chosen, text, 1)
+    assert len(outcomes) == 2
     assert shares == sorted(shares)
     assert shares[0] == 1 / len(shares)
     assert shares[-1] == 1.0
@@ -67,8 +67,8 @@ def test_trials_are_equal_to_the_oracle_and_to_a_training_by_itself(
         by_itself = run(framework, find(framework, name, "gru", dtype), case, dtype=dtype, device=device)
         together = {**by_itself.arrays, **outcome.arrays, "text": problem.vocabulary.encode(outcome.text)}
         for arrays in (by_itself.arrays, together):
-            found = verdict.judge(case, Result(by_itself.origin, arrays), reference.get(case, dtype))
-            assert found.verdict == EQUAL, found.worst_finding
+            result_verdict = verdict.judge(case, Result(by_itself.origin, arrays), reference.get(case, dtype))
+            assert result_verdict.verdict == EQUAL, result_verdict.worst_finding
 
 
 def test_models_go_through_a_program_at_once_as_they_do_in_turn(framework, device, text, in_this_process, monkeypatch):

@@ -40,18 +40,18 @@ def run(framework, implementation, workload, device, text):
 @pytest.mark.parametrize("name", ["scratch", "tuned"])
 def test_every_kind_of_work_passes_the_gate(framework, device, text, name, kind):
     workload = Workload(kind, SMALL, "gru")
-    found = run(framework, find(framework, name, "gru", "float32"), workload, device, text)
-    assert found.verdict == EQUAL, found.why
-    assert len(found.seconds) == measure.LEAST
-    assert found.first > 0
+    outcome = run(framework, find(framework, name, "gru", "float32"), workload, device, text)
+    assert outcome.verdict == EQUAL, outcome.why
+    assert len(outcome.seconds) == measure.LEAST
+    assert outcome.first > 0
 
 
 @pytest.mark.parametrize("kind", ["gradient", "training-step"])
 @pytest.mark.parametrize("name", ["compiled", "native"])
 def test_compiled_and_native_layers_pass_the_gate(framework, device, text, name, kind):
     workload = Workload(kind, SMALL, "gru_reset_after", "float64")
-    found = run(framework, find(framework, name, "gru_reset_after", "float64"), workload, device, text)
-    assert found.verdict == EQUAL, found.why
+    outcome = run(framework, find(framework, name, "gru_reset_after", "float64"), workload, device, text)
+    assert outcome.verdict == EQUAL, outcome.why
 
 
 def test_the_host_takes_time_to_issue(framework, device, text):
@@ -68,10 +68,10 @@ def test_limits(framework, device, monkeypatch):
         ("SECONDS", 0.001),
     ):
         monkeypatch.setattr(peak, name, value)
-    found = peak.measure(framework, [(3, 4, 8), (2, 4, 4)], dtype="float32", device=device)
-    assert all(getattr(found, name) > 0 for name in (*RATES, "issue"))
-    assert [step[:3] for step in found.step] == [(3, 4, 8), (2, 4, 4)]
-    assert all(step[3] > 0 for step in found.step)
+    limits = peak.measure(framework, [(3, 4, 8), (2, 4, 4)], dtype="float32", device=device)
+    assert all(getattr(limits, name) > 0 for name in (*RATES, "issue"))
+    assert [step[:3] for step in limits.step] == [(3, 4, 8), (2, 4, 4)]
+    assert all(step[3] > 0 for step in limits.step)
 
 
 def test_chains_of_operations(framework, device):
@@ -80,10 +80,10 @@ def test_chains_of_operations(framework, device):
 
     random, to_numpy = np.random.RandomState(0), framework.runtime.to_numpy
     H, W = random.standard_normal((3, 4)), random.standard_normal((4, 8))
-    found = to_numpy(framework.peak.products(tensor(H), tensor(W), count=3))
-    assert np.allclose(found, ((H @ W)[:, :4] @ W)[:, :4] @ W[:, :4])
-    found = to_numpy(framework.peak.functions(tensor(H), count=2))
-    assert np.allclose(found, np.tanh(np.tanh(H)))
+    outputs = to_numpy(framework.peak.products(tensor(H), tensor(W), count=3))
+    assert np.allclose(outputs, ((H @ W)[:, :4] @ W)[:, :4] @ W[:, :4])
+    outputs = to_numpy(framework.peak.functions(tensor(H), count=2))
+    assert np.allclose(outputs, np.tanh(np.tanh(H)))
     given = tensor(H)
     assert np.allclose(to_numpy(framework.peak.sums(given, given, count=3)), 4 * H)
     assert np.array_equal(to_numpy(given), H)
@@ -121,16 +121,16 @@ def test_a_pass_leaves_what_the_plugin_compares(framework_name, process, tmp_pat
     options += ["--rows", str(tmp_path / "rows.jsonl"), "--benchmark-json", str(tmp_path / "one.json")]
     done = process("pytest", "tests/benchmarks", "--framework", framework_name, "-q", *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = rows.read(tmp_path / "rows.jsonl")
+    one_pass = rows.read(tmp_path / "rows.jsonl")
     row = rows.Row("prediction-chapter-gru-float32", "scratch", "scratch")
-    outcome = found.outcomes[row]
-    assert found.is_done
-    assert found.framework == framework_name
+    outcome = one_pass.outcomes[row]
+    assert one_pass.is_done
+    assert one_pass.framework == framework_name
     assert outcome.verdict == EQUAL
     assert len(outcome.seconds) == measure.LEAST
     assert outcome.issue > 0
-    assert found.header.plan == (row,)
-    assert set(found.limits) == {"float32"}
+    assert one_pass.header.plan == (row,)
+    assert set(one_pass.limits) == {"float32"}
     (benchmark,) = json.loads((tmp_path / "one.json").read_text())["benchmarks"]
     assert benchmark["name"] == f"test_workload[{row.id}]"
     assert benchmark["group"] == "prediction, chapter gru float32"
@@ -142,5 +142,5 @@ def test_a_pass_leaves_what_the_plugin_compares(framework_name, process, tmp_pat
 def test_every_kind_of_work_can_be_called_for_its_memory(framework, device, text, kind, monkeypatch):
     workload = Workload(kind, SMALL, "gru")
     monkeypatch.setattr(memory.workloads, "choose", lambda names: [workload])
-    found = memory._peak(framework, workload.name, "scratch", device, text)
-    assert isinstance(found, int)
+    size = memory._peak(framework, workload.name, "scratch", device, text)
+    assert isinstance(size, int)

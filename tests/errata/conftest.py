@@ -62,14 +62,14 @@ def record(request, hand, text):
     """The record of the test's erratum: kept as it was returned, with verdicts of both kinds, all as claimed."""
     name = _name(request.node)
     written = request.config.getoption("--written")
-    found = records.read(name, hand.name) if written else run.run(name, hand, text)
-    assert isinstance(found, Record), found
-    assert records.read(name, hand.name) == found
-    assert found.framework == hand.name
-    for held in found.held:
+    record = records.read(name, hand.name) if written else run.run(name, hand, text)
+    assert isinstance(record, Record), record
+    assert records.read(name, hand.name) == record
+    assert record.framework == hand.name
+    for held in record.held:
         assert held.verdict == held.expected, f"{held.what}: {held.verdict}, {held.sentence}"
-    assert {held.expected for held in found.held} == {EQUAL, DIFFERENT}
-    assert {held.what for held in found.held} <= set(texts.entries()[name].held)
-    assert found.unmet == []
-    assert found.is_proven
-    return found
+    assert {held.expected for held in record.held} == {EQUAL, DIFFERENT}
+    assert {held.what for held in record.held} <= set(texts.entries()[name].held)
+    assert record.unmet == []
+    assert record.is_proven
+    return record

@@ -14,9 +14,9 @@ def test_time_first_data_recurs_over_the_examples(record):
         ("time-first", "gru_reset_after", "different"),
         ("swapped", "gru_reset_after", "equal"),
     }
-    recipe, found = language_model.recipe("gru_reset_after"), record.measured
-    assert (found.T, found.n) == (recipe.num_steps, recipe.batch_size)
-    assert (found.steps_right, found.steps_wrong) == (recipe.num_steps, recipe.batch_size)
-    assert min(found.seconds_right, found.seconds_wrong) > 0
+    recipe, measurement = language_model.recipe("gru_reset_after"), record.measured
+    assert (measurement.T, measurement.n) == (recipe.num_steps, recipe.batch_size)
+    assert (measurement.steps_right, measurement.steps_wrong) == (recipe.num_steps, recipe.batch_size)
+    assert min(measurement.seconds_right, measurement.seconds_wrong) > 0
     # What recurs over time learns from more than the current character; what does not, cannot.
-    assert found.perplexity_right < found.perplexity_of_character < found.perplexity_wrong
+    assert measurement.perplexity_right < measurement.perplexity_of_character < measurement.perplexity_wrong

@@ -17,13 +17,13 @@ def test_a_training_without_clipping_is_not_the_recipe(record, text):
         "wrong": ("rnn", "different"),
     }
     assert held["wrong"].quantity == "loss"
-    found = record.measured
-    assert found.corpus == title_of(text)
-    assert found.clip_norm == 1
+    measurement = record.measured
+    assert measurement.corpus == title_of(text)
+    assert measurement.clip_norm == 1
     # There is a step after the one at which clipping acts: on it the two are no longer one training.
-    first = acts_first(np.array(found.norms_of_rnn), found.clip_norm)
+    first = acts_first(np.array(measurement.norms_of_rnn), measurement.clip_norm)
     assert first is not None
-    assert first < len(found.norms_of_rnn) - 1
+    assert first < len(measurement.norms_of_rnn) - 1
 
 
 @pytest.mark.erratum("perplexity")

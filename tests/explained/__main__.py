@@ -29,9 +29,9 @@ def singles():
             case = drawn(cell, sizes, seed)
             for name in conventions():
                 if (H := planted(case, name)) is not None:
-                    found = explain(case, H, pairs=False)
-                    named = [names for cause in found.causes for names in (cause.names, *cause.alike)]
-                    yield f"{name} in {case.name}", found.verdict == EXPLAINED and (name,) in named
+                    explanation = explain(case, H, pairs=False)
+                    named = [names for cause in explanation.causes for names in (cause.names, *cause.alike)]
+                    yield f"{name} in {case.name}", explanation.verdict == EXPLAINED and (name,) in named
 
 
 def pairs(seed, count):
@@ -42,11 +42,14 @@ def pairs(seed, count):
         pair = chosen.sample(list(conventions()), 2)
         if (H := planted(case, *pair)) is None:
             continue
-        found = explain(case, H)
-        cause = found.causes[0].names if found.causes else ()
+        explanation = explain(case, H)
+        cause = explanation.causes[0].names if explanation.causes else ()
         known = [[conventions()[name] for name in names] for names in (cause, pair)]
         made += 1
-        yield f"{' and '.join(pair)} in {case.name}", found.verdict == EXPLAINED and same_function(*known, probe(case))
+        yield (
+            f"{' and '.join(pair)} in {case.name}",
+            explanation.verdict == EXPLAINED and same_function(*known, probe(case)),
+        )
 
 
 def right(seed, count):
@@ -56,8 +59,8 @@ def right(seed, count):
         chosen = np.random.RandomState([seed, number])
         form = implementations.drawn(chosen, machines.drawn(chosen, "float32"))
         H = implementations.Gru(case.cell.name, form).results(case.arrays)["H"]
-        found = explain(case, H)
-        yield f"{form.label} in {case.name}", found.verdict == EQUAL and not found.causes
+        explanation = explain(case, H)
+        yield f"{form.label} in {case.name}", explanation.verdict == EQUAL and not explanation.causes
 
 
 @app.command()

@@ -70,8 +70,8 @@ class Gru:
             for t in range(self.T):
                 steps.append(self.step(t, H))
                 H = steps[-1]["new"]
-            found = {"H": np.stack([s["new"] for s in steps]), "final": H.copy()}
-            return found | self.back(steps) if "dH" in p else found
+            outputs = {"H": np.stack([s["new"] for s in steps]), "final": H.copy()}
+            return outputs | self.back(steps) if "dH" in p else outputs
 
     def argument(self, t, x, left, g):
         """x W_xg + left W_hg + b_g."""
@@ -203,14 +203,14 @@ class Gru:
         bias = pairs[0][0] is None
         if self.form.sums == "at once":
             left = None if bias else np.concatenate([each for each, _ in pairs])
-            found = one(left, np.concatenate([each for _, each in pairs]))
+            total = one(left, np.concatenate([each for _, each in pairs]))
         else:
             terms = [one(left, right) for left, right in pairs]
             if self.form.sums == "in pairs":
                 while len(terms) > 1:
                     rest = terms[len(terms) // 2 * 2 :]
                     terms = [self.m.kept(a + b) for a, b in zip(terms[::2], terms[1::2], strict=False)] + rest
-            found = terms[0]
+            total = terms[0]
             for each in terms[1:]:
-                found = self.m.kept(found + each)
-        return found[0] if bias else found
+                total = self.m.kept(total + each)
+        return total[0] if bias else total

@@ -43,20 +43,20 @@ def judged(seed, number, kind=""):
             for _ in range(count):
                 form = implementations.drawn(random, machines.drawn(random, dtype))
                 arrays = implementations.Gru(case.cell.name, form).results(case.arrays)
-                found = verdict.judge(case, result_of(case, arrays, dtype), known)
-                made.append({"dtype": dtype, "form": form.label, **told(found)})
+                result_verdict = verdict.judge(case, result_of(case, arrays, dtype), known)
+                made.append({"dtype": dtype, "form": form.label, **told(result_verdict)})
     return {"number": number, "kind": kind, "cell": case.cell.name, **sizes, "results": made}
 
 
-def told(found):
+def told(verdict):
     """What there is to say of a verdict."""
-    record = {"verdict": found.verdict}
-    if found.verdict == "equal":
+    record = {"verdict": verdict.verdict}
+    if verdict.verdict == "equal":
         return record
-    of = [one for one in found.all_findings if one.verdict == found.verdict]
-    record |= {"quantity": found.worst_finding.quantity, "sentence": found.worst_finding.sentence(found.origin)}
-    record["ratio"] = float(min(found.worst_finding.ratio, 1e300))
-    if found.verdict == "undetermined":
+    of = [one for one in verdict.all_findings if one.verdict == verdict.verdict]
+    record |= {"quantity": verdict.worst_finding.quantity, "sentence": verdict.worst_finding.sentence(verdict.origin)}
+    record["ratio"] = float(min(verdict.worst_finding.ratio, 1e300))
+    if verdict.verdict == "undetermined":
         record["why"] = sorted({reason(one.vacuous) for one in of})
     return record
 
@@ -86,8 +86,8 @@ def missed(seed, number, kind="", dtype="float32"):
     with np.errstate(all="ignore"):
         faults = list(wrong(arrays))
     for fault, gradients in faults:
-        found = verdict.judge(case, result_of(case, {**arrays, **gradients}, dtype), known)
-        for one in found.findings:
+        result_verdict = verdict.judge(case, result_of(case, {**arrays, **gradients}, dtype), known)
+        for one in result_verdict.findings:
             if one.quantity in gradients and one.verdict == "equal":
                 with np.errstate(over="ignore"):
                     right = known.oracle[one.quantity].astype(dtype)

@@ -101,7 +101,7 @@ def readers(folder: Path) -> Mapping[str, Reader]:
             "errata/turned-gate.torch.json",
         ),
         "third parties": Reader(third_party.read, (msgspec.json.encode(package),)),
-        "kept verdicts": Reader(lambda path: kept.found(path, Kept), ((folder / "kept").read_bytes(),)),
+        "kept verdicts": Reader(lambda path: kept.read(path, Kept), ((folder / "kept").read_bytes(),)),
         "trials": Reader(lambda path: trials.from_json(door.text(path)), (trial,)),
         "sweeps": Reader(
             lambda path: stored.asked(door.text(path)),

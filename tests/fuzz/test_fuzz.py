@@ -111,7 +111,7 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
 def test_mutated_files_are_read_or_refused(there, name, capsys):
     folder, known = there
     assert set(known) == set(NAMES)
-    reader, found = known[name], Counter()
+    reader, counts = known[name], Counter()
     file = folder / reader.name
     file.parent.mkdir(parents=True, exist_ok=True)
 
@@ -133,16 +133,16 @@ def test_mutated_files_are_read_or_refused(there, name, capsys):
             try:
                 with InTime():
                     reader.read(file)
-                found["read"] += 1
+                counts["read"] += 1
             except UserError:
-                found["refused"] += 1
+                counts["refused"] += 1
             except Exception as error:
                 raise AssertionError(f"{name}: {type(error).__name__}: {error}: {content[:2000]!r}") from error
 
     tried()
     with capsys.disabled():
         if INPUTS > SHORT:
-            print(f"\n{name}: {found.total()} tried, {found['read']} read, {found['refused']} refused")
+            print(f"\n{name}: {counts.total()} tried, {counts['read']} read, {counts['refused']} refused")
 
 
 def _written(file: Path, content: bytes) -> Path:

@@ -66,9 +66,9 @@ def torch_layer(d=3, h=4, suffix="_l0", prefix="", seed=0, bias=True, dtype="flo
 
 def torch_stack(d=3, h=4, layers=2, prefix="", seed=0, directions=("", "_reverse")):
     """Weights of torch.nn.GRU(num_layers=layers, bidirectional=True) under its names."""
-    found = {}
+    weights = {}
     for number in range(layers):
         for i, reverse in enumerate(directions):
             inputs = d if number == 0 else len(directions) * h
-            found |= torch_layer(inputs, h, f"_l{number}{reverse}", prefix, seed + 10 * number + i)
-    return found
+            weights |= torch_layer(inputs, h, f"_l{number}{reverse}", prefix, seed + 10 * number + i)
+    return weights

@@ -50,5 +50,5 @@ def loop(case, dtype, *, narrow_sums=False, arrays=None, **options):
     return Half(dtype, narrow_sums=narrow_sums).states(case.arrays if arrays is None else arrays, **options)
 
 
-def said(found):
-    return f"{found.verdict}: {found.worst_finding.sentence(found.origin)}"
+def said(verdict):
+    return f"{verdict.verdict}: {verdict.worst_finding.sentence(verdict.origin)}"

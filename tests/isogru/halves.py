@@ -16,8 +16,8 @@ def rounded(array, dtype):
     with np.errstate(all="ignore"):
         _, exponent = np.frexp(array)
         step = np.maximum(np.ldexp(1.0, exponent - BITS[dtype]), LEAST[dtype])
-        found = np.where(np.isfinite(array), np.rint(array / step) * step, array)
-        return np.where(np.abs(found) > LARGEST[dtype], np.copysign(np.inf, found), found)
+        numbers = np.where(np.isfinite(array), np.rint(array / step) * step, array)
+        return np.where(np.abs(numbers) > LARGEST[dtype], np.copysign(np.inf, numbers), numbers)
 
 
 class Half:
@@ -44,7 +44,7 @@ class Half:
     def states(self, arrays, *, after, turned=False):
         """All states (T, n, h) as float64; reset gate before or after, the update gate as it is or turned round."""
         p = {name: self(array) for name, array in arrays.items()}
-        H, found = p["H0"], []
+        H, states = p["H0"], []
         for x in p["X"]:
             with np.errstate(all="ignore"):
                 z, r = self.gate(x, H, p, "z"), self.gate(x, H, p, "r")
@@ -56,18 +56,18 @@ class Half:
                     c = self(c + p["b_h"])
                 c, other = self(np.tanh(c)), self(1 - z)
                 H = self(self(z * c) + self(other * H)) if turned else self(self(z * H) + self(other * c))
-            found.append(H)
-        return np.stack(found)
+            states.append(H)
+        return np.stack(states)
 
     def results(self, arrays, *, after, lost=0.0):
         """States and the gradients of the sum of dH * H, by hand; a part of the candidate's gradient may be lost."""
         p = {name: self(array) for name, array in arrays.items()}
         H = self.states(arrays, after=after)
-        found = {f"grad.{name}": np.zeros(p[name].shape) for name in p if name != "dH"}
+        gradients = {f"grad.{name}": np.zeros(p[name].shape) for name in p if name != "dH"}
         d, one = np.zeros_like(p["H0"]), np.ones((1, len(p["H0"])))
 
         def add(name, part):
-            found[f"grad.{name}"] = self(found[f"grad.{name}"] + part)
+            gradients[f"grad.{name}"] = self(gradients[f"grad.{name}"] + part)
 
         for t in reversed(range(len(H))):
             x, before, d = p["X"][t], H[t - 1] if t else p["H0"], self(d + p["dH"][t])
@@ -84,7 +84,7 @@ class Half:
             for name, da in (("z", dz), ("r", dr), ("h", dc)):
                 add(f"W_x{name}", self.product(x.T, da))
                 add(f"b_{name}", self.product(one, da)[0])
-                found["grad.X"][t] = self(found["grad.X"][t] + self.product(da, p[f"W_x{name}"].T))
+                gradients["grad.X"][t] = self(gradients["grad.X"][t] + self.product(da, p[f"W_x{name}"].T))
             for name, da in (("z", dz), ("r", dr)):
                 add(f"W_h{name}", self.product(before.T, da))
                 back = self(back + self.product(da, p[f"W_h{name}"].T))
@@ -92,5 +92,5 @@ class Half:
             if after:
                 add("b_hh", self.product(one, to_inner)[0])
             d = back
-        found["grad.H0"] = d
-        return {"H": H, "final": H[-1].copy(), **found}
+        gradients["grad.H0"] = d
+        return {"H": H, "final": H[-1].copy(), **gradients}

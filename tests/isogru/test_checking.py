@@ -60,18 +60,18 @@ def pulled(name):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", cells())
 def test_what_is_right_is_equal(name, dtype):
-    found = isogru.check(of(name), cell=name, dtype=dtype, gradients=pulled(name), cases=few(name))
-    assert found.verdict == "equal", found.sentence
-    assert found.sentence.startswith(f"equal to {name} in {dtype}: states and gradients of {len(few(name))} cases, ")
-    assert found.worst.ratio <= 1
-    assert {one.quantity for one in found.cases[0].findings} >= {"H", "final", "grad.X", "grad.H0", "grad.b_h"}
+    verdict = isogru.check(of(name), cell=name, dtype=dtype, gradients=pulled(name), cases=few(name))
+    assert verdict.verdict == "equal", verdict.sentence
+    assert verdict.sentence.startswith(f"equal to {name} in {dtype}: states and gradients of {len(few(name))} cases, ")
+    assert verdict.worst.ratio <= 1
+    assert {one.quantity for one in verdict.cases[0].findings} >= {"H", "final", "grad.X", "grad.H0", "grad.b_h"}
     isogru.assert_equal(of(name), cell=name, dtype=dtype, cases=few(name))
 
 
 def test_all_cases_of_a_cell_are_the_catalogue():
-    found = isogru.check(lambda X, H0, p: np.zeros((*X.shape[:2], H0.shape[1]), np.float32), cell="rnn")
-    assert len(found.cases) == 10
-    assert {each.verdict for each in found.cases} == {"different"}
+    verdict = isogru.check(lambda X, H0, p: np.zeros((*X.shape[:2], H0.shape[1]), np.float32), cell="rnn")
+    assert len(verdict.cases) == 10
+    assert {each.verdict for each in verdict.cases} == {"different"}
 
 
 @pytest.mark.parametrize("other", ["gru_reset_after", "gru_update_only"])
@@ -82,22 +82,22 @@ def test_another_cell_is_different(other):
         zero = {"b_hh": np.zeros_like(H0[0])}
         return oracle.states(cell(other), X, H0, {**zero, **parameters})
 
-    found = isogru.check(wrong, cell="gru", cases=few("gru"))
-    assert found.verdict == "different"
-    assert found.sentence.startswith("different: gru-")
-    assert "should be" in found.sentence
+    verdict = isogru.check(wrong, cell="gru", cases=few("gru"))
+    assert verdict.verdict == "different"
+    assert verdict.sentence.startswith("different: gru-")
+    assert "should be" in verdict.sentence
     with pytest.raises(AssertionError, match=r"different: gru-.*should be"):
         isogru.assert_equal(wrong, cell="gru", cases=few("gru"))
 
 
 def test_a_wrong_gradient_is_seen_where_states_are_right():
     def wrong(X, H0, parameters, dH):
-        found = pulled("gru")(X, H0, parameters, dH)
-        return found | {"W_hr": 1.01 * found["W_hr"]}
+        gradients = pulled("gru")(X, H0, parameters, dH)
+        return gradients | {"W_hr": 1.01 * gradients["W_hr"]}
 
-    found = isogru.check(of("gru"), cell="gru", gradients=wrong, cases=["gru-ordinary"])
-    assert found.verdict == "different"
-    assert found.worst.quantity == "grad.W_hr"
+    verdict = isogru.check(of("gru"), cell="gru", gradients=wrong, cases=["gru-ordinary"])
+    assert verdict.verdict == "different"
+    assert verdict.worst.quantity == "grad.W_hr"
     assert isogru.check(of("gru"), cell="gru", cases=["gru-ordinary"]).verdict == "equal"
 
 
@@ -121,15 +121,15 @@ def leaving(X, H0, parameters):
     ],
 )
 def test_what_is_no_result_fails_and_says_why(forward, words):
-    found = isogru.check(forward, cell="gru", cases=["gru-ordinary"])
-    assert found.verdict == "failed"
-    assert words in found.sentence
-    assert found.worst is None
+    verdict = isogru.check(forward, cell="gru", cases=["gru-ordinary"])
+    assert verdict.verdict == "failed"
+    assert words in verdict.sentence
+    assert verdict.worst is None
 
 
 def test_not_a_number_is_different():
-    found = isogru.check(lambda X, H0, p: np.nan * of("gru")(X, H0, p), cell="gru", cases=["gru-ordinary"])
-    assert found.verdict == "different"
+    verdict = isogru.check(lambda X, H0, p: np.nan * of("gru")(X, H0, p), cell="gru", cases=["gru-ordinary"])
+    assert verdict.verdict == "different"
 
 
 def test_a_float64_that_is_computed_in_float32_is_told():
@@ -137,9 +137,9 @@ def test_a_float64_that_is_computed_in_float32_is_told():
         low = {name: array.astype("float32") for name, array in parameters.items()}
         return of("gru")(X.astype("float32"), H0.astype("float32"), low).astype("float64")
 
-    found = isogru.check(half, cell="gru", dtype="float64", cases=["gru-ordinary"])
-    assert found.verdict == "failed"
-    assert "asked for float64, computed with unit roundoff 6.0e-08: the label lies" in found.sentence
+    verdict = isogru.check(half, cell="gru", dtype="float64", cases=["gru-ordinary"])
+    assert verdict.verdict == "failed"
+    assert "asked for float64, computed with unit roundoff 6.0e-08: the label lies" in verdict.sentence
 
 
 def test_what_a_function_does_to_its_inputs_changes_nothing():
@@ -190,15 +190,15 @@ def test_what_could_not_be_measured_is_said():
             raise ValueError("8 rows at most")
         return of("gru")(X, H0, parameters)
 
-    found = isogru.check(few_rows, cell="gru", cases="gru-ordinary")
-    assert found.verdict == "equal"
-    assert found.sentence.endswith("; its precision could not be measured")
-    assert found.unmeasured == ("all of it: ValueError: 8 rows at most",)
+    verdict = isogru.check(few_rows, cell="gru", cases="gru-ordinary")
+    assert verdict.verdict == "equal"
+    assert verdict.sentence.endswith("; its precision could not be measured")
+    assert verdict.unmeasured == ("all of it: ValueError: 8 rows at most",)
 
 
 def test_as_json():
-    found = isogru.check(lambda X, H0, p: np.inf * H0[None] * X[..., :1], cell="gru", cases=["gru-one_unit"])
-    plain = json.loads(found.json())
+    verdict = isogru.check(lambda X, H0, p: np.inf * H0[None] * X[..., :1], cell="gru", cases=["gru-one_unit"])
+    plain = json.loads(verdict.json())
     assert (plain["verdict"], plain["cell"], plain["dtype"], plain["covers"]) == (
         "different",
         "gru",

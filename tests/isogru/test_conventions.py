@@ -76,27 +76,27 @@ def test_equations_are_rewritten_wherever_they_stand():
     edited = conventions()["reset_before"].of_cell(cell("gru_reset_after"))
     case = drawn("gru_reset_after", SIZES[0], 2)
     X, H, p = case.arrays["X"][0], case.arrays["H0"], case.parameters
-    found = value.step(edited, X, H, p)
-    R, Z = found["R"], found["Z"]
+    quantities = value.step(edited, X, H, p)
+    R, Z = quantities["R"], quantities["Z"]
     C = np.tanh(X @ p["W_xh"] + p["b_h"] + (R * H) @ p["W_hh"] + p["b_hh"])
-    np.testing.assert_allclose(found["H"], Z * H + (1 - Z) * C, rtol=1e-12)
+    np.testing.assert_allclose(quantities["H"], Z * H + (1 - Z) * C, rtol=1e-12)
 
 
 def test_weights_take_those_of_other_gates():
     held = dict(unedited(drawn("gru_reset_after", SIZES[0], 2)).weights)
-    found = conventions()["order_zrh: W_h"].of_weights(held)
-    assert found is not None
+    weights = conventions()["order_zrh: W_h"].of_weights(held)
+    assert weights is not None
     for gate, of in (("z", "r"), ("r", "h"), ("h", "z")):
-        np.testing.assert_array_equal(found[f"W_h{gate}"], held[f"W_h{of}"])
-        np.testing.assert_array_equal(found[f"W_x{gate}"], held[f"W_x{gate}"])
+        np.testing.assert_array_equal(weights[f"W_h{gate}"], held[f"W_h{of}"])
+        np.testing.assert_array_equal(weights[f"W_x{gate}"], held[f"W_x{gate}"])
 
 
 def test_a_second_bias_in_another_place_is_added_there():
     case = drawn("gru_reset_after", SIZES[0], 2)
-    found = unedited(case).then(conventions()["order_rh: the second bias"])
-    assert found is not None
-    np.testing.assert_array_equal(found.parameters["b_r"], case.arrays["b_r"] + case.arrays["b_hh"])
-    assert not found.parameters["b_hh"].any()
+    edit = unedited(case).then(conventions()["order_rh: the second bias"])
+    assert edit is not None
+    np.testing.assert_array_equal(edit.parameters["b_r"], case.arrays["b_r"] + case.arrays["b_hh"])
+    assert not edit.parameters["b_hh"].any()
 
 
 class Blurred(Unlike):
@@ -117,9 +117,9 @@ def test_the_bound_covers_other_functions(name):
     worst = 0.0
     for seed in range(4):
         narrow = {key: array.astype(np.float32) for key, array in p.items()}
-        found = value.step(
+        states = value.step(
             edited, X.astype(np.float32), H.astype(np.float32), narrow, arithmetic=Blurred("float32", seed)
         )["H"]
-        worst = max(worst, float((np.abs(found - should) / allowed).max()))
+        worst = max(worst, float((np.abs(states - should) / allowed).max()))
     # It holds, and is no wider than a few hundred times what happens.
     assert 2e-3 < worst <= 1

@@ -18,8 +18,8 @@ FEW = ("ordinary", "one_unit", "large_weights", "saturated")
 
 def line(of, containing):
     """The command of the page with these words, word by word."""
-    (found,) = [each for each in re.findall(r"^    (.*)$", PAGE, re.M) if of in each and containing in each]
-    return shlex.split(found)
+    (command,) = [each for each in re.findall(r"^    (.*)$", PAGE, re.M) if of in each and containing in each]
+    return shlex.split(command)
 
 
 def told(done, cell, count, covers="states and gradients"):

@@ -39,10 +39,10 @@ def test_every_convention_is_named_alone_and_rightly(cell, seed):
     there = {name: H for name in conventions() if (H := planted(case, name)) is not None}
     assert len(there) > 80
     for name, H in there.items():
-        found = explain(case, H, pairs=False)
-        assert (found.verdict, (name,) in named(found)) == (EXPLAINED, True), (name, found.sentence)
+        explanation = explain(case, H, pairs=False)
+        assert (explanation.verdict, (name,) in named(explanation)) == (EXPLAINED, True), (name, explanation.sentence)
         # Outside all rounding before, inside after.
-        assert found.causes[0].ratio <= 1 < found.ratio
+        assert explanation.causes[0].ratio <= 1 < explanation.ratio
 
 
 @pytest.mark.parametrize("cell", ["gru_reset_only", "gru_update_only", "rnn"])
@@ -51,8 +51,8 @@ def test_cells_with_fewer_gates_have_their_conventions(cell):
     there = {name: H for name in conventions() if (H := planted(case, name)) is not None}
     assert {"candidate_relu", "time_reversed", "biases_missing"} <= set(there)
     for name, H in there.items():
-        found = explain(case, H, pairs=False)
-        assert (found.verdict, (name,) in named(found)) == (EXPLAINED, True), (name, found.sentence)
+        explanation = explain(case, H, pairs=False)
+        assert (explanation.verdict, (name,) in named(explanation)) == (EXPLAINED, True), (name, explanation.sentence)
 
 
 def test_pairs_are_named():
@@ -64,14 +64,14 @@ def test_pairs_are_named():
         H = planted(case, *pair)
         if H is None:
             continue
-        found = explain(case, H)
-        cause = found.causes[0].names if found.causes else ()
-        if found.verdict == EXPLAINED and same_function(
+        explanation = explain(case, H)
+        cause = explanation.causes[0].names if explanation.causes else ()
+        if explanation.verdict == EXPLAINED and same_function(
             *([conventions()[n] for n in p] for p in (cause, pair)), probe(case)
         ):
             right += 1
         else:
-            missed.append((pair, found.sentence))
+            missed.append((pair, explanation.sentence))
     assert right >= 0.9 * count, missed
 
 
@@ -87,11 +87,11 @@ def test_pairs_are_named():
 )
 def test_a_pair_is_named_in_its_order(pair):
     case = drawn("gru_reset_after", SIZES[0], 1)
-    found = explain(case, planted(case, *pair))
-    assert found.verdict == EXPLAINED
+    explanation = explain(case, planted(case, *pair))
+    assert explanation.verdict == EXPLAINED
     # Of edits of two kinds either comes first.
     weights = all(conventions()[name].weights for name in pair)
-    assert pair in named(found) or (not weights and pair[::-1] in named(found)), named(found)
+    assert pair in named(explanation) or (not weights and pair[::-1] in named(explanation)), named(explanation)
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -129,8 +129,8 @@ def test_the_state_that_no_step_makes_must_be_right_too():
 def test_a_bound_that_says_nothing_proves_nothing(bits):
     """In so coarse a precision relu in the gates would allow what is right, what is wrong, and nearly everything."""
     case = drawn("gru", SIZES[0], 1)
-    found = explain(case, planted(case, "update_turned"), unit_roundoff=2.0**-bits, pairs=False)
-    assert found.verdict == UNEXPLAINED, found.sentence
+    explanation = explain(case, planted(case, "update_turned"), unit_roundoff=2.0**-bits, pairs=False)
+    assert explanation.verdict == UNEXPLAINED, explanation.sentence
 
 
 @pytest.mark.parametrize("cell", GATED)
@@ -143,8 +143,8 @@ def test_right_results_are_equal_and_not_explained(cell):
         arithmetic = Unlike("float32", seed) if seed % 2 else Backwards()
         H = oracle.states(case.cell, narrow["X"], narrow["H0"], parameters, arithmetic=arithmetic)
         assert H.dtype == np.float32
-        found = explain(case, H)
-        assert (found.verdict, found.causes, found.tried) == (EQUAL, (), 0), found.sentence
+        explanation = explain(case, H)
+        assert (explanation.verdict, explanation.causes, explanation.tried) == (EQUAL, (), 0), explanation.sentence
 
 
 class Backwards(oracle.Plain):
@@ -161,10 +161,10 @@ def test_what_no_edit_makes_equal_is_not_explained():
     case = drawn("gru", SIZES[0], 1)
     H = unedited(case).states(case.arrays["X"], case.arrays["H0"])
     H[3, 1, 2] += 1e-3
-    found = explain(case, H)
-    assert found.verdict == UNEXPLAINED
-    assert found.sentence == f"not explained: none of {found.tried} edits makes it equal"
-    assert found.tried > 1000
+    explanation = explain(case, H)
+    assert explanation.verdict == UNEXPLAINED
+    assert explanation.sentence == f"not explained: none of {explanation.tried} edits makes it equal"
+    assert explanation.tried > 1000
 
 
 def test_a_value_that_is_no_number_is_said():
@@ -178,9 +178,9 @@ def test_a_cause_is_found_in_the_steps_before_an_overflow():
     case = drawn("gru", (12, 3, 5, 4), 1)
     H = planted(case, "gates_linear")
     assert not np.isfinite(H).all()
-    found = explain(case, H, pairs=False)
-    assert (found.verdict, found.causes[0].names) == (EXPLAINED, ("gates_linear",))
-    assert "looked at up to there: H[" in found.sentence
+    explanation = explain(case, H, pairs=False)
+    assert (explanation.verdict, explanation.causes[0].names) == (EXPLAINED, ("gates_linear",))
+    assert "looked at up to there: H[" in explanation.sentence
 
 
 def test_causes_that_a_case_cannot_tell_apart_are_said_with_a_case_that_does():
@@ -188,11 +188,11 @@ def test_causes_that_a_case_cannot_tell_apart_are_said_with_a_case_that_does():
     for name in ("b_z", "b_r", "b_h"):
         case.arrays[name][...] = 0
     H = planted(case, "order_rz: every weight and bias")
-    found = explain(case, H)
-    assert found.verdict == AMBIGUOUS
-    assert {("order_rz: every weight and bias",), ("order_rz: W_x and W_h",)} <= {c.names for c in found.causes}
-    assert "every weight and bias, or if the gates r and z are exchanged in W_x and W_h" in found.sentence
-    again = explain(found.telling, planted(found.telling, "order_rz: W_x and W_h"))
+    explanation = explain(case, H)
+    assert explanation.verdict == AMBIGUOUS
+    assert {("order_rz: every weight and bias",), ("order_rz: W_x and W_h",)} <= {c.names for c in explanation.causes}
+    assert "every weight and bias, or if the gates r and z are exchanged in W_x and W_h" in explanation.sentence
+    again = explain(explanation.telling, planted(explanation.telling, "order_rz: W_x and W_h"))
     assert (again.verdict, again.causes[0].names) == (EXPLAINED, ("order_rz: W_x and W_h",))
 
 
@@ -204,8 +204,8 @@ def test_conventions_are_named_in_float16_too(name):
     case = Case(case.name, case.cell, narrow)
     H = planted(case, name, dtype="float16")
     assert H.dtype == np.float16
-    found = explain(case, H, pairs=False)
-    assert (found.verdict, (name,) in named(found)) == (EXPLAINED, True), found.sentence
+    explanation = explain(case, H, pairs=False)
+    assert (explanation.verdict, (name,) in named(explanation)) == (EXPLAINED, True), explanation.sentence
     parameters = {key: narrow[key].astype(np.float16) for key in case.cell.parameters}
     right = states(case.cell, *(narrow[key].astype(np.float16) for key in ("X", "H0")), parameters)
     assert explain(case, right).verdict == EQUAL
@@ -292,8 +292,8 @@ def test_the_command_names_what_somebody_did(tmp_path, isogru, how, words):
     assert (status, out.splitlines()[0]) == (1, f"different: {tmp_path / 'mine.npy'}")
     assert out.splitlines()[1].startswith(f"why: equal if {words}")
     assert out.splitlines()[2].startswith("remedy: ")
-    found = isogru("verdict", tmp_path / "case.safetensors", tmp_path / "mine.npy", "--why")
-    assert (found.status, f"why: equal if {words}" in found.out) == (1, True)
+    output = isogru("verdict", tmp_path / "case.safetensors", tmp_path / "mine.npy", "--why")
+    assert (output.status, f"why: equal if {words}" in output.out) == (1, True)
     record = json.loads(isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npy", "--json").out)
     assert (record["verdict"], record["why"]["verdict"]) == ("different", "explained")
 
@@ -302,8 +302,8 @@ def test_the_command_has_nothing_to_say_of_what_is_equal(tmp_path, isogru):
     case = drawn("gru_reset_after", SIZES[0], 4)
     write_case(tmp_path / "case.safetensors", case)
     np.save(tmp_path / "mine.npy", by_hand(case, "right"))
-    found = isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npy")
-    assert (found.status, found.out.splitlines()[1][:24]) == (0, "why: nothing to explain:")
+    output = isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npy")
+    assert (output.status, output.out.splitlines()[1][:24]) == (0, "why: nothing to explain:")
     assert "why" not in isogru("verdict", tmp_path / "case.safetensors", tmp_path / "mine.npy", "--why").out
 
 
@@ -312,8 +312,8 @@ def test_the_command_says_what_is_not_searched(tmp_path, isogru):
     write_case(tmp_path / "case.safetensors", case)
     H = by_hand(case, "right")
     np.savez(tmp_path / "mine.npz", H=H, final=H[0])
-    found = isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npz")
-    assert (found.status, found.out.splitlines()[1]) == (
+    output = isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npz")
+    assert (output.status, output.out.splitlines()[1]) == (
         1,
         "why: not explained: every step of H is right by itself, and final is not searched",
     )
@@ -328,8 +328,8 @@ def test_the_command_writes_a_case_that_tells_causes_apart(tmp_path, isogru):
     write_case(tmp_path / "case.safetensors", case)
     np.save(tmp_path / "mine.npy", planted(case, "order_rz: every weight and bias"))
     telling = tmp_path / "telling.safetensors"
-    found = isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npy", "-o", telling)
-    assert (found.status, "cannot tell apart" in found.out) == (1, True)
+    output = isogru("explain", tmp_path / "case.safetensors", tmp_path / "mine.npy", "-o", telling)
+    assert (output.status, "cannot tell apart" in output.out) == (1, True)
     assert read_case(telling).arrays["b_z"].all()
 
 
@@ -419,15 +419,15 @@ def test_either_file_may_be_the_wrong_one():
     tensors, keras = torch_layer(seed=8), layout("keras")
     right = to_keras(tensors)
     wrong = {**right, "bias": folded(right["bias"])}
-    found = explain_weights(keras, wrong, layout("torch"), tensors)
-    assert found.sentence == "ONE is OTHER, but b_hh was moved out of the reset gate: it is added to b_h"
-    assert found.names == ("inner_bias_out",)
+    explanation = explain_weights(keras, wrong, layout("torch"), tensors)
+    assert explanation.sentence == "ONE is OTHER, but b_hh was moved out of the reset gate: it is added to b_h"
+    assert explanation.names == ("inner_bias_out",)
 
 
 def test_weights_drawn_anew_are_not_explained():
     one, other = torch_layer(seed=1), torch_layer(seed=2)
-    found = explain_weights(layout("torch"), one, layout("torch"), other)
-    assert (found.verdict, found.tried > 1000) == (UNEXPLAINED, True)
+    explanation = explain_weights(layout("torch"), one, layout("torch"), other)
+    assert (explanation.verdict, explanation.tried > 1000) == (UNEXPLAINED, True)
     assert explain_weights(layout("torch"), one, layout("torch"), one).verdict == EQUAL
 
 
@@ -445,13 +445,13 @@ def test_every_edit_of_weights_is_named_in_a_file(name):
     assert len(there) > 20
     for key, made in there.items():
         given, changed = (pack(of, {n: a.astype(np.float32) for n, a in h.items()}) for h in (held, made))
-        found = explain_weights(of, given, of, changed)
-        if found.verdict == EQUAL:
+        explanation = explain_weights(of, given, of, changed)
+        if explanation.verdict == EQUAL:
             # Such as second biases that are exchanged with the first ones: their sum is the same.
             assert key in ("biases_exchanged", "outer_bias_in", "inner_bias_out")
             continue
-        assert found.verdict == EXPLAINED, key
-        (named_first,) = found.names
+        assert explanation.verdict == EXPLAINED, key
+        (named_first,) = explanation.names
         again = conventions()[named_first].of_weights(held)
         assert again is not None
         # Another name is right where it comes to the same weights.

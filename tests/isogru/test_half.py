@@ -38,9 +38,9 @@ def _own_results():
 @pytest.mark.parametrize("name", CELLS)
 def test_what_is_right_is_equal(name, dtype, narrow_sums):
     case = problem(name)
-    found = judged(case, loop(case, dtype, narrow_sums=narrow_sums), dtype)
-    assert found.verdict == "equal", said(found)
-    assert f"judged in {dtype}, as the file has it, with sums in float32" in said(found)
+    verdict = judged(case, loop(case, dtype, narrow_sums=narrow_sums), dtype)
+    assert verdict.verdict == "equal", said(verdict)
+    assert f"judged in {dtype}, as the file has it, with sums in float32" in said(verdict)
 
 
 def planted(case, dtype):
@@ -75,9 +75,9 @@ def test_gradients_have_twins_in_the_format(name, dtype, narrow_sums):
     for lost, verdicts in ((0.0, ("equal",)), (0.5, ("suspect", "different"))):
         arrays = Half(dtype, narrow_sums=narrow_sums).results(case.arrays, after=name == "gru_reset_after", lost=lost)
         origin = result_of(case, arrays["H"], dtype).origin
-        found = judge.on(case, Result(origin, {key: a.astype(np.float32) for key, a in arrays.items()}))
-        assert found.verdict in verdicts, said(found)
-        assert {f.quantity for f in found.findings if f.verdict == "equal"} >= {"H", "final"}
+        verdict = judge.on(case, Result(origin, {key: a.astype(np.float32) for key, a in arrays.items()}))
+        assert verdict.verdict in verdicts, said(verdict)
+        assert {f.quantity for f in verdict.findings if f.verdict == "equal"} >= {"H", "final"}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -89,8 +89,8 @@ def test_traces_are_judged_in_the_format(dtype):
             return rounded(value * (0.7 if name == wrong else 1), dtype).astype(np.float32)
 
         traced = sample_results.run(case, fault=kept)
-        found = judge.on(case, Result(result_of(case, traced["H"], dtype).origin, traced))
-        first = found.divergence.first_forward
+        verdict = judge.on(case, Result(result_of(case, traced["H"], dtype).origin, traced))
+        first = verdict.divergence.first_forward
         assert first.quantity == "trace.Z" if wrong else first is None
 
 
@@ -102,8 +102,8 @@ def test_sums_are_believed_where_they_are_finer(dtype):
     right = loop(case, dtype)
     assert judged(case, right, dtype, roundoff=claims).verdict == "equal"
     steps = [
-        found.findings[0].bound
-        for found in (judged(case, right, dtype), judged(case, right, dtype, roundoff={"sum": U[dtype]}))
+        verdict.findings[0].bound
+        for verdict in (judged(case, right, dtype), judged(case, right, dtype, roundoff={"sum": U[dtype]}))
     ]
     assert steps[1] > 2 * steps[0]
     assert judged(case, H, dtype).verdict in ("equal", "undetermined")
@@ -118,8 +118,8 @@ def test_a_float32_with_a_slip_is_not_made_equal_by_a_label(dtype):
     slip = right + np.float32(0.002)
     assert judged(case, slip, "float32").verdict == "different"
     for label, u in ((dtype, U[dtype]), ("float32", U[dtype])):
-        found = judged(case, slip, label, unit_roundoff=u)
-        assert found.verdict in ("suspect", "different"), said(found)
+        verdict = judged(case, slip, label, unit_roundoff=u)
+        assert verdict.verdict in ("suspect", "different"), said(verdict)
 
 
 class Float32(Half):
@@ -157,8 +157,8 @@ def test_right_results_of_random_problems(number):
         CELLS[number % 2], **sizes, seed=number, scale=random.choice([0.5, 1, 2, 4]), of_x=random.choice([0.3, 1, 3])
     )
     for dtype in DTYPES:
-        found = judged(case, loop(case, dtype, narrow_sums=number % 4 > 1), dtype)
-        assert found.verdict in ("equal", "undetermined"), said(found)
+        verdict = judged(case, loop(case, dtype, narrow_sums=number % 4 > 1), dtype)
+        assert verdict.verdict in ("equal", "undetermined"), said(verdict)
 
 
 def stored(path, result, dtype):

@@ -33,10 +33,10 @@ def test_a_vacuous_bound_passes_nothing(dtype):
     """Wide sums in the format itself: k u is 1 and more in bfloat16, in float16 with large weights too."""
     case = problem("gru", T=3, d=20, h=300 if dtype == "bfloat16" else 800, scale=3.0)
     claims = {"product": U[dtype], "sum": U[dtype]}
-    found = judged(case, loop(case, dtype, narrow_sums=True), dtype, roundoff=claims)
-    assert found.verdict == "undetermined", said(found)
-    assert f"{dtype} cannot hold H[0,0,0]" in said(found)
-    assert "the bound is vacuous from step 0 on" in said(found)
+    verdict = judged(case, loop(case, dtype, narrow_sums=True), dtype, roundoff=claims)
+    assert verdict.verdict == "undetermined", said(verdict)
+    assert f"{dtype} cannot hold H[0,0,0]" in said(verdict)
+    assert "the bound is vacuous from step 0 on" in said(verdict)
     assert judged(case, np.full((3, 3, case.arrays["H0"].shape[1]), 5.0), dtype, roundoff=claims).verdict == "different"
 
 
@@ -44,9 +44,9 @@ def test_a_bound_that_zeros_pass_is_vacuous():
     """States so small that a machine may flush all of them."""
     case = problem("gru", scale=5e-4, of_x=1e-3)
     case = replace(case, arrays={**case.arrays, "H0": np.zeros((3, 4))})
-    found = judged(case, loop(case, "float16"), "float16")
-    assert found.verdict == "undetermined", said(found)
-    assert "zeros would be within it" in said(found)
+    verdict = judged(case, loop(case, "float16"), "float16")
+    assert verdict.verdict == "undetermined", said(verdict)
+    assert "zeros would be within it" in said(verdict)
     assert judged(case, loop(case, "bfloat16"), "bfloat16").verdict == "equal"
 
 
@@ -59,9 +59,9 @@ def test_gradients_that_zeros_would_pass_are_vacuous(dtype):
     result = Result(
         result_of(case, arrays["H"], dtype).origin, {key: a.astype(np.float32) for key, a in arrays.items()}
     )
-    found = {finding.quantity: finding for finding in judge.on(case, result).findings}
-    assert found["H"].verdict == "equal"
-    assert found["grad.X"].verdict == ("equal" if dtype == "bfloat16" else "undetermined")
+    findings = {finding.quantity: finding for finding in judge.on(case, result).findings}
+    assert findings["H"].verdict == "equal"
+    assert findings["grad.X"].verdict == ("equal" if dtype == "bfloat16" else "undetermined")
 
 
 def test_what_float16_cannot_hold_is_undetermined():
@@ -71,9 +71,9 @@ def test_what_float16_cannot_hold_is_undetermined():
     X[6, 1] = 1e5
     case = replace(case, arrays={**case.arrays, "X": X})
     H = loop(case, "float16")
-    found = judged(case, H, "float16")
-    assert found.verdict == "undetermined", said(found)
-    assert found.findings[0].first_undetermined[:2] == (6, 1)
+    verdict = judged(case, H, "float16")
+    assert verdict.verdict == "undetermined", said(verdict)
+    assert verdict.findings[0].first_undetermined[:2] == (6, 1)
     assert judged(case, loop(case, "bfloat16"), "bfloat16").verdict == "equal"
     # Elsewhere what is wrong is wrong, and what is no number is too.
     for place in ((5, 1), (6, 0)):
@@ -91,9 +91,9 @@ def test_sums_that_float16_cannot_hold_are_undetermined(narrow_sums):
     X[6, 1] = [4e4, 4e4, -4e4, -4e4, 0.1]
     weights = {name: np.full_like(a, 2.0) for name, a in case.arrays.items() if name.startswith("W_x")}
     case = replace(case, arrays={**case.arrays, "X": X, **weights})
-    found = judged(case, loop(case, "float16", narrow_sums=narrow_sums), "float16")
-    assert found.verdict == "undetermined", said(found)
-    assert found.findings[0].first_undetermined[:2] == (6, 1)
+    verdict = judged(case, loop(case, "float16", narrow_sums=narrow_sums), "float16")
+    assert verdict.verdict == "undetermined", said(verdict)
+    assert verdict.findings[0].first_undetermined[:2] == (6, 1)
 
 
 def test_gradients_that_float16_cannot_hold():
@@ -104,9 +104,9 @@ def test_gradients_that_float16_cannot_hold():
         arrays = Half("float16").results(case.arrays, after=False)
     assert not all(np.isfinite(array).all() for array in arrays.values())
     origin = result_of(case, arrays["H"], "float16").origin
-    found = judge.on(case, Result(origin, {key: a.astype(np.float32) for key, a in arrays.items()}))
-    assert found.verdict == "undetermined", said(found)
-    assert {finding.verdict for finding in found.findings} == {"equal", "undetermined"}
+    verdict = judge.on(case, Result(origin, {key: a.astype(np.float32) for key, a in arrays.items()}))
+    assert verdict.verdict == "undetermined", said(verdict)
+    assert {finding.verdict for finding in verdict.findings} == {"equal", "undetermined"}
     off = {key: a.astype(np.float32) * (-1 if key == "grad.X" else 1) for key, a in arrays.items()}
     assert judge.on(case, Result(origin, off)).verdict in ("suspect", "different")
 
@@ -120,9 +120,9 @@ def test_sums_that_stagnate_are_explained_by_sums_in_the_format():
     assert right.verdict == "equal"
     assert "with sums in float32" in said(right)
     H = loop(case, "float16", narrow_sums=True)
-    found = judged(case, H, "float16")
-    assert found.verdict == "equal", said(found)
-    assert "with sums in float16" in said(found)
+    verdict = judged(case, H, "float16")
+    assert verdict.verdict == "equal", said(verdict)
+    assert "with sums in float16" in said(verdict)
     assert judged(case, H, "float16", roundoff={"product": U["float16"], "sum": 2.0**-24}).verdict == "different"
 
 
@@ -133,8 +133,8 @@ def test_subnormal_weights_may_be_flushed():
     case = replace(case, arrays=small)
     flushed = {name: array * (np.abs(rounded(array, "float16")) >= 2.0**-14) for name, array in small.items()}
     for arrays in (small, flushed):
-        found = judged(case, loop(case, "float16", arrays=arrays), "float16")
-        assert found.verdict == "equal", said(found)
+        verdict = judged(case, loop(case, "float16", arrays=arrays), "float16")
+        assert verdict.verdict == "equal", said(verdict)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -52,12 +52,12 @@ list it in `without` if the layer takes it for zero
 
 def remedies():
     """How messages end that are raised: what comes after the last semicolon."""
-    found = set()
+    endings = set()
     for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         for raised in ast.walk(ast.parse(path.read_text())):
             if isinstance(raised, ast.Raise):
-                found |= {text.rpartition("; ")[2] for text in texts(raised) if "; " in text}
-    return found
+                endings |= {text.rpartition("; ")[2] for text in texts(raised) if "; " in text}
+    return endings
 
 
 def texts(node):
@@ -75,12 +75,12 @@ def texts(node):
 
 def followed():
     """What the tests of this folder and of tests/models say that they follow."""
-    found = set()
+    endings = set()
     for path in (path for folder in ("isogru", "models") for path in (ROOT / "tests" / folder).glob("test_*.py")):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "follows":
-                found |= {each.value for each in call.args}
-    return found
+                endings |= {each.value for each in call.args}
+    return endings
 
 
 def test_every_remedy_is_followed_or_lies_outside():

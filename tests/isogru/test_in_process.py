@@ -56,8 +56,8 @@ def test_a_failure_shows_the_sentence_the_place_the_cause_and_the_remedy():
 
 def test_what_is_equal_or_failed_is_not_explained():
     assert isogru.check(of("gru"), cell="gru", cases="gru-ordinary").explain() is None
-    found = isogru.check(lambda X, H0, p: None, cell="gru", cases="gru-ordinary")
-    assert found.explain() is None
+    verdict = isogru.check(lambda X, H0, p: None, cell="gru", cases="gru-ordinary")
+    assert verdict.explain() is None
     with pytest.raises(AssertionError, match=r"^failed: gru-ordinary: .*H is NoneType, should be an array"):
         isogru.assert_equal(lambda X, H0, p: None, cell="gru", cases="gru-ordinary")
 
@@ -86,9 +86,9 @@ def pulled(path):
 
 @pytest.mark.parametrize("path", gradient_paths.paths(cell("gru")), ids=lambda path: path.name)
 def test_a_missing_path_of_the_gradient_is_named(path):
-    found = isogru.check(of("gru"), cell="gru", gradients=pulled(path), cases=["gru-ordinary"])
-    assert found.verdict == "different"
-    made = found.explain()
+    verdict = isogru.check(of("gru"), cell="gru", gradients=pulled(path), cases=["gru-ordinary"])
+    assert verdict.verdict == "different"
+    made = verdict.explain()
     assert made.verdict == "explained", made.sentence
     assert [cause.names for cause in made.causes] == [(path.name,)]
     assert path.sentence in made.sentence
@@ -103,8 +103,8 @@ def test_no_path_is_cut_in_the_right_gradients():
 
 def test_a_wrong_gradient_that_no_missing_path_gives_is_not_explained():
     def wrong(X, H0, parameters, dH):
-        found = pulled(gradient_paths.Path("none", "", ""))(X, H0, parameters, dH)
-        return found | {"W_hr": 1.01 * found["W_hr"], "b_z": 0 * found["b_z"]}
+        gradients = pulled(gradient_paths.Path("none", "", ""))(X, H0, parameters, dH)
+        return gradients | {"W_hr": 1.01 * gradients["W_hr"], "b_z": 0 * gradients["b_z"]}
 
     made = isogru.check(of("gru"), cell="gru", gradients=wrong, cases=["gru-ordinary"]).explain()
     assert made.verdict == "not explained"
@@ -124,10 +124,10 @@ class Restless:
 
 
 def test_what_is_no_function_of_its_arguments_is_told():
-    found = isogru.check(Restless(0.25), cell="gru", cases="gru-ordinary")
-    assert found.verdict == "failed"
-    assert "no function of its arguments: H[0,0,0] = " in found.sentence
-    assert ", called twice with the same arrays" in found.sentence
+    verdict = isogru.check(Restless(0.25), cell="gru", cases="gru-ordinary")
+    assert verdict.verdict == "failed"
+    assert "no function of its arguments: H[0,0,0] = " in verdict.sentence
+    assert ", called twice with the same arrays" in verdict.sentence
     # Another order of a sum in each call is no such thing.
     assert isogru.check(Restless(2.0**-24), cell="gru", cases="gru-ordinary").verdict == "equal"
 
@@ -140,9 +140,9 @@ def test_a_function_that_fails_the_second_time():
             raise ValueError("again")
         return of("gru")(X, H0, parameters)
 
-    found = isogru.check(once, cell="gru", cases="gru-ordinary")
-    assert "called again with the same arrays" in found.sentence
-    assert found.sentence.endswith("ValueError: again")
+    verdict = isogru.check(once, cell="gru", cases="gru-ordinary")
+    assert "called again with the same arrays" in verdict.sentence
+    assert verdict.sentence.endswith("ValueError: again")
 
 
 class OnlyDlpack:
@@ -159,12 +159,12 @@ class OnlyDlpack:
 
 
 def test_arrays_of_any_kind_come_back():
-    found = isogru.check(lambda X, H0, p: OnlyDlpack(of("gru")(X, H0, p)), cell="gru", cases="gru-ordinary")
-    assert found.verdict == "equal", found.sentence
+    verdict = isogru.check(lambda X, H0, p: OnlyDlpack(of("gru")(X, H0, p)), cell="gru", cases="gru-ordinary")
+    assert verdict.verdict == "equal", verdict.sentence
     # A list of T states is an array too; a tuple is (H, final).
     assert isogru.check(lambda X, H0, p: list(of("gru")(X, H0, p)), cell="gru", cases="gru-ordinary").verdict == "equal"
-    found = isogru.check(lambda X, H0, p: (of("gru")(X, H0, p),) * 3, cell="gru", cases="gru-ordinary")
-    assert "it gave a tuple of 3, should be H or (H, final)" in found.sentence
+    verdict = isogru.check(lambda X, H0, p: (of("gru")(X, H0, p),) * 3, cell="gru", cases="gru-ordinary")
+    assert "it gave a tuple of 3, should be H or (H, final)" in verdict.sentence
     assert (
         "H has shape (), should be (T, n, h) = (7, 3, 4)"
         in isogru.check(lambda X, H0, p: np.float32(1), cell="gru", cases="gru-ordinary").sentence
@@ -174,8 +174,8 @@ def test_arrays_of_any_kind_come_back():
 def test_half_precision_of_numpy():
     """NumPy computes a product of float16 in float32 or in float16: either is within its bound."""
     some = ["gru-ordinary", "gru-zero_start"]
-    found = isogru.check(of("gru"), cell="gru", dtype="float16", cases=some)
-    assert (found.verdict, found.dtype) == ("equal", "float16"), found.sentence
+    verdict = isogru.check(of("gru"), cell="gru", dtype="float16", cases=some)
+    assert (verdict.verdict, verdict.dtype) == ("equal", "float16"), verdict.sentence
 
     def in_float32(X, H0, parameters):
         wide = {name: array.astype("float32") for name, array in parameters.items()}
@@ -190,8 +190,8 @@ def test_what_a_function_says_in_many_lines_is_one_line():
     def loud(X, H0, parameters):
         raise ValueError("\n  first \x1b[31m\nsecond\n")
 
-    found = isogru.check(loud, cell="gru", cases="gru-ordinary")
-    assert found.sentence.endswith("ValueError: first  [31m")
+    verdict = isogru.check(loud, cell="gru", cases="gru-ordinary")
+    assert verdict.sentence.endswith("ValueError: first  [31m")
 
 
 def test_arrays_are_those_of_the_annotation_or_numpy():
@@ -291,9 +291,9 @@ def files(tmp_path):
 
 
 def test_same_of_files(files):
-    found = isogru.same(files / "torch.npz", str(files / "keras.npz"))
-    assert (found.verdict, len(found.pairs)) == ("the same", 1)
-    assert found.sentence.startswith("the same function, if ")
+    comparison = isogru.same(files / "torch.npz", str(files / "keras.npz"))
+    assert (comparison.verdict, len(comparison.pairs)) == ("the same", 1)
+    assert comparison.sentence.startswith("the same function, if ")
     tensors = grus.torch_layer(seed=1)
     np.savez(files / "other.npz", **tensors)
     assert isogru.same(files / "torch.npz", files / "other.npz").verdict == "different"

@@ -42,13 +42,13 @@ def made(isogru, folder, *options, layer="l0_reverse"):
 
 def padded(torch, X, suffix, past):
     """All states of sequences that end early, what lies past their ends, and the last states."""
-    found, last, reverse = np.zeros((T, N, H), np.float32), [], suffix == "_l0_reverse"
+    states, last, reverse = np.zeros((T, N, H), np.float32), [], suffix == "_l0_reverse"
     for row, length in enumerate(LENGTHS):
         one = grus.states(X[:length, row, None].astype(float), *grus.of_torch(torch, suffix), reverse=reverse)
-        found[:length, row] = one[:, 0]
-        last.append(found[0 if reverse else length - 1, row])
-        found[length:, row] = {"zeros": 0, "held": last[-1], "other": 7}[past]
-    return found, np.stack(last)
+        states[:length, row] = one[:, 0]
+        last.append(states[0 if reverse else length - 1, row])
+        states[length:, row] = {"zeros": 0, "held": last[-1], "other": 7}[past]
+    return states, np.stack(last)
 
 
 def test_a_layer_that_runs_backwards(isogru, weights):
@@ -154,11 +154,11 @@ def test_why_of_sequences_that_end_early(isogru, weights, suffix, how, said):
     if how == "swapped":
         r, z, h = np.split(torch[f"weight_hh{suffix}"], 3)
         torch = {**torch, f"weight_hh{suffix}": np.concatenate([z, r, h])}
-    found, reverse = np.zeros((T, N, H), np.float32), (suffix == "_l0_reverse") != (how == "turned")
+    answer, reverse = np.zeros((T, N, H), np.float32), (suffix == "_l0_reverse") != (how == "turned")
     for row, length in enumerate(LENGTHS):
         one = grus.states(X[:length, row, None].astype(float), *grus.of_torch(torch, suffix), reverse=reverse)[:, 0]
-        found[:length, row] = one[::-1] if how == "stored" else one
-    np.save(folder / "own.npy", found)
+        answer[:length, row] = one[::-1] if how == "stored" else one
+    np.save(folder / "own.npy", answer)
     case = made(isogru, folder, "--lengths", folder / "lengths.npy", layer=suffix[1:])
     done = isogru("verdict", case, folder / "own.npy", "--why")
     assert done.status == 1

@@ -188,6 +188,6 @@ def test_stacks_of_a_model_keep_their_places(isogru, saved, tmp_path):
     out = tmp_path / "out.safetensors"
     done = isogru("convert", saved("keras", keras), "--to", "torch", "-o", out)
     assert done.status == 0, done.err
-    found = load_file(out)
-    assert set(found) == set(torch)
-    assert all(np.array_equal(array, torch[name]) for name, array in found.items())
+    tensors = load_file(out)
+    assert set(tensors) == set(torch)
+    assert all(np.array_equal(array, torch[name]) for name, array in tensors.items())

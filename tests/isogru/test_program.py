@@ -74,9 +74,9 @@ def launcher(request, tmp_path, monkeypatch):
 def judged(command, *, names=(ORDINARY,), seconds=20.0, memory=2**29, gradients=False):
     check = ProgramCheck(Program(command, Limits(seconds, memory)), cell("gru"), "float32", "npz", gradients)
     rows = []
-    found = check.judged([catalogue.build(name) for name in names], jobs=2, tell=rows.append)
-    assert tuple(rows) == found.verdict.cases
-    return found
+    ruling = check.judged([catalogue.build(name) for name in names], jobs=2, tell=rows.append)
+    assert tuple(rows) == ruling.verdict.cases
+    return ruling
 
 
 def is_running(marker):
@@ -140,8 +140,8 @@ def test_a_program_that_fails_is_a_row_with_its_last_words(script, fault, tmp_pa
     folders.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folders))
     text, words = FAULTS[fault]
-    found = judged(script(f"import sys\n{text}"), seconds=0.5 if "time.sleep" in text else 20.0)
-    (row,) = found.verdict.cases
+    ruling = judged(script(f"import sys\n{text}"), seconds=0.5 if "time.sleep" in text else 20.0)
+    (row,) = ruling.verdict.cases
     assert row.verdict == "failed"
     assert words in row.sentence
     assert ("\n" in row.sentence, len(row.sentence) < 1000) == (False, True)
@@ -186,21 +186,21 @@ def test_a_wrong_result_is_a_row(script, wrong):
 
 
 def test_what_is_right_is_equal_and_its_precision_is_measured(script):
-    found = judged(script(SAVED), names=(ORDINARY, "gru-one_unit"))
-    assert found.verdict.verdict == "equal", found.verdict.sentence
-    assert found.verdict.roundoff["product"] == 2.0**-24
+    ruling = judged(script(SAVED), names=(ORDINARY, "gru-one_unit"))
+    assert ruling.verdict.verdict == "equal", ruling.verdict.sentence
+    assert ruling.verdict.roundoff["product"] == 2.0**-24
 
 
 def test_one_case_fails_and_the_others_go_on(script):
-    found = judged(script(SAVED.replace("H, _", "X[8]; H, _")), names=(ORDINARY, "gru-one_sequence", "gru-one_unit"))
-    assert [row.verdict for row in found.verdict.cases] == ["failed", "equal", "failed"]
-    assert "IndexError: index 8 is out of bounds" in found.verdict.cases[0].sentence
+    ruling = judged(script(SAVED.replace("H, _", "X[8]; H, _")), names=(ORDINARY, "gru-one_sequence", "gru-one_unit"))
+    assert [row.verdict for row in ruling.verdict.cases] == ["failed", "equal", "failed"]
+    assert "IndexError: index 8 is out of bounds" in ruling.verdict.cases[0].sentence
 
 
 def test_a_program_that_takes_few_rows_is_judged_without_the_probe(script):
-    found = judged(script(SAVED.replace("H, _", "assert len(H0) < 9; H, _")))
-    assert (found.verdict.verdict, found.verdict.roundoff) == ("equal", {})
-    assert found.verdict.sentence.endswith("; its precision could not be measured")
+    ruling = judged(script(SAVED.replace("H, _", "assert len(H0) < 9; H, _")))
+    assert (ruling.verdict.verdict, ruling.verdict.roundoff) == ("equal", {})
+    assert ruling.verdict.sentence.endswith("; its precision could not be measured")
 
 
 @pytest.mark.parametrize("how", ["os.setsid(); ", "os.setsid(); os.fork() and os._exit(0); ", ""])
@@ -212,8 +212,8 @@ def test_what_it_started_ends_with_it(script, launcher, how):
         f"import subprocess\nchild = subprocess.Popen([sys.executable, '-S', '-c', {left!r}, {marker!r}], "
         "stdout=subprocess.PIPE)\nchild.stdout.readline()\n"
     )
-    found = judged(script(RIGHT + start + "np.savez(result_file, H=H)"))
-    assert found.verdict.verdict == "equal", found.verdict.sentence
+    ruling = judged(script(RIGHT + start + "np.savez(result_file, H=H)"))
+    assert ruling.verdict.verdict == "equal", ruling.verdict.sentence
     assert not is_running(marker)
 
 
@@ -221,9 +221,9 @@ def test_what_it_started_ends_with_it(script, launcher, how):
 def test_the_same_without_namespaces(script, fault, monkeypatch, tmp_path):
     without_namespaces(monkeypatch, tmp_path)
     text, words = FAULTS[fault]
-    found = judged(script(f"import sys\n{text}"), seconds=0.5 if "time.sleep" in text else 20.0)
-    assert not found.isolated
-    assert words in found.verdict.sentence
+    ruling = judged(script(f"import sys\n{text}"), seconds=0.5 if "time.sleep" in text else 20.0)
+    assert not ruling.isolated
+    assert words in ruling.verdict.sentence
 
 
 def test_it_ends_with_the_judge(tmp_path, script, launcher):
@@ -272,11 +272,11 @@ def test_the_answer_is_nowhere(tmp_path, script, monkeypatch):
         "os.listdir(os.path.dirname(sys.argv[1])), os.listdir('.'), sorted(k for k in os.environ if 'ISOGRU' in k), "
         "len(open('/proc/net/dev').read().splitlines()) - 2]))"
     )
-    found = judged(script(f"import sys\n{seen}"))
-    kept, beside, here, named, devices = json.loads(found.verdict.cases[0].sentence.partition(": ")[2])
+    ruling = judged(script(f"import sys\n{seen}"))
+    kept, beside, here, named, devices = json.loads(ruling.verdict.cases[0].sentence.partition(": ")[2])
     assert (beside, here, named) == (["case.npz"], ["case.npz"], ["ISOGRU_CASE", "ISOGRU_RESULT"])
-    assert (kept == []) == found.isolated
-    assert devices == 1 or not found.isolated
+    assert (kept == []) == ruling.isolated
+    assert devices == 1 or not ruling.isolated
 
 
 @pytest.mark.parametrize(

@@ -21,16 +21,16 @@ def states(torch, X, layers=(0, 1), lengths=None):
     """All states of each layer, float64, and the last ones; past the ends zero, as packed sequences have it."""
     given, levels, last = X.astype(float), {}, []
     for layer in layers:
-        found = []
+        both_directions = []
         for direction in BOTH:
             both = np.zeros((T, N, H))
             for row, length in enumerate(lengths or (T,) * N):
                 one = grus.of_torch(torch, f"_l{layer}{direction}")
                 both[:length, row] = grus.states(given[:length, row, None], *one, reverse=bool(direction))[:, 0]
-            found.append(both)
+            both_directions.append(both)
             ends = [0 if direction else length - 1 for length in lengths or (T,) * N]
             last.append(np.stack([both[end, row] for row, end in enumerate(ends)]))
-        levels[layer] = given = np.concatenate(found, axis=2)
+        levels[layer] = given = np.concatenate(both_directions, axis=2)
     return levels, np.stack(last)
 
 
@@ -99,8 +99,8 @@ def test_what_lies_below_is_no_fault_of_the_layer_above(isogru, mine):
     levels, _ = states({**torch, "weight_hh_l0": -torch["weight_hh_l0"]}, X)
     np.savez(folder / "mine.npz", l0=levels[0].astype("f"), l1=levels[1].astype("f"))
     record = json.loads(isogru("verdict", case, folder / "mine.npz", "--json").out)[0]
-    found = {finding["quantity"]: finding["verdict"] for finding in record["findings"]}
-    assert found == {"l0.H": "different", "l0_reverse.H": "equal", "l1.H": "equal", "l1_reverse.H": "equal"}
+    verdicts = {finding["quantity"]: finding["verdict"] for finding in record["findings"]}
+    assert verdicts == {"l0.H": "different", "l0_reverse.H": "equal", "l1.H": "equal", "l1_reverse.H": "equal"}
 
 
 @pytest.mark.parametrize("there", ["all", "last"])

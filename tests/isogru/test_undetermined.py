@@ -41,18 +41,18 @@ def result_of(case, dtype, **changes):
 
 
 def by_quantity(case, result):
-    found = judge.on(case, result)
-    return found, {finding.quantity: finding.verdict for finding in found.findings}
+    verdict = judge.on(case, result)
+    return verdict, {finding.quantity: finding.verdict for finding in verdict.findings}
 
 
 def test_gradients_beyond_float32_are_undetermined_and_states_are_judged():
     case = exploding(1e30)
-    found, verdicts = by_quantity(case, result_of(case, "float32"))
-    assert found.verdict == "undetermined"
+    verdict, verdicts = by_quantity(case, result_of(case, "float32"))
+    assert verdict.verdict == "undetermined"
     assert (verdicts["H"], verdicts["final"], verdicts["grad.W_hr"]) == ("equal", "equal", "undetermined")
-    sentence = found.worst_finding.sentence(found.origin)
+    sentence = verdict.worst_finding.sentence(verdict.origin)
     assert sentence.startswith("float32 cannot hold grad.")
-    assert command.status(found.verdict) == 3
+    assert command.status(verdict.verdict) == 3
     # Where the precision can hold it, it is judged.
     assert judge.on(case, result_of(case, "float64")).verdict == "equal"
 
@@ -61,8 +61,8 @@ def test_what_can_be_told_counts_all_the_same():
     """A wrong state beside gradients of which nothing can be said is different."""
     case = exploding(1e30)
     right = result_of(case, "float32")
-    found, verdicts = by_quantity(case, result_of(case, "float32", H=right.arrays["H"] + np.float32(0.1)))
-    assert (found.verdict, verdicts["H"], verdicts["grad.X"]) == ("different", "different", "undetermined")
+    verdict, verdicts = by_quantity(case, result_of(case, "float32", H=right.arrays["H"] + np.float32(0.1)))
+    assert (verdict.verdict, verdicts["H"], verdicts["grad.X"]) == ("different", "different", "undetermined")
 
 
 def test_only_what_overflows_is_excused():
@@ -71,8 +71,8 @@ def test_only_what_overflows_is_excused():
     right = result_of(case, "float32")
     zero = {name: np.zeros_like(a) for name, a in right.arrays.items() if name.startswith("grad.")}
     assert judge.on(case, right).verdict in ("equal", "undetermined")
-    found, verdicts = by_quantity(case, result_of(case, "float32", **zero))
-    assert found.verdict == "different"
+    verdict, verdicts = by_quantity(case, result_of(case, "float32", **zero))
+    assert verdict.verdict == "different"
     assert verdicts["H"] == "equal"
 
 
@@ -90,8 +90,8 @@ def test_a_bound_that_says_nothing_does_not_excuse():
 def test_gradients_that_float32_holds_are_judged():
     """Of a size whose squares it cannot hold."""
     case = exploding(1e25, T=6)
-    found, _ = by_quantity(case, result_of(case, "float32"))
-    assert found.verdict == "equal", found.worst_finding.sentence(found.origin)
+    verdict, _ = by_quantity(case, result_of(case, "float32"))
+    assert verdict.verdict == "equal", verdict.worst_finding.sentence(verdict.origin)
     turned = {"grad.W_hr": -result_of(case, "float32").arrays["grad.W_hr"]}
     assert by_quantity(case, result_of(case, "float32", **turned))[1]["grad.W_hr"] == "different"
 
@@ -117,9 +117,9 @@ def test_one_element(value, should_be, allowed, verdict):
     others = np.ones(3)
     here = np.array([False, True, False])
     made = compare(np.float32([1, value, 1]), np.where(here, should_be, others), np.where(here, allowed, 1e-6))
-    found = made.finding("H", basis="twins")
-    assert found.verdict == verdict
-    assert (found.undetermined, found.first_undetermined) == ((1, (1,)) if verdict == "undetermined" else (0, None))
+    finding = made.finding("H", basis="twins")
+    assert finding.verdict == verdict
+    assert (finding.undetermined, finding.first_undetermined) == ((1, (1,)) if verdict == "undetermined" else (0, None))
 
 
 def test_where_it_stands_among_the_verdicts():
@@ -136,8 +136,8 @@ def test_where_a_run_goes_wrong_is_not_where_nothing_can_be_told(gate, value):
     case = cases.build("gru-ordinary")
     arrays = sample_results.run(case, "float32")
     arrays[f"trace.{gate}"][5] = value
-    found = judge.on(case, replace(result_of(case, "float32"), arrays=arrays))
-    first = found.divergence.first_forward
+    verdict = judge.on(case, replace(result_of(case, "float32"), arrays=arrays))
+    first = verdict.divergence.first_forward
     assert (first.quantity, first.first_outside, first.verdict) == (f"trace.{gate}", 5, "different")
 
 
@@ -163,8 +163,8 @@ def test_gradients_that_vanish_may_be_made_zero():
     case = drawn("rnn", {"T": 90, "n": 2, "d": 3, "h": 5}, 0.3)
     case.arrays["dH"][:-1] = 0
     for result in (flushing(case), result_of(case, "float32")):
-        found, verdicts = by_quantity(case, result)
-        assert verdicts["grad.X"] == "equal", found.worst_finding.sentence(found.origin)
+        verdict, verdicts = by_quantity(case, result)
+        assert verdicts["grad.X"] == "equal", verdict.worst_finding.sentence(verdict.origin)
         assert set(verdicts.values()) <= {"equal", "undetermined"}
     turned = {"grad.X": -flushing(case).arrays["grad.X"]}
     assert by_quantity(case, result_of(case, "float32", **turned))[1]["grad.X"] == "different"
@@ -175,9 +175,9 @@ def test_gradients_that_are_next_to_zero_throughout_are_undetermined():
     right = flushing(case)
     for factor in (1, -1, 2, 0):
         changed = {name: factor * a for name, a in right.arrays.items() if name.startswith("grad.")}
-        found, verdicts = by_quantity(case, result_of(case, "float32", **changed))
+        verdict, verdicts = by_quantity(case, result_of(case, "float32", **changed))
         assert (verdicts["H"], verdicts["grad.X"]) == ("equal", "undetermined")
-    assert "below 1.2e-38 a machine may make zero of a number" in found.worst_finding.sentence(found.origin)
+    assert "below 1.2e-38 a machine may make zero of a number" in verdict.worst_finding.sentence(verdict.origin)
     assert judge.on(case, result_of(case, "float64")).verdict == "equal"
 
 
@@ -187,11 +187,11 @@ def test_chaos_is_told_with_the_step_from_which_on_it_reigns():
     right = result_of(case, "float32")
     for factor in (1, -1, 2):
         changed = {name: factor * a for name, a in right.arrays.items() if name.startswith("grad.")}
-        found, verdicts = by_quantity(case, result_of(case, "float32", **changed))
+        verdict, verdicts = by_quantity(case, result_of(case, "float32", **changed))
         assert (verdicts["H"], verdicts["grad.X"], verdicts["grad.W_hh"]) == ("equal", "undetermined", "undetermined")
     step = ends.chaotic_from(reference.get(case, "float32"))
     assert 0 < step < 59
-    sentence = found.worst_finding.sentence(found.origin)
+    sentence = verdict.worst_finding.sentence(verdict.origin)
     assert f"the problem is chaotic in float32: from step {step} on" in sentence
     # Its states are judged all the same, and where they are wrong it is different.
     off = right.arrays["H"] + np.float32(1e-3) * (np.arange(60) == step)[:, None, None]
@@ -223,9 +223,9 @@ def test_sums_of_states_that_overflow_in_one_order_are_undetermined():
     case = drawn("gru", {"T": 4, "n": 2, "d": 4, "h": 3}, 0.5)
     case.arrays["X"][2, 1] = [3e38, 3e38, -3e38, -3e38]
     case.arrays["W_xz"][...] = 2.0
-    found, verdicts = by_quantity(case, result_of(case, "float32"))
+    verdict, verdicts = by_quantity(case, result_of(case, "float32"))
     assert verdicts["H"] == "undetermined"
-    assert found.findings[0].first_undetermined[:2] == (2, 1)
+    assert verdict.findings[0].first_undetermined[:2] == (2, 1)
     assert by_quantity(case, result_of(case, "float32", H=found_off(case)))[1]["H"] == "different"
 
 

@@ -51,12 +51,12 @@ def clipped_state():
 def stepwise(after):
     """What a layer gives that does something to each state."""
     parameters = {name: array.astype(np.float32) for name, array in CASE.parameters.items()}
-    state, found, drawn = CASE.arrays["H0"].astype(np.float32), [], np.random.RandomState(2)
+    state, states, drawn = CASE.arrays["H0"].astype(np.float32), [], np.random.RandomState(2)
     for X in CASE.arrays["X"].astype(np.float32):
         made = value.step(CASE.cell, X, state, parameters)["H"]
         state = np.asarray(after(made, drawn), np.float32)
-        found.append(state)
-    return np.stack(found)
+        states.append(state)
+    return np.stack(states)
 
 
 def start_ignored():

@@ -36,9 +36,9 @@ def judge(case, arrays, dtype="float32", **changes):
 @pytest.mark.parametrize("name", ["gru-ordinary", "gru_reset_after-large_weights", "rnn-wide", "gru-saturated"])
 def test_the_oracle_itself_is_equal(name, dtype):
     case = cases.build(name)
-    found = judge(case, oracle.run(case.cell, case.arrays, dtype=dtype), dtype)
-    assert found.verdict == "equal", found.worst_finding.sentence(found.origin)
-    assert {f.quantity for f in found.findings} >= {"H", "final", "grad.X", "grad.H0", "grad.W_hh"}
+    result_verdict = judge(case, oracle.run(case.cell, case.arrays, dtype=dtype), dtype)
+    assert result_verdict.verdict == "equal", result_verdict.worst_finding.sentence(result_verdict.origin)
+    assert {f.quantity for f in result_verdict.findings} >= {"H", "final", "grad.X", "grad.H0", "grad.W_hh"}
 
 
 def changed(case, **arrays):
@@ -119,10 +119,10 @@ def test_the_other_reset_placement_is_different_by_far(name):
     case = cases.build("gru-ordinary" if name == "gru" else "gru_reset_after-no_inner_bias")
     result = result_of(case, oracle.run(case.cell, case.arrays, dtype="float32"))
     held, claimed = verdict.claim(case, result, cell(other))
-    found = verdict.judge(held, claimed, reference.get(held, "float32"))
-    assert found.verdict == "different"
-    assert next(f.ratio for f in found.findings if f.quantity == "H") > 100
-    assert f"[{other} · mutant/m · float32 · cpu]" in found.worst_finding.sentence(found.origin)
+    result_verdict = verdict.judge(held, claimed, reference.get(held, "float32"))
+    assert result_verdict.verdict == "different"
+    assert next(f.ratio for f in result_verdict.findings if f.quantity == "H") > 100
+    assert f"[{other} · mutant/m · float32 · cpu]" in result_verdict.worst_finding.sentence(result_verdict.origin)
 
 
 def test_a_claim_that_says_nothing_is_refused():
@@ -161,8 +161,8 @@ def test_nothing_is_allowed_where_nothing_can_round():
     case = cases.build("gru-ordinary")
     origin = result_of(case, {}).origin
     for value, expected in ((0.0, "equal"), (1e-30, "different")):
-        found = verdict.judge(case, Result(origin, {"grad.b": np.array([value])}), scale(0.0, truth=0.0))
-        assert found.verdict == expected
+        result_verdict = verdict.judge(case, Result(origin, {"grad.b": np.array([value])}), scale(0.0, truth=0.0))
+        assert result_verdict.verdict == expected
 
 
 def test_texts():
@@ -181,16 +181,16 @@ def test_a_text_is_determined_only_while_the_envelope_is_narrow(stray, expected)
     oracle_says = {"text": np.array([2, 3]), "loss": np.array([3.0, 2.0])}
     known = Reference(oracle_says, {"loss": np.array([1e-9, stray])}, frozenset({(2, 3)}))
     result = Result(result_of(case, {}).origin, {"text": np.array([3, 3]), "loss": oracle_says["loss"]})
-    found = {finding.quantity: finding.verdict for finding in verdict.judge(case, result, known).findings}
-    assert found == {"text": expected, "loss": "equal"}
+    verdicts = {finding.quantity: finding.verdict for finding in verdict.judge(case, result, known).findings}
+    assert verdicts == {"text": expected, "loss": "equal"}
 
 
 def test_differences():
     a, b = np.float32([1.0, 0.0]), np.float32([1.0, 0.0])
     assert distance(a, b) == Distance(0.0, 0.0, 0.0)
     b = np.nextafter(a, np.float32(2))
-    found = distance(a[:1], b[:1])
-    assert found == Distance(2.0**-23, pytest.approx(2.0**-23), 1.0)
+    difference = distance(a[:1], b[:1])
+    assert difference == Distance(2.0**-23, pytest.approx(2.0**-23), 1.0)
     assert distance(a.astype(np.float64), b) == distance(a, b)
     assert distance(np.array([1.0, np.nan]), np.array([1.0, 1.0])) == Distance(np.inf, np.inf, np.inf)
     assert distance(np.array([1.0, np.inf]), np.array([1.5, np.inf])) == Distance(0.5, pytest.approx(1 / 3), 2.0**51)
@@ -242,13 +242,13 @@ def test_who_comes_second_waits_and_makes_nothing_again(results, monkeypatch):
     monkeypatch.setattr(reference, "_make", slowly)
     monkeypatch.setattr(reference.oracle, "run", counted)
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda dtype: reference.get(case, dtype), ["float32", "float32"]))
+        references = list(pool.map(lambda dtype: reference.get(case, dtype), ["float32", "float32"]))
     assert made == ["float32"]
-    assert (found[0].stray["H"] == found[1].stray["H"]).all()
+    assert (references[0].stray["H"] == references[1].stray["H"]).all()
     other = reference.get(case, "float64")
     assert made == ["float32", "float64"]
     assert truths == ["truth"]
-    assert (other.oracle["H"] == found[0].oracle["H"]).all()
+    assert (other.oracle["H"] == references[0].oracle["H"]).all()
 
 
 def test_references_made_side_by_side_are_the_same(results, monkeypatch):
@@ -272,9 +272,9 @@ def test_references_made_side_by_side_are_the_same(results, monkeypatch):
 def test_a_case_without_cotangents_is_judged_by_its_states():
     case = cases.build("gru-ordinary")
     bare = Case(case.name, case.cell, {name: a for name, a in case.arrays.items() if name != "dH"})
-    found = judge(bare, oracle.run(bare.cell, bare.arrays, dtype="float32"))
-    assert [f.quantity for f in found.findings] == ["H", "final"]
-    assert found.verdict == "equal"
+    result_verdict = judge(bare, oracle.run(bare.cell, bare.arrays, dtype="float32"))
+    assert [f.quantity for f in result_verdict.findings] == ["H", "final"]
+    assert result_verdict.verdict == "equal"
 
 
 @pytest.mark.parametrize("name", cases.training_case_names())

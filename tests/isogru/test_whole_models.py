@@ -86,9 +86,9 @@ def test_a_whole_stack_goes_there_and_back(isogru, saved, stack, tmp_path, layou
         )
     options = ["--from", layout, "--to-prefix", "encoder."]
     assert isogru("convert", there, *options, "--to", "torch", "-o", back).status == 0
-    found = load_file(back)
-    assert set(found) == set(stack) - {"fc.weight"}
-    for name, array in found.items():
+    tensors = load_file(back)
+    assert set(tensors) == set(stack) - {"fc.weight"}
+    for name, array in tensors.items():
         np.testing.assert_array_equal(array, stack[name])
 
 
@@ -100,9 +100,9 @@ def test_four_files_of_keras_become_one_stack(isogru, saved, stack, tmp_path):
     out = tmp_path / "out.safetensors"
     done = isogru("convert", *files, "--to", "torch", "--to-prefix", "encoder.", *labels, "-o", out)
     assert done.status == 0, done.err
-    found = load_file(out)
-    assert set(found) == set(stack) - {"fc.weight"}
-    assert all(np.array_equal(array, stack[name]) for name, array in found.items())
+    tensors = load_file(out)
+    assert set(tensors) == set(stack) - {"fc.weight"}
+    assert all(np.array_equal(array, stack[name]) for name, array in tensors.items())
     short = isogru("convert", *files, "--to", "torch", "--to-layer", "l0", "-o", tmp_path / "no.safetensors")
     assert "4 layers and 1 times --to-layer; give it once for each layer" in short.err
     twice = isogru(
@@ -117,10 +117,10 @@ def test_two_layers_that_are_no_stack_keep_their_places(isogru, saved, tmp_path)
     cells = grus.torch_layer(suffix="", prefix="enc_f.") | grus.torch_layer(suffix="", prefix="enc_b.", seed=1)
     out = tmp_path / "out.safetensors"
     assert isogru("convert", saved("cells", cells), "--to", "keras", "-o", out).status == 0
-    found = load_file(out)
+    tensors = load_file(out)
     for prefix in ("enc_f.", "enc_b."):
         for name, array in grus.to_keras(cells, "", prefix).items():
-            np.testing.assert_array_equal(found[f"{prefix}{name}"], array)
+            np.testing.assert_array_equal(tensors[f"{prefix}{name}"], array)
     parallel = grus.torch_layer(3, prefix="module.encoder.gru.") | grus.torch_layer(5, prefix="module.decoder.gru.")
     done = isogru(
         "convert", saved("parallel", parallel), "--to", "torch-cell", "--prefix", "module.encoder.", "-o", out
@@ -467,9 +467,9 @@ def test_layers_are_paired_by_their_names_before_their_order(isogru, saved, tmp_
     np.savez(template, **blank)
     done = isogru("convert", model, "--into", template, "-o", tmp_path / "out.npz")
     assert "model.encoder l0 to encoder.weight_ih_l0" in done.out
-    found = np.load(tmp_path / "out.npz")
+    tensors = np.load(tmp_path / "out.npz")
     for place in ("encoder", "decoder"):
-        np.testing.assert_array_equal(found[f"{place}.weight_ih_l0"], torch[f"model.{place}.weight_ih_l0"])
+        np.testing.assert_array_equal(tensors[f"{place}.weight_ih_l0"], torch[f"model.{place}.weight_ih_l0"])
     assert isogru("same", model, tmp_path / "out.npz").status == 0
 
 

@@ -53,8 +53,8 @@ def test_states_and_gradients_are_equal(framework, name, monkeypatch):
     monkeypatch.setattr(kernels, "_run", noted)
     implementation = protocol.find(framework, "tuned", cases.cell_name_of(name), "float32")
     case = cases.build(name)
-    found = judge.on(case, run(framework, implementation, case, dtype="float32", device="cpu"))
-    assert found.verdict == "equal", found.worst_finding.sentence(found.origin)
+    verdict = judge.on(case, run(framework, implementation, case, dtype="float32", device="cpu"))
+    assert verdict.verdict == "equal", verdict.worst_finding.sentence(verdict.origin)
     assert {"forward", "backward"} <= set(used)
 
 

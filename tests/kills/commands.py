@@ -16,7 +16,7 @@ from shared_spec.files import interchange, tensors
 from shared_spec.language_model.corpus import BUILT_IN
 from shared_spec.race import blocks, definition
 from shared_spec.sweeps.trial_store import TrialStore
-from tests.kills.killing import Found, Killed
+from tests.kills.killing import Contents, Killed
 from tests.project_copy import ROOT, STUB
 
 TEXT = {"ISOGRU_CORPUS": str(BUILT_IN), "ISOGRU_CORPUS_SHA1": hashlib.sha1(BUILT_IN.read_bytes()).hexdigest()}
@@ -32,17 +32,17 @@ def proving(root, framework):
 def results_of(framework):
     """Results by their name, without times; and that a manifest is one."""
 
-    def finished(folder: Path) -> Found:
-        found: Found = {}
+    def finished(folder: Path) -> Contents:
+        files: Contents = {}
         for file in (folder / "results" / framework).glob("*.safetensors"):
             arrays, _ = tensors.read(file, interchange.RESULT_FORMAT, "result")
             origin = asdict(replace(interchange.read_origin(file), seconds={}))
-            found[file.name] = (tensors.digest(arrays), origin)
+            files[file.name] = (tensors.digest(arrays), origin)
         manifest = folder / "results" / framework / "manifest.json"
         if manifest.exists():
             told = json.loads(manifest.read_bytes())
-            found["manifest"] = {**told, "jobs": sorted(told["jobs"], key=str)}
-        return found
+            files["manifest"] = {**told, "jobs": sorted(told["jobs"], key=str)}
+        return files
 
     return finished
 
@@ -51,16 +51,16 @@ def paging(root, proven):
     def ready(folder):
         shutil.copytree(proven, folder / "results")
 
-    def finished(folder: Path) -> Found:
+    def finished(folder: Path) -> Contents:
         """The files of the page, and the results that it is made of, which it must not touch."""
-        found: Found = results_of(STUB)(folder)
+        files: Contents = results_of(STUB)(folder)
         site = folder / "site"
         for file in site.glob("*.*") if site.is_dir() else ():
             if not file.name.startswith("."):
-                found[file.name] = file.read_bytes()
-        if "report.json" in found:
+                files[file.name] = file.read_bytes()
+        if "report.json" in files:
             assert schema.read(site / "report.json").results
-        return found
+        return files
 
     return Killed(root, lambda folder: ["reports", "site", "-o", str(folder / "site")], finished, ready=ready)
 
@@ -74,12 +74,12 @@ def writing(to, *words):
         np.savez(folder / "gru.npz", **{name: random.randn(*s).astype(np.float32) for name, s in shapes.items()})
         np.save(folder / "X.npy", random.randn(50, 20, 30).astype(np.float32))
 
-    def finished(folder: Path) -> Found:
-        found: Found = {}
+    def finished(folder: Path) -> Contents:
+        files: Contents = {}
         if (file := folder / to).exists():
             arrays, metadata = tensors.read(file, interchange.CASE_FORMAT, "case") if to == "case" else _plain(file)
-            found[to] = (tensors.digest(arrays), metadata)
-        return found
+            files[to] = (tensors.digest(arrays), metadata)
+        return files
 
     return Killed(ROOT, lambda folder: [each.format(folder) for each in words], finished, ready=ready)
 
@@ -116,19 +116,19 @@ def racing(framework):
             patch.setenv("ISOGRU_RESULTS", str(folder / "results"))
             return made(definition.read(begun)) if begun else {}
 
-    def outcomes(race) -> Found:
+    def outcomes(race) -> Contents:
         """How many starts there are is a matter of time."""
         if not race.memory_file.exists():
             return {}
         return {row.id: outcome.verdict for each in definition.passes(race) for row, outcome in each.outcomes.items()}
 
-    def timed(race) -> Found:
+    def timed(race) -> Contents:
         return {f"{block.start} {block.number}": block for block in blocks.read(race.blocks_file)}
 
-    def finished(folder: Path) -> Found:
+    def finished(folder: Path) -> Contents:
         return read(folder, outcomes)
 
-    def kept(folder: Path) -> Found:
+    def kept(folder: Path) -> Contents:
         return read(folder, timed)
 
     return Killed(ROOT, words, finished, kept, environment=TEXT, second=2)
@@ -145,10 +145,10 @@ def sweeping(framework):
         kept = TrialStore(file)
         return {key: each for _, keys in kept.sweeps().values() for key, each in kept.outcomes(keys).items()}
 
-    def finished(folder: Path) -> Found:
+    def finished(folder: Path) -> Contents:
         return {key: (each.status, tensors.digest(each.arrays)) for key, each in read(folder).items()}
 
-    def kept(folder: Path) -> Found:
+    def kept(folder: Path) -> Contents:
         return {key: each.seconds for key, each in read(folder).items()}
 
     return Killed(ROOT, words, finished, kept, environment=TEXT)

@@ -26,10 +26,10 @@ WITHIN = 20.0
 LONGEST = 600
 """Seconds that a command may take."""
 
-Found = dict[str, Any]
+Contents = dict[str, Any]
 
 
-def nothing(folder: Path) -> Found:
+def nothing(folder: Path) -> Contents:
     """Of a command that does everything anew."""
     return {}
 
@@ -42,9 +42,9 @@ class Killed:
     """Where it is run: the project, or a copy of it."""
     words: Callable[[Path], list[str]]
     """What comes after `python -m`, as the folder is now: one that was begun may go on by other words."""
-    finished: Callable[[Path], Found]
+    finished: Callable[[Path], Contents]
     """What is finished in the folder by now: by name its content, as it is in every run."""
-    kept: Callable[[Path], Found] = nothing
+    kept: Callable[[Path], Contents] = nothing
     """What the next run must leave as it is, such as times that were measured."""
     ready: Callable[[Path], None] = lambda folder: None
     """Puts into a fresh folder what the command needs."""
@@ -80,7 +80,7 @@ class Killed:
             preexec_fn=heed_ctrl_c,
         )
 
-    def end(self, folder: Path) -> Found:
+    def end(self, folder: Path) -> Contents:
         """Run it to its end; everything that is finished then."""
         with self.started(folder) as process:
             out, err = process.communicate(timeout=LONGEST)
@@ -100,7 +100,7 @@ def check(one: Killed, folder: Path, draw: random.Random, kills: int) -> None:
     for number in range(kills):
         if number % 4 < 3:
             place = one.fresh(folder / str(number))
-        kept: Found = {}
+        kept: Contents = {}
         for ending in (signal.SIGKILL, signal.SIGINT):
             _kill(one, place, ending, draw.uniform(0, seconds), whole)
             assert {name: one.kept(place)[name] for name in kept} == kept
@@ -111,7 +111,7 @@ def check(one: Killed, folder: Path, draw: random.Random, kills: int) -> None:
     _check_two_at_once(one, one.fresh(folder / "two"), whole)
 
 
-def _kill(one: Killed, place: Path, ending: signal.Signals, after: float, whole: Found) -> None:
+def _kill(one: Killed, place: Path, ending: signal.Signals, after: float, whole: Contents) -> None:
     told = f"{ending.name} after {after:.3f} s in {place}"
     before = one.finished(place)
     with one.started(place) as process:
@@ -135,7 +135,7 @@ def _kill(one: Killed, place: Path, ending: signal.Signals, after: float, whole:
     assert left == {name: whole[name] for name in left}, told
 
 
-def _check_two_at_once(one: Killed, place: Path, whole: Found) -> None:
+def _check_two_at_once(one: Killed, place: Path, whole: Contents) -> None:
     with one.started(place) as first, one.started(place) as second:
         said = [process.communicate(timeout=LONGEST) for process in (first, second)]
     assert sorted(process.returncode for process in (first, second)) == [0, one.second], said

@@ -177,9 +177,9 @@ def test_arrays_of_orbax_are_written_anew(where, tmp_path, isogru):
     assert ("/10/" in command[-1]) == (where == "steps")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, env=environment, capture_output=True, check=True)
-    found = weight_files.read(tmp_path / "model.msgpack").tensors
+    tensors = weight_files.read(tmp_path / "model.msgpack").tensors
     for name, array in tree["gru"].items():
-        np.testing.assert_array_equal(found[f"gru/{name}"].load(), array)
+        np.testing.assert_array_equal(tensors[f"gru/{name}"].load(), array)
     assert isogru("layers", tmp_path / "model.msgpack").status == 0
 
 

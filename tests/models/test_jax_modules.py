@@ -45,12 +45,16 @@ MODULES = {
 @pytest.mark.parametrize("name", MODULES)
 def test_a_right_module_is_equal(name):
     module, asked = MODULES[name]()
-    found = isogru.check(module, cases=FEW, **asked)
+    verdict = isogru.check(module, cases=FEW, **asked)
     cell = "rnn" if name == "linen simple" else "gru_reset_after"
-    assert (found.verdict, found.cell, found.dtype, len(found.cases)) == ("equal", cell, "float32", 2), found.report
-    assert {"H", "grad.X", "grad.W_hh"} <= {each.quantity for each in found.cases[0].findings}
+    assert (verdict.verdict, verdict.cell, verdict.dtype, len(verdict.cases)) == ("equal", cell, "float32", 2), (
+        verdict.report
+    )
+    assert {"H", "grad.X", "grad.W_hh"} <= {each.quantity for each in verdict.cases[0].findings}
     assert (
-        found.notes[0].partition(" is read as ")[2].startswith(name.partition(" ")[0] if "equinox" in name else "flax.")
+        verdict.notes[0]
+        .partition(" is read as ")[2]
+        .startswith(name.partition(" ")[0] if "equinox" in name else "flax.")
     )
 
 
@@ -110,14 +114,14 @@ def forward(X, H, p):
 
 
 def test_a_function_with_the_gradients_of_vjp():
-    found = isogru.check(jax.jit(forward), cell="gru", gradients="auto", cases=["gru-ordinary"])
-    assert found.verdict == "equal", found.report
-    assert "[gru · jax/forward · float32 · cpu]" in found.worst.sentence(found.cases[0].evidence.result.origin)
-    found = isogru.check(
+    verdict = isogru.check(jax.jit(forward), cell="gru", gradients="auto", cases=["gru-ordinary"])
+    assert verdict.verdict == "equal", verdict.report
+    assert "[gru · jax/forward · float32 · cpu]" in verdict.worst.sentence(verdict.cases[0].evidence.result.origin)
+    verdict = isogru.check(
         lambda X, H, p: jax.lax.stop_gradient(forward(X, H, p)),
         cell="gru", arrays="jax", gradients="auto", cases=["gru-ordinary"],
     )  # fmt: skip
-    assert found.verdict == "different"
+    assert verdict.verdict == "different"
     with pytest.raises(UserError, match="JAX has float64 switched off"):
         isogru.check(forward, cell="gru", arrays="jax", dtype="float64")
     with pytest.raises(UserError, match="jax has no device 'cuda'"):

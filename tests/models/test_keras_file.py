@@ -259,8 +259,8 @@ def test_attributes_in_the_order_of_their_names_are_not_the_models_order(tmp_pat
                 file[f"{place}/vars/{i}"] = value
     contents = reader.read(tmp_path / "model.weights.h5")
     assert not contents.ordered
-    found = [(d.place, d.reverse) for d in contents.described]
-    assert found == [("a", False), ("b/forward_layer", False), ("b/backward_layer", True)]
+    places = [(d.place, d.reverse) for d in contents.described]
+    assert places == [("a", False), ("b/forward_layer", False), ("b/backward_layer", True)]
 
 
 def test_a_layer_that_two_models_share_is_described_once(tmp_path: Path) -> None:
@@ -484,11 +484,11 @@ def test_keras_2_in_its_newer_format(change: str, tmp_path: Path) -> None:
         archive.writestr("config.json", config)
         archive.writestr("metadata.json", '{"keras_version": "2.13.1"}')
         archive.write(tmp_path / "new.h5", "model.weights.h5")
-    found, expected = reader.read(copy), reader.read(path)
-    assert [d.tensors for d in found.described] == [d.tensors for d in expected.described]
+    contents, expected = reader.read(copy), reader.read(path)
+    assert [d.tensors for d in contents.described] == [d.tensors for d in expected.described]
     for described in expected.described:
         for name in described.tensors.values():
-            np.testing.assert_array_equal(found.tensors[name].load(), expected.tensors[name].load())
+            np.testing.assert_array_equal(contents.tensors[name].load(), expected.tensors[name].load())
 
 
 # What is written.

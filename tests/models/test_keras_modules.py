@@ -62,11 +62,13 @@ def test_a_right_layer_is_equal_and_is_left_as_it_was(name):
     layer = make()
     before = layer.get_weights()
     # In bfloat16 some gradients cannot be told.
-    found = isogru.check(layer, gradients=name != "mixed", cases=None if count > 2 else FEW)
-    assert (found.verdict, found.cell, len(found.cases)) == ("equal", cell or "gru_reset_after", count), found.report
-    assert found.dtype == ("bfloat16" if name == "mixed" else "float32")
+    verdict = isogru.check(layer, gradients=name != "mixed", cases=None if count > 2 else FEW)
+    assert (verdict.verdict, verdict.cell, len(verdict.cases)) == ("equal", cell or "gru_reset_after", count), (
+        verdict.report
+    )
+    assert verdict.dtype == ("bfloat16" if name == "mixed" else "float32")
     if name != "mixed":
-        assert {"H", "grad.X", "grad.b_h"} <= {each.quantity for each in found.cases[0].findings}
+        assert {"H", "grad.X", "grad.b_h"} <= {each.quantity for each in verdict.cases[0].findings}
     assert all(np.array_equal(one, other) for one, other in zip(before, layer.get_weights(), strict=True))
 
 
@@ -110,9 +112,9 @@ def forward(X, H, p):
 
 def test_a_function_with_the_gradients_of_a_tape():
     for function, asked in ((forward, {"arrays": "tensorflow"}), (tf.function(forward), {})):
-        found = isogru.check(function, cell="gru", gradients="auto", cases=["gru-ordinary"], **asked)
-        assert found.verdict == "equal", found.report
-        assert "[gru · tensorflow/forward · " in found.worst.sentence(found.cases[0].evidence.result.origin)
+        verdict = isogru.check(function, cell="gru", gradients="auto", cases=["gru-ordinary"], **asked)
+        assert verdict.verdict == "equal", verdict.report
+        assert "[gru · tensorflow/forward · " in verdict.worst.sentence(verdict.cases[0].evidence.result.origin)
 
     def cut(X, H, p):
         return forward(X, H, p | {name: tf.stop_gradient(p[name]) for name in ("W_xr",)})

@@ -82,9 +82,9 @@ def test_what_the_optimizer_keeps_is_left_out(tmp_path):
     params = parameters()["params"]
     state = train_state.TrainState.create(apply_fn=Both().apply, params=params, tx=optax.adam(0.1))
     (tmp_path / "x").write_bytes(serialization.to_bytes(state))
-    found = loaded(tmp_path / "x")
-    assert not [name for name in found if "mu" in name.split("/")]
-    same({name: array for name, array in found.items() if name != "step"}, flat({"params": params}))
+    arrays = loaded(tmp_path / "x")
+    assert not [name for name in arrays if "mu" in name.split("/")]
+    same({name: array for name, array in arrays.items() if name != "step"}, flat({"params": params}))
 
 
 def test_an_optimizer_alone_is_not(tmp_path):
@@ -114,11 +114,11 @@ def test_other_dtypes_scalars_and_lists(tmp_path):
     tree["row"] = [np.float32(3), {"inner": np.zeros((0, 2))}]
     tree["others"] = [None, True, 1.5, -3, -300, 70_000, 2**40, 1j, "text", b"bytes", []]
     (tmp_path / "x").write_bytes(serialization.msgpack_serialize(tree))
-    found = loaded(tmp_path / "x")
-    same({dtype: found[dtype] for dtype in dtypes}, {dtype: tree[dtype] for dtype in dtypes})
-    assert found["row/0"] == np.float32(3)
-    assert found["row/1/inner"].shape == (0, 2)
-    assert len(found) == len(dtypes) + 2
+    arrays = loaded(tmp_path / "x")
+    same({dtype: arrays[dtype] for dtype in dtypes}, {dtype: tree[dtype] for dtype in dtypes})
+    assert arrays["row/0"] == np.float32(3)
+    assert arrays["row/1/inner"].shape == (0, 2)
+    assert len(arrays) == len(dtypes) + 2
 
 
 def test_large_arrays_lie_in_chunks(tmp_path, monkeypatch):

@@ -119,11 +119,11 @@ def test_a_list_without_names_has_numbers():
 
 
 def test_arrays_saved_under_numpy_semantics():
-    found = loaded(FILES / "numpy_semantics.params")
-    assert found["scalar"].shape == ()
-    assert found["scalar"] == 3.5
-    assert found["none"].shape == (0, 3)
-    np.testing.assert_array_equal(found["vector"], [1, 2])
+    arrays = loaded(FILES / "numpy_semantics.params")
+    assert arrays["scalar"].shape == ()
+    assert arrays["scalar"] == 3.5
+    assert arrays["none"].shape == (0, 3)
+    np.testing.assert_array_equal(arrays["vector"], [1, 2])
 
 
 @pytest.mark.parametrize("head", [struct.pack("<IIqq", mxnet.V1, 2, 2, 1), struct.pack("<III", 2, 2, 1)])

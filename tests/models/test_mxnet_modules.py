@@ -39,10 +39,10 @@ LAYERS = {
 def test_a_right_layer_is_equal_and_is_left_as_it_was(name):
     layer = started(LAYERS[name]())
     before = {key: each.data().asnumpy() for key, each in layer.collect_params().items()}
-    found = isogru.check(layer)
+    verdict = isogru.check(layer)
     cell = "rnn" if name == "rnn" else "gru_reset_after"
-    assert (found.verdict, found.cell, len(found.cases)) == ("equal", cell, 7), found.report
-    assert {"H", "final", "grad.X", "grad.H0", "grad.b_h"} <= {each.quantity for each in found.cases[0].findings}
+    assert (verdict.verdict, verdict.cell, len(verdict.cases)) == ("equal", cell, 7), verdict.report
+    assert {"H", "final", "grad.X", "grad.H0", "grad.b_h"} <= {each.quantity for each in verdict.cases[0].findings}
     assert all(np.array_equal(each.data().asnumpy(), before[key]) for key, each in layer.collect_params().items())
 
 

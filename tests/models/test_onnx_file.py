@@ -70,15 +70,15 @@ def saved(path, proto):
 
 
 def one(contents):
-    (found,) = contents.described
-    return found
+    (layer,) = contents.described
+    return layer
 
 
 def refused(path):
-    (found,) = reader.read(path).foreign
+    (foreigner,) = reader.read(path).foreign
     assert not reader.read(path).described
-    assert "\n" not in found.what
-    return found.what
+    assert "\n" not in foreigner.what
+    return foreigner.what
 
 
 def ran(proto_or_path, outputs=None, **inputs):
@@ -90,36 +90,36 @@ def ran(proto_or_path, outputs=None, **inputs):
     return session.run(outputs, inputs)
 
 
-def states(contents, found, X):
+def states(contents, layer, X):
     """What the layer does, written down from the text of the operator."""
-    tensors = {role: contents.tensors[name].load()[found.row].astype(float) for role, name in found.tensors.items()}
-    of = {role: ACTIVATIONS[found.settings[role]] for role in ("gate", "candidate") if role in found.settings}
-    limit = float(found.settings.get("clip", "inf"))
+    tensors = {role: contents.tensors[name].load()[layer.row].astype(float) for role, name in layer.tensors.items()}
+    of = {role: ACTIVATIONS[layer.settings[role]] for role in ("gate", "candidate") if role in layer.settings}
+    limit = float(layer.settings.get("clip", "inf"))
 
     def clipped(a):
         return np.clip(a, -limit, limit)
 
-    gates = 1 if found.layout == "onnx-rnn" else 3
+    gates = 1 if layer.layout == "onnx-rnn" else 3
     W, R = (np.split(tensors[role], gates) for role in "WR")
     Wb, Rb = np.split(tensors.get("B", np.zeros(2 * gates * H)).reshape(2, -1), 2)
     Wb, Rb = np.split(Wb[0], gates), np.split(Rb[0], gates)
     state, rows = np.zeros((X.shape[1], H)), []
-    for x in X[::-1] if found.reverse else X:
+    for x in X[::-1] if layer.reverse else X:
         part = [x @ W[i].T + Wb[i] for i in range(gates)]
         if gates == 1:
             state = of["candidate"](clipped(part[0] + state @ R[0].T + Rb[0]))
         else:
             z = of["gate"](clipped(part[0] + state @ R[0].T + Rb[0]))
             r = of["gate"](clipped(part[1] + state @ R[1].T + Rb[1]))
-            inner = r * (state @ R[2].T + Rb[2]) if found.layout == "onnx" else (r * state) @ R[2].T + Rb[2]
+            inner = r * (state @ R[2].T + Rb[2]) if layer.layout == "onnx" else (r * state) @ R[2].T + Rb[2]
             state = (1 - z) * of["candidate"](clipped(part[2] + inner)) + z * state
         rows.append(state)
-    return np.array(rows[::-1] if found.reverse else rows)
+    return np.array(rows[::-1] if layer.reverse else rows)
 
 
-def off(found, right):
+def off(values, right):
     """The largest difference, relative to the largest number where that is more than 1."""
-    return np.abs(found - right).max() / max(1, np.abs(right).max())
+    return np.abs(values - right).max() / max(1, np.abs(right).max())
 
 
 def given_input(seed=9):
@@ -157,11 +157,11 @@ def test_a_node_is_read_as_it_runs(tmp_path, kind, attributes, bias):
     contents = reader.read(saved(tmp_path / "m", proto))
     X = given_input()
     (Y,) = ran(proto, X=X)
-    assert [found.row for found in contents.described] == list(range(directions))
-    for found in contents.described:
-        assert found.place == "/net/layer"
-        assert list(found.tensors.values()) == list(arrays)
-        assert off(states(contents, found, X), Y[:, found.row]) < 1e-6
+    assert [layer.row for layer in contents.described] == list(range(directions))
+    for layer in contents.described:
+        assert layer.place == "/net/layer"
+        assert list(layer.tensors.values()) == list(arrays)
+        assert off(states(contents, layer, X), Y[:, layer.row]) < 1e-6
     assert not contents.foreign
 
 
@@ -277,10 +277,10 @@ def scope_of(path):
     from isogru.weight_files.onnx.graph import Model
 
     proto, _ = reader._opened(path)
-    found = {}
+    leaves = {}
 
     def leaf_of(tensor, name):
-        return found.setdefault(tensor.doc_string, reader.leaf(path, tensor, name))
+        return leaves.setdefault(tensor.doc_string, reader.leaf(path, tensor, name))
 
     return Model(proto, leaf_of, str(path)).graph
 
@@ -315,21 +315,21 @@ def test_weights_that_the_graph_cuts_and_joins(tmp_path):
     nodes, tensors = cut_and_joined(arrays)
     path = saved(tmp_path / "m", model([*nodes, node(name="gru")], tensors))
     contents = reader.read(path)
-    found = one(contents)
-    assert found.tensors == {role: f"gru.{role}" for role in arrays}
+    layer = one(contents)
+    assert layer.tensors == {role: f"gru.{role}" for role in arrays}
     # What they are made of has names that torch's layers have too, and is not there twice.
     assert not [name for name in contents.tensors if name.startswith("of_torch")]
-    for role, name in found.tensors.items():
+    for role, name in layer.tensors.items():
         assert np.array_equal(contents.tensors[name].load(), arrays[role])
         assert contents.tensors[name].note == f"Slice, Concat, Unsqueeze (of_torch.{role})"
     # They are put back to where they came from.
     other = weights(seed=5)
-    reader.fill(path, tmp_path / "out", {found.tensors[role]: array for role, array in other.items()})
+    reader.fill(path, tmp_path / "out", {layer.tensors[role]: array for role, array in other.items()})
     contents = reader.read(tmp_path / "out")
-    for role, name in found.tensors.items():
+    for role, name in layer.tensors.items():
         assert np.array_equal(contents.tensors[name].load(), other[role])
     X = given_input()
-    assert off(states(contents, found, X), ran(tmp_path / "out", X=X)[0][:, 0]) < 1e-6
+    assert off(states(contents, layer, X), ran(tmp_path / "out", X=X)[0][:, 0]) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["tensor", "row", "column", "block"])
@@ -352,13 +352,13 @@ def test_dequantised_as_it_runs(tmp_path, kind, dtype):
         nodes.append(helper.make_node("DequantizeLinear", [f"{role}q", f"{role}s", f"{role}z"], [role], **attributes))
     proto = model([*nodes, node()], quantised | {"B": arrays["B"]}, ("Y", "W", "R"))
     contents = reader.read(saved(tmp_path / "m", proto))
-    found = one(contents)
+    layer = one(contents)
     Y, *right = ran(proto, X=given_input())
     for role, array in zip("WR", right, strict=True):
-        tensor = contents.tensors[found.tensors[role]]
+        tensor = contents.tensors[layer.tensors[role]]
         assert np.array_equal(tensor.load(), array)
         assert tensor.note == f"dequantised from {dtype} ({role}q, {role}s, {role}z)"
-    assert off(states(contents, found, given_input()), Y[:, 0]) < 1e-6
+    assert off(states(contents, layer, given_input()), Y[:, 0]) < 1e-6
     with pytest.raises(InterchangeError, match=r"GRU_0\.W does not stand in the file.*dequantised from"):
         reader.fill(tmp_path / "m", tmp_path / "out", {"GRU_0.W": right[0]})
     assert not (tmp_path / "out").exists()
@@ -379,10 +379,10 @@ def test_a_quantised_layer_with_scales_beside(tmp_path, turned, each):
     inputs = ["X", "W", "R", "B", "", "", "Ws", "Wz", "Rs", "Rz"]
     quantised = node("DynamicQuantizeGRU", inputs, domain="com.microsoft", linear_before_reset=1)
     contents = reader.read(saved(tmp_path / "m", model([quantised], arrays)))
-    found = one(contents)
-    assert (found.place, found.layout) == ("DynamicQuantizeGRU_0", "onnx")
+    layer = one(contents)
+    assert (layer.place, layer.layout) == ("DynamicQuantizeGRU_0", "onnx")
     for role, array in right.items():
-        tensor = contents.tensors[found.tensors[role]]
+        tensor = contents.tensors[layer.tensors[role]]
         assert np.array_equal(tensor.load(), array)
         assert tensor.note.startswith("dequantised from int8")
 
@@ -401,9 +401,9 @@ def test_layers_inside_of_nodes(tmp_path):
     outside = {"W": arrays["W"], "R": arrays["R"], "yes": np.array(True)}
     proto = model([in_if("gru", arrays)], outside)
     contents = reader.read(saved(tmp_path / "m", proto))
-    found = one(contents)
-    assert (found.place, found.tensors) == ("choice/gru", {"W": "W", "R": "R", "B": "inner"})
-    assert off(states(contents, found, given_input()), ran(proto, X=given_input())[0][:, 0]) < 1e-6
+    layer = one(contents)
+    assert (layer.place, layer.tensors) == ("choice/gru", {"W": "W", "R": "R", "B": "inner"})
+    assert off(states(contents, layer, given_input()), ran(proto, X=given_input())[0][:, 0]) < 1e-6
     reader.fill(tmp_path / "m", tmp_path / "out", {"inner": 2 * arrays["B"]})
     assert np.array_equal(reader.read(tmp_path / "out").tensors["inner"].load(), 2 * arrays["B"])
 
@@ -415,10 +415,10 @@ def test_two_branches_may_use_the_same_name(tmp_path):
         branches.append(helper.make_graph([node(name="gru")], "b", [], [output("Y")], stored(arrays)))
     choice = helper.make_node("If", ["yes"], ["Y"], "choice", then_branch=branches[0], else_branch=branches[1])
     contents = reader.read(saved(tmp_path / "m", model([choice], {"yes": np.array(True)})))
-    assert [found.place for found in contents.described] == ["choice/gru", "choice/gru (2)"]
+    assert [layer.place for layer in contents.described] == ["choice/gru", "choice/gru (2)"]
     # In the order of the file, where else_branch comes first.
-    for found, seed in zip(contents.described, (2, 1), strict=True):
-        assert np.array_equal(contents.tensors[found.tensors["R"]].load(), weights(seed=seed)["R"])
+    for layer, seed in zip(contents.described, (2, 1), strict=True):
+        assert np.array_equal(contents.tensors[layer.tensors["R"]].load(), weights(seed=seed)["R"])
 
 
 def test_weights_that_a_loop_carries_are_no_weights(tmp_path):
@@ -456,10 +456,10 @@ def test_layers_inside_of_functions(tmp_path):
     ]
     proto = model(calls, arrays, ("Y", "Z"), functions=[function])
     contents = reader.read(saved(tmp_path / "m", proto))
-    assert [found.place for found in contents.described] == ["first/gru", "second/gru"]
-    assert [found.layout for found in contents.described] == ["onnx", "onnx-reset-before"]
-    for found, Y in zip(contents.described, ran(proto, X=given_input()), strict=True):
-        assert off(states(contents, found, given_input()), Y[:, 0]) < 1e-6
+    assert [layer.place for layer in contents.described] == ["first/gru", "second/gru"]
+    assert [layer.layout for layer in contents.described] == ["onnx", "onnx-reset-before"]
+    for layer, Y in zip(contents.described, ran(proto, X=given_input()), strict=True):
+        assert off(states(contents, layer, given_input()), Y[:, 0]) < 1e-6
 
 
 def test_constants_are_weights(tmp_path):
@@ -470,8 +470,8 @@ def test_constants_are_weights(tmp_path):
     nodes.append(helper.make_node("ConstantOfShape", ["shape"], ["B"], value=numpy_helper.from_array(np.zeros(1, "f"))))
     path = saved(tmp_path / "m", model([*nodes, node()], {"shape": np.array([1, 6 * H])}))
     contents = reader.read(path)
-    found = one(contents)
-    assert found.tensors == {"W": "W", "R": "R", "B": "GRU_0.B"}
+    layer = one(contents)
+    assert layer.tensors == {"W": "W", "R": "R", "B": "GRU_0.B"}
     assert np.array_equal(contents.tensors["R"].load(), arrays["R"])
     assert np.array_equal(contents.tensors["GRU_0.B"].load(), np.zeros((1, 6 * H)))
     reader.fill(path, tmp_path / "out", {"W": arrays["W"] + 1})
@@ -804,19 +804,19 @@ def test_what_torch_exports(tmp_path, folding, options):
         torch.onnx.export(layer, (given,), str(path), dynamo=False, do_constant_folding=folding)
     contents = reader.read(path)
     directions = 2 if options.get("bidirectional") else 1
-    assert [found.place for found in contents.described] == [
+    assert [entry.place for entry in contents.described] == [
         place for place in ["/GRU", "/GRU_1"][: options.get("num_layers", 1)] for _ in range(directions)
     ]
     sequence = X.numpy()
     for first in range(0, len(contents.described), directions):
-        assert all(found.layout == "onnx" for found in contents.described)
+        assert all(entry.layout == "onnx" for entry in contents.described)
         both = contents.described[first : first + directions]
-        sequence = np.concatenate([states(contents, found, sequence) for found in both], -1)
+        sequence = np.concatenate([states(contents, entry, sequence) for entry in both], -1)
     with torch.no_grad():
         right = layer(given)[0].numpy()
     assert off(sequence, (right.swapaxes(0, 1) if options.get("batch_first") else right)) < 1e-6
     # A copy with twice the weights is that GRU, however the exporter left them.
-    twice = {name: 2 * contents.tensors[name].load() for found in contents.described for name in found.tensors.values()}
+    twice = {name: 2 * contents.tensors[name].load() for entry in contents.described for name in entry.tensors.values()}
     reader.fill(path, tmp_path / "out.onnx", twice)
     with torch.no_grad():
         for parameter in layer.parameters():

@@ -116,10 +116,10 @@ def test_several_files_of_values(tmp_path: Path) -> None:
     tf.raw_ops.MergeV2Checkpoints(
         checkpoint_prefixes=[str(tmp_path / "one"), str(tmp_path / "other")], destination_prefix=str(tmp_path / "both")
     )
-    found = everything_of(tmp_path / "both.index")
-    assert len(found) == 8
+    arrays = everything_of(tmp_path / "both.index")
+    assert len(arrays) == 8
     for name, value in (one | other).items():
-        np.testing.assert_array_equal(found[name], value)
+        np.testing.assert_array_equal(arrays[name], value)
     (tmp_path / "both.data-00001-of-00002").unlink()
     refused(tmp_path / "both.index", "both.data-00001-of-00002, which is not beside it")
 
@@ -170,9 +170,9 @@ def test_a_partitioned_variable_is_put_together(shape: tuple[int, ...], cuts: li
         shape_and_slices=[f"{sizes} {cut}" for cut in cuts],
         tensors=[whole[place] for place in places],
     )
-    found = everything_of(tmp_path / "x.index")
-    assert list(found) == ["a\x00b\xff/v"]
-    np.testing.assert_array_equal(found["a\x00b\xff/v"], whole)
+    arrays = everything_of(tmp_path / "x.index")
+    assert list(arrays) == ["a\x00b\xff/v"]
+    np.testing.assert_array_equal(arrays["a\x00b\xff/v"], whole)
 
 
 def test_a_partitioned_gru_is_a_layer(tmp_path: Path) -> None:
@@ -249,16 +249,16 @@ def test_a_compiled_model_has_its_layers(kind: str, how: str, tmp_path: Path) ->
     else:
         model.export(str(tmp_path / "saved"), verbose=False)
         index = tmp_path / "saved" / "variables" / "variables.index"
-    found = recognise(reader.read(index)).layers
+    layers = recognise(reader.read(index)).layers
     cells = [layer.get_weights() for layer in (model.layers if kind == "functional" else (model.first, *model.stack))]
     cells = [weights[i : i + 3] for weights in cells for i in range(0, len(weights) - 2, 3)]
-    assert len(found) == len(cells) == 3
-    held = [list(readings[0].tensors().values()) for readings in found]
+    assert len(layers) == len(cells) == 3
+    held = [list(readings[0].tensors().values()) for readings in layers]
     for weights in cells:
         # Each layer's own three tensors stand together.
         assert any(all(map(np.array_equal, weights, tensors)) for tensors in held)
-    assert not any("optimizer" in readings[0].position.place for readings in found)
-    backwards = [readings[0].position.reverse for readings in found].count(True)
+    assert not any("optimizer" in readings[0].position.place for readings in layers)
+    backwards = [readings[0].position.reverse for readings in layers].count(True)
     assert backwards == (kind == "functional")
 
 

@@ -278,10 +278,10 @@ def test_quantised_tensors_of_a_state_dict(tmp_path: Path) -> None:
     packed = quantized(model(), {torch.nn.GRU}).state_dict()
     mixed = files.read(saved(tmp_path / "mixed.pt", {**packed, **given})).tensors
     for name, value in given.items():
-        for found in (tensors[name], mixed[name]):
-            np.testing.assert_array_equal(found.load(), value.dequantize().numpy())
-            assert found.dtype == "float32"
-            assert found.note.startswith("dequantised")
+        for tensor in (tensors[name], mixed[name]):
+            np.testing.assert_array_equal(tensor.load(), value.dequantize().numpy())
+            assert tensor.dtype == "float32"
+            assert tensor.note.startswith("dequantised")
 
 
 def test_sparse_and_nested_tensors_are_refused_by_name_and_the_rest_is_read(tmp_path: Path) -> None:

@@ -107,11 +107,13 @@ def test_a_right_module_is_equal_and_is_left_as_it_was(name):
     module = make()
     state = module.state_dict if isinstance(module.state_dict, dict) else module.state_dict()
     before = {key: tensor.clone() for key, tensor in state.items()}
-    found = isogru.check(module)
-    assert (found.verdict, found.cell) == ("equal", cell), found.report
-    assert len(found.cases) == count
-    assert found.sentence.startswith(f"equal to {found.cell} in {found.dtype}: states and gradients of {count} cases")
-    quantities = {each.quantity for each in found.cases[0].findings}
+    verdict = isogru.check(module)
+    assert (verdict.verdict, verdict.cell) == ("equal", cell), verdict.report
+    assert len(verdict.cases) == count
+    assert verdict.sentence.startswith(
+        f"equal to {verdict.cell} in {verdict.dtype}: states and gradients of {count} cases"
+    )
+    quantities = {each.quantity for each in verdict.cases[0].findings}
     assert {"H", "final", "grad.X", "grad.W_hh"} <= quantities
     assert ("grad.b_h" in quantities) == (name != "without bias")
     assert all(torch.equal(tensor, before[key]) for key, tensor in state.items())
@@ -141,12 +143,12 @@ def test_a_planted_fault_is_named(fault, words):
 
 def test_a_module_that_is_another_cell():
     """Its second bias of the candidate stands outside of the reset gate, and is added to the first."""
-    found = isogru.check(Mine("reset"), cell="gru")
-    assert (found.verdict, found.cell) == ("equal", "gru"), found.report
-    assert {"grad.b_h", "grad.b_hh"} <= {each.quantity for each in found.cases[0].findings}
-    found = isogru.check(Mine(), cell="gru", cases="ordinary")
-    assert found.verdict == "different"
-    assert found.explain().sentence.startswith(
+    verdict = isogru.check(Mine("reset"), cell="gru")
+    assert (verdict.verdict, verdict.cell) == ("equal", "gru"), verdict.report
+    assert {"grad.b_h", "grad.b_hh"} <= {each.quantity for each in verdict.cases[0].findings}
+    verdict = isogru.check(Mine(), cell="gru", cases="ordinary")
+    assert verdict.verdict == "different"
+    assert verdict.explain().sentence.startswith(
         "equal if the reset gate acts after the product with W_hh, not before it"
     )
     with pytest.raises(UserError, match="Mine has W_xr not zero, and gru_update_only has no W_xr: claim another cell"):
@@ -166,16 +168,16 @@ class Named(torch.nn.Module):
 
 
 def test_a_module_with_the_names_of_the_specification():
-    found = isogru.check(Named())
-    assert (found.verdict, found.cell) == ("equal", "gru"), found.report
+    verdict = isogru.check(Named())
+    assert (verdict.verdict, verdict.cell) == ("equal", "gru"), verdict.report
 
 
 def test_weights_that_cannot_be_put_in_are_its_own():
     module = torch.nn.utils.parametrizations.weight_norm(torch.nn.GRU(5, 4), "weight_hh_l0")
-    found = isogru.check(module, cases="ordinary")
-    assert found.verdict == "equal", found.report
-    assert "grad.W_hh" not in {each.quantity for each in found.cases[0].findings}
-    assert any(note.startswith("no other weights could be put into") for note in found.notes)
+    verdict = isogru.check(module, cases="ordinary")
+    assert verdict.verdict == "equal", verdict.report
+    assert "grad.W_hh" not in {each.quantity for each in verdict.cases[0].findings}
+    assert any(note.startswith("no other weights could be put into") for note in verdict.notes)
 
 
 def test_dropout_between_layers_that_is_on():
@@ -231,8 +233,8 @@ def test_the_direction_and_the_batch_are_those_that_are_said():
     gru = torch.nn.GRU(5, 4, bidirectional=True)
     forward = gru.forward
     gru.forward = lambda X, H0: forward(X.flip(0), H0)
-    found = isogru.check(gru, gradients=False, cases="ordinary")
-    assert [each.verdict for each in found.cases] == ["different", "different"]
+    verdict = isogru.check(gru, gradients=False, cases="ordinary")
+    assert [each.verdict for each in verdict.cases] == ["different", "different"]
     assert isogru.check(torch.nn.GRU(5, 4), batch_first=True, cases="ordinary").verdict == "failed"
 
 
@@ -240,8 +242,8 @@ def test_a_fault_between_the_layers_of_a_stack_is_seen():
     stack = torch.nn.GRU(5, 4, num_layers=2)
     forward = stack.forward
     stack.forward = lambda X, H0: forward(X.roll(1, 0), H0)
-    found = isogru.check(stack, gradients=False, cases="ordinary")
-    assert {each.case: each.verdict for each in found.cases} == {
+    verdict = isogru.check(stack, gradients=False, cases="ordinary")
+    assert {each.case: each.verdict for each in verdict.cases} == {
         "l0 ordinary": "equal",
         "l1 ordinary": "equal",
         "l1 in the stack ordinary": "different",
@@ -271,16 +273,16 @@ CASES = ["gru-ordinary", "gru-zero_start"]
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 def test_a_function_with_the_gradients_of_autograd(dtype):
-    found = isogru.check(forward, cell="gru", gradients="auto", dtype=dtype, cases=CASES)
-    assert found.verdict == "equal", found.report
-    assert {"H", "final", "grad.X", "grad.H0", "grad.W_hr"} <= {each.quantity for each in found.cases[0].findings}
-    assert "[gru · torch/forward · " in found.worst.sentence(found.worst_case.evidence.result.origin)
+    verdict = isogru.check(forward, cell="gru", gradients="auto", dtype=dtype, cases=CASES)
+    assert verdict.verdict == "equal", verdict.report
+    assert {"H", "final", "grad.X", "grad.H0", "grad.W_hr"} <= {each.quantity for each in verdict.cases[0].findings}
+    assert "[gru · torch/forward · " in verdict.worst.sentence(verdict.worst_case.evidence.result.origin)
 
 
 def test_a_compiled_function_takes_torchs_arrays():
     compiled = torch.compile(lambda X, H, p: forward(X, H, p), backend="eager")
-    found = isogru.check(compiled, cell="gru", gradients="auto", cases=CASES[:1])
-    assert found.verdict == "equal", found.report
+    verdict = isogru.check(compiled, cell="gru", gradients="auto", cases=CASES[:1])
+    assert verdict.verdict == "equal", verdict.report
 
 
 @pytest.mark.parametrize(
@@ -298,10 +300,10 @@ def test_a_compiled_function_takes_torchs_arrays():
     ],
 )
 def test_what_bad_functions_give_is_told(bad, words):
-    found = isogru.check(
+    verdict = isogru.check(
         lambda X, H, p: bad(forward(X, H, p)[0]), cell="gru", arrays="torch", gradients="auto", cases=CASES[:1]
     )
-    assert words in found.sentence
+    assert words in verdict.sentence
 
 
 def test_a_view_of_the_input_and_a_change_in_place_do_no_harm():
@@ -324,8 +326,8 @@ def test_a_view_of_the_input_and_a_change_in_place_do_no_harm():
 def test_a_device_that_is_not_there():
     with pytest.raises(UserError, match="torch has no device 'nowhere'"):
         isogru.check(forward, cell="gru", arrays="torch", device="nowhere")
-    found = isogru.check(lambda X, H, p: forward(X, H, p)[0].cpu(), cell="gru", arrays="torch", cases=CASES[:1])
-    assert found.verdict == "equal"
+    verdict = isogru.check(lambda X, H, p: forward(X, H, p)[0].cpu(), cell="gru", arrays="torch", cases=CASES[:1])
+    assert verdict.verdict == "equal"
 
 
 def test_the_command_judges_a_module(command, tmp_path):

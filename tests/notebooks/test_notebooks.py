@@ -60,8 +60,8 @@ def printed(cell):
 
 def verdicts(cells):
     """The verdicts that each cell printed."""
-    found = {name: re.findall(r"^(equal|suspect|different) ", printed(cell), re.M) for name, cell in cells.items()}
-    return {name: each for name, each in found.items() if each}
+    verdicts = {name: re.findall(r"^(equal|suspect|different) ", printed(cell), re.M) for name, cell in cells.items()}
+    return {name: each for name, each in verdicts.items() if each}
 
 
 def expected(framework_name):

@@ -134,18 +134,18 @@ class Later:
     """An array that is computed in the background, and that looks like one at once."""
 
     def __init__(self, compute, shape, late):
-        self.shape, self._found, self._late = shape, None, late
+        self.shape, self._computed, self._late = shape, None, late
         self._thread = threading.Thread(target=self._run, args=[compute])
         self._thread.start()
 
     def _run(self, compute):
         # As if it were hard work.
         time.sleep(self._late)
-        self._found = compute()
+        self._computed = compute()
 
     def __array__(self, dtype=None, copy=None):
         self._thread.join()
-        return self._found
+        return self._computed
 
 
 @pytest.mark.parametrize("late", [0.05, 0.003])
@@ -307,12 +307,12 @@ def test_a_gradient_left_out(name, how):
         honest = numpys.gradients(of_forward, compiled=compiled)
 
         def pulled_back(X, H0, parameters, dH):
-            H, final, found = honest(X, H0, parameters, dH)
+            H, final, gradients = honest(X, H0, parameters, dH)
             if how == "zero":
-                found[name] = np.zeros_like(found[name])
+                gradients[name] = np.zeros_like(gradients[name])
             else:
-                del found[name]
-            return H, final, found
+                del gradients[name]
+            return H, final, gradients
 
         return pulled_back
 

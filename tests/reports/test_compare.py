@@ -51,21 +51,21 @@ def sentences(old, new):
 
 
 def test_nothing_has_changed(old):
-    found = changes(load(old), load(old))
-    assert found == {"is_worse": False, **{key: [] for key in found.keys() - {"is_worse"}}}
+    diff = changes(load(old), load(old))
+    assert diff == {"is_worse": False, **{key: [] for key in diff.keys() - {"is_worse"}}}
     expected = "no worse: 0 changed verdict, 0 grew by more than its bound, 0 appeared, 0 went"
     assert sentences(load(old), load(old)) == [expected]
 
 
 def test_a_verdict_an_error_and_a_version_have_changed(old, tmp_path):
     new = write(tmp_path / "new", versions="1.1", broken=0.5)
-    found = changes(load(old), load(new))
-    assert found["is_worse"]
-    assert [(one["id"], one["old"], one["new"]) for one in found["changed"]] == [
+    diff = changes(load(old), load(new))
+    assert diff["is_worse"]
+    assert [(one["id"], one["old"], one["new"]) for one in diff["changed"]] == [
         ("torch/scratch/float32/gru-ordinary", "equal", "different")
     ]
-    assert [one["quantity"] for one in found["grew"]] == ["grad.W_xh"]
-    assert found["versions"] == [{"framework": "torch", "name": "torch", "old": "1.0", "new": "1.1"}]
+    assert [one["quantity"] for one in diff["grew"]] == ["grad.W_xh"]
+    assert diff["versions"] == [{"framework": "torch", "name": "torch", "old": "1.0", "new": "1.1"}]
     words = sentences(load(old), load(new))
     assert words[0] == "torch: torch 1.0 -> 1.1"
     assert words[1].startswith("torch/scratch/float32/gru-ordinary: equal -> different: grad.W_xh[")
@@ -78,20 +78,20 @@ def test_a_verdict_an_error_and_a_version_have_changed(old, tmp_path):
 
 def test_an_error_of_what_was_different_before_has_grown(tmp_path):
     one, two = write(tmp_path / "one", broken=0.25), write(tmp_path / "two", broken=0.5)
-    found = changes(load(one), load(two))
-    assert (found["changed"], [g["quantity"] for g in found["grew"]], found["is_worse"]) == ([], ["grad.W_xh"], True)
+    diff = changes(load(one), load(two))
+    assert (diff["changed"], [g["quantity"] for g in diff["grew"]], diff["is_worse"]) == ([], ["grad.W_xh"], True)
 
 
 def test_results_that_appear_go_and_fail(old, tmp_path):
     new = write(tmp_path / "new", names=("gru-ordinary", "rnn-ordinary", "rnn-wide"), drop=("rnn-ordinary",))
     record = load(new)
-    found = changes(load(old), record)
-    assert [one["new"] for one in found["changed"]] == ["failed"]
-    assert found["changed"][0]["why"] == "ended by SIGSEGV"
+    diff = changes(load(old), record)
+    assert [one["new"] for one in diff["changed"]] == ["failed"]
+    assert diff["changed"][0]["why"] == "ended by SIGSEGV"
     # What an earlier manifest wanted stays wanted; here that is a manifest of its own.
-    assert found["appeared"] == ["torch/scratch/float32/rnn-wide"]
-    assert found["went"] == ["torch/scratch/float32/gru-one_unit"]
-    assert found["is_worse"]
+    assert diff["appeared"] == ["torch/scratch/float32/rnn-wide"]
+    assert diff["went"] == ["torch/scratch/float32/gru-one_unit"]
+    assert diff["is_worse"]
 
 
 def test_texts_that_rounding_decides_and_layouts(old):
@@ -104,17 +104,17 @@ def test_texts_that_rounding_decides_and_layouts(old):
     row |= {"status": "different", "worst": "H in gru-ordinary float32"}
     assert changes(before, after)["appeared"] == ["layout haiku"]
     next(row for row in before["rosetta"] if row["name"] == "haiku")["status"] = "equal"
-    found = changes(before, after)
-    assert found["is_worse"]
-    assert found["changed"][0]["id"] == "layout haiku"
+    diff = changes(before, after)
+    assert diff["is_worse"]
+    assert diff["changed"][0]["id"] == "layout haiku"
 
 
 def test_another_specification(old):
     other = load(old)
     other["cells"][0]["digest"] = "another"
     del other["cells"][1]
-    found = changes(load(old), other)
-    assert found["specification"] == [
+    diff = changes(load(old), other)
+    assert diff["specification"] == [
         {"cell": "gru", "change": "has other equations"},
         {"cell": "gru_reset_after", "change": "went"},
     ]

@@ -39,13 +39,13 @@ def judged(**how):
 
 
 def test_all_is_well():
-    found = judged(drift=0.02, busy=20)
-    assert {kind: status for kind, (status, _) in found.items()} == {
+    controls = judged(drift=0.02, busy=20)
+    assert {kind: status for kind, (status, _) in controls.items()} == {
         "twice": "passed",
         "drift": "passed",
         "busy": "passed",
     }
-    assert found["twice"][1] == "torch/tuned against itself: equivalent within 2%"
+    assert controls["twice"][1] == "torch/tuned against itself: equivalent within 2%"
 
 
 def test_one_that_is_faster_than_itself():

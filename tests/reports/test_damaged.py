@@ -187,14 +187,14 @@ def test_a_damaged_result_is_named_and_the_rest_is_shown(tmp_path):
     assert done.exit_code == 2
     assert line.startswith(f"isogru: {damaged.result_file}: damaged, truncated or not a result file")
     assert line.endswith("; run tox -e torch again, or delete the file")
-    found = {row["case"]: row for row in report["results"]}
-    assert {case: row["status"] for case, row in found.items()} == {
+    rows = {row["case"]: row for row in report["results"]}
+    assert {case: row["status"] for case, row in rows.items()} == {
         "gru-one_step": "failed",
         "gru-tiny_weights": "equal",
     }
-    why = found["gru-one_step"]["why"]
+    why = rows["gru-one_step"]["why"]
     assert why.startswith(f"{damaged.result_file.name}: damaged, ")
-    assert found["gru-one_step"]["mend"].startswith("tox -e torch -- --case gru-one_step ")
+    assert rows["gru-one_step"]["mend"].startswith("tox -e torch -- --case gru-one_step ")
     # Done as it says.
     damaged.result_file.unlink()
     done, report = site(tmp_path)

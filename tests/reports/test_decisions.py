@@ -35,33 +35,33 @@ def test_what_differs_by_five_percent_is_decided():
 
 def test_true_ties_are_equivalent_in_the_end():
     logs = made_up_races.races(1, "calm", starts=20, blocks=40, true=np.zeros(3))[0]
-    found = decisions.decide([{start: np.exp(row) for start, row in enumerate(of)} for of in logs])
-    assert all(pair.is_equivalent for of in found.pairs for pair in of)
-    assert found.ranks() == [(1, 3)] * 3
+    decision = decisions.decide([{start: np.exp(row) for start, row in enumerate(of)} for of in logs])
+    assert all(pair.is_equivalent for of in decision.pairs for pair in of)
+    assert decision.ranks() == [(1, 3)] * 3
 
 
 def test_the_interval_by_hand():
     """Two programs, three starts of one block: ratios of 1, 2 and 4, whose logarithms have the deviation ln 2."""
-    found = decisions.decide([{1: [1.0], 2: [2.0], 3: [4.0]}, {1: [1.0], 2: [1.0], 3: [1.0]}])
+    decision = decisions.decide([{1: [1.0], 2: [2.0], 3: [4.0]}, {1: [1.0], 2: [1.0], 3: [1.0]}])
     grown = 3 * 3 + 1
     multiple = math.sqrt(grown / 9 * (math.log(grown) + 2 * math.log(1 / 0.05)))
     wider = multiple * 19 / 17
     half = math.log(2) / math.sqrt(3) * math.sqrt(2 * (math.exp(wider**2 / 2) - 1))
-    pair = found.pairs[0][1]
+    pair = decision.pairs[0][1]
     assert (pair.value, math.log(pair.high)) == pytest.approx((2.0, math.log(2) + half))
-    other = found.pairs[1][0]
+    other = decision.pairs[1][0]
     assert (other.value, other.low * pair.high) == pytest.approx((0.5, 1.0))
 
 
 @pytest.mark.parametrize("freedom", [2, 4, 12, 65])
 def test_students_t_is_never_too_narrow(freedom):
     """Against its distribution, integrated: the point that is as improbable as 4.3 deviations."""
-    found = decisions._student(4.3, freedom)
+    point = decisions._student(4.3, freedom)
     scale = math.gamma((freedom + 1) / 2) / (math.sqrt(freedom * math.pi) * math.gamma(freedom / 2))
     # Beyond the point, by t = point / u.
     u = (np.arange(200_000) + 0.5) / 200_000
-    t = found / u
-    beyond = float(np.mean(scale * (1 + t**2 / freedom) ** (-(freedom + 1) / 2) * found / u**2))
+    t = point / u
+    beyond = float(np.mean(scale * (1 + t**2 / freedom) ** (-(freedom + 1) / 2) * point / u**2))
     wanted = math.erfc(4.3 / math.sqrt(2)) / 2
     assert 0.2 * wanted < beyond < wanted
 
@@ -70,26 +70,26 @@ def test_the_ends_of_a_start_do_not_count():
     """Twelve blocks, of which the machine held up three of one program by ten times, and three of the other."""
     calm = {start: [1.0, 1.01, 0.99] * 4 for start in (1, 2, 3)}
     held_up = {start: [10.0] * 3 + times[3:] for start, times in calm.items()}
-    found = decisions.decide([held_up, {start: [1.02 * t for t in times] for start, times in calm.items()}])
-    assert found.pairs[1][0].value == pytest.approx(1.02, rel=0.01)
+    decision = decisions.decide([held_up, {start: [1.02 * t for t in times] for start, times in calm.items()}])
+    assert decision.pairs[1][0].value == pytest.approx(1.02, rel=0.01)
 
 
 def test_too_few_starts_say_nothing():
     for starts in (1, 2):
         times = [{start: [1.0 + start / 100] for start in range(starts)}, {start: [9.0] for start in range(starts)}]
-        found = decisions.decide(times)
-        assert not found.is_enough
-        assert found.pairs[0][1].high == math.inf
-        assert found.ranks() == [(1, 2), (1, 2)]
-        assert statements.of(found, 1, 0, NAMES) == "no rank: it takes 3 starts to say anything"
+        decision = decisions.decide(times)
+        assert not decision.is_enough
+        assert decision.pairs[0][1].high == math.inf
+        assert decision.ranks() == [(1, 2), (1, 2)]
+        assert statements.of(decision, 1, 0, NAMES) == "no rank: it takes 3 starts to say anything"
     assert decisions.decide([]).ranks() == []
 
 
 def test_only_starts_that_all_have_count():
     """The machine was slower in those that only one of two has: that is not its fault."""
-    found = decisions.decide([{1: [1.0], 2: [1.0], 3: [1.0]}, {1: [0.9], 2: [0.9], 3: [0.91], 4: [9.0]}])
-    assert found.starts == 3
-    assert found.pairs[1][0].is_faster
+    decision = decisions.decide([{1: [1.0], 2: [1.0], 3: [1.0]}, {1: [0.9], 2: [0.9], 3: [0.91], 4: [9.0]}])
+    assert decision.starts == 3
+    assert decision.pairs[1][0].is_faster
 
 
 def test_who_has_left_keeps_what_is_known():

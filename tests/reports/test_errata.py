@@ -87,16 +87,16 @@ def page(folder):
 
 
 def test_nothing_was_run(tmp_path):
-    found = errata.build()
-    assert found.proven == 0
-    assert found.runs == sum(len(each.frameworks) for each in texts.entries().values())
-    assert all(run.status == "not run" for each in found.entries for run in each.runs)
-    assert {each.command for each in found.made_with} == {
+    part = errata.build()
+    assert part.proven == 0
+    assert part.runs == sum(len(each.frameworks) for each in texts.entries().values())
+    assert all(run.status == "not run" for each in part.entries for run in each.runs)
+    assert {each.command for each in part.made_with} == {
         "tox -e errata",
         *(f"tox -e errata-{name}" for name in FRAMEWORKS),
     }
     html = page(tmp_path)
-    assert f"0 of {found.runs} runs prove" in html
+    assert f"0 of {part.runs} runs prove" in html
     assert html.count("tensorflow: not run") == len(texts.entries())
     assert "what was run" not in html
     assert "worst value" not in html
@@ -105,15 +105,15 @@ def test_nothing_was_run(tmp_path):
 def test_a_proven_erratum(tmp_path):
     records.write(record())
     records.write(record(framework="jax", held=[one("right", "equal"), one("wrong", "different", ratio=None)]))
-    found = entry()
+    erratum = entry()
     assert statuses() == {"numpy": "not run", "torch": "proven", "tensorflow": "not run", "jax": "proven"} | {
         "mxnet": "not run"
     }
-    assert found.frameworks == ["torch", "jax"]
-    assert [row.label for row in found.rows] == ["Z keeps, held against gru", "Z renews, held against gru"]
-    assert [held.ratio for held in found.rows[1].verdicts] == [2.5e5, None]
-    assert found.wirings["wrong"] == [Wiring(["torch", "jax"], ["H = wrong"])]
-    assert [worst.sentence for worst in found.worst] == ["H[0,1] of wrong"] * 2
+    assert erratum.frameworks == ["torch", "jax"]
+    assert [row.label for row in erratum.rows] == ["Z keeps, held against gru", "Z renews, held against gru"]
+    assert [held.ratio for held in erratum.rows[1].verdicts] == [2.5e5, None]
+    assert erratum.wirings["wrong"] == [Wiring(["torch", "jax"], ["H = wrong"])]
+    assert [worst.sentence for worst in erratum.worst] == ["H[0,1] of wrong"] * 2
     html = page(tmp_path)
     for said in ("2 of 30 runs prove", "torch: proven", "H = wrong", "2.5e+05", "∞", "H[0,1] of wrong", "lib 1.0"):
         assert said in html
@@ -289,8 +289,8 @@ def test_what_was_measured_is_said(name):
 
 def test_keras_has_both():
     held = [one("concise-after", "different", "different"), one("reset-before", "equal")]
-    found = records.ResetPlacement(layer="keras.layers.GRU", reset_after="True")
-    said = measured.sentences("reset-placement", [record("reset-placement", held=held, measured=found)])
+    measurement = records.ResetPlacement(layer="keras.layers.GRU", reset_after="True")
+    said = measured.sentences("reset-placement", [record("reset-placement", held=held, measured=measurement)])
     assert said == [
         "The concise GRU is gru_reset_after in 0 of 1: none.",
         "In Keras that is a default, reset_after=True; with False it is the one from scratch.",

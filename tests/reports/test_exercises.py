@@ -43,11 +43,11 @@ def test_a_sweep_is_shown_with_what_diverged_and_what_failed(tmp_path):
     made = [outcome(lr=float(i), val=5.0 + i) for i in range(1, 13)]
     made += [outcome(lr=20.0, status=DIVERGED), outcome(lr=30.0, status=FAILED)]
     keep("one", made)
-    found = sweeps.build().sweeps[0]
-    assert [t.val for t in found.best] == [5.0 + i for i in range(1, 11)]
-    assert [t.status for t in found.trials].count(FINISHED) == 12
+    sweep = sweeps.build().sweeps[0]
+    assert [t.val for t in sweep.best] == [5.0 + i for i in range(1, 11)]
+    assert [t.status for t in sweep.trials].count(FINISHED) == 12
     assert (
-        found.command
+        sweep.command
         == "tox -e sweep-torch -- --grid lr=1,4 --cell gru --task text --epochs 2 --seeds 1 --dtype float32"
     )
     page = render.write_exercises(exercises.build(), tmp_path).read_text()
@@ -97,10 +97,10 @@ def test_what_a_sweep_would_cost_elsewhere_follows_from_the_law_there(tmp_path):
 
 def test_no_coefficient_of_a_cost_law_is_negative():
     sizes = np.array([[1.0, x, x * x] for x in (1.0, 2.0, 3.0, 4.0)])
-    found = sweeps.fit(sizes, np.array([1.0, 1.9, 2.6, 3.1]))
-    assert (found >= 0).all()
-    assert found[2] == 0
-    assert found[1] > 0
+    coefficients = sweeps.fit(sizes, np.array([1.0, 1.9, 2.6, 3.1]))
+    assert (coefficients >= 0).all()
+    assert coefficients[2] == 0
+    assert coefficients[1] > 0
 
 
 def test_three_sizes_make_no_law():
@@ -127,8 +127,8 @@ def test_what_learned_another_text_or_in_another_lane_is_no_training_alike():
     keep("one", [ours, outcome("jax", lr=1.0, corpus="another")])
     assert not sweeps.build().side_by_side
     keep("two", [replace(ours, trial=replace(elsewhere, implementation=lane)) for lane in ("scratch", "tuned")])
-    found = [(pair.lanes, pair.trainings) for pair in sweeps.build().side_by_side]
-    assert found == [(("jax/scratch", "torch/tuned"), 1), (("jax/tuned", "torch/tuned"), 1)]
+    pairs = [(pair.lanes, pair.trainings) for pair in sweeps.build().side_by_side]
+    assert pairs == [(("jax/scratch", "torch/tuned"), 1), (("jax/tuned", "torch/tuned"), 1)]
 
 
 def test_a_law_that_sizes_cannot_tell_is_not_fitted():
@@ -146,9 +146,9 @@ def test_a_sweep_without_a_trial_is_not_shown():
 
 def test_what_a_grid_varies_is_told_of_each_trial(tmp_path):
     keep("one", [outcome(batch_size=256), outcome(batch_size=1024, num_steps=8)])
-    found = sweeps.build().sweeps[0]
-    assert found.settings == ["num_steps", "num_hiddens", "lr", "batch_size"]
-    assert [t.batch_size for t in found.trials] == [256, 1024]
+    sweep = sweeps.build().sweeps[0]
+    assert sweep.settings == ["num_steps", "num_hiddens", "lr", "batch_size"]
+    assert [t.batch_size for t in sweep.trials] == [256, 1024]
     page = render.write_exercises(exercises.build(), tmp_path).read_text()
     assert '<th class="number">batch_size</th>' in page
     assert '<td class="number">256</td>' in page
@@ -170,9 +170,9 @@ def test_trials_go_out_as_a_table(command, tmp_path, suffix):
     done = command("reports", "trials", "--export", str(file))
     assert (done.returncode, done.stdout) == (0, f"wrote 2 trials to {file}\n")
     with duckdb.connect() as database:
-        found = database.execute(f"select * from read_{suffix[1:]}(?)", [str(file)])
-        names = [column[0] for column in found.description]
-        rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        cursor = database.execute(f"select * from read_{suffix[1:]}(?)", [str(file)])
+        names = [column[0] for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     places = sorted((row["sweep"], row["lr"], row["epoch"]) for row in rows)
     assert places == [
         *(("it's", lr, i) for lr in (1.0, 4.0) for i in (1, 2)),
@@ -328,9 +328,9 @@ def test_the_exercises_in_brief(tmp_path, monkeypatch):
 def test_gradients_of_states_are_those_of_the_oracle(text, monkeypatch):
     recipe = language_model.recipe("gru", start="uniform", num_hiddens=4, num_steps=6, num_train=8, num_val=8)
     problem = language_model.problem(recipe, text)
-    found = compared.waning(problem, problem.parameters)
-    assert found[-1] == 1
-    assert (np.diff(found) > 0).all()
+    ratios = compared.waning(problem, problem.parameters)
+    assert ratios[-1] == 1
+    assert (np.diff(ratios) > 0).all()
     # By finite differences: the loss of the last step when the state at t is moved.
     inputs, targets = next(problem.validation_batches())
     the_cell, parameters = cells.cell("gru"), problem.parameters

@@ -41,12 +41,12 @@ def pairs(ends):
 def derivatives(one, given):
     """dH_t/dX_k of every unit and column by the oracle's way back, as an array (T, T, n, h, d)."""
     unrolled = oracle.Unrolled(one, given.X, given.H0, given.parameters, {"X"})
-    found = np.empty((STEPS, *given.X.shape[:2], given.H0.shape[1], given.X.shape[2]))
+    derivatives = np.empty((STEPS, *given.X.shape[:2], given.H0.shape[1], given.X.shape[2]))
     for t, unit in itertools.product(range(STEPS), range(given.H0.shape[1])):
         dH = np.zeros((STEPS, *given.H0.shape))
         dH[t, :, unit] = 1
-        found[t, :, :, unit] = unrolled.backward(dH)["X"]
-    return found
+        derivatives[t, :, :, unit] = unrolled.backward(dH)["X"]
+    return derivatives
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -54,24 +54,24 @@ def derivatives(one, given):
 def test_only_the_column_of_t_is_not_zero(one, answer, seed):
     given = corners.problem(one, answer, seed=seed)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        found = influence(one, *given)
+        influences = influence(one, *given)
         back = derivatives(one, given)
     for t, k in itertools.product(range(AT, STEPS), range(STEPS)):
         if k == AT:
-            assert (found[t, k] > 0.01).all()
-            assert (found[t, k] == found[AT, AT]).all(), "nothing is lost"
+            assert (influences[t, k] > 0.01).all()
+            assert (influences[t, k] == influences[AT, AT]).all(), "nothing is lost"
         else:
-            assert (found[t, k] == 0).all()
+            assert (influences[t, k] == 0).all()
             assert not back[t, k].any(), "by the way back, every derivative by itself"
-    assert (found[:AT, :AT][np.tril_indices(AT)] > 0).all(), "before t' it is a GRU like any other"
+    assert (influences[:AT, :AT][np.tril_indices(AT)] > 0).all(), "before t' it is a GRU like any other"
 
 
 def test_the_gates_are_where_they_were_put_and_else_anywhere():
-    found = oracle.quantities(BOOK, *corners.problem(BOOK, RIGHT))
-    assert (found["Z"][AT] == 0).all()
-    assert (found["R"][AT] == 0).all()
-    assert (found["Z"][AT + 1 :] == 1).all()
-    for free in (found["Z"][:AT], found["R"][:AT], found["R"][AT + 1 :]):
+    quantities = oracle.quantities(BOOK, *corners.problem(BOOK, RIGHT))
+    assert (quantities["Z"][AT] == 0).all()
+    assert (quantities["R"][AT] == 0).all()
+    assert (quantities["Z"][AT + 1 :] == 1).all()
+    for free in (quantities["Z"][:AT], quantities["R"][:AT], quantities["R"][AT + 1 :]):
         assert free.min() < 0.3 < 0.7 < free.max()
         assert ((free > 0) & (free < 1)).all()
 
@@ -118,16 +118,16 @@ def test_another_past_and_future_change_nothing():
     ],
 )
 def test_of_a_wrong_answer_something_else_matters(answer, same, changed, alone):
-    found = gates.independence(BOOK, answer)
-    assert (found.same, found.changed, found.alone) == (same, changed, alone)
+    independence = gates.independence(BOOK, answer)
+    assert (independence.same, independence.changed, independence.alone) == (same, changed, alone)
 
 
 def test_which_of_all_corners_work():
     every = corners.every_corner(BOOK)
     assert len(every) == 64
-    for (before, at, after), found in every.items():
+    for (before, at, after), sighting in every.items():
         works = at.Z == 0 and after.Z == 1 and (at.R == 0 or before.Z == 1)
-        assert (not found.wrong) == works, (before, at, after)
+        assert (not sighting.wrong) == works, (before, at, after)
     assert gates.right_answers(every) == [RIGHT, Answer(Gates(Z=1), Gates(Z=0), Gates(Z=1))]
     turned = gates.right_answers(corners.every_corner(TURNED))
     assert turned == [RIGHT_TURNED, Answer(Gates(Z=0), Gates(Z=1), Gates(Z=0))]
@@ -166,19 +166,19 @@ def test_what_goes_wrong(at, after, why):
 )
 def test_a_leak_anywhere_is_seen(t, k, why):
     """In one row of the batch only; states up to t' itself are not asked about."""
-    found = np.zeros((STEPS, STEPS, 2))
-    found[AT:, AT] = 1
-    found[t, k, 1] = 1e-300
-    assert corners.seen(found).wrong == why
+    influences = np.zeros((STEPS, STEPS, 2))
+    influences[AT:, AT] = 1
+    influences[t, k, 1] = 1e-300
+    assert corners.seen(influences).wrong == why
 
 
 def test_a_state_that_does_not_see_t_is_enough():
-    found = np.zeros((STEPS, STEPS, 2))
-    found[AT:, AT] = 1
-    found[STEPS - 1, AT, 1] = 0
-    assert corners.seen(found).wrong == ("forgotten",)
-    found[AT, AT] = 0
-    assert corners.seen(found).wrong == ("ignored",)
+    influences = np.zeros((STEPS, STEPS, 2))
+    influences[AT:, AT] = 1
+    influences[STEPS - 1, AT, 1] = 0
+    assert corners.seen(influences).wrong == ("forgotten",)
+    influences[AT, AT] = 0
+    assert corners.seen(influences).wrong == ("ignored",)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -187,9 +187,9 @@ def test_corners_are_written_short(seed):
     random = np.random.RandomState(seed)
     every = [Answer(*each) for each in itertools.product(corners.ENDS, repeat=3)]
     chosen = {corner for corner in every if random.rand() < (0.3, 0.7, 0.9)[seed % 3]}
-    found = corners.shortest(chosen)
-    assert {corner for corner in every if any(answer.covers(corner) for answer in found)} == chosen
-    for answer in found:
+    answers = corners.shortest(chosen)
+    assert {corner for corner in every if any(answer.covers(corner) for answer in answers)} == chosen
+    for answer in answers:
         ends = list(itertools.chain(*answer))
         for i in (i for i, end in enumerate(ends) if end is not None):
             less = Answer(*itertools.starmap(Gates, pairs([*ends[:i], None, *ends[i + 1 :]])))
@@ -295,9 +295,9 @@ def test_which_training_is_taken(text, monkeypatch):
     for job in best_first:
         save(job, cases_of[job.case.rpartition("-")[0]])
     for job in best_first:
-        found = memory.find([])
-        assert (found.origin.framework, found.origin.implementation) == (job.framework, job.implementation)
-        assert (found.case.name, found.origin.dtype, found.verdict) == (job.case, job.dtype, "")
+        training = memory.find([])
+        assert (training.origin.framework, training.origin.implementation) == (job.framework, job.implementation)
+        assert (training.case.name, training.origin.dtype, training.verdict) == (job.case, job.dtype, "")
         job.result_file.unlink()
     assert memory.find([]) is None
 
@@ -367,11 +367,11 @@ def test_windows_hold_nothing_that_was_trained_on(text, monkeypatch):
     case = a_training(text, monkeypatch)
     recipe, tokens = case.problem.recipe, case.problem.tokens
     trained = recipe.num_train + recipe.num_steps
-    found, targets = memory.windows(case.problem)
-    assert (targets[:, :-1] == found[:, 1:]).all()
-    assert found.shape == (recipe.num_val - recipe.num_steps, recipe.num_steps)
-    assert (found[0] == tokens[trained : trained + recipe.num_steps]).all()
-    assert (found[-1] == tokens[recipe.num_train + recipe.num_val - 1 :][: recipe.num_steps]).all()
+    inputs, targets = memory.windows(case.problem)
+    assert (targets[:, :-1] == inputs[:, 1:]).all()
+    assert inputs.shape == (recipe.num_val - recipe.num_steps, recipe.num_steps)
+    assert (inputs[0] == tokens[trained : trained + recipe.num_steps]).all()
+    assert (inputs[-1] == tokens[recipe.num_train + recipe.num_val - 1 :][: recipe.num_steps]).all()
 
 
 def test_what_is_remembered_is_of_the_weights_at_the_end(text, monkeypatch):
@@ -383,10 +383,10 @@ def test_what_is_remembered_is_of_the_weights_at_the_end(text, monkeypatch):
     end = {name: arrays[f"end.{name}"] for name in case.cell.parameters}
     tokens, _ = memory.windows(case.problem)
     X, H0 = np.eye(len(case.problem.vocabulary))[tokens.T], np.zeros((len(tokens), 4))
-    found = influence(case.cell, X, H0, end)
+    influences = influence(case.cell, X, H0, end)
     for t, row in enumerate(part.map):
-        np.testing.assert_allclose(row, found[t, : t + 1, 0], rtol=1e-3)
-    back = [np.mean([found[t, t - 2] for t in range(2, 6)]), np.mean([found[t, t] for t in range(6)])]
+        np.testing.assert_allclose(row, influences[t, : t + 1, 0], rtol=1e-3)
+    back = [np.mean([influences[t, t - 2] for t in range(2, 6)]), np.mean([influences[t, t] for t in range(6)])]
     assert part.distance.trained[2] == pytest.approx(back[0] / back[1], rel=1e-3)
     assert part.text == list(case.problem.vocabulary.decode(tokens[0]))
     assert (part.perplexity, part.windows, part.units) == (2.5, len(tokens), 4)
@@ -399,10 +399,10 @@ def test_how_far_states_move_is_by_replacing_a_character(text, monkeypatch):
     tokens, _ = memory.windows(case.problem)
     X, H0 = np.eye(len(case.problem.vocabulary))[tokens.T], np.zeros((len(tokens), 4))
     parameters = {name: case.problem.parameters[name] for name in case.cell.parameters}
-    found = memory.moved(case.cell, tokens, X, H0, parameters)
+    shifts = memory.moved(case.cell, tokens, X, H0, parameters)
     T = len(X)
-    assert (found[np.triu_indices(T, 1)] == 0).all(), "no state moves by a character that comes after it"
-    assert (found[np.diag_indices(T)] > 0).all(), "each character was replaced by another one"
+    assert (shifts[np.triu_indices(T, 1)] == 0).all(), "no state moves by a character that comes after it"
+    assert (shifts[np.diag_indices(T)] > 0).all(), "each character was replaced by another one"
     nothing = memory.moved(
         case.cell,
         tokens,

@@ -71,10 +71,10 @@ def race(folder, times, **changes):
 
 def test_the_interval_of_paired_ratios():
     """By hand: three ratios, 1, 2 and 4, whose logarithms have the mean ln 2 and the deviation ln 2."""
-    found = paired.ratio({1: 1.0, 2: 2.0, 3: 4.0}, {1: 1.0, 2: 1.0, 3: 1.0})
-    assert found.value == pytest.approx(2)
+    ratio = paired.ratio({1: 1.0, 2: 2.0, 3: 4.0}, {1: 1.0, 2: 1.0, 3: 1.0})
+    assert ratio.value == pytest.approx(2)
     half = 4.303 * math.log(2) / math.sqrt(3)
-    assert (found.low, found.high) == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)))
+    assert (ratio.low, ratio.high) == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)))
 
 
 def test_the_interval_holds_what_it_says():
@@ -85,31 +85,31 @@ def test_the_interval_holds_what_it_says():
         # The machine drifts from pass to pass; both drift with it.
         drift = np.exp(random.standard_normal(5))
         one, two = (drift * np.exp(0.05 * random.standard_normal(5)) for _ in range(2))
-        found = paired.ratio(dict(enumerate(one)), dict(enumerate(two)))
-        wrong += found.is_slower or found.is_faster
+        ratio = paired.ratio(dict(enumerate(one)), dict(enumerate(two)))
+        wrong += ratio.is_slower or ratio.is_faster
     assert 8 <= wrong <= 34
 
 
 def test_pairs_are_of_one_pass():
     """Both slow down tenfold in the second pass: that says nothing about which is faster."""
-    found = paired.ratio({1: 1.1, 2: 11.0, 3: 1.1}, {1: 1.0, 2: 10.0, 3: 1.0})
-    assert found.low == pytest.approx(1.1)
-    assert found.high == pytest.approx(1.1)
+    ratio = paired.ratio({1: 1.1, 2: 11.0, 3: 1.1}, {1: 1.0, 2: 10.0, 3: 1.0})
+    assert ratio.low == pytest.approx(1.1)
+    assert ratio.high == pytest.approx(1.1)
     with pytest.raises(ValueError, match="no pass has both"):
         paired.ratio({1: 1.0}, {2: 1.0})
 
 
 def test_one_pass_has_no_spread():
-    found = paired.ratio({1: 9.0}, {1: 1.0})
-    assert (found.value, found.low, found.high) == (pytest.approx(9), 0, math.inf)
+    ratio = paired.ratio({1: 9.0}, {1: 1.0})
+    assert (ratio.value, ratio.low, ratio.high) == (pytest.approx(9), 0, math.inf)
 
 
 def test_two_dates():
     """Welch's interval, by hand for equal variances: two samples of three, a factor e apart."""
     one, two = ([math.exp(x) for x in (a - 0.1, a, a + 0.1)] for a in (1.0, 0.0))
-    found = paired.unpaired(one, two)
+    ratio = paired.unpaired(one, two)
     half = 2.776 * 0.1 * math.sqrt(2 / 3)
-    assert (found.value, found.low, found.high) == pytest.approx((math.e, math.exp(1 - half), math.exp(1 + half)))
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((math.e, math.exp(1 - half), math.exp(1 + half)))
 
 
 def test_a_leaderboard(tmp_path):
@@ -141,9 +141,9 @@ def test_compiling_pays(tmp_path):
         "native": record(0.5, first=1.0),
     }
     (table,) = build([write(tmp_path, "torch", 1, those)]).tables
-    found = {row.implementation: (row.break_even, standings.break_even(row)) for row in table.rows}
+    break_evens = {row.implementation: (row.break_even, standings.break_even(row)) for row in table.rows}
     # 11 + 20 x 0.5 = 1 + 20 x 1
-    assert found == {"scratch": (None, "–"), "compiled": (21, "21"), "tuned": (None, "never"), "native": (1, "1")}
+    assert break_evens == {"scratch": (None, "–"), "compiled": (21, "21"), "tuned": (None, "never"), "native": (1, "1")}
 
 
 def test_only_what_is_always_equal_is_ranked(tmp_path):
@@ -159,10 +159,10 @@ def test_only_what_is_always_equal_is_ranked(tmp_path):
 
 
 def test_a_pass_that_was_cut_off_keeps_what_was_complete(tmp_path):
-    found = write(tmp_path, "torch", 1, {"scratch": record(1.0), "tuned": None}, done=False)
-    with found.path.open("a") as stream:
+    one_pass = write(tmp_path, "torch", 1, {"scratch": record(1.0), "tuned": None}, done=False)
+    with one_pass.path.open("a") as stream:
         stream.write('{"line":"begin","row":{"workload":"' + WORKLOAD)
-    board = build([rows.read(found.path)])
+    board = build([rows.read(one_pass.path)])
     assert [(row.implementation, row.status) for row in board.tables[0].rows] == [
         ("scratch", "equal"),
         ("tuned", "unfinished"),
@@ -223,20 +223,20 @@ def test_what_is_published_can_be_held_against(file):
 
 
 def test_a_line_in_the_middle_is_damage(tmp_path):
-    found = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
-    lines = found.path.read_text().splitlines()
-    found.path.write_text("\n".join([lines[0], "no json", *lines[1:]]))
+    one_pass = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
+    lines = one_pass.path.read_text().splitlines()
+    one_pass.path.write_text("\n".join([lines[0], "no json", *lines[1:]]))
     with pytest.raises(UserError, match=r"damaged: line 2: JSON is malformed.*; race again"):
-        rows.read(found.path)
+        rows.read(one_pass.path)
     with pytest.raises(UserError, match="no such file; race again"):
         rows.read(tmp_path / "none.jsonl")
 
 
 def test_a_row_of_another_version(tmp_path):
     plan = (rows.Row("training-step-gone-gru-float32", "scratch", "scratch"),)
-    found = write(tmp_path, "torch", 1, {"scratch": record(1.0)}, plan=plan)
+    one_pass = write(tmp_path, "torch", 1, {"scratch": record(1.0)}, plan=plan)
     with pytest.raises(UserError, match="these benchmarks are of another version; race again"):
-        leaderboard.build([found], [], name="now")
+        leaderboard.build([one_pass], [], name="now")
 
 
 def test_the_bound_by_hand():
@@ -247,14 +247,14 @@ def test_the_bound_by_hand():
     batched = T * (3 * output + recurrent)
     functions = T * (3 * n * h + n * v)
     waiting = 2 * T * 3e-5
-    found = roofline.bound(Workload("training-step", workloads.chapter(), "gru"), limits)
+    bound = roofline.bound(Workload("training-step", workloads.chapter(), "gru"), limits)
     serial = 2 * T * recurrent
-    assert found.compute == pytest.approx((batched + serial) / 5e11 + functions / 4e9)
-    assert found.latency == pytest.approx(waiting - serial / 5e11)
-    assert found.seconds == pytest.approx(batched / 5e11 + functions / 4e9 + waiting + found.memory)
+    assert bound.compute == pytest.approx((batched + serial) / 5e11 + functions / 4e9)
+    assert bound.latency == pytest.approx(waiting - serial / 5e11)
+    assert bound.seconds == pytest.approx(batched / 5e11 + functions / 4e9 + waiting + bound.memory)
     after = roofline.bound(Workload("training-step", workloads.chapter(), "gru_reset_after"), limits)
     # One product in the place of two: here as fast as both, so that only rounding is between them.
-    assert after.seconds == pytest.approx(found.seconds)
+    assert after.seconds == pytest.approx(bound.seconds)
 
 
 def test_characters_need_no_product_with_the_inputs():
@@ -275,11 +275,11 @@ def test_every_workload_has_a_bound(workload):
 
 def test_the_best_of_all_frameworks_is_the_limit():
     other = structs.replace(LIMITS, product=6e11, issue=1e-5, step=((1024, 32, 32, 5e-6),))
-    found = roofline.best([("torch", LIMITS), ("jax", other)])
-    assert found.rates["product"] == 6e11
-    assert found.by == {"product": "jax", "function": "torch", "cache": "torch", "memory": "torch"}
-    assert found.steps[1024, 32, 32] == 5e-6
-    assert found.issue == {"torch": 1e-6, "jax": 1e-5}
+    limits = roofline.best([("torch", LIMITS), ("jax", other)])
+    assert limits.rates["product"] == 6e11
+    assert limits.by == {"product": "jax", "function": "torch", "cache": "torch", "memory": "torch"}
+    assert limits.steps[1024, 32, 32] == 5e-6
+    assert limits.issue == {"torch": 1e-6, "jax": 1e-5}
 
 
 @pytest.mark.parametrize(
@@ -357,8 +357,8 @@ def test_rows_that_were_never_in_one_pass(tmp_path):
     second = write(tmp_path, "jax", 2, {"scratch": record(2.0)})
     board = build([first, second])
     (table,) = board.tables
-    found = [(row.framework, row.rank, row.ratio) for row in table.rows]
-    assert found == [("torch", None, 1.0), ("jax", None, None)]
+    places = [(row.framework, row.rank, row.ratio) for row in table.rows]
+    assert places == [("torch", None, 1.0), ("jax", None, None)]
     assert table.rows[1].status == "unfinished"
     assert list(against.reversed_ranks(board, board)) == []
 
@@ -384,10 +384,10 @@ def test_few_passes_give_no_rank(tmp_path, passes):
 
 
 def test_a_bound_needs_the_shapes_of_its_steps(tmp_path):
-    found = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
-    lines = found.path.read_text().replace("[1024,32,64,0.00002],", "")
-    found.path.write_text(lines)
-    (table,) = build([rows.read(found.path)]).tables
+    one_pass = write(tmp_path, "torch", 1, {"scratch": record(1.0)})
+    lines = one_pass.path.read_text().replace("[1024,32,64,0.00002],", "")
+    one_pass.path.write_text(lines)
+    (table,) = build([rows.read(one_pass.path)]).tables
     assert table.bound is None
     assert table.rows[0].percent is None
 
@@ -402,8 +402,8 @@ def test_a_full_disk(tmp_path):
 
 
 def test_a_line_that_was_cut_off_is_written_again(tmp_path):
-    found = write(tmp_path, "torch", 1, {"scratch": record(1.0), "tuned": None}, done=False)
-    with found.path.open("a") as stream:
+    one_pass = write(tmp_path, "torch", 1, {"scratch": record(1.0), "tuned": None}, done=False)
+    with one_pass.path.open("a") as stream:
         stream.write('{"line":"begin","row":{"workload":"' + WORKLOAD)
-    rows.Writer(found.path, goes_on=True).write(rows.Done())
-    assert rows.read(found.path).is_done
+    rows.Writer(one_pass.path, goes_on=True).write(rows.Done())
+    assert rows.read(one_pass.path).is_done

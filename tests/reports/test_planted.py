@@ -48,8 +48,8 @@ def plant(arrays, dtype="float32", name=NAME, **changes):
 
 
 def only(records, **wanted):
-    (found,) = [r for r in records if all(r[key] == value for key, value in wanted.items())]
-    return found
+    (record,) = [r for r in records if all(r[key] == value for key, value in wanted.items())]
+    return record
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -59,8 +59,8 @@ def test_one_gate_at_one_step(report, gate, dtype):
         return value + value.dtype.type(0.01) if (t, quantity) == (AT, gate) else value
 
     plant(sample_results.run(cases.build(NAME), dtype, fault), dtype)
-    found = report()
-    result = only(found["results"], framework="torch")
+    data = report()
+    result = only(data["results"], framework="torch")
     assert result["status"] == "different"
     divergence = result["divergence"]
     assert divergence["first_forward"] == f"trace.{gate}"
@@ -83,9 +83,9 @@ def test_one_gate_at_one_step(report, gate, dtype):
     assert outside == [AT]
     by_time = only(result["heat"], axes=["time", "unit"])
     assert [t for t, row in enumerate(by_time["ratio"]) if max(row) > 1] == [AT]
-    assert field(found, "gates")["status"] == field(found, "states")["status"] == "different"
-    assert field(found, "gates")["quantity"] == f"trace.{gate}"
-    assert {f["status"] for f in found["implementations"][1]["fields"]} == {"equal"}
+    assert field(data, "gates")["status"] == field(data, "states")["status"] == "different"
+    assert field(data, "gates")["quantity"] == f"trace.{gate}"
+    assert {f["status"] for f in data["implementations"][1]["fields"]} == {"equal"}
 
 
 @pytest.mark.parametrize("name", ["W_hr", "b_z", "W_xh"])
@@ -95,15 +95,15 @@ def test_one_gradient(report, name):
         arrays[key] = arrays[key].copy()
         arrays[key][-1] *= np.float32(1.02)
     plant(arrays)
-    found = report()
-    result = only(found["results"], framework="torch")
+    data = report()
+    result = only(data["results"], framework="torch")
     wrong = [f["quantity"] for f in result["findings"] if f["verdict"] != "equal"]
     assert wrong == [f"grad.{name}"]
     assert only(result["findings"], quantity=f"grad.{name}")["index"][0] == len(arrays[f"grad.{name}"]) - 1
     assert result["divergence"]["first_forward"] is None
     assert result["divergence"]["first_backward"] == f"trace.grad.{name}"
-    assert field(found, "gradients")["status"] != "equal"
-    assert field(found, "states")["status"] == field(found, "gates")["status"] == "equal"
+    assert field(data, "gradients")["status"] != "equal"
+    assert field(data, "states")["status"] == field(data, "gates")["status"] == "equal"
     assert f"grad.{name}" in result["sentence"]
 
 
@@ -154,16 +154,16 @@ def test_float32_under_a_float64_label(report):
     u = 2.0**-24
     roundoff = {"product": u, "sum": u, "tanh": u, "sigmoid": u, "cell": u}
     plant(single, "float64", unit_roundoff=u, roundoff=roundoff)
-    found = report()
-    result = only(found["results"], framework="torch")
+    data = report()
+    result = only(data["results"], framework="torch")
     assert result["status"] == "failed"
     assert result["why"].startswith("asked for float64, computed with unit roundoff 6.0e-08: the label lies")
     assert "--dtype float64" in result["mend"]
-    lying = only(found["precision"], framework="torch")
+    lying = only(data["precision"], framework="torch")
     assert set(lying["formats"].values()) == {"float32"}
     assert lying["consequence"].startswith("Labelled float64, computed product in float32, sum in float32")
-    assert only(found["precision"], framework="jax")["consequence"] == ""
-    assert field(found, "states")["status"] == "failed"
+    assert only(data["precision"], framework="jax")["consequence"] == ""
+    assert field(data, "states")["status"] == "failed"
 
 
 def test_a_coarse_function_under_a_float32_label(report):
@@ -182,11 +182,11 @@ def test_tf32_under_a_float32_label(report):
     arrays = sample_results.run(interchange.Case(case.name, case.cell, cut))
     u = {"product": 2.0**-11, "sum": 2.0**-24, "tanh": 2.0**-23.5, "cell": 2.0**-12.4}
     plant(arrays, unit_roundoff=2.0**-11, roundoff=u)
-    found = report()
-    lying = only(found["precision"], framework="torch")
+    data = report()
+    lying = only(data["precision"], framework="torch")
     assert lying["formats"] == {"product": "TF32", "sum": "float32", "tanh": "float32", "cell": "TF32"}
     assert "a step has the bound of TF32, 8192 times as wide; all else is still held to float32" in lying["consequence"]
-    result = only(found["results"], framework="torch")
+    result = only(data["results"], framework="torch")
     by_name = {f["quantity"]: f for f in result["findings"]}
     # Within the bound of a step, so not different; and yet far from where float32 would be.
     assert (by_name["H"]["verdict"], by_name["H"]["basis"]) == ("suspect", "twins")
@@ -244,18 +244,18 @@ def test_a_loss_shifted_by_one_token_from_the_seventh_step_on(report, text, monk
     wrong = training.train(training_faults.of_problem(case.problem, fault), dtype="float64")
     sample_results.save(jobs[0], right | {"loss": wrong["loss"]}, case=case)
     sample_results.save(jobs[1], right, case=case)
-    found = report()
-    (record,) = found["training"]
+    data = report()
+    (record,) = data["training"]
     shifted, well = record["runs"]
     assert (shifted["label"], shifted["leaves_envelope_at"]) == ("torch/scratch", 7)
     assert (well["leaves_envelope_at"], well["status"]) == (None, "equal")
     envelope = record["oracle"]["envelope"]
     outside = [d > e for d, e in zip(shifted["distance"], envelope, strict=True)]
     assert outside.index(True) == 7
-    result = only(found["results"], framework="torch")
+    result = only(data["results"], framework="torch")
     assert result["status"] == "different"
     assert only(result["findings"], quantity="loss")["first_outside"] == 7
-    assert field(found, "training")["status"] == "different"
+    assert field(data, "training")["status"] == "different"
 
 
 def test_a_layer_that_packs_otherwise(report, tmp_path):
@@ -272,10 +272,10 @@ def test_a_layer_that_packs_otherwise(report, tmp_path):
             job = sample_results.job("haiku", name, dtype, implementation="haiku")
             result = interchange.Result(sample_results.origin(job, case), states)
             interchange.write_result(proof.result_file("haiku", name, dtype), result)
-    found = report()
-    row = only(found["rosetta"], name="haiku")
+    data = report()
+    row = only(data["rosetta"], name="haiku")
     assert (row["status"], row["results"], row["worst"]) == ("different", 14, "H in gru-ordinary float64")
-    assert {r["status"] for r in found["rosetta"] if r is not row} == {"missing", "unproven"}
+    assert {r["status"] for r in data["rosetta"] if r is not row} == {"missing", "unproven"}
     console = Console(width=80, record=True, force_terminal=False)
     terminal.show(schema.read(tmp_path / "site" / "report.json"), console, ["torch"])
     assert "✗ layout haiku: different: H in gru-ordinary float64" in console.export_text()

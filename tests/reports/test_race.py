@@ -498,9 +498,9 @@ def test_a_race_of_another_version_is_left_out(one, stand_in, text):
     file.write_text(one.file("torch", 1).read_text().replace("training-step-chapter", "training-step-gone"))
     with pytest.raises(UserError, match="these benchmarks are of another version; race again"):
         races.board(later)
-    found = races.latest_board()
-    assert found is not None
-    assert found.name == one.name
+    board = races.latest_board()
+    assert board is not None
+    assert board.name == one.name
     file.write_text('{"format": "isogru-rows/9"}\n')
     assert races.latest_board().name == one.name
 

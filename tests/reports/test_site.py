@@ -47,17 +47,17 @@ def report():
     return build.build(collect.collect())
 
 
-def statuses(found, framework):
-    return {row.case: row.status for row in found.results if row.framework == framework}
+def statuses(data, framework):
+    return {row.case: row.status for row in data.results if row.framework == framework}
 
 
 def test_all_equal():
     all_made("torch", "jax")
-    found = report()
-    assert found.summary.sentence == "torch and jax: all 6 results are equal to the cells that they claim."
-    assert [f.status for f in found.frameworks] == ["present", "missing", "present", "missing"]
-    assert found.frameworks[1].command == "tox -e tensorflow"
-    row = next(i for i in found.implementations if i.framework == "torch")
+    data = report()
+    assert data.summary.sentence == "torch and jax: all 6 results are equal to the cells that they claim."
+    assert [f.status for f in data.frameworks] == ["present", "missing", "present", "missing"]
+    assert data.frameworks[1].command == "tox -e tensorflow"
+    row = next(i for i in data.implementations if i.framework == "torch")
     assert {(f.cell, f.column) for f in row.fields} == {
         (cell, column) for cell in ("gru", "rnn") for column in ("states", "gates", "gradients")
     }
@@ -70,8 +70,8 @@ def test_implementations_against_each_other():
     arrays["H"] = arrays["H"].copy()
     arrays["H"][3, 1, 2] = np.nextafter(arrays["H"][3, 1, 2], np.float32(2))
     sample_results.save(sample_results.job("mxnet", "gru-ordinary"), arrays)
-    found = report()
-    (pairs,) = [p for p in found.pairs if p.cell == "gru"]
+    data = report()
+    (pairs,) = [p for p in data.pairs if p.cell == "gru"]
     assert pairs.labels == ["torch/scratch", "jax/scratch", "mxnet/scratch"]
     by_name = {q.quantity: q for q in pairs.quantities}
     assert list(by_name)[:3] == ["H", "final", "grad.H0"]
@@ -95,18 +95,18 @@ def test_missing_failed_stale_and_different_are_all_listed():
     sample_results.save(sample_results.job("torch", "gru-one_unit"), case_digest="another")
     sample_results.save(sample_results.job("torch", "rnn-ordinary"), broken("rnn-ordinary"))
     store.save_failure(sample_results.job("torch", "gru-wide"), "ended by SIGSEGV: Segmentation fault")
-    found = report()
-    assert statuses(found, "torch") == {
+    data = report()
+    assert statuses(data, "torch") == {
         "gru-ordinary": "equal",
         "gru-one_unit": "stale",
         "rnn-ordinary": "different",
         "gru-wide": "failed",
         "rnn-wide": "missing",
     }
-    mends = {row.case: row.mend for row in found.results}
+    mends = {row.case: row.mend for row in data.results}
     assert mends["gru-wide"] == "tox -e torch -- --case gru-wide --implementation scratch --dtype float32"
     assert mends["gru-ordinary"] == mends["rnn-ordinary"] == ""
-    row = found.implementations[0]
+    row = data.implementations[0]
     assert {(f.cell, f.column): f.status for f in row.fields} == {
         ("gru", "states"): "failed",
         ("gru", "gates"): "equal",  # of the three none else is traced
@@ -115,8 +115,8 @@ def test_missing_failed_stale_and_different_are_all_listed():
         ("rnn", "gates"): "equal",
         ("rnn", "gradients"): "missing",
     }
-    assert found.summary.sentence.startswith("torch: 1 of 5 results are equal to the cells that they claim; ")
-    page = render.write(found, store.folder() / "site").read_text()
+    assert data.summary.sentence.startswith("torch: 1 of 5 results are equal to the cells that they claim; ")
+    page = render.write(data, store.folder() / "site").read_text()
     summary = (store.folder() / "site/report.md").read_text()
     for words in ("ended by SIGSEGV", "made of another version", "not run yet", "H[6,0,0] = ", mends["rnn-wide"]):
         assert words in page
@@ -153,9 +153,9 @@ def test_two_that_agree_only_through_a_third_do_not_agree():
 def test_versions_are_those_of_the_results():
     all_made("torch")
     sample_results.save(sample_results.job("torch", "gru-ordinary"), versions={"lib": "0.9"})
-    found = report()
-    assert [(s.versions, s.results) for s in found.setups] == [({"lib": "0.9"}, 1), ({}, 2)]
-    assert "lib 0.9" in render.write(found, store.folder() / "site").read_text()
+    data = report()
+    assert [(s.versions, s.results) for s in data.setups] == [({"lib": "0.9"}, 1), ({}, 2)]
+    assert "lib 0.9" in render.write(data, store.folder() / "site").read_text()
 
 
 def damaged():
@@ -235,9 +235,9 @@ def test_a_verdict_is_given_anew_when_its_result_changes():
 def test_a_framework_that_did_not_start():
     all_made("torch")
     store.save_manifest(Manifest("mxnet", failure="ended by SIGILL: Illegal instruction"))
-    found = report()
-    assert found.frameworks[3].status == "failed"
-    assert "SIGILL" in found.frameworks[3].why
+    data = report()
+    assert data.frameworks[3].status == "failed"
+    assert "SIGILL" in data.frameworks[3].why
 
 
 MANIFEST = '{"format": "isogru-manifest/1", "framework": "jax", "jobs": [], '
@@ -258,17 +258,17 @@ MANIFEST = '{"format": "isogru-manifest/1", "framework": "jax", "jobs": [], '
 def test_a_damaged_manifest_is_a_failed_framework(content):
     all_made("torch", "jax")
     (store.folder() / "jax" / "manifest.json").write_text(content)
-    found = report()
-    assert [f.status for f in found.frameworks] == ["present", "missing", "failed", "missing"]
-    assert "run tox -e jax again" in found.frameworks[2].why
+    data = report()
+    assert [f.status for f in data.frameworks] == ["present", "missing", "failed", "missing"]
+    assert "run tox -e jax again" in data.frameworks[2].why
 
 
 def test_a_failure_to_start_keeps_the_jobs_and_is_forgotten_by_the_next_run():
     all_made("torch")
     store.note_failure("torch", "ended by SIGILL")
-    found = report()
-    assert found.frameworks[0].status == "failed"
-    assert len(statuses(found, "torch")) == 3
+    data = report()
+    assert data.frameworks[0].status == "failed"
+    assert len(statuses(data, "torch")) == 3
     store.note_failure("torch", "")
     assert report().frameworks[0].status == "present"
 
@@ -305,16 +305,16 @@ def test_a_training_is_reported(text, monkeypatch):
     case, small = trained(text, monkeypatch, "torch", "jax")
     whole = report()
     assert whole.summary.texts == [f"{case.problem.corpus_source} text, sha1 {case.problem.corpus_sha1}"]
-    (found,) = whole.training
-    assert (found.steps, len(found.runs), found.same_text) == (4, 2, True)
-    assert found.digits_between_frameworks == 16.0
-    run = found.runs[0]
+    (record,) = whole.training
+    assert (record.steps, len(record.runs), record.same_text) == (4, 2, True)
+    assert record.digits_between_frameworks == 16.0
+    run = record.runs[0]
     assert 5 < run.digits < 12
-    assert found.envelope_opens_at is run.leaves_envelope_at is None
-    assert len(found.oracle.text) == case.problem.recipe.num_predictions
+    assert record.envelope_opens_at is run.leaves_envelope_at is None
+    assert len(record.oracle.text) == case.problem.recipe.num_predictions
     assert run.text_differs_at == []
-    assert all(d <= e for d, e in zip(run.distance, found.oracle.envelope, strict=True))
-    assert found.oracle.loss == pytest.approx(run.loss, rel=1e-5)
+    assert all(d <= e for d, e in zip(run.distance, record.oracle.envelope, strict=True))
+    assert record.oracle.loss == pytest.approx(run.loss, rel=1e-5)
     # One that has diverged is different, and hides no other.
     arrays = training.train(case.problem, dtype="float32")
     arrays["loss"][2:] = np.nan
@@ -352,9 +352,9 @@ def nasty_report(text, monkeypatch):
     for job in jobs:
         store.save_failure(job, NASTY)
     store.save_manifest(Manifest("jax", failure=NASTY))
-    found = report()
-    summary = structs.replace(found.summary, sentence=NASTY)
-    return structs.replace(found, summary=summary, machine=dict.fromkeys(found.machine, NASTY))
+    data = report()
+    summary = structs.replace(data.summary, sentence=NASTY)
+    return structs.replace(data, summary=summary, machine=dict.fromkeys(data.machine, NASTY))
 
 
 def test_what_comes_from_data_is_escaped(text, monkeypatch):
@@ -372,13 +372,13 @@ def test_the_json_is_what_its_schema_says_and_has_no_infinities(text, monkeypatc
     all_made("jax")
     sample_results.save(sample_results.job("jax", "gru-ordinary"), broken("gru-ordinary"))
     store.save_failure(sample_results.job("jax", "rnn-ordinary"), "last words")
-    found = report()
+    data = report()
     folder = store.folder() / "site"
-    render.write(found, folder)
+    render.write(data, folder)
     written = json.loads((folder / "report.json").read_text())
     assert "Infinity" not in (folder / "report.json").read_text()
     # Infinities are None before it is written, too: what is shown is what is read back.
-    assert schema.read(folder / "report.json") == found
+    assert schema.read(folder / "report.json") == data
     fastjsonschema.compile(json.loads(schema.FILE.read_text()))(written)
 
 
@@ -443,11 +443,11 @@ def test_each_number_that_is_infinite_is_none():
 
 def test_a_report_gives_each_framework_its_colour_and_an_older_one_is_given_them(tmp_path):
     all_made("torch")
-    found = report()
-    colours = [each.colour for each in found.frameworks]
+    data = report()
+    colours = [each.colour for each in data.frameworks]
     assert colours == [each.colour for each in frameworks.frameworks().values()]
-    older = [structs.replace(each, colour=UNSET) for each in found.frameworks]
-    (tmp_path / "report.json").write_bytes(msgspec.json.encode(structs.replace(found, frameworks=older)))
+    older = [structs.replace(each, colour=UNSET) for each in data.frameworks]
+    (tmp_path / "report.json").write_bytes(msgspec.json.encode(structs.replace(data, frameworks=older)))
     assert b"colour" not in (tmp_path / "report.json").read_bytes()
     assert [each.colour for each in schema.read(tmp_path / "report.json").frameworks] == colours
 
@@ -476,14 +476,14 @@ def test_the_schema_is_that_of_the_types(command):
 
 def test_a_report_of_a_newer_version_is_not_overwritten(tmp_path):
     all_made("torch")
-    found = report()
+    data = report()
     (tmp_path / "report.json").write_text('{"format": "isogru-report/2"}')
     (tmp_path / "index.html").write_text("the former page")
     with pytest.raises(UserError, match=r"isogru-report/2 is newer than isogru-report/1.*update isogru, or write else"):
-        render.write(found, tmp_path)
+        render.write(data, tmp_path)
     assert (tmp_path / "index.html").read_text() == "the former page"
     (tmp_path / "report.json").write_text("damaged")
-    assert render.write(found, tmp_path).stat().st_size > 900_000
+    assert render.write(data, tmp_path).stat().st_size > 900_000
 
 
 @pytest.mark.parametrize(

@@ -42,13 +42,13 @@ def package(tmp_path_factory):
 
 
 @pytest.fixture
-def found(package):
+def records(package):
     return {(record.implementation, record.dtype): record for record in package.records}
 
 
-def test_every_implementation_has_a_record(package, found):
+def test_every_implementation_has_a_record(package, records):
     assert package.versions == {"fake": "1.2.3"}
-    verdicts = {name: record.verdict for name, record in found.items()}
+    verdicts = {name: record.verdict for name, record in records.items()}
     assert verdicts == {
         ("right", "float32"): "equal",
         ("right", "float64"): "equal",
@@ -61,16 +61,16 @@ def test_every_implementation_has_a_record(package, found):
     }
 
 
-def test_what_a_record_says(found):
-    right = found["right", "float32"]
+def test_what_a_record_says(records):
+    right = records["right", "float32"]
     assert right.cases == ["gru-one_step"]
     assert 0 < right.states.ratio <= 1
     assert 0 < right.gradients.ratio <= 1
     assert right.roundoff["product"] == 2.0**-24
-    assert found["right", "float16"].reason == "it does not know it"
-    assert found["dies", "float32"].reason.startswith("ended by SIGSEGV")
-    assert found["raises", "float32"].reason == "ValueError: a message of its own"
-    assert found["narrow", "float32"].reason == "gru-one_step: UserError: H is float16, where float32 was asked for"
+    assert records["right", "float16"].reason == "it does not know it"
+    assert records["dies", "float32"].reason.startswith("ended by SIGSEGV")
+    assert records["raises", "float32"].reason == "ValueError: a message of its own"
+    assert records["narrow", "float32"].reason == "gru-one_step: UserError: H is float16, where float32 was asked for"
 
 
 def test_what_takes_too_long_is_ended(results):
@@ -86,11 +86,11 @@ def test_what_does_not_start_is_a_record(results):
     assert (absent.verdict, absent.reason) == ("unavailable", "ended with exit status 1: no such module")
 
 
-def test_the_cause_is_named(found):
-    turned = found["turned", "float32"]
+def test_the_cause_is_named(records):
+    turned = records["turned", "float32"]
     assert "equal if the update gate is turned round" in turned.cause
     assert turned.remedy.startswith("write H = Z * H + (1 - Z) * C")
-    lost = found["lost", "float32"]
+    lost = records["lost", "float32"]
     assert (lost.states.verdict, lost.gradients.verdict) == ("equal", "different")
     assert lost.cause == ("its states are right, and so are its other gradients; wrong are grad.W_hh, in gru-one_step")
 

@@ -64,11 +64,11 @@ def test_converted_weights_give_the_cell(package, module, each):
 def test_second_biases_are_not_zero_where_a_layer_has_them(each):
     for layout, dtype in each:
         case = proof.case_of(layout, f"{layout.cell}-ordinary")
-        found = unpack(layout, proof.weights(layout, case, dtype=dtype), case)
+        parameters = unpack(layout, proof.weights(layout, case, dtype=dtype), case)
         for second, first in layout.second.items():
-            assert found[second].all()
-            assert not (found[first] == found[second]).any()
-            np.testing.assert_array_equal(found[first] + found[second], case.arrays[first].astype(dtype))
+            assert parameters[second].all()
+            assert not (parameters[first] == parameters[second]).any()
+            np.testing.assert_array_equal(parameters[first] + parameters[second], case.arrays[first].astype(dtype))
 
 
 def renamed(layout, names):
@@ -98,7 +98,7 @@ def mistakes(layout):
     """Wrong layouts of the same tensors and shapes, by what is wrong."""
     if layout.cell == "rnn":
         return {}
-    found = {
+    mistakes = {
         "gates swapped": renamed(layout, GATES),
         "gates swapped in the input's kernel": renamed(layout, INPUT_GATES),
         "gates swapped in the recurrent kernel": renamed(layout, RECURRENT_GATES),
@@ -106,8 +106,8 @@ def mistakes(layout):
         "update gate turned": turned_round(layout),
     }
     if "b_hh" in layout.holds and "b_hh" not in layout.second:
-        found["the inner bias on the other side"] = renamed(layout, swapped(("b_h", "b_hh")))
-    return found
+        mistakes["the inner bias on the other side"] = renamed(layout, swapped(("b_h", "b_hh")))
+    return mistakes
 
 
 def turned_round(layout):
@@ -130,8 +130,8 @@ def test_a_wrong_packing_is_different(package, module, each):
         for what, wrong in mistakes(layout).items():
             tensors = pack(wrong, unpack(layout, right, case))
             assert {key: a.shape for key, a in tensors.items()} == {key: a.shape for key, a in right.items()}
-            found = judged(package, module, layout, case, dtype, tensors)
-            assert found.verdict == "different", f"{what} in {layout.name} went unseen"
+            verdict = judged(package, module, layout, case, dtype, tensors)
+            assert verdict.verdict == "different", f"{what} in {layout.name} went unseen"
 
 
 def test_a_wrong_parameter_is_different(package, module, each):
@@ -141,8 +141,8 @@ def test_a_wrong_parameter_is_different(package, module, each):
         right = unpack(layout, proof.weights(layout, case, dtype=dtype), case)
         for key, array in right.items():
             wrong = array.T if array.shape == right["W_hh"].shape else 0 * array
-            found = judged(package, module, layout, case, dtype, pack(layout, {**right, key: wrong}))
-            assert found.verdict == "different", f"{key} of {layout.name} wrong and unseen"
+            verdict = judged(package, module, layout, case, dtype, pack(layout, {**right, key: wrong}))
+            assert verdict.verdict == "different", f"{key} of {layout.name} wrong and unseen"
 
 
 def test_the_other_reset_is_different(package, module, each):

@@ -15,34 +15,34 @@ COUNT, PIECE = 2000, 250
 
 def in_pieces(function, weather, **how):
     """So many at a time as fit in memory."""
-    found = []
+    pieces = []
     for seed in range(COUNT // PIECE):
         logs = made_up_races.races(PIECE, weather, seed=seed, **how)
-        found.append(function(logs))
-    return np.concatenate(found).mean()
+        pieces.append(function(logs))
+    return np.concatenate(pieces).mean()
 
 
 @pytest.mark.parametrize("weather", made_up_races.WEATHER)
 @pytest.mark.parametrize(("starts", "blocks"), [(3, 1), (5, 1), (8, 1), (3, 12), (8, 12)])
 def test_all_that_is_said_is_true(weather, starts, blocks):
     """Whenever one stops: after the third start, the fourth, or any later one."""
-    found = in_pieces(lambda logs: made_up_races.wrong(logs, stops=True), weather, starts=starts, blocks=blocks)
-    assert found < decisions.LEVEL
+    share = in_pieces(lambda logs: made_up_races.wrong(logs, stops=True), weather, starts=starts, blocks=blocks)
+    assert share < decisions.LEVEL
 
 
 @pytest.mark.parametrize("weather", made_up_races.WEATHER)
 def test_all_that_is_said_is_true_where_some_leave(weather):
     """The time of who is surely far behind goes to near ties, as in a race."""
-    found = in_pieces(made_up_races.wrong_where_some_leave, weather, starts=8, blocks=12)
-    assert found < decisions.LEVEL
+    share = in_pieces(made_up_races.wrong_where_some_leave, weather, starts=8, blocks=12)
+    assert share < decisions.LEVEL
 
 
 @pytest.mark.parametrize("weather", made_up_races.WEATHER)
 def test_ties_of_two(weather):
     """The fewest degrees of freedom."""
     true = np.zeros(2)
-    found = in_pieces(lambda logs: made_up_races.wrong(logs, true, stops=True), weather, starts=8, blocks=12, true=true)
-    assert found < decisions.LEVEL
+    share = in_pieces(lambda logs: made_up_races.wrong(logs, true, stops=True), weather, starts=8, blocks=12, true=true)
+    assert share < decisions.LEVEL
 
 
 @pytest.mark.parametrize("weather", ["calm", "drift", "bursts"])

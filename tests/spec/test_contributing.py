@@ -41,15 +41,15 @@ _train = train
 
 
 def train(problem, **options):
-    found = _train(problem, **options)
-    return found | {"log": np.log(found["loss"])}
+    arrays = _train(problem, **options)
+    return arrays | {"log": np.log(arrays["loss"])}
 """
 OF_HARNESS = """
 
 class _More(Training):
     def result(self):
-        found = super().result()
-        return found | {"log": np.log(found["loss"])}
+        arrays = super().result()
+        return arrays | {"log": np.log(arrays["loss"])}
 
 
 Training = _More
@@ -123,11 +123,11 @@ def test_a_lane(with_framework):
     project_copy.add(root / "shared_spec/frameworks.py", '"looped", ', before='"native", "tuned")\n')
     project_copy.add(
         root / "frameworks/protocol.py",
-        "    found += [\n"
+        "    implementations += [\n"
         '        Implementation("looped", name, "looped", DTYPES, functools.partial(cells.unroll, step))\n'
         "        for name, step in cells.CELLS.items()\n"
         "    ]\n",
-        before="    return found\n\n\ndef _with_gates",
+        before="    return implementations\n\n\ndef _with_gates",
     )
     assert proven(root, "gru-one_step", "looped") == ("equal", [("scratch", "gru"), ("looped", "gru")])
     assert '"lane":"looped"' in next(root.rglob("report.json")).read_text()
@@ -150,9 +150,9 @@ def test_a_quantity(with_framework, text):
     assert "tensor log is missing" in judged.stderr
     project_copy.add(root / "frameworks/harness/training.py", OF_HARNESS)
     _, told = all_done(root, running, ("isogru", "verdict", str(case), result, "--json"))
-    found = json.loads(told)[0]
-    assert found["verdict"] == "equal"
-    assert {f["quantity"]: f["basis"] for f in found["findings"]}["log"] == "twins"
+    record = json.loads(told)[0]
+    assert record["verdict"] == "equal"
+    assert {f["quantity"]: f["basis"] for f in record["findings"]}["log"] == "twins"
 
 
 def test_a_layout(root):

@@ -22,10 +22,10 @@ DTYPES = ["float32", "float64"]
 
 def sums(layout, tensors):
     """The parameters that the cell sees, in float64: every second bias added, what the layer lacks zero."""
-    found = {name: array.astype(np.float64) for name, array in unpack(layout, tensors).items()}
+    parameters = {name: array.astype(np.float64) for name, array in unpack(layout, tensors).items()}
     for second, first in layout.second.items():
-        found[first] = found[first] + found.pop(second)
-    return found | {name: np.zeros(H) for name in layout.without}
+        parameters[first] = parameters[first] + parameters.pop(second)
+    return parameters | {name: np.zeros(H) for name in layout.without}
 
 
 def planned(a, b, parameters):
@@ -82,13 +82,13 @@ def test_folding_says_what_it_rounds(dtype):
     there = planned("torch", "equinox", given)
     assert there.verdict == "exact after folding"
     assert [(fold.second, fold.first) for fold in there.folded] == [("b_hz", "b_z"), ("b_hr", "b_r")]
-    found = unpack(layouts.layout("equinox"), there.tensors)
+    parameters = unpack(layouts.layout("equinox"), there.tensors)
     for fold in there.folded:
-        np.testing.assert_array_equal(found[fold.first], given[fold.first] + given[fold.second])
-        assert found[fold.first].dtype == dtype
+        np.testing.assert_array_equal(parameters[fold.first], given[fold.first] + given[fold.second])
+        assert parameters[fold.first].dtype == dtype
     if dtype == "float32":
         exact = given["b_z"].astype(np.float64) + given["b_hz"].astype(np.float64)
-        assert there.folded[0].rounding == np.abs(exact - found["b_z"]).max() > 0
+        assert there.folded[0].rounding == np.abs(exact - parameters["b_z"]).max() > 0
     assert re.fullmatch(
         r"exact after folding: b_hz into b_z and b_hr into b_r, one rounding each, \d\.\de-\d\d at most", there.sentence
     )
@@ -125,10 +125,10 @@ def test_the_second_bias_of_a_reset_before_gru_is_folded_and_never_taken_for_the
     there = planned("onnx-reset-before", "onnx", given)
     assert there.verdict == "exact after folding"
     assert [fold.second for fold in there.folded] == ["b_hh"]
-    found = unpack(layouts.layout("onnx"), there.tensors)
-    assert not found["b_hh"].any()
-    np.testing.assert_array_equal(found["b_h"], given["b_h"] + given["b_hh"])
-    np.testing.assert_array_equal(found["b_hz"], given["b_hz"])
+    parameters = unpack(layouts.layout("onnx"), there.tensors)
+    assert not parameters["b_hh"].any()
+    np.testing.assert_array_equal(parameters["b_h"], given["b_h"] + given["b_hh"])
+    np.testing.assert_array_equal(parameters["b_hz"], given["b_hz"])
     assert planned("onnx-reset-before", "gru", drawn(layouts.layout("onnx-reset-before"))).verdict == (
         "exact after folding"
     )
@@ -212,8 +212,8 @@ def test_what_is_impossible_says_why_and_what_it_would_cost(a, b, why, dtype):
     X = random.standard_normal((convert.STEPS, convert.SEQUENCES, 3))
     H0 = np.tanh(random.standard_normal((convert.SEQUENCES, H)))
     truth = oracle.states(cell(source.cell), X, H0, sums(source, pack(source, given)))
-    found = oracle.states(cell(target.cell), X, H0, sums(target, there.tensors))
-    assert there.cost.error == pytest.approx(np.abs(found - truth).max(), rel=1e-6)
+    states = oracle.states(cell(target.cell), X, H0, sums(target, there.tensors))
+    assert there.cost.error == pytest.approx(np.abs(states - truth).max(), rel=1e-6)
     assert 1e-3 < there.cost.error < 2
 
 

@@ -61,8 +61,8 @@ def test_fetched_once_verified_and_kept(server, cache):
     base, pages, asked = server
     pages["/first"] = b"the right text\n"
     for _ in range(2):
-        found = corpus.find(settings(base, b"the right text\n"))
-        assert (found.text, found.source) == ("the right text\n", "fetched")
+        text = corpus.find(settings(base, b"the right text\n"))
+        assert (text.text, text.source) == ("the right text\n", "fetched")
     assert asked == ["/first"]
     assert [file.name for file in cache.iterdir()] == [f"corpus-{sha1(b'the right text' + bytes([10]))}.txt"]
 
@@ -70,8 +70,8 @@ def test_fetched_once_verified_and_kept(server, cache):
 def test_a_wrong_text_is_never_used_and_never_cached(server, cache):
     base, pages, asked = server
     pages["/first"] = pages["/second"] = b"The Title\nanother text\nEnd of Project\n"
-    found = corpus.find(settings(base, b"the right text\n"))
-    assert found.source == "built-in"
+    text = corpus.find(settings(base, b"the right text\n"))
+    assert text.source == "built-in"
     assert asked == ["/first", "/second"]
     assert not cache.exists() or not list(cache.iterdir())
 
@@ -104,25 +104,25 @@ def test_the_second_source_is_cut_to_the_same_text(server, cache):
     pages["/second"] = (
         b"\xef\xbb\xbfnotice\r\n\r\nThe Title\r\n\r\nstory\r\n\r\n\r\nEnd of Project Gutenberg's\r\nlicence\r\n"
     )
-    found = corpus.find(settings(base, b"The Title\n\nstory\n"))
-    assert (found.text, found.source) == ("The Title\n\nstory\n", "fetched")
+    text = corpus.find(settings(base, b"The Title\n\nstory\n"))
+    assert (text.text, text.source) == ("The Title\n\nstory\n", "fetched")
 
 
 def test_without_a_network_the_story_is_used_loudly(cache):
-    found = corpus.find(settings("http://127.0.0.1:9", b"the right text\n"))
-    assert found.source == "built-in"
-    assert found.notice.startswith(
+    text = corpus.find(settings("http://127.0.0.1:9", b"the right text\n"))
+    assert text.source == "built-in"
+    assert text.notice.startswith(
         "corpus: THE BUILT-IN STORY stands in for A Text, which could not be fetched (no conn"
     )
-    assert "ISOGRU_CORPUS" in found.notice
-    assert found.sha1 == sha1(corpus.BUILT_IN.read_bytes())
+    assert "ISOGRU_CORPUS" in text.notice
+    assert text.sha1 == sha1(corpus.BUILT_IN.read_bytes())
 
 
 def test_a_given_text(tmp_path):
     file = tmp_path / "text.txt"
     file.write_bytes(b"some text")
-    found = corpus.find(SPEC.corpus, path=file, sha1=sha1(b"some text"))
-    assert (found.text, found.source) == ("some text", "given")
+    text = corpus.find(SPEC.corpus, path=file, sha1=sha1(b"some text"))
+    assert (text.text, text.source) == ("some text", "given")
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_the_built_in_story_has_the_vocabulary_and_the_windows():
 
 
 def test_vocabulary():
-    found = corpus.vocabulary("b a cab", "<unk>")
-    assert found.tokens == (" ", "<unk>", "a", "b", "c")
-    assert found.encode("cab?").tolist() == [4, 2, 3, 1]
-    assert found.decode(np.array([4, 2, 3])) == "cab"
+    vocabulary = corpus.vocabulary("b a cab", "<unk>")
+    assert vocabulary.tokens == (" ", "<unk>", "a", "b", "c")
+    assert vocabulary.encode("cab?").tolist() == [4, 2, 3, 1]
+    assert vocabulary.decode(np.array([4, 2, 3])) == "cab"
 
 
 def test_windows_are_views_shifted_by_one():
@@ -186,9 +186,9 @@ def test_a_text_too_short():
 
 def test_batches_keep_the_last_one():
     rows = corpus.windows(np.arange(40, dtype=np.int32), num_steps=3, count=10)
-    found = list(corpus.batches(rows, 4))
-    assert [len(inputs) for inputs, _ in found] == [4, 4, 2]
-    for inputs, targets in found:
+    batches = list(corpus.batches(rows, 4))
+    assert [len(inputs) for inputs, _ in batches] == [4, 4, 2]
+    for inputs, targets in batches:
         np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1])
         assert inputs.flags.c_contiguous
         assert targets.flags.c_contiguous

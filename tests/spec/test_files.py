@@ -93,17 +93,17 @@ def test_what_a_killed_run_left_among_the_temporary_files_is_cleaned_by_the_next
 def test_what_is_kept_comes_back_and_what_is_damaged_does_not(tmp_path):
     file = tmp_path / "kept"
     kept.keep(file, {"a": 1.5})
-    assert kept.found(file, dict[str, float]) == {"a": 1.5}
-    assert kept.found(file, dict[str, str]) is None
+    assert kept.read(file, dict[str, float]) == {"a": 1.5}
+    assert kept.read(file, dict[str, str]) is None
     whole_file = file.read_bytes()
     for place in range(len(whole_file)):
         file.write_bytes(whole_file[:place] + bytes([whole_file[place] ^ 1]) + whole_file[place + 1 :])
-        assert kept.found(file, dict[str, float]) is None
+        assert kept.read(file, dict[str, float]) is None
     file.unlink()
     os.mkfifo(file)
-    assert kept.found(file, dict[str, float]) is None
+    assert kept.read(file, dict[str, float]) is None
     kept.keep(file, {"a": 2.0})
-    assert kept.found(file, dict[str, float]) == {"a": 2.0}
+    assert kept.read(file, dict[str, float]) == {"a": 2.0}
     (tmp_path / "file").write_bytes(b"")
     kept.keep(tmp_path / "file" / "kept", {})  # It cannot be kept, and nobody minds.
 

@@ -109,9 +109,9 @@ def test_each_has_a_colour_of_its_own_on_the_page():
 
 
 def test_a_fifth_is_read_in_its_place(written):
-    found = frameworks.frameworks(written(TEXT + FIFTH))
-    assert list(found) == [*frameworks.frameworks(), "caffe"]
-    assert found["caffe"].native == ()
+    all_frameworks = frameworks.frameworks(written(TEXT + FIFTH))
+    assert list(all_frameworks) == [*frameworks.frameworks(), "caffe"]
+    assert all_frameworks["caffe"].native == ()
 
 
 @pytest.mark.parametrize(

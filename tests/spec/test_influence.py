@@ -40,9 +40,9 @@ def norms(derivatives):
 @pytest.mark.parametrize("name", CELLS)
 def test_the_map_is_that_of_the_way_back(name):
     one, X, H0, parameters = of(f"{name}-ordinary")
-    found = influence(one, X, H0, parameters)
+    influences = influence(one, X, H0, parameters)
     T, n, h = len(X), *H0.shape
-    assert found.shape == (T, T, n)
+    assert influences.shape == (T, T, n)
     unrolled = oracle.Unrolled(one, X, H0, parameters, {"X"})
     for t in range(T):
         dX = []
@@ -51,14 +51,14 @@ def test_the_map_is_that_of_the_way_back(name):
             dH[t, :, unit] = 1
             dX.append(unrolled.backward(dH)["X"])
         for k, of_step in enumerate(np.stack(dX, 1)):
-            np.testing.assert_allclose(found[t, k], norms(of_step), rtol=1e-12)
-    assert (found[np.triu_indices(T, 1)] == 0).all()
-    assert (found[np.tril_indices(T)] > 0).all()
+            np.testing.assert_allclose(influences[t, k], norms(of_step), rtol=1e-12)
+    assert (influences[np.triu_indices(T, 1)] == 0).all()
+    assert (influences[np.tril_indices(T)] > 0).all()
 
 
 def test_the_map_is_what_states_do_when_inputs_move():
     one, X, H0, parameters = of("gru-ordinary")
-    found, step = influence(one, X, H0, parameters), 1e-6
+    influences, step = influence(one, X, H0, parameters), 1e-6
     for k in range(len(X)):
         differences = []
         for column in range(X.shape[2]):
@@ -68,7 +68,7 @@ def test_the_map_is_what_states_do_when_inputs_move():
             moved = oracle.states(one, there, H0, parameters) - oracle.states(one, back, H0, parameters)
             differences.append(moved / (2 * step))
         for t, of_state in enumerate(np.stack(differences, 1)):
-            np.testing.assert_allclose(found[t, k], norms(of_state), atol=1e-8)
+            np.testing.assert_allclose(influences[t, k], norms(of_state), atol=1e-8)
 
 
 def test_some_columns_alone():
@@ -87,12 +87,12 @@ def test_what_is_faint_is_not_none():
 
 def test_quantities_are_those_of_each_step():
     one, X, H0, parameters = of("gru-ordinary")
-    found, H = oracle.quantities(one, X, H0, parameters), H0
-    assert list(found) == ["Z", "R", "C", "H"]
+    quantities, H = oracle.quantities(one, X, H0, parameters), H0
+    assert list(quantities) == ["Z", "R", "C", "H"]
     for t, X_t in enumerate(X):
         step = value.step(one, X_t, H, parameters)
         for name, there in step.items():
-            np.testing.assert_allclose(found[name][t], there, rtol=1e-14)
+            np.testing.assert_allclose(quantities[name][t], there, rtol=1e-14)
         H = step["H"]
 
 

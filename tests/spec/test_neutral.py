@@ -122,12 +122,12 @@ def rooms_imported(file):
     if file == ROOT / AS_A_PROGRAM:
         *tree.body, program = tree.body
         assert ast.unparse(program.test) == "__name__ == '__main__'"
-    found = set()
+    rooms = set()
     for node in ast.walk(tree):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        found |= {name.partition(".")[0] for name in names}
-    return found & {*BELOW, "docs", "tests"}
+        rooms |= {name.partition(".")[0] for name in names}
+    return rooms & {*BELOW, "docs", "tests"}
 
 
 @pytest.mark.parametrize("room", BELOW)

@@ -36,9 +36,9 @@ def root(tmp_path_factory):
 def test_it_has_formulas_costs_and_cases(root):
     asked = (("shared_spec", listing, "--json") for listing in ("cells", "cases"))
     cells, cases = (json.loads(done.stdout) for done in project_copy.in_turn(root, *asked))
-    found = next(row for row in cells if row["name"] == "minimal")
-    assert found["latex"][0].startswith(r"\mathbf{F}_t = \sigma(\mathbf{X}_t \mathbf{W}_{xf} + ")
-    assert found["cost"]["in_turn"] == [1, 1]
+    minimal = next(row for row in cells if row["name"] == "minimal")
+    assert minimal["latex"][0].startswith(r"\mathbf{F}_t = \sigma(\mathbf{X}_t \mathbf{W}_{xf} + ")
+    assert minimal["cost"]["in_turn"] == [1, 1]
     names = [row["name"] for row in cases]
     entries = ("ordinary", "zero_start", "long", "large_weights")
     assert {f"minimal-{entry}" for entry in entries} | {"short-training-minimal", "full-training-minimal"} == {
@@ -61,8 +61,8 @@ def test_a_function_is_judged_by_oracle_twins_and_bound(root, H, verdict, status
     file.write_text(FUNCTION.replace("{H}", H))
     done = project_copy.run(root, "isogru", "check", f"{file}:forward", "--cell", "minimal", "--json")
     assert done.returncode == status, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["verdict"], len(found["cases"]), found["unmeasured"]) == (verdict, 4, [])
+    record = json.loads(done.stdout)
+    assert (record["verdict"], len(record["cases"]), record["unmeasured"]) == (verdict, 4, [])
     if verdict == "equal":
-        assert list(found["roundoff"]) == ["product", "sum", "tanh", "sigmoid", "cell"]
-        assert all(2.0**-25 <= u <= 2.0**-21 for u in found["roundoff"].values())
+        assert list(record["roundoff"]) == ["product", "sum", "tanh", "sigmoid", "cell"]
+        assert all(2.0**-25 <= u <= 2.0**-21 for u in record["roundoff"].values())

@@ -89,8 +89,8 @@ def test_a_fault_of_training_is_planted_and_taken_back():
     recipe, start = language_model.recipe("gru", lr=0.5), {"b": np.full(1, 4.0)}
     tokens = np.zeros((2, 3), int)
     with trained(numpys, Setting("summed", "tokens"), recipe, np.ones(1)):
-        _, found = numpys.language_model.loss_and_gradients(None, start, tokens, tokens)
-        after, _ = numpys.language_model.sgd(start, found, lr=0.5, clip_norm=1.0)
+        _, given = numpys.language_model.loss_and_gradients(None, start, tokens, tokens)
+        after, _ = numpys.language_model.sgd(start, given, lr=0.5, clip_norm=1.0)
     assert after["b"] == 4 - 0.5 * 6
     assert (numpys.language_model.sgd, numpys.language_model.loss_and_gradients) == (sgd, gradients)
     mask = np.array([0.0, 2.0])
@@ -120,9 +120,9 @@ def test_what_is_held_is_a_constant_and_nothing_else_changes():
     watched = SimpleNamespace(**{**vars(OPERATIONS), "constant": lambda x: seen.append(x) or x})
     step = steps.edited(stub.gru, cell("gru"), cell("gru"), watched, held=("R",))
     case = drawn("gru", SIZES[0], 1)
-    found, gates = step(case.arrays["X"][0], case.arrays["H0"], **case.parameters)
+    H, gates = step(case.arrays["X"][0], case.arrays["H0"], **case.parameters)
     right, _ = stub.gru(case.arrays["X"][0], case.arrays["H0"], **case.parameters)
-    assert np.array_equal(found, right)
+    assert np.array_equal(H, right)
     assert [each is gates["R"] for each in seen] == [True]
 
 

@@ -65,8 +65,8 @@ def measured(*arguments, **options):
 @pytest.mark.parametrize("name", ["gru", "gru_reset_after", "gru_reset_only", "gru_update_only"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_is_as_labelled(name, dtype):
-    found = measured(name, Plain(), dtype, dtype)
-    assert found == dict.fromkeys(("product", "sum", "tanh", "sigmoid", "cell"), dtype)
+    formats = measured(name, Plain(), dtype, dtype)
+    assert formats == dict.fromkeys(("product", "sum", "tanh", "sigmoid", "cell"), dtype)
 
 
 def test_a_float64_that_is_computed_in_float32():
@@ -76,18 +76,18 @@ def test_a_float64_that_is_computed_in_float32():
 @pytest.mark.parametrize("format", BITS)
 @pytest.mark.parametrize("name", ["gru", "gru_reset_after", "rnn"])
 def test_coarse_products_are_told_from_functions(name, format):
-    found = measured(name, Coarse(factors=format))
-    assert (found["product"], found["tanh"], found.get("sigmoid", "float32")) == (format, "float32", "float32")
-    assert found["sum"] in ("float32", format)
-    assert found["cell"] != "float32"
+    formats = measured(name, Coarse(factors=format))
+    assert (formats["product"], formats["tanh"], formats.get("sigmoid", "float32")) == (format, "float32", "float32")
+    assert formats["sum"] in ("float32", format)
+    assert formats["cell"] != "float32"
 
 
 @pytest.mark.parametrize("format", BITS)
 def test_coarse_functions(format):
-    found = measured("gru", Coarse(functions=format))
-    assert (found["tanh"], found["sigmoid"]) == (format, format)
+    formats = measured("gru", Coarse(functions=format))
+    assert (formats["tanh"], formats["sigmoid"]) == (format, format)
     # They come out through tanh.
-    assert (found["product"], found["sum"]) == (format, format)
+    assert (formats["product"], formats["sum"]) == (format, format)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -104,10 +104,10 @@ def test_any_cell_is_as_labelled(more, name, dtype):
 @pytest.mark.parametrize("format", BITS)
 @pytest.mark.parametrize("name", ["minimal", "odd"])
 def test_coarse_products_and_functions_of_any_cell(more, name, format):
-    found = measured(more[name], Coarse(factors=format))
-    assert (found["product"], found["tanh"], found["sigmoid"]) == (format, "float32", "float32")
-    found = measured(more[name], Coarse(functions=format))
-    assert (found["tanh"], found["sigmoid"]) == (format, format)
+    formats = measured(more[name], Coarse(factors=format))
+    assert (formats["product"], formats["tanh"], formats["sigmoid"]) == (format, "float32", "float32")
+    formats = measured(more[name], Coarse(functions=format))
+    assert (formats["tanh"], formats["sigmoid"]) == (format, format)
 
 
 @pytest.mark.parametrize("name", [*cells(), "minimal", "odd", "without_biases", "linear"])
@@ -116,11 +116,11 @@ def test_each_function_that_alone_is_coarse_is_seen(more, name):
     of = more.get(name) or cell(name)
     assert len(view.views(of)) == len(of.functions)
     for number, (_, function) in enumerate(of.functions):
-        found = measured(of, Coarse(functions="bfloat16", only=number))
-        assert found[function.name] == "bfloat16"
+        formats = measured(of, Coarse(functions="bfloat16", only=number))
+        assert formats[function.name] == "bfloat16"
         alone = {each.function for each in view.views(of) if each.alone}
         for other in {"tanh", "sigmoid"} & alone - {function.name}:
-            assert found[other] == "float32"
+            assert formats[other] == "float32"
 
 
 def test_a_gate_is_seen_alone_where_it_can_be(more):
@@ -150,13 +150,13 @@ def test_what_cannot_be_measured_is_said(more):
 def test_a_layer_that_lacks_a_parameter_is_asked_without_it():
     lacks = ("b_hh",)
     assert all("b_hh" not in dict(each.setting) for each in view.views(cell("gru_reset_after"), lacks))
-    found = measured("gru_reset_after", Plain(), without=lacks)
-    assert found.items() >= dict.fromkeys(("product", "sum", "tanh", "sigmoid"), "float32").items()
+    formats = measured("gru_reset_after", Plain(), without=lacks)
+    assert formats.items() >= dict.fromkeys(("product", "sum", "tanh", "sigmoid"), "float32").items()
 
 
 def test_an_image_with_an_offset_is_held_against_what_is_not_the_offset(more):
     seen = {each.weight: each for each in view.views(more["leaky"])}
     assert (seen["W_xf"].offset, seen["W_xf"].factor) == (pytest.approx(1), pytest.approx(-1))
     assert measured(more["leaky"], Plain()) == {"sigmoid": "float32", "cell": "float32"}
-    found, plain = (roundoff(of, Coarse(functions="TF32"))["sigmoid"] for of in (more["leaky"], cell("gru")))
-    assert found == pytest.approx(plain, rel=0.01)
+    leaky, plain = (roundoff(of, Coarse(functions="TF32"))["sigmoid"] for of in (more["leaky"], cell("gru")))
+    assert leaky == pytest.approx(plain, rel=0.01)

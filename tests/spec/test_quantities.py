@@ -38,15 +38,15 @@ def result_of(case, arrays):
 @pytest.mark.parametrize("name", cells())
 def test_shapes_are_those_of_the_cell(name):
     for key, shape in shapes_of_result(cell(name)).items():
-        found = quantity(key, training=False)
-        assert found.shape in (None, shape), key
+        entry = quantity(key, training=False)
+        assert entry.shape in (None, shape), key
 
 
 def test_what_a_cell_is_judged_by_is_what_is_said():
     case = cases.build("gru-ordinary")
     result = Result(sample_results.origin(sample_results.job("numpy", case.name), case), sample_results.run(case))
-    found = verdict.judge(case, result, reference.get(case, "float32"))
-    assert {f.quantity for f in found.all_findings} >= {
+    result_verdict = verdict.judge(case, result, reference.get(case, "float32"))
+    assert {f.quantity for f in result_verdict.all_findings} >= {
         "H",
         "final",
         "grad.W_xz",
@@ -54,16 +54,16 @@ def test_what_a_cell_is_judged_by_is_what_is_said():
         "trace.dH",
         "trace.grad.X",
     }
-    for finding in found.all_findings:
+    for finding in result_verdict.all_findings:
         assert finding.basis == quantity(finding.quantity, training=False).basis, finding.quantity
 
 
 def test_what_a_training_is_judged_by_is_what_is_said(small):
     case, arrays = small
     check_result("oracle", result_of(case, arrays), case)
-    found = verdict.judge(case, result_of(case, arrays), reference.get(case, "float64"))
-    assert {f.quantity for f in found.all_findings} == set(shapes_of_training(case.cell))
-    for finding in found.all_findings:
+    result_verdict = verdict.judge(case, result_of(case, arrays), reference.get(case, "float64"))
+    assert {f.quantity for f in result_verdict.all_findings} == set(shapes_of_training(case.cell))
+    for finding in result_verdict.all_findings:
         assert finding.basis == quantity(finding.quantity, training=True).basis, finding.quantity
 
 

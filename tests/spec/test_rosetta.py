@@ -38,11 +38,11 @@ def test_the_weights_of_a_case_sum_to_its_parameters(name, dtype):
         case = proof.case_of(layout, case_name)
         assert "dH" not in case.arrays
         units = {"h": case.arrays["H0"].shape[-1]}
-        found = unpack(layout, proof.weights(layout, case, dtype=dtype), known=units)
+        parameters = unpack(layout, proof.weights(layout, case, dtype=dtype), known=units)
         for second, first in layout.second.items():
-            assert not np.array_equal(found[second], found[first])
-            found[first] = found[first] + found.pop(second)
-        for parameter, array in found.items():
+            assert not np.array_equal(parameters[second], parameters[first])
+            parameters[first] = parameters[first] + parameters.pop(second)
+        for parameter, array in parameters.items():
             assert array.dtype == dtype
             np.testing.assert_array_equal(array, case.parameters[parameter])
         assert not any(case.arrays[parameter].any() for parameter in layout.without)

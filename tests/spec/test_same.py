@@ -25,51 +25,51 @@ def converted(a, b, **changes):
     ("a", "b"), [("torch", "keras"), ("gluon", "onnx"), ("equinox", "mlx"), ("torch-rnn", "torch-rnn")]
 )
 def test_what_is_converted_to_the_bit_is_the_same(a, b):
-    found = same.compare(*converted(a, b))
-    assert (found.verdict, found.differences, found.error) == (same.SAME, (), 0.0)
-    assert found.sentence == "the same function: every parameter, of two biases their sum, to the bit"
+    comparison = same.compare(*converted(a, b))
+    assert (comparison.verdict, comparison.differences, comparison.error) == (same.SAME, (), 0.0)
+    assert comparison.sentence == "the same function: every parameter, of two biases their sum, to the bit"
 
 
 def test_what_is_folded_is_the_same_but_for_rounding():
-    found = same.compare(*converted("torch", "equinox"))
-    assert found.verdict == same.ROUNDED
-    assert {d.parameter for d in found.differences} <= {"b_z", "b_r"}
-    assert 0 < found.error < 1e-6
-    assert found.sentence.startswith("the same function but for one rounding of a parameter: b_")
+    comparison = same.compare(*converted("torch", "equinox"))
+    assert comparison.verdict == same.ROUNDED
+    assert {d.parameter for d in comparison.differences} <= {"b_z", "b_r"}
+    assert 0 < comparison.error < 1e-6
+    assert comparison.sentence.startswith("the same function but for one rounding of a parameter: b_")
 
 
 def test_one_weight_that_differs_is_named():
     source, tensors, target, others = converted("torch", "keras")
     # W_hr is the second block of three in Keras.
     others["recurrent_kernel"][1, H + 2] += 0.25
-    found = same.compare(source, tensors, target, others)
-    assert found.verdict == same.DIFFERENT
-    (difference,) = found.differences
+    comparison = same.compare(source, tensors, target, others)
+    assert comparison.verdict == same.DIFFERENT
+    (difference,) = comparison.differences
     assert (difference.parameter, difference.index) == ("W_hr", (1, 2))
     assert difference.other - difference.one == pytest.approx(0.25, rel=1e-6)
-    assert found.error > 1e-3
-    assert found.sentence.startswith("different: W_hr[1, 2] is ")
+    assert comparison.error > 1e-3
+    assert comparison.sentence.startswith("different: W_hr[1, 2] is ")
 
 
 def test_gates_in_another_order_differ():
     source, tensors, _, others = converted("torch", "torch")
     swapped = {name: np.concatenate([a[H : 2 * H], a[:H], a[2 * H :]]) for name, a in others.items()}
-    found = same.compare(source, tensors, source, swapped)
-    assert {d.parameter for d in found.differences} >= {"W_xr", "W_xz", "W_hr", "W_hz"}
-    assert found.verdict == same.DIFFERENT
+    comparison = same.compare(source, tensors, source, swapped)
+    assert {d.parameter for d in comparison.differences} >= {"W_xr", "W_xz", "W_hr", "W_hz"}
+    assert comparison.verdict == same.DIFFERENT
 
 
 def test_the_other_reset_placement_differs_with_the_same_parameters():
     after = layouts.layout("gru_reset_after")
     parameters = drawn(after) | {"b_hh": np.zeros(H, np.float32)}
     before = {name: array for name, array in parameters.items() if name != "b_hh"}
-    found = same.compare(after, parameters, layouts.layout("gru"), before)
-    assert (found.verdict, found.differences) == (same.DIFFERENT, ())
-    assert "the reset gate acts after the product with W_hh in gru_reset_after, before it in gru" in found.sentence
-    assert found.error > 1e-2
+    comparison = same.compare(after, parameters, layouts.layout("gru"), before)
+    assert (comparison.verdict, comparison.differences) == (same.DIFFERENT, ())
+    assert "the reset gate acts after the product with W_hh in gru_reset_after, before it in gru" in comparison.sentence
+    assert comparison.error > 1e-2
     diagonal = {"W_hh": np.diag(np.arange(1, H + 1)).astype(np.float32)}
-    found = same.compare(after, parameters | diagonal, layouts.layout("gru"), before | diagonal)
-    assert found.verdict == same.SAME
+    comparison = same.compare(after, parameters | diagonal, layouts.layout("gru"), before | diagonal)
+    assert comparison.verdict == same.SAME
 
 
 @pytest.mark.parametrize(

@@ -97,11 +97,11 @@ def test_there_are_as_many_workers_as_there_is_room_for(options, there, slots, t
 
 def test_trials_of_one_shape_go_together_and_the_longest_first():
     small, wide = [trial(lr=i) for i in range(1, TOGETHER + 3)], [trial(h=64), trial(h=64, lr=2.0)]
-    found = batches([*small, *wide], TOGETHER, workers=1)
-    assert [len(batch) for batch in found] == [TOGETHER, 2, 2] or [len(batch) for batch in found] == [2, TOGETHER, 2]
-    assert sorted(t.key("") for batch in found for t in batch) == sorted(t.key("") for t in [*small, *wide])
-    assert all(len({t.program for t in batch}) == 1 for batch in found)
-    works = [sum(t.work for t in batch) for batch in found]
+    groups = batches([*small, *wide], TOGETHER, workers=1)
+    assert [len(batch) for batch in groups] == [TOGETHER, 2, 2] or [len(batch) for batch in groups] == [2, TOGETHER, 2]
+    assert sorted(t.key("") for batch in groups for t in batch) == sorted(t.key("") for t in [*small, *wide])
+    assert all(len({t.program for t in batch}) == 1 for batch in groups)
+    works = [sum(t.work for t in batch) for batch in groups]
     assert works == sorted(works, reverse=True)
 
 
@@ -169,9 +169,9 @@ def test_who_dies_always_is_a_result_and_takes_no_other_along(kept):
     asked = sweep(trial(1.0), trial(2.0), trial(3.0), *OTHERS)
     workers = Workers({(1.0, 2.0, 3.0): Died("gone"), (2.0,): Died("out of memory")})
     told(asked, kept, workers)
-    found = {o.trial.recipe.lr: o for o in kept.outcomes(asked.keys).values()}
-    assert {lr: o.status for lr, o in found.items()} == {1.0: FINISHED, 2.0: FAILED, 3.0: FINISHED, 9.0: FINISHED}
-    assert found[2.0].why == f"its worker died {ATTEMPTS} times: out of memory"
+    outcomes = {o.trial.recipe.lr: o for o in kept.outcomes(asked.keys).values()}
+    assert {lr: o.status for lr, o in outcomes.items()} == {1.0: FINISHED, 2.0: FAILED, 3.0: FINISHED, 9.0: FINISHED}
+    assert outcomes[2.0].why == f"its worker died {ATTEMPTS} times: out of memory"
     assert workers.ran.count((2.0,)) == ATTEMPTS
 
 
@@ -179,8 +179,8 @@ def test_what_breaks_is_told_and_not_tried_again(kept):
     asked = sweep(trial(1.0), trial(2.0), *OTHERS)
     workers = Workers({(1.0, 2.0): Broke("ValueError: no"), (2.0,): Broke("ValueError: no")})
     told(asked, kept, workers)
-    found = {o.trial.recipe.lr: (o.status, o.why) for o in kept.outcomes(asked.keys).values()}
-    assert found == {1.0: (FINISHED, ""), 2.0: (FAILED, "ValueError: no"), 9.0: (FINISHED, "")}
+    outcomes = {o.trial.recipe.lr: (o.status, o.why) for o in kept.outcomes(asked.keys).values()}
+    assert outcomes == {1.0: (FINISHED, ""), 2.0: (FAILED, "ValueError: no"), 9.0: (FINISHED, "")}
     assert workers.ran.count((2.0,)) == 1
 
 

@@ -20,24 +20,24 @@ TRIAL = Trial("torch", "scratch", "float32", "cpu", "text", language_model.recip
 def test_a_grid_has_every_combination_for_every_cell_and_seed():
     varied = trials.axes(["num_steps=8, 16", "lr=0.5,1"])
     assert varied == {"num_steps": [8, 16], "lr": [0.5, 1.0]}
-    found = trials.grid(varied, ["gru", "rnn"], seeds=range(3), epochs=7)
-    assert len(found) == len(set(found)) == 2 * 2 * 2 * 3
-    assert {(r.cell, r.num_steps, r.lr) for r in found} == {
+    grid = trials.grid(varied, ["gru", "rnn"], seeds=range(3), epochs=7)
+    assert len(grid) == len(set(grid)) == 2 * 2 * 2 * 3
+    assert {(r.cell, r.num_steps, r.lr) for r in grid} == {
         (cell, steps, lr) for cell in ("gru", "rnn") for steps in (8, 16) for lr in (0.5, 1.0)
     }
     base = language_model.recipe("gru")
-    assert {(r.start_seed - base.start_seed, r.order_seed - base.order_seed) for r in found} == {(0, 0), (1, 1), (2, 2)}
-    assert {r.epochs for r in found} == {7}
+    assert {(r.start_seed - base.start_seed, r.order_seed - base.order_seed) for r in grid} == {(0, 0), (1, 1), (2, 2)}
+    assert {r.epochs for r in grid} == {7}
     assert trials.grid({}, ["gru"]) == [base]
 
 
 def test_random_draws_are_some_of_the_grid_and_always_the_same():
     varied = trials.axes(["num_hiddens=4,8,16,32", "lr=0.1,1,4"])
     everything = trials.grid(varied, ["gru"])
-    found = trials.grid(varied, ["gru"], random=5)
-    assert len(set(found)) == 5
-    assert set(found) < set(everything)
-    assert found == trials.grid(varied, ["gru"], random=5)
+    recipes = trials.grid(varied, ["gru"], random=5)
+    assert len(set(recipes)) == 5
+    assert set(recipes) < set(everything)
+    assert recipes == trials.grid(varied, ["gru"], random=5)
     with pytest.raises(UserError, match="13 random configurations are asked for; the grid has 12"):
         trials.grid(varied, ["gru"], random=13)
 
@@ -116,10 +116,10 @@ def test_trials_come_back_from_json():
     ],
 )
 def test_what_became_of_a_training(perplexity, expected):
-    found, well = np.array(perplexity), np.full(len(perplexity), 5.0)
-    assert trials.status({"perplexity.train": found, "perplexity.val": well}, 3, 28) == expected
+    curve, well = np.array(perplexity), np.full(len(perplexity), 5.0)
+    assert trials.status({"perplexity.train": curve, "perplexity.val": well}, 3, 28) == expected
     # What it makes of text that it has not seen counts as much.
-    assert trials.status({"perplexity.train": well, "perplexity.val": found}, 3, 28) == expected
+    assert trials.status({"perplexity.train": well, "perplexity.val": curve}, 3, 28) == expected
 
 
 def test_a_training_that_ends_early_for_no_reason_is_refused():
@@ -179,9 +179,9 @@ def test_other_seeds_draw_other_rows(text):
 
 def test_copying_can_be_trained_on(text):
     recipe = replace(trials.grid({}, ["rnn"], task="copy-2")[0], epochs=2, num_train=200, num_val=100, num_hiddens=4)
-    found = training.train(tasks.problem("copy-2", recipe, text))
-    assert found["perplexity.val"][1] < found["perplexity.val"][0]
-    assert len(found["text"]) == tasks.COUNT
+    arrays = training.train(tasks.problem("copy-2", recipe, text))
+    assert arrays["perplexity.val"][1] < arrays["perplexity.val"][0]
+    assert len(arrays["text"]) == tasks.COUNT
 
 
 @pytest.mark.parametrize("task", ["copy-", "copy-0", "copy-x", "copy-1.5", "copy-²", "copy-１", "add"])

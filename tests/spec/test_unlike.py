@@ -53,9 +53,9 @@ def test_errors_are_as_large_at_the_ends_of_the_range(kind, dtype):
     relative = []
     for scale in (1 / LARGE[dtype], 1.0, LARGE[dtype]):
         kinds, a = sums(dtype, scale)
-        found = kinds[kind](Unlike(dtype, 1))
-        assert np.isfinite(found).all()
-        relative.append(np.std((found / scale - a.sum(axis=1) / scale) / UNIT_ROUNDOFF[dtype]))
+        outputs = kinds[kind](Unlike(dtype, 1))
+        assert np.isfinite(outputs).all()
+        relative.append(np.std((outputs / scale - a.sum(axis=1) / scale) / UNIT_ROUNDOFF[dtype]))
     assert relative == [pytest.approx(relative[1], rel=0.05)] * 3
 
 
@@ -83,8 +83,8 @@ def test_no_error_of_a_function_is_lost_in_its_own_rounding(name, dtype):
 def test_errors_too_faint_are_left_out():
     kinds, _ = sums("float32")
     for kind, k in (("product", 32), ("total", 32)):
-        found, plain = kinds[kind](Unlike("float32", 1, faintest=np.sqrt(k / 2))), kinds[kind](PLAIN)
-        assert (found == plain).all(), kind
+        outputs, plain = kinds[kind](Unlike("float32", 1, faintest=np.sqrt(k / 2))), kinds[kind](PLAIN)
+        assert (outputs == plain).all(), kind
         assert (kinds[kind](Unlike("float32", 1, faintest=np.sqrt(k / 2) - 0.01)) != plain).any(), kind
     x = np.linspace(-3, 3, 100, dtype=np.float32)
     for name in ("sigmoid", "tanh"):
@@ -126,10 +126,10 @@ def test_lookups_are_products_with_one_hot_rows(name, wanted):
     np.testing.assert_allclose(oracle.states(the_cell, X, H0, parameters), H, rtol=1e-14)
     one, two = (oracle.Unrolled(the_cell, x, H0, parameters, {*wanted, *parameters}) for x in (X, X.dense))
     np.testing.assert_allclose(one.H, H, rtol=1e-14)
-    found, should_be = one.backward(dH), two.backward(dH)
-    assert set(found) == set(should_be) == {"H0", *wanted, *parameters}
+    gradients, should_be = one.backward(dH), two.backward(dH)
+    assert set(gradients) == set(should_be) == {"H0", *wanted, *parameters}
     for key, array in should_be.items():
-        np.testing.assert_allclose(found[key], array, rtol=1e-12, atol=1e-14, err_msg=key)
+        np.testing.assert_allclose(gradients[key], array, rtol=1e-12, atol=1e-14, err_msg=key)
 
 
 @pytest.mark.parametrize("text", ["Q = (X * X) @ W + X @ W", "Q = tanh(X) @ W", "Q = (1 - X) @ W - X @ (W * W)"])
@@ -156,8 +156,8 @@ def test_a_lookup_errs_as_the_product_does(dtype):
     W = random.standard_normal((28, 5)).astype(dtype)
     exact = W[X.places]
     size = UNIT_ROUNDOFF[dtype] * np.abs(exact) * np.sqrt(28 / 3)
-    for found in (Unlike(dtype, 1).lookup(X, W), Unlike(dtype, 1).product(X.dense, W)):
-        assert np.std((found - exact) / size) == pytest.approx(1, rel=0.1)
+    for product in (Unlike(dtype, 1).lookup(X, W), Unlike(dtype, 1).product(X.dense, W)):
+        assert np.std((product - exact) / size) == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -179,9 +179,9 @@ def test_errors_are_drawn_in_one_order_whatever_the_order_of_the_names():
     """A set has another in each run of Python, and so had what the twins err by."""
     the_cell = cells()["gru"]
     X, H0, dH, parameters = drawn(the_cell, "float32")
-    found = []
+    gradients = []
     for wanted in ([*parameters], [*reversed(parameters)]):
         unrolled = oracle.Unrolled(the_cell, X.dense, H0, parameters, wanted, arithmetic=Unlike("float32", 1))
-        found.append(unrolled.backward(dH))
+        gradients.append(unrolled.backward(dH))
     for name in parameters:
-        np.testing.assert_array_equal(found[0][name], found[1][name], err_msg=name)
+        np.testing.assert_array_equal(gradients[0][name], gradients[1][name], err_msg=name)

@@ -94,8 +94,8 @@ def tabs(*names, code="1"):
 
 def test_a_cell_of_its_own_in_each_framework():
     text = f"# T\n\n```python\nboth\n```\n{tabs(*frameworks.NAMES)}\n{tabs(*frameworks.NAMES, code='2')}\n\nend\n"
-    found = notebooks.cells(text, "mxnet")
-    assert [(cell["id"], cell["source"]) for cell in found] == [
+    cells = notebooks.cells(text, "mxnet")
+    assert [(cell["id"], cell["source"]) for cell in cells] == [
         ("t-1", "# T · MXNet"),
         ("t-2", "both"),
         ("t-3", "1"),
@@ -132,13 +132,13 @@ def test_text_is_taken_over_without_running_and_code_is_not(monkeypatch, tmp_pat
     notebooks.notebook_file("jax").write_text(json.dumps({"metadata": {}, "cells": cells}))
 
     (tmp_path / "gru.md").write_text("# New\n\n```python\nprint(1)\n```\nmore\n")
-    found = json.loads(notebooks.retell("jax"))["cells"]
-    assert [(cell["id"], cell["source"]) for cell in found] == [
+    new_cells = json.loads(notebooks.retell("jax"))["cells"]
+    assert [(cell["id"], cell["source"]) for cell in new_cells] == [
         ("new-1", ["# New · JAX"]),
         ("new-2", ["print(1)"]),
         ("new-3", ["more"]),
     ]
-    assert found[1]["outputs"] == cells[1]["outputs"]
+    assert new_cells[1]["outputs"] == cells[1]["outputs"]
 
     (tmp_path / "gru.md").write_text("# New\n\n```python\nprint(2)\n```\n")
     with pytest.raises(UserError, match=r"gru\.md: its code is not what jax has run; run it, without --text"):

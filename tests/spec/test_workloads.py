@@ -67,11 +67,11 @@ def test_dependent_products_are_those_of_the_equations(name):
     """The products that are measured one after another are as many, and as large, as the cost reading says."""
     workload = Workload("forward", workloads.chapter(), name)
     size = workload.size
-    found = cost.step(cell(name), {"n": size.n, "d": size.d, "h": size.h})
+    step_cost = cost.step(cell(name), {"n": size.n, "d": size.d, "h": size.h})
     products = workload.products()
-    assert len(products) == found.dependent_products
-    assert sum(2 * n * h * k for n, h, k in products) == found.recurrent_flops
-    assert found.product_flops - found.recurrent_flops == found.recurrent_flops * size.d // size.h
+    assert len(products) == step_cost.dependent_products
+    assert sum(2 * n * h * k for n, h, k in products) == step_cost.recurrent_flops
+    assert step_cost.product_flops - step_cost.recurrent_flops == step_cost.recurrent_flops * size.d // size.h
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -89,7 +89,7 @@ class Place(typing.NamedTuple):
 
 def places() -> list[Place]:
     """Every place of every command that takes a file."""
-    found = []
+    places = []
     for app, application in APPS.items():
         for command in application.registered_commands:
             if command.hidden:
@@ -110,8 +110,8 @@ def places() -> list[Place]:
                     needed.append((option, name))
                 if Path in (kind, *typing.get_args(kind)) or (app, command.name, name) in NAMED:
                     taken.append((option, name))
-            found += [Place(app, command.name, name, option, tuple(needed)) for option, name in taken]
-    return found
+            places += [Place(app, command.name, name, option, tuple(needed)) for option, name in taken]
+    return places
 
 
 PLACES = places()

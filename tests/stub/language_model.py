@@ -14,8 +14,8 @@ def loss_and_gradients(forward, parameters, inputs, targets):
 
 def training_step(forward, *, lr, clip_norm, compiled):
     def step(parameters, inputs, targets):
-        value, found = loss_and_gradients(forward, parameters, inputs, targets)
-        return training.sgd(parameters, found, lr=lr, clip_norm=clip_norm), value, training.norm(found)
+        value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
+        return training.sgd(parameters, gradients, lr=lr, clip_norm=clip_norm), value, training.norm(gradients)
 
     return step
 

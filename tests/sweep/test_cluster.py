@@ -150,16 +150,16 @@ def outcomes_so_far(file: Path):
 
 def check_all(file: Path):
     """All trials of the grid, each once, finished."""
-    keys, found = outcomes(file)
-    assert len(keys) == len(set(keys)) == len(found) == TRIALS
-    assert {o.status for o in found.values()} == {FINISHED}
-    return found
+    keys, trials = outcomes(file)
+    assert len(keys) == len(set(keys)) == len(trials) == TRIALS
+    assert {o.status for o in trials.values()} == {FINISHED}
+    return trials
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind((HERE, 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind((HERE, 0))
+        return int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -222,9 +222,9 @@ def test_a_node_is_killed_in_the_middle(root, file, temporary):
         end(second)
         _, err = finished(process)
     assert process.returncode == 0, err
-    found = check_all(file)
+    trials = check_all(file)
     # What the lost node was at has been begun twice, and is there once.
-    assert 2 in {outcome.attempts for outcome in found.values()}
+    assert 2 in {outcome.attempts for outcome in trials.values()}
 
 
 def test_the_driver_is_killed_and_the_same_command_goes_on(root, file, temporary):
@@ -256,9 +256,9 @@ def test_the_driver_is_killed_and_the_same_command_goes_on(root, file, temporary
     with sweeping(file, *LONG, "--workers", "2", root=root) as process:
         _, err = finished(process)
     assert process.returncode == 0, err
-    found = check_all(file)
+    trials = check_all(file)
     # What was there has not been run again.
-    assert {key: found[key].seconds for key in before} == {key: o.seconds for key, o in before.items()}
+    assert {key: trials[key].seconds for key in before} == {key: o.seconds for key, o in before.items()}
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])

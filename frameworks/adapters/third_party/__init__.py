@@ -103,7 +103,7 @@ def of_adapter(module: Any, **facts: Any) -> list[Implementation]:
     """The GRUs of a module of frameworks.adapters, by the layers that its layouts name, in every dtype that it is
     proven in, and in float16 and bfloat16 where its HALVES do not say otherwise.
     """
-    found = []
+    implementations = []
     for name, dtypes in module.LAYOUTS.items():
         layout = layouts.layout(name)
         if layout.cell not in ("gru", "gru_reset_after"):
@@ -114,5 +114,5 @@ def of_adapter(module: Any, **facts: Any) -> list[Implementation]:
             "gradients": getattr(module, "gradients", None),
             "without_gradients": getattr(module, "WITHOUT_GRADIENTS", ""),
         }
-        found.append(Implementation(layout.layer, layout.layer, name, module.run, **{**settings, **facts}))
-    return found
+        implementations.append(Implementation(layout.layer, layout.layer, name, module.run, **{**settings, **facts}))
+    return implementations

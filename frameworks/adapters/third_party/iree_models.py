@@ -32,8 +32,8 @@ def called(program: bytes, given: Sequence[np.ndarray], name: str | None = None)
     module = iree.runtime.VmModule.copy_buffer(context.instance, program)
     context.add_vm_module(module)
     names = [each for each in module.function_names if "$" not in each and not each.startswith("__")]
-    found = context.modules[module.name][name or names[0]](*given)
-    return [np.asarray(each) for each in (found if isinstance(found, list | tuple) else [found])]
+    outputs = context.modules[module.name][name or names[0]](*given)
+    return [np.asarray(each) for each in (outputs if isinstance(outputs, list | tuple) else [outputs])]
 
 
 def run_onnx(layout: str, tensors: Arrays, X: np.ndarray, H0: np.ndarray) -> np.ndarray:

@@ -123,17 +123,17 @@ def _run(
 
 def _taken(array: object, dtype: str, name: str) -> Array:
     """What a package gave, as results carry it. Raises UserError for another dtype than was asked for."""
-    found = np.asarray(array)
-    if found.dtype.name != dtype:
-        raise UserError(f"{name} is {found.dtype.name}, where {dtype} was asked for")
-    return found.astype(floats.carrier(dtype))
+    values = np.asarray(array)
+    if values.dtype.name != dtype:
+        raise UserError(f"{name} is {values.dtype.name}, where {dtype} was asked for")
+    return values.astype(floats.carrier(dtype))
 
 
 def _gradients(layout: Layout, case: Case, pulled: Arrays, dtype: str) -> dict[str, Array]:
     """By the parameters of the cell. Of two biases that are added to each other both have the same gradient: the one
     that is further off is judged.
     """
-    found = {f"grad.{name}": pulled[name] for name in ("X", "H0")}
+    gradients = {f"grad.{name}": pulled[name] for name in ("X", "H0")}
     tensors = {name: array for name, array in pulled.items() if name in layout.tensors}
     of_parameters = unpack(layout, tensors, known={"h": case.arrays["H0"].shape[-1]})
     truth = reference.get(case, dtype).oracle
@@ -142,8 +142,8 @@ def _gradients(layout: Layout, case: Case, pulled: Arrays, dtype: str) -> dict[s
             twice = [name, *(second for second, first in layout.second.items() if first == name)]
             should_be = truth[f"grad.{name}"]
             off = {each: float(np.abs(of_parameters[each] - should_be).max()) for each in twice}
-            found[f"grad.{name}"] = of_parameters[max(off, key=lambda each: np.nan_to_num(off[each], nan=np.inf))]
-    return found
+            gradients[f"grad.{name}"] = of_parameters[max(off, key=lambda each: np.nan_to_num(off[each], nan=np.inf))]
+    return gradients
 
 
 def _is_of(finding: Finding, kind: str) -> bool:
@@ -195,16 +195,16 @@ def _narrower(made: Sequence[_Made]) -> str:
     for m in made:
         origin = replace(m.result.origin, dtype=dtype, unit_roundoff=floats.UNIT_ROUNDOFF[dtype], roundoff={})
         again.append(judge.on(m.case, Result(origin, m.result.arrays), partial=True))
-    found = [f for each in again for f in each.all_findings if f.verdict != UNDETERMINED]
-    if any(f.verdict != EQUAL for f in found):
+    facts = [f for each in again for f in each.all_findings if f.verdict != UNDETERMINED]
+    if any(f.verdict != EQUAL for f in facts):
         return f"it computes products in {dtype}"
     return (
-        f"it computes in {dtype}: judged in that it is equal, with a largest ratio of {max(f.ratio for f in found):.2g}"
+        f"it computes in {dtype}: judged in that it is equal, with a largest ratio of {max(f.ratio for f in facts):.2g}"
     )
 
 
 def _explained(made: Iterable[_Made], *, pairs: bool) -> tuple[str, str]:
     """What explains the states of the first case that are different, and the remedy."""
     of = next(m for m in made if any(f.verdict == DIFFERENT and _is_of(f, "states") for f in m.verdict.all_findings))
-    found = explain(of.case, of.result.arrays["H"], given=delivered.of(of.result), pairs=pairs)
-    return f"{of.case.name}: {found.sentence}", found.remedy
+    explanation = explain(of.case, of.result.arrays["H"], given=delivered.of(of.result), pairs=pairs)
+    return f"{of.case.name}: {explanation.sentence}", explanation.remedy

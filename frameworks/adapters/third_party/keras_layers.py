@@ -76,8 +76,8 @@ def by(**options: object) -> dict[str, object]:
     def gradients(layout: str, tensors: Arrays, X: np.ndarray, H0: np.ndarray, dH: np.ndarray) -> dict[str, np.ndarray]:
         layer = made(layout, tensors, X, H0, **options)
         given = [tensor(first(X)), tensor(H0)]
-        found = PULLED[BACKEND](layer, *given, tensor(first(dH)))
-        arrays = [to_numpy(each) for each in found]
+        gradients = PULLED[BACKEND](layer, *given, tensor(first(dH)))
+        arrays = [to_numpy(each) for each in gradients]
         return dict(zip(("X", "H0", *(v.name for v in layer.weights)), [first(arrays[0]), *arrays[1:]], strict=True))
 
     return {"run": run, "gradients": gradients}
@@ -118,13 +118,13 @@ PULLED = {"tensorflow": pulled_by_tensorflow, "torch": pulled_by_torch, "jax": p
 
 
 def implementations() -> list[Implementation]:
-    found = []
+    implementations = []
     for layout, more in (("keras", ""), ("keras-reset-before", "reset_after=False")):
         for unrolled in ("", "unroll=True"):
             settings = ", ".join(each for each in (more, unrolled) if each)
             name = f"keras.layers.GRU({settings})"
             entries = ("ordinary", "zero_start", "large_weights", "one_step", "one_unit", "saturated")
-            found.append(
+            implementations.append(
                 Implementation(
                     name,
                     f"{name} on {BACKEND}",
@@ -134,7 +134,7 @@ def implementations() -> list[Implementation]:
                     entries=entries if unrolled or BACKEND != "tensorflow" else (),
                 )
             )
-    return found
+    return implementations
 
 
 warnings.filterwarnings("ignore", module="keras")

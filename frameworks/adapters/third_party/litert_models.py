@@ -73,7 +73,7 @@ def float16(converter: tf.lite.TFLiteConverter) -> None:
 
 
 def implementations() -> list[Implementation]:
-    found = []
+    implementations = []
     for layout, more in (("keras", ""), ("keras-reset-before", "reset_after=False, ")):
         for what, optimise, expected in (
             ("", plain, ""),
@@ -81,7 +81,7 @@ def implementations() -> list[Implementation]:
             (", weights in float16", float16, "its weights are rounded to float16"),
         ):
             name = f"LiteRT of keras.layers.GRU({more}unroll=True){what}"
-            found.append(
+            implementations.append(
                 Implementation(
                     name,
                     "tf.lite.TFLiteConverter, ai_edge_litert's Interpreter",
@@ -93,4 +93,4 @@ def implementations() -> list[Implementation]:
                     expected=expected,
                 )
             )
-    return found
+    return implementations

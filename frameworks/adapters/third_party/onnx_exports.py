@@ -54,10 +54,10 @@ def reference(model: bytes) -> Callable[[dict[str, np.ndarray]], list]:
 
 
 def implementations() -> list[Implementation]:
-    found = []
+    implementations = []
     for exporter, dynamo in (("TorchScript", False), ("dynamo", True)):
         for name, runtime in (("ONNX Runtime", onnx_runtime), ("onnx' reference", reference)):
-            found.append(
+            implementations.append(
                 Implementation(
                     f"torch.onnx.export(nn.GRU), {exporter}, in {name}",
                     f"torch.onnx.export(dynamo={dynamo})",
@@ -69,4 +69,4 @@ def implementations() -> list[Implementation]:
                     entries=FEW,
                 )
             )
-    return found
+    return implementations

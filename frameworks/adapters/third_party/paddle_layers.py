@@ -35,9 +35,9 @@ def gradients(layout: str, tensors: Arrays, X: np.ndarray, H0: np.ndarray, dH: n
     given = {name: paddle.to_tensor(array, stop_gradient=False) for name, array in (("X", X), ("H0", H0[None]))}
     H, _ = layer(*given.values())
     paddle.autograd.backward([H], [paddle.to_tensor(dH)])
-    found = {name: each.grad.numpy() for name, each in {**dict(layer.named_parameters()), **given}.items()}
-    of_layer = {name: found[name] for name in tensors}
-    return {**of_layer, "X": found["X"], "H0": found["H0"][0]}
+    gradients = {name: each.grad.numpy() for name, each in {**dict(layer.named_parameters()), **given}.items()}
+    of_layer = {name: gradients[name] for name in tensors}
+    return {**of_layer, "X": gradients["X"], "H0": gradients["H0"][0]}
 
 
 def implementations() -> list[Implementation]:

@@ -43,8 +43,8 @@ def gradients(layout: str, tensors: Arrays, X: np.ndarray, H0: np.ndarray, dH: n
     with tf.GradientTape() as tape:
         tape.watch(list(given.values()))
         H = sonnet_states(cell, *given.values())
-    found = tape.gradient(H, {**given, **variables}, output_gradients=tf.constant(dH))
-    return {name: tf.convert_to_tensor(array).numpy() for name, array in found.items()}
+    gradients = tape.gradient(H, {**given, **variables}, output_gradients=tf.constant(dH))
+    return {name: tf.convert_to_tensor(array).numpy() for name, array in gradients.items()}
 
 
 def implementations() -> list[Implementation]:

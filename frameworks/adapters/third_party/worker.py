@@ -55,16 +55,16 @@ def work(name: str) -> None:
             continue
         kept = _with(kept, i, msgspec.structs.replace(record, status=RUNNING))
         try:
-            found = judged(record, every[record.implementation], package=name, versions=versions)
+            judgement = judged(record, every[record.implementation], package=name, versions=versions)
         except Exception as error:  # A fault of the judging is a row too.
-            found = msgspec.structs.replace(record, status=FAILED, reason=f"not judged: {store.words_of(error)}")
-        kept = _with(kept, i, found)
+            judgement = msgspec.structs.replace(record, status=FAILED, reason=f"not judged: {store.words_of(error)}")
+        kept = _with(kept, i, judgement)
 
 
 def _with(kept: Package, i: int, record: Record) -> Package:
-    found = msgspec.structs.replace(kept, records=[*kept.records[:i], record, *kept.records[i + 1 :]])
-    third_party.write(found)
-    return found
+    package = msgspec.structs.replace(kept, records=[*kept.records[:i], record, *kept.records[i + 1 :]])
+    third_party.write(package)
+    return package
 
 
 if __name__ == "__main__":

@@ -39,16 +39,16 @@ def carry_out(chosen: list[str], by: Hand, text: Corpus) -> int:
     """Run the errata one after the other, a line for each. Returns the exit status: 0 where all are proven."""
     status = EQUAL
     for name in chosen:
-        found = run(name, by, text)
-        is_proven = isinstance(found, Record) and found.is_proven
-        say(_line(f"{name} in {by.name}", found))
+        outcome = run(name, by, text)
+        is_proven = isinstance(outcome, Record) and outcome.is_proven
+        say(_line(f"{name} in {by.name}", outcome))
         status = status if is_proven else NOT_EQUAL
     return status
 
 
-def _line(which: str, found: Record | str) -> str:
-    if isinstance(found, str):
-        return f"failed: {which}: {found}"
-    if found.is_proven:
-        return f"proven: {which}: {len(found.held)} verdicts are as claimed"
-    return f"not proven: {which}: {'; '.join(found.shortfalls)}"
+def _line(which: str, outcome: Record | str) -> str:
+    if isinstance(outcome, str):
+        return f"failed: {which}: {outcome}"
+    if outcome.is_proven:
+        return f"proven: {which}: {len(outcome.held)} verdicts are as claimed"
+    return f"not proven: {which}: {'; '.join(outcome.shortfalls)}"

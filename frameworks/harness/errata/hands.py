@@ -92,11 +92,11 @@ class InFramework:
 
     def forward(self, case: Case, wiring: Forward | None, implementation: str = "scratch") -> Result:
         """A forward of its own in the place of an implementation, whose precision is the one that counts."""
-        found = find(self.framework, implementation, case.cell.name, DTYPE)
-        subject = Subject(self.framework, found, dtype=DTYPE, device=self.device)
+        match = find(self.framework, implementation, case.cell.name, DTYPE)
+        subject = Subject(self.framework, match, dtype=DTYPE, device=self.device)
         origin = subject.origin(case)
         if wiring is not None:
-            other = replace(found, build=lambda: wiring)
+            other = replace(match, build=lambda: wiring)
             subject = Subject(self.framework, other, dtype=DTYPE, device=self.device)
         return Result(origin, run_cell(subject, case))
 
@@ -108,8 +108,8 @@ class InFramework:
 
     def train(self, case: TrainingCase) -> Result:
         """The whole recipe."""
-        found = find(self.framework, "scratch", case.cell.name, DTYPE)
-        return run(self.framework, found, case, dtype=DTYPE, device=self.device)
+        implementation = find(self.framework, "scratch", case.cell.name, DTYPE)
+        return run(self.framework, implementation, case, dtype=DTYPE, device=self.device)
 
 
 Hand = Equations | InFramework

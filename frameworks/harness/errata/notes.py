@@ -33,20 +33,20 @@ class Notes:
         """
         origin = replace(result.origin, cell=case.cell.name, spec_digest=case.cell.digest, case_digest=case.digest)
         claimed = Result(origin, result.arrays)
-        found = judge.on(case, claimed)
-        self._held.append(_held(what, expected, found, shown))
+        verdict = judge.on(case, claimed)
+        self._held.append(_held(what, expected, verdict, shown))
         if cases.entry_of(case.name):
             self._cases[case.name] = cases.build(case.name).digest
-        return found
+        return verdict
 
     def claim(self, is_so: bool, otherwise: str) -> None:
         """What has to be so beside the verdicts; `otherwise` is what the record says where it is not, in a sentence."""
         if not is_so:
             self._unmet.append(otherwise)
 
-    def claim_far(self, found: ResultVerdict, quantity: str) -> None:
+    def claim_far(self, verdict: ResultVerdict, quantity: str) -> None:
         """A quantity has to be so far off that rounding explains nothing."""
-        ratio = next(each.ratio for each in found.findings if each.quantity == quantity)
+        ratio = next(each.ratio for each in verdict.findings if each.quantity == quantity)
         self.claim(
             ratio > WORST_CASE,
             f"{quantity} of the wrong one is {ratio:.3g} times what is allowed, should be over {WORST_CASE:g} times",
@@ -74,16 +74,16 @@ def title_of(text: Corpus) -> str:
     return {known["sha1"]: str(known["title"])}.get(text.sha1, f"{text.source}, sha1 {text.sha1}")
 
 
-def _held(what: str, expected: str, found: ResultVerdict, shown: str | None) -> Held:
+def _held(what: str, expected: str, verdict: ResultVerdict, shown: str | None) -> Held:
     """A verdict as it is kept, with the worst element of all, or of the quantity that is to be shown."""
-    worst = next((each for each in found.findings if each.quantity == shown), found.worst_finding)
+    worst = next((each for each in verdict.findings if each.quantity == shown), verdict.worst_finding)
     return Held(
         what=what,
         expected=expected,
-        verdict=found.verdict,
-        cell=found.origin.cell,
-        spec_digest=found.origin.spec_digest,
+        verdict=verdict.verdict,
+        cell=verdict.origin.cell,
+        spec_digest=verdict.origin.spec_digest,
         quantity=worst.quantity,
         ratio=worst.ratio if math.isfinite(worst.ratio) else None,
-        sentence=worst.sentence(found.origin),
+        sentence=worst.sentence(verdict.origin),
     )

@@ -35,13 +35,13 @@ def clipping(notes: Notes, text: Corpus) -> Record:
     )
     notes.hold("right", case, notes.hand.train(case))
     result = notes.hand.train(faults.never_clipping(case))
-    found = {f.quantity: f for f in notes.hold("wrong", case, result, DIFFERENT, shown="loss").findings}
+    findings = {f.quantity: f for f in notes.hold("wrong", case, result, DIFFERENT, shown="loss").findings}
     # Up to the step at which clipping acts they are one training; from the next on they are two.
-    parts, should = found["loss"].first_outside, None if first is None else first + 1
+    parts, should = findings["loss"].first_outside, None if first is None else first + 1
     notes.claim(
         parts == should, f"the losses are no longer equal from step {parts} on, should be from step {should} on"
     )
-    end = found["end.W_hh"]
+    end = findings["end.W_hh"]
     notes.claim(end.verdict == DIFFERENT, f"{end.quantity} is {end.verdict}, should be {DIFFERENT}")
     return notes.record(
         right=["scale = lr * min(1, clip_norm / norm)", "p = p - scale * g"],
@@ -60,8 +60,8 @@ def perplexity(notes: Notes, text: Corpus) -> Record:
     notes.hold("right", case, result)
     plotted = faults.plotted_perplexity(result.arrays["loss"], case.problem.recipe.steps_per_epoch)
     swapped = replace(result, arrays={**result.arrays, "perplexity.train": plotted})
-    found = notes.hold("wrong", case, swapped, DIFFERENT)
-    wrong = [f.quantity for f in found.findings if f.verdict != EQUAL]
+    verdict = notes.hold("wrong", case, swapped, DIFFERENT)
+    wrong = [f.quantity for f in verdict.findings if f.verdict != EQUAL]
     notes.claim(
         wrong == ["perplexity.train"],
         f"what is not equal should be perplexity.train alone; it is {', '.join(wrong) or 'nothing'}",

@@ -45,8 +45,8 @@ def edited(step: Step, right: Cell, wrong: Cell, operations: Operations, *, held
     function = functools.partial(_function, operations)
     names = {**step.__globals__, FUNCTION: function, CONSTANT: operations.constant}
     exec(compile(tree, f"<{step.__name__} with a fault>", "exec"), names)
-    found: Step = names[step.__name__]
-    return found
+    step_with_fault: Step = names[step.__name__]
+    return step_with_fault
 
 
 class _Source(ast.NodeTransformer):

@@ -87,9 +87,9 @@ def _pieces(template: Path, given: _Opened, tensors: Mapping[str, Array]) -> Ite
         if name not in given.datasets:
             has = ", ".join(map(shown, given.datasets))
             raise InterchangeError(f"{template}: it has no {shown(name)}; it has {has}")
-        found = given.file.datasets[given.datasets[name]]
-        if raw := _exact(template, name, array, found):
-            yield found.pieces[0][0], raw
+        dataset = given.file.datasets[given.datasets[name]]
+        if raw := _exact(template, name, array, dataset):
+            yield dataset.pieces[0][0], raw
 
 
 def _open(path: Path) -> _Opened:
@@ -112,11 +112,11 @@ def _open(path: Path) -> _Opened:
                 f"{path}: damaged: its model_config is no JSON ({said(error)}); save it again"
             ) from None
         layers = _layers(path, config, keras=_major(about, 1))
-    found = of_layers.found(file, layers, keras=_major(about, 3 if archive or sharded else 1))
+    inventory = of_layers.layers_of(file, layers, keras=_major(about, 3 if archive or sharded else 1))
     tensors: dict[str, Tensor] = {}
     datasets: dict[str, str] = {}
     for dataset, entry in file.datasets.items():
-        name = found.names.get(dataset, dataset)
+        name = inventory.names.get(dataset, dataset)
         if entry.dtype not in FLOATS or OPTIMIZER.search(dataset):
             continue
         if name in tensors:
@@ -129,7 +129,7 @@ def _open(path: Path) -> _Opened:
     kind = KIND if archive or stored or _top(file) else "an HDF5 file"
     # A model that is a class of its own is saved in the order of its attributes' names.
     ordered = bool(layers) or not stored or not {"layers", "_layer_checkpoint_dependencies"}.isdisjoint(file.groups)
-    contents = Contents(path, kind, tensors, found.described, found.foreign, about, ordered)
+    contents = Contents(path, kind, tensors, inventory.described, inventory.foreign, about, ordered)
     return _Opened(contents, file, datasets, archive is not None)
 
 
@@ -153,11 +153,11 @@ def _major(about: Mapping[str, str], default: int) -> int:
     return int(number) if number.isdecimal() and len(number) < 3 else default
 
 
-def _exact(template: Path, name: str, array: Array, found: Found) -> bytes:
+def _exact(template: Path, name: str, array: Array, dataset: Found) -> bytes:
     """The values as the template stores them. What its dtype cannot hold is refused, not rounded."""
-    dtype = found.dtype
-    if np.shape(array) != found.shape:
-        raise InterchangeError(f"{template}: {shown(name)} is {found.shape} there, and {np.shape(array)} is given")
+    dtype = dataset.dtype
+    if np.shape(array) != dataset.shape:
+        raise InterchangeError(f"{template}: {shown(name)} is {dataset.shape} there, and {np.shape(array)} is given")
     if dtype not in ("float32", "float64", "float16"):
         raise InterchangeError(
             f"{template}: {shown(name)} is {dtype}; only a template of float32 and float64 is filled"
@@ -169,4 +169,4 @@ def _exact(template: Path, name: str, array: Array, found: Found) -> bytes:
             f"{template}: {shown(name)} is {dtype} there, and does not hold these {np.asarray(array).dtype} values; "
             "give narrower ones, or a template of that dtype"
         )
-    return narrow.astype(narrow.dtype.newbyteorder(found.order)).tobytes()
+    return narrow.astype(narrow.dtype.newbyteorder(dataset.order)).tobytes()

@@ -96,12 +96,12 @@ class Hdf5:
 
     def load(self, name: str) -> Array:
         """Reads a dataset: widened to float32, or float64 where it was."""
-        found = self.datasets[name]
+        dataset = self.datasets[name]
         try:
-            raw = _unpacked(found.part, found) if found.chunk else _whole(found.part, found)
-            if found.order == ">":
-                raw = np.frombuffer(raw, f">u{found.itemsize}").astype(f"<u{found.itemsize}").tobytes()
-            return widened(raw, found.dtype, found.shape)
+            raw = _unpacked(dataset.part, dataset) if dataset.chunk else _whole(dataset.part, dataset)
+            if dataset.order == ">":
+                raw = np.frombuffer(raw, f">u{dataset.itemsize}").astype(f"<u{dataset.itemsize}").tobytes()
+            return widened(raw, dataset.dtype, dataset.shape)
         except (OSError, ValueError, zlib.error, MemoryError) as error:
             raise InterchangeError(
                 f"{self.path}: {shown(name)} cannot be read ({said(error)}); save it again"
@@ -115,9 +115,9 @@ def opened(path: Path, part: Part) -> Hdf5:
     if "refused" in told:
         raise InterchangeError(f"{path}: {told['refused']}")
     datasets = {name: _found(entry, part) for name, entry in told["datasets"].items()}
-    for name, found in datasets.items():
-        if found.dtype:
-            _check(path, name, found)
+    for name, dataset in datasets.items():
+        if dataset.dtype:
+            _check(path, name, dataset)
     groups = told["groups"]
     for name in [*groups, *datasets]:
         # Keras 2 on Windows gave one group the name of a whole path.
@@ -156,42 +156,42 @@ def _found(entry: Mapping[str, Any], part: Part) -> Found:
     return Found(tuple(entry["shape"]), entry["dtype"], entry["order"], entry["address"], pieces, part, chunk, filters)
 
 
-def _check(path: Path, name: str, found: Found) -> None:
+def _check(path: Path, name: str, dataset: Found) -> None:
     """Refuses a shape that what is stored cannot fill."""
-    part, needed = found.part, math.prod(found.shape) * found.itemsize
-    if needed > (most_unpacked(part.size) if found.filters else part.size):
+    part, needed = dataset.part, math.prod(dataset.shape) * dataset.itemsize
+    if needed > (most_unpacked(part.size) if dataset.filters else part.size):
         raise InterchangeError(f"{path}: damaged: {shown(name)} announces {needed} bytes, and the file has {part.size}")
-    if not found.chunk and needed and sum(piece[1] for piece in found.pieces) != needed:
+    if not dataset.chunk and needed and sum(piece[1] for piece in dataset.pieces) != needed:
         raise InterchangeError(
             f"{path}: {shown(name)} needs {needed} bytes, which are not stored; build the model before it is saved"
         )
 
 
-def _whole(part: Part, found: Found) -> bytes:
-    return b"".join(part.read(at, size) for at, size, *_ in found.pieces)
+def _whole(part: Part, dataset: Found) -> bytes:
+    return b"".join(part.read(at, size) for at, size, *_ in dataset.pieces)
 
 
-def _unpacked(part: Part, found: Found) -> bytes:
+def _unpacked(part: Part, dataset: Found) -> bytes:
     """A dataset that is stored in pieces. Raises ValueError where one is missing or has another size than it should."""
-    counts = [-(-length // step) for length, step in zip(found.shape, found.chunk, strict=True)]
-    size = math.prod(found.chunk) * found.itemsize
-    if len(found.pieces) != math.prod(counts):
-        raise ValueError(f"of its {math.prod(counts)} pieces, {len(found.pieces)} are stored, or can be listed")
-    if size * len(found.pieces) > most_unpacked(part.size):
+    counts = [-(-length // step) for length, step in zip(dataset.shape, dataset.chunk, strict=True)]
+    size = math.prod(dataset.chunk) * dataset.itemsize
+    if len(dataset.pieces) != math.prod(counts):
+        raise ValueError(f"of its {math.prod(counts)} pieces, {len(dataset.pieces)} are stored, or can be listed")
+    if size * len(dataset.pieces) > most_unpacked(part.size):
         raise ValueError("its pieces need more than the file holds")
-    if set(found.filters) - {DEFLATE, SHUFFLE, FLETCHER32}:
-        raise ValueError(f"it is packed with filter {max(found.filters)}, which is not read; save it without")
-    whole = np.zeros([count * step for count, step in zip(counts, found.chunk, strict=True)], f"V{found.itemsize}")
-    for at, stored, mask, *corner in found.pieces:
+    if set(dataset.filters) - {DEFLATE, SHUFFLE, FLETCHER32}:
+        raise ValueError(f"it is packed with filter {max(dataset.filters)}, which is not read; save it without")
+    whole = np.zeros([count * step for count, step in zip(counts, dataset.chunk, strict=True)], f"V{dataset.itemsize}")
+    for at, stored, mask, *corner in dataset.pieces:
         raw = part.read(at, stored)
-        for i, kind in reversed(list(enumerate(found.filters))):
+        for i, kind in reversed(list(enumerate(dataset.filters))):
             if not mask >> i & 1:
-                raw = _undone(kind, raw, size, found.itemsize)
+                raw = _undone(kind, raw, size, dataset.itemsize)
         if len(raw) != size:
             raise ValueError(f"a piece of it unpacks to other than the {size} bytes that its shape says")
-        where = tuple(slice(start, start + step) for start, step in zip(corner, found.chunk, strict=True))
-        whole[where] = np.frombuffer(raw, whole.dtype).reshape(found.chunk)
-    return whole[tuple(map(slice, found.shape))].tobytes()
+        where = tuple(slice(start, start + step) for start, step in zip(corner, dataset.chunk, strict=True))
+        whole[where] = np.frombuffer(raw, whole.dtype).reshape(dataset.chunk)
+    return whole[tuple(map(slice, dataset.shape))].tobytes()
 
 
 def _undone(kind: int, raw: bytes, size: int, itemsize: int) -> bytes:

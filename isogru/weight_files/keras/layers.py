@@ -30,7 +30,7 @@ class _Entry:
     place: str = ""
 
 
-def found(file: Hdf5, configured: Sequence[Layer], *, keras: int) -> Layers:
+def layers_of(file: Hdf5, configured: Sequence[Layer], *, keras: int) -> Layers:
     """Those of the configuration first, in its order; then those that only the weights show."""
     entries = _entries(file, configured)
     names: dict[str, str] = {}

@@ -39,21 +39,21 @@ def joined(path: Path) -> Hdf5:
         shard = opened(file, Part(file, 0, file.stat().st_size))
         for group, attributes in shard.groups.items():
             groups[group] = {**attributes, **groups.get(group, {})}
-        for dataset, found in shard.datasets.items():
+        for dataset, header in shard.datasets.items():
             if dataset in datasets:
                 raise InterchangeError(f"{path}: damaged: two shards have {shown(dataset)}; save the model again")
             # Written one after the other: what lies in a later shard was written later.
-            datasets[dataset] = replace(found, address=before + found.address)
+            datasets[dataset] = replace(header, address=before + header.address)
         before += shard.part.size
     return Hdf5(path, Part(path, 0, before), groups, datasets)
 
 
 def _shards(index: Any) -> list[str]:
     """The names of the shards, each once. Raises ValueError for what is no index."""
-    found = index.get(MAP) if isinstance(index, dict) else None
-    if not isinstance(found, dict):
+    weight_map = index.get(MAP) if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict):
         raise ValueError("no index of shards")
-    names = [name for value in found.values() for name in (value if isinstance(value, list) else [value])]
+    names = [name for value in weight_map.values() for name in (value if isinstance(value, list) else [value])]
     if not all(isinstance(name, str) for name in names):
         raise ValueError("a shard has no name")
     return list(dict.fromkeys(names))

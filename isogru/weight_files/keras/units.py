@@ -60,10 +60,10 @@ class Unit:
 
 def units(file: Hdf5) -> list[Unit]:
     """The cells, in the order in which the file names or writes them."""
-    found = list(_legacy(file)) or _stored(file)
-    met = collections.Counter(unit.place for unit in found)
-    found = [replace(unit, place="/".join(unit.parts)) if met[unit.place] > 1 else unit for unit in found]
-    return [replace(unit, place=place) for unit, place in zip(found, distinct(u.place for u in found), strict=True)]
+    units = list(_legacy(file)) or _stored(file)
+    met = collections.Counter(unit.place for unit in units)
+    units = [replace(unit, place="/".join(unit.parts)) if met[unit.place] > 1 else unit for unit in units]
+    return [replace(unit, place=place) for unit, place in zip(units, distinct(u.place for u in units), strict=True)]
 
 
 def distinct(places: Iterable[str]) -> list[str]:
@@ -83,7 +83,7 @@ def _legacy(file: Hdf5) -> Iterator[Unit]:
     for top in dict.fromkeys(file.groups[start]["layer_names"] if start is not None else ()):
         group = f"{start}/{top}" if start else top
         names = list(dict.fromkeys(file.groups.get(group, {}).get("weight_names", ())))
-        kinds = [found[1] if (found := _NAMED.fullmatch(name.rpartition("/")[2])) else "" for name in names]
+        kinds = [match[1] if (match := _NAMED.fullmatch(name.rpartition("/")[2])) else "" for name in names]
         for i in range(len(names)):
             if tuple(kinds[i : i + 2]) != ROLES[:2]:
                 continue
@@ -103,7 +103,7 @@ def _stored(file: Hdf5) -> list[Unit]:
     held: dict[str, list[str]] = {}
     for name in file.datasets:
         held.setdefault(name.rpartition("/")[0], []).append(name)
-    found = []
+    units = []
     for group, names in held.items():
         around, _, last = group.rpartition("/")
         names.sort()
@@ -116,8 +116,8 @@ def _stored(file: Hdf5) -> list[Unit]:
         unit = Unit(_named(file, parts), tensors, shapes, parts, address=address)
         # Two matrices are anything's; three of a GRU's shapes, or those of what is called a cell, are a cell's.
         if unit.gates and (parts[-1] == "cell" or "cells" in parts or (len(names) == 3 and unit.gates in (3, 4))):
-            found.append(unit)
-    return _in_order(found)
+            units.append(unit)
+    return _in_order(units)
 
 
 def _named(file: Hdf5, parts: tuple[str, ...]) -> str:
@@ -134,13 +134,13 @@ def _named(file: Hdf5, parts: tuple[str, ...]) -> str:
     return "/".join(names) or "/".join(parts)
 
 
-def _in_order(found: list[Unit]) -> list[Unit]:
+def _in_order(units: list[Unit]) -> list[Unit]:
     """By the addresses of their headers, since Keras writes the layers of a model in order; but a Bidirectional's
     backward layer is written before its forward one.
     """
     first: dict[str, int] = {}
-    pairs = [_DIRECTION.split("/".join(unit.parts))[0] for unit in found]
-    for pair, unit in zip(pairs, found, strict=True):
+    pairs = [_DIRECTION.split("/".join(unit.parts))[0] for unit in units]
+    for pair, unit in zip(pairs, units, strict=True):
         first[pair] = min(unit.address, first.get(pair, unit.address))
-    ordered = sorted(zip(pairs, found, strict=True), key=lambda p: (first[p[0]], p[1].backward, p[1].address))
+    ordered = sorted(zip(pairs, units, strict=True), key=lambda p: (first[p[0]], p[1].backward, p[1].address))
     return [unit for _, unit in ordered]

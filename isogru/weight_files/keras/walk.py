@@ -98,11 +98,11 @@ class _Walk:
                         f"{shown(_name(inner))} is a link to another place or file, and none is followed; "
                         "save the model again, into one file"
                     )
-                found = h5py.h5o.open(group, link)
-                if isinstance(found, h5py.h5g.GroupID):
-                    waiting.append((inner, found))
-                elif isinstance(found, h5py.h5d.DatasetID) and found.shape is not None:
-                    self._add(self.datasets, _name(inner), self._dataset(shown(_name(inner)), found))
+                node = h5py.h5o.open(group, link)
+                if isinstance(node, h5py.h5g.GroupID):
+                    waiting.append((inner, node))
+                elif isinstance(node, h5py.h5d.DatasetID) and node.shape is not None:
+                    self._add(self.datasets, _name(inner), self._dataset(shown(_name(inner)), node))
 
     def _add(self, known: dict[str, dict[str, Any]], name: str, value: dict[str, Any]) -> None:
         if name in known:

@@ -98,13 +98,13 @@ def _opened(path: Path) -> tuple[Any, Layers]:
         proto = package.ModelProto.FromString(wire.rewritten(_memory(path), wire.without_data))
         if not proto.HasField("graph"):
             raise InterchangeError(f"{path}: an ONNX model without a graph; export it anew")
-        found: dict[int, Leaf] = {}
+        leaves: dict[int, Leaf] = {}
 
         def leaf_of(tensor: Any, name: str) -> Leaf:
             at = wire.whereabouts(tensor.doc_string)[0]
-            if at not in found:
-                found[at] = leaf(path, tensor, name)
-            return found[at]
+            if at not in leaves:
+                leaves[at] = leaf(path, tensor, name)
+            return leaves[at]
 
         model, layers = Model(proto, leaf_of, str(path)), Layers()
         layers.enter(model.graph)

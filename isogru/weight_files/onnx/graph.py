@@ -47,13 +47,13 @@ class Scope:
 
     def attributes_of(self, node: Any) -> dict[str, Any]:
         """By name, those that a function takes from its call with their values there."""
-        found = {}
+        attributes = {}
         for attribute in node.attribute:
             if not attribute.ref_attr_name:
-                found[attribute.name] = attribute
+                attributes[attribute.name] = attribute
             elif attribute.ref_attr_name in self.attributes:
-                found[attribute.name] = self.attributes[attribute.ref_attr_name]
-        return found
+                attributes[attribute.name] = self.attributes[attribute.ref_attr_name]
+        return attributes
 
     def find(self, name: str, depth: int = 0) -> Value:
         """What stands behind a name. Raises UnknownError, with what comes after "a GRU whose W"."""
@@ -61,15 +61,15 @@ class Scope:
             raise UnknownError(f"is computed in more than {DEEPEST} steps")
         if name not in self.known:
             try:
-                self.known[name] = self._found(name, depth)
+                self.known[name] = self._value(name, depth)
             except UnknownError as error:
                 self.known[name] = str(error)
-        found = self.known[name]
-        if isinstance(found, str):
-            raise UnknownError(found)
-        return found
+        value = self.known[name]
+        if isinstance(value, str):
+            raise UnknownError(value)
+        return value
 
-    def _found(self, name: str, depth: int) -> Value:
+    def _value(self, name: str, depth: int) -> Value:
         if name in self.leaves:
             return of_leaf(self.leaves[name])
         if name in self.sparse:

@@ -134,13 +134,13 @@ def _weights(node: Any, scope: Scope) -> dict[str, Value]:
     for number, role in enumerate(("W", "R", "B"), 1):
         name = node.input[number] if number < len(node.input) else ""
         if name:
-            values[role] = _found(scope, name, role)
+            values[role] = _value(scope, name, role)
         elif role != "B":
             raise UnknownError(f"without {role}")
     return values
 
 
-def _found(scope: Scope, name: str, role: str) -> Value:
+def _value(scope: Scope, name: str, role: str) -> Value:
     try:
         return scope.find(name)
     except UnknownError as error:
@@ -200,10 +200,10 @@ def _quantised(kind: str, node: Any, scope: Scope, values: Mapping[str, Value]) 
     if any(values[role].dtype not in INTEGERS for role in "WR") or len(node.input) < 8 or len(R.shape) != 3:
         raise UnknownError(f"of another kind, {name}")
     turned = R.shape[2] == GATES[kind] * R.shape[1]
-    found = {}
+    tensors = {}
     for role, number in (("W", -4), ("R", -2)):
-        scale = _found(scope, node.input[number], f"{role}_scale")
-        zero = _found(scope, node.input[number + 1], f"{role}_zero_point") if node.input[number + 1] else None
+        scale = _value(scope, node.input[number], f"{role}_scale")
+        zero = _value(scope, node.input[number + 1], f"{role}_zero_point") if node.input[number + 1] else None
 
         def spread(array: Array) -> Array:
             if array.ndim == 2:
@@ -212,7 +212,7 @@ def _quantised(kind: str, node: Any, scope: Scope, values: Mapping[str, Value]) 
 
         try:
             value = dequantised(values[role], scale, zero, spread)
-            found[role] = moved(value, "Transpose", lambda array: array.transpose(0, 2, 1)) if turned else value
+            tensors[role] = moved(value, "Transpose", lambda array: array.transpose(0, 2, 1)) if turned else value
         except (ValueError, IndexError):
             raise UnknownError(f"of another kind, {name}, whose scales do not fit") from None
-    return found
+    return tensors

@@ -52,7 +52,7 @@ def begins_like_a_model(head: bytes) -> bool:
     """Whether these are the first bytes of a ModelProto: its version, then fields that it has, of their wire types."""
     if head[:1] != b"\x08":
         return False
-    found = set()
+    numbers = set()
     at = 0
     try:
         while at < len(head):
@@ -69,12 +69,12 @@ def begins_like_a_model(head: bytes) -> bool:
                 return False
             if number == 7 and inner and (inner[0] & 7 != LENGTH or inner[0] >> 3 not in OF_GRAPH):
                 return False
-            found.add(number)
+            numbers.add(number)
             at += value if wire == LENGTH else 0
     except MalformedError:
         # The head ends within a field.
         pass
-    return bool(found - {1, 5})
+    return bool(numbers - {1, 5})
 
 
 def _varint(memory: bytes | memoryview, at: int, end: int) -> tuple[int, int]:

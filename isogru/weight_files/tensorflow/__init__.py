@@ -80,9 +80,9 @@ def read(path: Path) -> Contents:
     try:
         if index.stat().st_size > LARGEST_INDEX:
             raise ValueError("it is larger than any index")
-        found = table(index.read_bytes())
-        header = dict(fields(found.pop(b"", b"")))
-        every = {key: _entry(value) for key, value in found.items()}
+        values = table(index.read_bytes())
+        header = dict(fields(values.pop(b"", b"")))
+        every = {key: _entry(value) for key, value in values.items()}
         entries = {key.decode(): entry for key, entry in every.items() if not key.startswith(b"\x00")}
     except (ValueError, IndexError, OSError) as error:
         raise _damaged(index, error) from None
@@ -155,26 +155,26 @@ def _pieces(index: Path, key: str, entry: _Entry, parts: Mapping[bytes, _Entry])
     """The parts of a variable: itself, where it is not partitioned."""
     if not entry.slices:
         return [(tuple(slice(0, length) for length in entry.shape), entry)]
-    found = []
+    pieces = []
     try:
         for extents in entry.slices:
             where, part = slices.placed(extents, entry.shape), parts[slices.key(key, extents)]
             if part.shape != tuple(each.stop - each.start for each in where) or part.dtype != entry.dtype:
                 raise ValueError("a part has another shape than it says")
-            found.append((where, part))
-        if sum(math.prod(part.shape) for _, part in found) != math.prod(entry.shape):
+            pieces.append((where, part))
+        if sum(math.prod(part.shape) for _, part in pieces) != math.prod(entry.shape):
             raise ValueError("its parts do not make it up")
     except (ValueError, KeyError) as error:
         why = error if isinstance(error, ValueError) else "a part is missing"
         raise InterchangeError(
             f"{index}: damaged or truncated: {_shown(key.removesuffix(VALUE))} is partitioned, and {why}; save it again"
         ) from None
-    return found
+    return pieces
 
 
 def _index(path: Path) -> Path:
-    found = VALUES.fullmatch(path.name)
-    return path.with_name(f"{found[1]}.index") if found else path
+    match = VALUES.fullmatch(path.name)
+    return path.with_name(f"{match[1]}.index") if match else path
 
 
 def _numbered(name: str) -> list[tuple[int, str]]:

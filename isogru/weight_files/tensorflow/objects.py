@@ -52,23 +52,23 @@ def names(graph: bytes) -> dict[str, str]:
     """
     nodes = [_node(value) for field, value in fields(graph) if field == 1 and isinstance(value, bytes)]
     paths = _paths(nodes)
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     own: dict[tuple[str, int], tuple[str, str]] = {}
     for node, each in enumerate(nodes):
         for key, full in each.variables:
             if match := LISTED.fullmatch(key):
                 if node in paths:
-                    found[key] = paths[node]
+                    names[key] = paths[node]
                 else:
                     own[match["list"], int(match["n"])] = key, full
-    return found | _own(own)
+    return names | _own(own)
 
 
 def _own(variables: Mapping[tuple[str, int], tuple[str, str]]) -> dict[str, str]:
     """The variables' own names. All layers of a class of one's own have one: there a layer begins where a kind of
     weight comes again in the list, if that is in the model's order.
     """
-    found: dict[str, str] = {}
+    own_names: dict[str, str] = {}
     groups: dict[tuple[str, str], list[set[str]]] = {}
     met = Counter((where, full) for (where, _), (_, full) in variables.items())
     for (where, _), (key, full) in sorted(variables.items()):
@@ -80,8 +80,8 @@ def _own(variables: Mapping[tuple[str, int], tuple[str, str]]) -> dict[str, str]
             group.append(set())
         group[-1].add(last)
         number = f"_{len(group) - 1}" if len(group) > 1 else ""
-        found[key] = f"{place}{number}/{last}"
-    return found
+        own_names[key] = f"{place}{number}/{last}"
+    return own_names
 
 
 def _paths(nodes: list[_Node]) -> dict[int, str]:

@@ -18,15 +18,15 @@ Extents = tuple[tuple[int, int], ...]
 
 def extents(raw: bytes) -> Extents:
     """Of tensorflow/core/framework/tensor_slice.proto. Raises ValueError for a damaged one."""
-    found = []
+    extents = []
     for field, part in fields(raw):
         if field == 1 and isinstance(part, bytes):
             numbers = dict(fields(part))
             start, length = numbers.get(1, 0), numbers.get(2, WHOLE)
             if not isinstance(start, int) or not isinstance(length, int) or max(start, length) >= 2**60:
                 raise ValueError("a part of a variable lies nowhere")
-            found.append((start, length))
-    return tuple(found)
+            extents.append((start, length))
+    return tuple(extents)
 
 
 def key(name: str, part: Extents) -> bytes:
@@ -58,10 +58,10 @@ def placed(part: Extents, shape: Sequence[int]) -> tuple[slice, ...]:
     """Where a part lies in the whole. Raises ValueError where that is outside of it."""
     if len(part) != len(shape):
         raise ValueError("a part of a variable has other axes")
-    found = []
+    slices = []
     for (start, length), whole in zip(part, shape, strict=True):
         end = whole if length == WHOLE else start + length
         if start > end or end > whole:
             raise ValueError("a part of a variable lies outside of it")
-        found.append(slice(start, end))
-    return tuple(found)
+        slices.append(slice(start, end))
+    return tuple(slices)

@@ -25,7 +25,7 @@ def table(content: bytes) -> dict[bytes, bytes]:
         raise ValueError("it does not end as an index does")
     footer = content[-FOOTER:]
     at = _handle(footer, _handle(footer, 0)[2])
-    found: dict[bytes, bytes] = {}
+    entries: dict[bytes, bytes] = {}
     taken = blocks = 0
     for _, handle in _block(content, *at[:2]):
         start, size, _ = _handle(handle, 0)
@@ -34,10 +34,10 @@ def table(content: bytes) -> dict[bytes, bytes]:
             raise ValueError("it names a block twice")
         for key, value in _block(content, start, size):
             taken += len(key)
-            if key in found or taken > MOST_NAMES:
+            if key in entries or taken > MOST_NAMES:
                 raise ValueError("it has a name twice, or names without end")
-            found[key] = value
-    return found
+            entries[key] = value
+    return entries
 
 
 def _block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:

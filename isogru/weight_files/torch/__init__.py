@@ -122,12 +122,12 @@ def _loaded(path: Path, source: Path | io.BytesIO, *, mmap: bool) -> Any:
             return torch.load(name, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # What a damaged pickle makes torch raise is of any kind.
         text = str(error)
-    found = re.search(r"Unsupported global: GLOBAL (\S+)", text) or re.search(
+    match = re.search(r"Unsupported global: GLOBAL (\S+)", text) or re.search(
         r"Trying to load unsupported GLOBAL (\S+)", text
     )
-    if found:
+    if match:
         raise InterchangeError(
-            f"{path}: it holds an object of the class {said(found[1])}, and to load it would run code; {SAVE}"
+            f"{path}: it holds an object of the class {said(match[1])}, and to load it would run code; {SAVE}"
         )
     reason = text.rpartition("WeightsUnpickler error: ")[2].partition("\n")[0]
     if reason and ("weights_only" in text or "Weights only" in text):

@@ -52,17 +52,17 @@ class Archive:
         try:
             size = inner.getbuffer().nbytes if inner else path.stat().st_size
             with zipfile.ZipFile(self._source) as archive:
-                found = archive.infolist()
+                members = archive.infolist()
         except ERRORS as error:
             raise self.damaged(error) from None
         # `torch.export` of PyTorch before 2.8 has no folder.
-        folders = {info.filename.partition("/")[0] for info in found if "/" in info.filename}
-        flat = any("/" not in info.filename for info in found)
+        folders = {info.filename.partition("/")[0] for info in members if "/" in info.filename}
+        flat = any("/" not in info.filename for info in members)
         if len(folders) > 1 and not flat:
             raise self.damaged("it has several folders")
         self._folder = "" if flat else "".join(folders) + "/"
         self.sizes: dict[str, int] = {}
-        for info in found:
+        for info in members:
             name = info.filename.removeprefix(self._folder)
             if name in self.sizes:
                 raise self.damaged(f"it has two members of the name {said(name)}")

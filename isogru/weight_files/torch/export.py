@@ -46,8 +46,8 @@ class _Config(msgspec.Struct):
 def models(archive: Archive, what: str) -> dict[str, str]:
     """The models of an archive, by name -> the member that lists its `what`: "weights" or "constants"."""
     start, end = f"data/{what}/", f"_{what}_config.json"
-    found = [name for name in archive.sizes if name.startswith(start) and name.endswith(end)]
-    return {name.removeprefix(start).removesuffix(end): name for name in found}
+    members = [name for name in archive.sizes if name.startswith(start) and name.endswith(end)]
+    return {name.removeprefix(start).removesuffix(end): name for name in members}
 
 
 def read(archive: Archive) -> Contents:

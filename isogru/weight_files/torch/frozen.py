@@ -24,7 +24,7 @@ _CONSTANT = re.compile(r"CONSTANTS\.c\d+")
 
 def described(archive: Archive, constants: set[str]) -> tuple[Described, ...]:
     """Every GRU layer whose weights are all constants, one for each direction."""
-    found: list[Described] = []
+    layers: list[Described] = []
     left = LONGEST
     for name in archive.sizes:
         if name.startswith("code/") and name.endswith(".py") and left > 0:
@@ -32,9 +32,9 @@ def described(archive: Archive, constants: set[str]) -> tuple[Described, ...]:
             left -= len(code)
             # The list of an `enc` has the name self_enc__flat_weights.
             lists: dict[str, str] = dict(_LIST.findall(code))
-            found += _layers(code, lists, constants)
-            found += _cells(code, constants)
-    return tuple(found)
+            layers += _layers(code, lists, constants)
+            layers += _cells(code, constants)
+    return tuple(layers)
 
 
 def _layers(code: str, lists: dict[str, str], constants: set[str]) -> Iterator[Described]:

@@ -31,7 +31,7 @@ def leaves(root: Any, inside: Inside, wanted: Callable[[Any], bool]) -> dict[tup
     """Everything wanted that holds nothing itself, by the keys that lead there, in order. Raises ValueError for what is
     nested too deeply, or has two values under the same keys.
     """
-    found: dict[tuple[str, ...], Any] = {}
+    leaves: dict[tuple[str, ...], Any] = {}
     seen = 0
 
     def descend(value: Any, path: tuple[str, ...]) -> None:
@@ -43,15 +43,15 @@ def leaves(root: Any, inside: Inside, wanted: Callable[[Any], bool]) -> dict[tup
         if within is None:
             if not wanted(value):
                 return
-            if path in found:
+            if path in leaves:
                 raise ValueError(f"there are two tensors of the name {said('.'.join(path))}; rename one")
-            found[path] = value
+            leaves[path] = value
             return
         for key, inner in within:
             descend(inner, (*path, str(key)))
 
     descend(root, ())
-    return found
+    return leaves
 
 
 def named(tensors: dict[tuple[str, ...], Any], matrix: Callable[[Any], bool]) -> tuple[dict[str, Any], str]:

@@ -36,12 +36,12 @@ def read_script(archive: Archive) -> Contents:
     """The parameters and buffers of a TorchScript module, by their names in it, and the constants of its code."""
     archive.little_endian()
     try:
-        found = leaves(parse(archive.read("data.pkl")).root, _inside_module, lambda value: True)
+        objects = leaves(parse(archive.read("data.pkl")).root, _inside_module, lambda value: True)
         # A frozen module has constants alone, which have lost their names; the code calls them so.
         constants = list(parse(archive.read("constants.pkl")).root)
     except (ValueError, TypeError) as error:
         raise archive.damaged(error) from None
-    tensors = _tensors(archive, {".".join(path): value for path, value in found.items()}, "data")
+    tensors = _tensors(archive, {".".join(path): value for path, value in objects.items()}, "data")
     names = {f"CONSTANTS.c{number}": value for number, value in enumerate(constants) if is_tensor(value)}
     tensors |= {name: tensor(archive, name, value, "constants") for name, value in names.items()}
     return Contents(archive.path, SCRIPT, tensors, described(archive, set(names)) if names else ())
@@ -51,10 +51,10 @@ def read_quantized(archive: Archive, root: Any) -> Contents:
     """The tensors of a state dict that has packed weights in it."""
     archive.little_endian()
     try:
-        found, part = named(leaves(root, _inside_records, _has_weights), _is_matrix)
+        objects, part = named(leaves(root, _inside_records, _has_weights), _is_matrix)
     except ValueError as error:
         raise InterchangeError(f"{archive.path}: {error}") from None
-    return Contents(archive.path, QUANTIZED, _tensors(archive, found, "data"), part=part)
+    return Contents(archive.path, QUANTIZED, _tensors(archive, objects, "data"), part=part)
 
 
 def _inside_module(value: Any) -> Iterable[tuple[Any, Any]] | None:
@@ -98,7 +98,7 @@ def _listed(value: Any) -> Any:
     return value.arguments[0] if isinstance(value, Record) and value.arguments else value
 
 
-def _tensors(archive: Archive, found: dict[str, Any], folder: str) -> dict[str, Tensor]:
+def _tensors(archive: Archive, objects: dict[str, Any], folder: str) -> dict[str, Tensor]:
     """Those that are tensors, and those that are unpacked from others."""
     tensors: dict[str, Tensor] = {}
 
@@ -108,8 +108,8 @@ def _tensors(archive: Archive, found: dict[str, Any], folder: str) -> dict[str, 
         if is_tensor(record):
             tensors[name] = tensor(archive, name, record, folder, note)
 
-    layers = _layers(found)
-    for name, value in found.items():
+    layers = _layers(objects)
+    for name, value in objects.items():
         packed = _packed(value)
         if packed is None:
             put(name, value)
@@ -148,24 +148,24 @@ def _cell(state: Any) -> tuple[dict[str, Any], str]:
 
 
 def _linear(record: Any) -> Any:
-    found = _packed(record)
-    if found is None:
+    packed = _packed(record)
+    if packed is None:
         raise TypeError
-    return found[1]
+    return packed[1]
 
 
-def _layers(found: dict[str, Any]) -> dict[str, int | None]:
+def _layers(objects: dict[str, Any]) -> dict[str, int | None]:
     """How many directions each quantised layer has. None where its file does not tell.
 
     A state dict does not say. The input of the second layer does: it is one state wide, or two.
     """
     cells: dict[str, list[Any]] = {}
-    for name, value in found.items():
+    for name, value in objects.items():
         if match := _IN_LAYER.fullmatch(name):
             cells.setdefault(match["layer"], []).append(value)
     directions: dict[str, int | None] = {}
     for layer, values in cells.items():
-        bidirectional = found.get(f"{_dotted(layer)}bidirectional")
+        bidirectional = objects.get(f"{_dotted(layer)}bidirectional")
         if bidirectional is not None:
             directions[layer] = 2 if bidirectional is True else 1
         elif len(values) % 2:
@@ -188,10 +188,10 @@ def _directions(cells: list[Any]) -> int | None:
 
 
 def _shapes(cell: Any) -> list[tuple[int, int]]:
-    found = _packed(cell)
-    if found is None:
+    packed = _packed(cell)
+    if packed is None:
         raise TypeError
-    parts, _ = _cell(found[1])
+    parts, _ = _cell(packed[1])
     return [tuple(bare(parts[name]).arguments[2]) for name in ("weight_ih", "weight_hh")]
 
 
