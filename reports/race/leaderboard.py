@@ -64,8 +64,9 @@ def build(
             for workload in workloads.catalogue()
             if workload in planned
         ],
-        budget=race.budget if race else None,
-        seed=race.seed if race else None,
+        # A race of an earlier version, in passes, had neither.
+        budget=race.budget if race and turns else None,
+        seed=race.seed if race and turns else None,
         blocks=len(turns),
         controls=judged,
         trouble=[_cut_off(p, race if turns else None) for p in passes if not p.is_done],
@@ -98,13 +99,6 @@ def _times(workload: Workload, contenders: Mapping[Key, list[Pass]], turns: Sequ
         }
         for (framework, row), passes in contenders.items()
     }
-
-
-def _differing(one: object, other: object) -> str:
-    if isinstance(one, dict) and isinstance(other, dict):
-        key = next(k for k in {**one, **other} if one.get(k) != other.get(k))
-        return f"{key}: {one.get(key)} and {other.get(key)}"
-    return f"{one} and {other}"
 
 
 def _entrant(name: str, passes: Sequence[Pass]) -> records.Entrant:
