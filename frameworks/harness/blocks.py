@@ -29,7 +29,7 @@ Tell = Callable[[str], None]
 START_LIMIT, TURN_LIMIT, END_LIMIT = 600.0, 120.0, 300.0
 """Seconds after which a contender that has not come back is given up: from its start, a turn, its end."""
 FIRST_STARTS = 4
-"""Into how many the budget is shared out before it is known what one costs."""
+"""Into how many what is left of the budget is shared out, before it is known what one costs."""
 MOST_BLOCKS = 100
 """Of one start: beyond them another start says more."""
 
@@ -98,11 +98,14 @@ class Blocks:
         workloads = dict.fromkeys(row.workload for header in self.headers.values() for row in header.plan)
         going = {}
         for workload in workloads:
-            costs, those = self.costs.get(workload, Costs()), self._undecided(workload)
-            # However little is left, once everything is to be judged.
-            if those and (workload not in self.judged or costs.least < self.left):
+            those = self._undecided(workload)
+            if those and self._is_paid(workload):
                 going[workload] = those
         return going
+
+    def _is_paid(self, workload: str) -> bool:
+        """Whether what is left of the budget is enough for a start of it; the first of all is made in any case."""
+        return workload not in self.judged or self.costs.get(workload, Costs()).least < self.left
 
     def _undecided(self, workload: str) -> list[Entry]:
         entries = self.entries(workload)
@@ -121,6 +124,9 @@ class Blocks:
                 writers[name].header(_replaced(header, start, of))
         end = self.gone + self.left / self._starts_left(going)
         for place, workload in enumerate(going):
+            # Those before it took of what was left.
+            if place and not self._is_paid(workload):
+                continue
             weights = [self.costs[w].least if w in self.costs else 1.0 for w in list(going)[place:]]
             until = self.gone + (end - self.gone) * weights[0] / sum(weights)
             self._workload(start, workload, going[workload], until, writers)
@@ -128,9 +134,9 @@ class Blocks:
             writer.write(rows.Done())
 
     def _starts_left(self, going: Mapping[str, list[Entry]]) -> int:
-        started = len({block.start for block in self.done})
         if not all(workload in self.costs for workload in going):
-            return max(FIRST_STARTS - started, 1)
+            return FIRST_STARTS
+        started = len({block.start for block in self.done})
         needed = sum(2 * (self.costs[workload].begin + self.costs[workload].end) for workload in going)
         return max(int(self.left // max(needed, 1e-9)), decisions.LEAST - started, 1)
 
@@ -173,8 +179,9 @@ class Blocks:
         turns: int,
         writers: Mapping[str, rows.Writer],
     ) -> None:
-        """Start all of them. In the first start one after another, since their first calls are timed."""
-        at_once = 1 if start == 1 or self.race.device != "cpu" else machine.cores()
+        """Start all of them: one after another while none has been judged, since their first calls are timed."""
+        is_first = not any(entry.row.workload in self.judged for entry in entries)
+        at_once = 1 if is_first or self.race.device != "cpu" else machine.cores()
         begun: deque[tuple[Entry, Contender]] = deque()
         for entry in (*entries, *[None] * at_once):
             if entry is not None:
@@ -247,6 +254,9 @@ class Blocks:
             came = contender.outcome(str(error))
         if not entry.is_twin:
             writers[entry.framework].write(rows.End(entry.row, came))
+        elif came.verdict != EQUAL:
+            # No row says so.
+            self.tell(f"{entry.row.workload}: {entry.name}: {came.failed or came.why}")
         self._note(entry, came)
         running.pop(entry.name)
         contender.close()

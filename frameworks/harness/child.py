@@ -1,4 +1,4 @@
-"""A process that the harness starts: a worker of `prove`, or a pass of a race. Imports no framework."""
+"""A process that the harness starts: a worker of `prove`, or what enters a race. Imports no framework."""
 
 from __future__ import annotations
 

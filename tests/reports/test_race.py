@@ -316,22 +316,27 @@ def test_a_finished_race_is_not_run_again(one, stand_in, text):
     assert len(stand_in.calls) == calls
 
 
-def test_time_goes_to_near_ties(one):
-    """Who is surely far behind, in a place that is known, is not started again; and its twin is not either."""
-    random = np.random.default_rng(0)
-    header = rows.Header(
+def entered(plan):
+    """The header of what torch enters."""
+    return rows.Header(
         framework="torch",
         device="cpu",
         threads=2,
         tf32=False,
         number=0,
-        plan=tuple(rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned")),
+        plan=tuple(plan),
         import_=0.1,
         versions={},
         switches={},
         machine={},
         corpus="",
     )
+
+
+def test_time_goes_to_near_ties(one):
+    """Who is surely far behind, in a place that is known, is not started again; and its twin is not either."""
+    random = np.random.default_rng(0)
+    header = entered(rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned"))
     writer = blocks_format.Writer(one.blocks_file)
     for start in (1, 2, 3):
         for number in range(1, 5):
@@ -341,6 +346,27 @@ def test_time_goes_to_near_ties(one):
             writer.write(blocks_format.Block(**at, seconds=seconds, calibration=0.01))
     there = blocks.Blocks(one, {"torch": header}, None, print)
     assert {entry.name.removesuffix(" again") for entry in there._going()[WORKLOAD]} == {"torch/native", "torch/tuned"}
+
+
+def test_a_budget_is_for_all_workloads_together(one, monkeypatch):
+    """Each has its first start in any case; later a start leaves out those for which too little is left."""
+    both = [WORKLOAD, WORKLOAD.replace("gru", "rnn")]
+    there = blocks.Blocks(one, {"torch": entered(rows.Row(name, "tuned", "tuned") for name in both)}, None, print)
+    started = []
+
+    def takes(self, start, workload, *others):
+        started.append((start, workload))
+        self.judged.add(workload)
+        self.costs[workload] = blocks.Costs(begin=400.0)
+        self._before += 400.0
+
+    monkeypatch.setattr(blocks.Blocks, "_workload", takes)
+    there._before = one.budget
+    there.run()
+    assert started == [(1, name) for name in both]
+    there._before = 0.0
+    there.run()
+    assert started[2:] == [(2, WORKLOAD)]
 
 
 def test_what_is_chosen_is_passed_on(stand_in, text, monkeypatch):
