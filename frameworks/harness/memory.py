@@ -50,13 +50,25 @@ def measure(
         processes.end_with(parent)
         try:
             framework.runtime.setup(device=device, threads=threads)
-            peak = _peak(framework, workload, implementation, device, text)
-            issue = _issue(framework, workload, implementation, device, text) if is_first else None
-            _say(tell, Memory(name, workload, implementation, peak, issue=issue))
+            _say(tell, _measured(framework, workload, implementation, device, text, with_issue=is_first))
         except Exception as error:  # A failure is a record, and the next row goes on.
             _say(tell, Memory(name, workload, implementation, None, store.words_of(error)))
         # Not sys.exit: what the framework registered to be run at the end belongs to the parent.
         os._exit(0)
+
+
+def _measured(
+    framework: frameworks.Framework, workload: str, implementation: str, device: str, text: Corpus, *, with_issue: bool
+) -> Memory:
+    """The peak of a row, and what its host takes; the peak alone, with last words, where that fails."""
+    peak = _peak(framework, workload, implementation, device, text)
+    failed = ""
+    issue: float | None = None
+    try:
+        issue = _issue(framework, workload, implementation, device, text) if with_issue else None
+    except Exception as error:  # The peak is known all the same.
+        failed = store.words_of(error)
+    return Memory(framework.name, workload, implementation, peak, failed, issue)
 
 
 def _issue(framework: frameworks.Framework, workload: str, implementation: str, device: str, text: Corpus) -> float:

@@ -207,7 +207,7 @@ def _better(one: rows.Reached, two: rows.Reached) -> rows.Reached:
 
 
 def _cache(race: Race) -> Path:
-    """What frameworks have compiled: nothing before the first pass, whose first calls compile."""
+    """What frameworks have compiled: nothing before the first start, whose first calls compile."""
     return race.folder / "compile-cache"
 
 
@@ -252,12 +252,14 @@ def _options(race: Race) -> list[str]:
 def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
     """The peak of every row that was equal, in a process of its own."""
     peaks: list[rows.Memory] = []
+    passes = definition.passes(race)
     for name in race.frameworks:
         began = time.perf_counter()
-        if not race.file(name, 1).exists():
-            continue
-        outcomes = rows.read(race.file(name, 1)).outcomes
+        # Of the last start that each was in: the first may have been broken off.
+        outcomes = {row: one for each in passes if each.framework == name for row, one in each.outcomes.items()}
         pairs = [f"{row.workload}/{row.implementation}" for row, one in outcomes.items() if one.verdict == EQUAL]
+        if not pairs:
+            continue
         command = [pythons[name], "-m", "frameworks", name, "memory", "--threads", str(race.threads)]
         command += ["--device", race.device, *repeated("--row", pairs)]
         with Child(command, _environment(race, name, text), apart=False) as child:

@@ -369,6 +369,20 @@ def test_a_budget_is_for_all_workloads_together(one, monkeypatch):
     assert started[2:] == [(2, WORKLOAD)]
 
 
+def test_memory_is_measured_of_rows_that_were_over_in_a_later_start(one, stand_in, text):
+    """The first was broken off before them; of a framework without any nothing is asked."""
+    row = rows.Row(WORKLOAD, "tuned", "tuned")
+    for start in (1, 2):
+        writer = rows.Writer(one.file("torch", start), goes_on=False)
+        writer.header(entered([row]))
+    writer.write(rows.End(row, rows.Outcome(verdict="equal")))
+    said = []
+    race._memory(one, dict.fromkeys(one.frameworks, str(stand_in.path)), text, said.append)
+    (measured,) = races.memory(one)
+    assert (measured.framework, measured.implementation, measured.bytes) == ("torch", "tuned", 1000)
+    assert [line.partition(" in ")[0] for line in said] == ["memory: torch, 1 rows"]
+
+
 def test_what_is_chosen_is_passed_on(stand_in, text, monkeypatch):
     monkeypatch.setattr(blocks, "MOST_BLOCKS", 1)
     stand_in.tell(plan=["scratch"])
