@@ -38,7 +38,8 @@ class Watch:
         taken: dict[str, float] = {}
         seen = 0.0
         for pid, (name, session, ticks) in now.items():
-            cores = (ticks - self._then.get(pid, ("", 0, 0 if pid in self._then else ticks))[2]) / self._tick / seconds
+            # One that has begun since has run all of its ticks since.
+            cores = (ticks - self._then.get(pid, ("", 0, 0))[2]) / self._tick / seconds
             seen += cores
             if session not in self._ours:
                 taken[name] = taken.get(name, 0.0) + cores

@@ -128,6 +128,18 @@ def test_another_process_is_noticed():
             process.kill()
 
 
+def test_who_has_begun_meanwhile_is_named(monkeypatch):
+    """And what our own have begun is nobody else's."""
+    looks = iter([{1: ("old", 1, 500)}, {1: ("old", 1, 500), 2: ("cc1plus", 2, 90), 4: ("ours", 3, 90)}])
+    all_ticks = iter([500, 680])
+    monkeypatch.setattr(busy, "_ticks", lambda: next(looks))
+    monkeypatch.setattr(busy, "_all_ticks", lambda: next(all_ticks))
+    taken = busy.Watch([3]).taken()
+    assert set(taken) == {"old", "cc1plus", busy.UNSEEN}
+    assert taken["old"] == 0.0
+    assert taken["cc1plus"] > taken[busy.UNSEEN]
+
+
 def test_outcomes_may_have_no_row_at_all(tmp_path):
     """A contender that had no turn in any start."""
     passes = [write(tmp_path, "torch", 1, {"scratch": record(1.0), "native": record(1.0)})]
