@@ -213,7 +213,7 @@ def run_race(
             budget=definition.budget(budget),
             device=device,
             threads=threads or machine.cores(),
-            seconds=seconds,
+            seconds=definition.turn(seconds),
             tf32=tf32,
             cells=cell or [],
             implementations=implementation or [],

@@ -23,6 +23,8 @@ FORMAT = "isogru-race/1"
 AGAIN = "race again with python -m reports race"
 MOST_BUDGET = 7 * 24 * 3600.0
 """Of a race, in seconds: a file that says more is damaged, and nobody waits for it."""
+MOST_TURN = 60.0
+"""Of a turn, in seconds: a contender that has not come back from one after two minutes is given up."""
 BUDGET, TURN, SECONDS = "10m", 0.1, 0.4
 """Of a race, and how long a turn takes; and for how long each row is timed without one, unless told."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -95,6 +97,13 @@ def budget(text: str) -> float:
     return seconds
 
 
+def turn(seconds: float) -> float:
+    """The seconds of a turn. Raises UserError for what is none, such as infinity."""
+    if not 0 <= seconds <= MOST_TURN:
+        raise UserError(f"no turn of {seconds:g} s; give --seconds {MOST_TURN:.0f} at most")
+    return seconds
+
+
 def begin(race: Race) -> None:
     """Write down what is set out to be done."""
     record = {"format": FORMAT, **asdict(race)}
@@ -114,8 +123,9 @@ def read(file: Path) -> Race:
     # Of these names the files of passes are made.
     if wrong := [name for name in (*race.frameworks, race.device) if not store.PLAIN.fullmatch(name)]:
         raise UserError(f"{file}: damaged: {wrong[0]!r} is no name; {AGAIN}")
-    if not (0 < race.budget <= MOST_BUDGET and 1 <= race.threads <= machine.MOST_THREADS and race.seconds >= 0):
-        most = f"a budget of {MOST_BUDGET:.0f} s at most, {machine.MOST_THREADS} threads, and turns from 0 s on"
+    is_timed = 0 < race.budget <= MOST_BUDGET and 0 <= race.seconds <= MOST_TURN
+    if not (is_timed and 1 <= race.threads <= machine.MOST_THREADS):
+        most = f"at most a budget of {MOST_BUDGET:.0f} s, {machine.MOST_THREADS} threads and turns of {MOST_TURN:.0f} s"
         raise UserError(f"{file}: damaged: a race has {most}; {AGAIN}")
     return race
 

@@ -127,6 +127,7 @@ def test_of_a_race_what_is_damaged_is_named_and_the_rest_is_ranked(monkeypatch):
         ("threads", 10**30),
         ("name", "other"),
         ("seconds", -1),
+        ("seconds", 1e9),
     ],
 )
 def test_a_race_that_names_what_is_elsewhere_is_damaged(field, value):

@@ -108,6 +108,7 @@ reports race torch --workload everythin
 reports race torch --threads 1000000000
 reports race torch --budget 10
 reports race torch --budget 9d
+reports race torch --seconds inf
 reports race torch --against none.json
 reports race torch --against other.json
 reports race --resume yesterday
