@@ -27,7 +27,7 @@ quick = ["scratch"]
 together = 1
 colour = "five"
 """
-TASKS = ("train", "test", "notebook", "sweep", "compare", "halves", "errata", "bench", "budgets")
+TASKS = ("train", "test", "notebook", "sweep", "compare", "halves", "errata", "bench", "score", "budgets")
 """What there is an environment for in each framework, beside its own and the one for a GPU."""
 BARE = ("test", "errata")
 """What a bare `tox` runs of each framework, and waits for before it tries the front door."""
