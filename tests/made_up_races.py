@@ -100,11 +100,11 @@ def _one_is_wrong(logs: Array, true: Array) -> bool:
     for start in range(starts):
         for i in going:
             times[i][start] = np.exp(logs[i, start])
-        wrong_ones = decisions.decide(times)
+        decision = decisions.decide(times)
         for i in range(count):
             for j in range(count):
-                pair = wrong_ones.pairs[i][j]
+                pair = decision.pairs[i][j]
                 if not pair.low * (1 - 1e-12) <= np.exp(true[i] - true[j]) <= pair.high * (1 + 1e-12):
                     return True
-        going = decisions.undecided(wrong_ones)
+        going = decisions.undecided(decision)
     return False
