@@ -27,6 +27,8 @@ from shared_spec.race.rows import Outcome, Ready, Row, Took
 REFUSED = "Exit: isogru: "
 LOOK = 1.0
 """Seconds after which it is seen to at the latest that it has ended."""
+GONE = (ProcessLookupError, PermissionError)
+"""What a signal to a process that has ended raises; the latter on macOS, before it has been waited for."""
 Said = TypeVar("Said", Ready, Took)
 
 
@@ -96,7 +98,7 @@ class Contender:
 
     def kill(self) -> None:
         """End it at once, and what it has started."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(*GONE):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
@@ -139,5 +141,5 @@ class Contender:
         return f"did not come back within {limit:.0f} s"
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(*GONE):
             os.killpg(self._process.pid, number)
