@@ -159,6 +159,7 @@ def _run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
         forgotten = _prepare(race, text, tell)
         started = functools.partial(_contender, race, pythons, text)
         racing = Blocks(race, headers, started, tell)
+        _forget_compiled(race, headers, racing.judged)
         racing.run()
         # Measured before and after: a bound made at a bad moment would reject who is in it.
         tell("what the machine can do is measured again")
@@ -211,6 +212,21 @@ def _cache(race: Race) -> Path:
     return race.folder / "compile-cache"
 
 
+def _forget_compiled(race: Race, headers: dict[str, rows.Header], judged: set[str]) -> None:
+    """What was compiled in a first start that was broken off: the first calls of those workloads are still to be timed,
+    compiling included.
+    """
+    for name, header in headers.items():
+        for row in header.plan:
+            if row.workload not in judged:
+                shutil.rmtree(_cache(race) / name / _stem(row), ignore_errors=True)
+
+
+def _stem(row: rows.Row) -> str:
+    """Of the names of a contender's files."""
+    return f"{row.workload}.{row.implementation}"
+
+
 def _environment(race: Race, name: str, text: Corpus, stem: str = "") -> dict[str, str]:
     """Of the processes of a framework. Each contender compiles for itself: JAX' cache is no place for two."""
     cache = _cache(race) / name / stem
@@ -231,7 +247,7 @@ def _environment(race: Race, name: str, text: Corpus, stem: str = "") -> dict[st
 def _contender(race: Race, pythons: dict[str, str], text: Corpus, entry: Entry, start: int, planned: int) -> Contender:
     """Starts the process of one."""
     name, row = entry.framework, entry.row
-    stem = f"{row.workload}.{row.implementation}" + (".again" if entry.is_twin else "")
+    stem = _stem(row) + (".again" if entry.is_twin else "")
     report = race.folder / f"{name}.{race.device}.{start}.{stem}.json"
     command = [pythons[name], "-m", "frameworks", name, "bench", "-q", "--no-header", "--tb=short", *_options(race)]
     command += ["--pass", str(start), "--seconds", str(race.seconds), "--row", f"{row.workload}/{row.implementation}"]

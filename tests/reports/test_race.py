@@ -383,6 +383,16 @@ def test_memory_is_measured_of_rows_that_were_over_in_a_later_start(one, stand_i
     assert [line.partition(" in ")[0] for line in said] == ["memory: torch, 1 rows"]
 
 
+def test_first_calls_compile_after_a_first_start_that_was_broken_off(one):
+    """Of a workload that was judged what is compiled is kept: its first calls have been timed."""
+    over, begun = rows.Row(WORKLOAD, "tuned", "tuned"), rows.Row(WORKLOAD.replace("gru", "rnn"), "tuned", "tuned")
+    folders = [race._cache(one) / "torch" / f"{row.workload}.tuned" for row in (over, begun)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    race._forget_compiled(one, {"torch": entered([over, begun])}, {WORKLOAD})
+    assert [folder.exists() for folder in folders] == [True, False]
+
+
 def test_what_is_chosen_is_passed_on(stand_in, text, monkeypatch):
     monkeypatch.setattr(blocks, "MOST_BLOCKS", 1)
     stand_in.tell(plan=["scratch"])
