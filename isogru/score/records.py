@@ -78,10 +78,6 @@ class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trials: list[Trial]
     format: str = FORMAT
 
-    def of(self, mutant: str, cell: str) -> list[Trial]:
-        """The trials of a mutant of a cell."""
-        return [trial for trial in self.trials if (trial.mutant, trial.cell) == (mutant, cell)]
-
 
 def folder() -> Path:
     """Where the files lie."""

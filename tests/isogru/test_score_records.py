@@ -35,7 +35,7 @@ def test_what_is_written_is_read_again(results):
     ],
 )
 def test_one_case_that_kills_is_enough(outcomes, expected):
-    assert records.outcome(matrix(*outcomes).of("reset_after", "gru")) == expected
+    assert records.outcome(matrix(*outcomes).trials) == expected
 
 
 @pytest.mark.parametrize(
