@@ -43,10 +43,9 @@ def judged(
     if wrong and narrow and answer.dtype == "float64" and not coarse:
         notes = (*notes, f"the stack has {', '.join(narrow)} rounded to float32: compute with its own")
     for case, result, of in layers:
-        label = next(layer.name for layer in stack.layers if case.name == layer.name)
-        findings += [replace(finding, quantity=f"{label}.{finding.quantity}") for finding in of.findings]
+        findings += [replace(finding, quantity=f"{case.name}.{finding.quantity}") for finding in of.findings]
         if why and of.verdict != EQUAL:
-            reasons.append((label, BLIND if result is None else reason.why(case, result, of)))
+            reasons.append((case.name, BLIND if result is None else reason.why(case, result, of)))
     return ResultVerdict(whole.origin, tuple(findings)), notes, reasons
 
 
