@@ -66,9 +66,10 @@ def _pack() -> Index | None:
     file = PACK / INDEX
     if not file.is_file():
         return None
-    index = door.json(file, Index, "write it anew with isogru pack -o")
+    remedy = f"write it anew with isogru pack -o {PACK}"
+    index = door.json(file, Index, remedy)
     if index.format != PACK_FORMAT:
-        raise InterchangeError(f"{file}: its format is {index.format!r}, this isogru reads {PACK_FORMAT}")
+        raise InterchangeError(f"{file}: its format is {index.format!r}, this isogru reads {PACK_FORMAT}; {remedy}")
     return index
 
 
