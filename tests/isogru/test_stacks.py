@@ -94,6 +94,18 @@ def test_a_wrong_layer_is_found_where_it_is(isogru, mine, level, there):
         assert "l1_reverse: why: not explained: what it took from the layer below is not there; save all" in done.out
 
 
+def test_of_three_layers_the_one_below_is_named(isogru, mine):
+    _, _, X, _, _, folder = mine
+    torch = grus.torch_stack(D, H, layers=3)
+    save_file(torch, folder / "three.safetensors")
+    asked = ("case", "--weights", folder / "three.safetensors", "--input", folder / "X.npy", "-o", folder / "three.st")
+    assert isogru(*asked).status == 0
+    levels, _ = states(torch, X, layers=(0, 1, 2))
+    np.save(folder / "wrong.npy", -levels[2].astype("f"))
+    done = isogru("verdict", folder / "three.st", folder / "wrong.npy", "--why")
+    assert (done.status, "save all states of that too, under its name, l1\n" in done.out) == (1, True), done
+
+
 def test_what_lies_below_is_no_fault_of_the_layer_above(isogru, mine):
     """States of l1 that are right for what l0 gave, which is wrong."""
     case, torch, X, _, _, folder = mine
