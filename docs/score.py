@@ -33,9 +33,10 @@ the equations, in NumPy; `python -m frameworks NAME score` in a framework's own 
   take too long for this.
 
 Before its mutants each case is run without any, by the same machinery: where that is not equal there is no matrix. A
-mutant of a cell is **killed** where the verdict on any case is *different* or *suspect*; **equivalent** where its
-states are those of the cell on exact rational numbers, at several random points of several shapes, with sigmoid and
-tanh taken as functions that obey sigmoid(-x) = 1 - sigmoid(x) and tanh(x) = 2 sigmoid(2x) - 1 and nothing else, where
+mutant of a cell is **killed** where the verdict on any case is *different* or *suspect*, or where it is measured to be
+no float64 though it claims to be one; **equivalent** where its states are those of the cell on exact rational numbers,
+at several random points of several shapes, with sigmoid and tanh taken as functions that obey
+sigmoid(-x) = 1 - sigmoid(x) and tanh(x) = 2 sigmoid(2x) - 1 and nothing else, where
 it rounds to as many bits as there are, or where every batch of a training is the same; **alive** otherwise, which
 fails the run with exit status 1.
 
@@ -83,7 +84,7 @@ def _share(drawn: Tally) -> str:
 
 def _kinds(matrices: Sequence[Matrix]) -> Iterator[str]:
     kinds = list(dict.fromkeys(mutant.kind for each in matrices for mutant in each.mutants if "+" not in mutant.kind))
-    yield "Killed, and all that are not equivalent, by what is edited; pairs are not in it:"
+    yield "Killed, and all that are not equivalent, by what is edited; pairs of two kinds are not in it:"
     yield ""
     yield "| in | precision | " + " | ".join(kinds) + " |"
     yield "|---|---|" + "---:|" * len(kinds)
@@ -100,8 +101,8 @@ def _living(matrices: Sequence[Matrix]) -> Iterator[str]:
     living = [(each, *key) for each in matrices for key in tally.alive(each)]
     if not living:
         return
-    yield "Alive on the cases that were tried. Cases hold float32 numbers, so that weights and inputs of 24 bits"
-    yield "or more are the same there, and nothing of the catalogue tells such a float64 from a right one:"
+    yield "Alive on the cases that were tried. Cases hold float32 numbers: that weights and inputs of a float64 are"
+    yield "rounded to 24 bits or more is what no case shows."
     yield ""
     for each, mutant, cell in living:
         yield f"- {each.framework}, {each.dtype}: `{mutant}` of {cell}"

@@ -52,7 +52,7 @@ def give_verdict(
     if stacks.is_stack(case_file):
         if claim is not None:
             raise UserError(f"{case_file}: a stack; --claim is of one layer: make its case with isogru case --layer")
-        give_on_stack(case_file, result_files, as_json=as_json, batch_first=time == answers.BATCH_FIRST, why=why)
+        give_on_stack(case_file, result_files, as_json=as_json, time=time, why=why)
         return
     case, claimed = read_case(case_file), None if claim is None else cells.cell(claim)
     verdicts, reasons = [], []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from isogru.pack.page import PAGE
 from isogru.suites.mutants import mutants
 from isogru.weight_files import numpy as npz
 from shared_spec import cells
-from shared_spec.files import tensors
+from shared_spec.files import temporary, tensors
 from shared_spec.files.interchange import DTYPES
 from shared_spec.files.whole import write_together
 from shared_spec.readings.arithmetic import Array
@@ -107,12 +106,12 @@ def _member(golden: Golden, kills: Mapping[str, int], own: frozenset[str]) -> Me
 
 def _forms(golden: Golden) -> dict[str, bytes]:
     name, held = golden.case.name, arrays(golden)
-    with tempfile.TemporaryDirectory() as folder:
-        tensors.write(Path(folder) / "a", held, {"format": FORMAT, "name": name, "cell": golden.case.cell.name})
-        npz.write(Path(folder) / "a.npz", held, {})
+    with temporary.folder() as folder:
+        tensors.write(folder / "a", held, {"format": FORMAT, "name": name, "cell": golden.case.cell.name})
+        npz.write(folder / "a.npz", held, {})
         both = {
-            f"{name}.safetensors": (Path(folder) / "a").read_bytes(),
-            f"{name}.npz": (Path(folder) / "a.npz").read_bytes(),
+            f"{name}.safetensors": (folder / "a").read_bytes(),
+            f"{name}.npz": (folder / "a.npz").read_bytes(),
         }
     return both | {f"onnx/{name}/{file}": content for file, content in _onnx(golden).items()}
 

@@ -100,19 +100,16 @@ def _pairs(words: Sequence[str]) -> list[str]:
 def carry_out(hand: Hand, choice: Choice, command: str) -> int:
     """Make a matrix in each precision that was asked for. Returns the exit status: 0 where no mutant lives."""
     say(f"seed {choice.seed}; broken off, it goes on with --seed {choice.seed} --resume")
+    plans = [choice.plan(dtype, command) for dtype in choice.dtypes]
+    finished = {plan.dtype: run.finished(hand, plan) for plan in plans if choice.resume}
+    begun = {plan.dtype for plan in plans if choice.resume and run.kept_file(hand, plan).exists()}
+    if choice.resume and not begun and not any(finished.values()):
+        raise UserError(f"nothing is kept of {plans[0].command}; begin without --resume")
     status = EQUAL
-    for dtype in choice.dtypes:
-        plan = choice.plan(dtype, command)
-        if choice.resume and not run.kept_file(hand, plan).exists() and records.file_of(hand.name, dtype).exists():
-            matrix = records.read(records.file_of(hand.name, dtype))
-            if (matrix.seed, matrix.command) != (plan.seed, plan.command):
-                raise UserError(f"nothing is kept of {plan.command}; begin without --resume")
-        elif choice.resume and not run.kept_file(hand, plan).exists():
-            matrix = run.run(hand, plan, resume=False, tell=say)
-        else:
-            matrix = run.run(hand, plan, resume=choice.resume, tell=say)
+    for plan in plans:
+        matrix = finished.get(plan.dtype) or run.run(hand, plan, resume=plan.dtype in begun, tell=say)
         for line in tally.lines(matrix):
             say(line)
-        say(f"wrote {records.file_of(hand.name, dtype)}")
+        say(f"wrote {records.file_of(hand.name, plan.dtype)}")
         status = NOT_EQUAL if tally.alive(matrix) else status
     return status

@@ -27,16 +27,15 @@ Random = np.random.RandomState
 Table = Mapping[str, Any]
 
 
-def drawn(seed: int, count: int, *, dtype: str, file: Path = conventions.FILE, training: bool = True) -> list[Fault]:
+def drawn(seed: int, count: int, *, dtype: str, file: Path = conventions.FILE) -> list[Fault]:
     """So many faults, all of them different, the same for the same seed."""
     random, every = Random(seed), list(conventions.every(file).values())
     names, faults = list(cells()), dict[str, Fault]()
-    kinds = [kind for kind in KINDS if training or kind != TRAINING]
     for _ in range(TRIES + 10 * count):
         if len(faults) == count:
             break
         name = names[random.randint(len(names))]
-        made = _conventions(random, cells()[name], kinds[random.randint(len(kinds))], every, dtype)
+        made = _conventions(random, cells()[name], KINDS[random.randint(len(KINDS))], every, dtype)
         one = fault(made, [name], drawn=True)
         # What is written down is held out from nobody.
         if one.cells and one.id not in conventions.every(file) and len({each.name for each in made}) == len(made):

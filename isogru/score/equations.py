@@ -34,14 +34,14 @@ class Equations:
     def right(self, case: AnyCase, dtype: str) -> Result:
         """What is right, made as mutants are."""
         if isinstance(case, TrainingCase):
-            return Result(self._origin(case, dtype, {}), training.train(case.problem, dtype=dtype))
-        return Result(self._origin(case, dtype, {}), oracle.run(case.cell, case.arrays, dtype=dtype))
+            return Result(_origin(case, dtype), training.train(case.problem, dtype=dtype))
+        return Result(_origin(case, dtype), oracle.run(case.cell, case.arrays, dtype=dtype))
 
     def wrong(self, case: AnyCase, dtype: str, conventions: Sequence[Convention]) -> Result | None:
         """What a mutant gives; None where the case has nothing that it changes."""
         if isinstance(case, TrainingCase):
             (convention,) = conventions
-            return Result(self._origin(case, dtype, {}), self._trained(case, dtype, convention))
+            return Result(_origin(case, dtype), self._trained(case, dtype, convention))
         of_states = [each for each in conventions if each.kind in CHANGES_STATES]
         edit = edited(unedited(case), of_states)
         if edit is None:
@@ -57,7 +57,7 @@ class Equations:
             narrow = replace(case, arrays=arrays)
             values |= {f"grad.{name}": array for name, array in gradient_paths.without(narrow, _path(cuts))}
         coarse = edit if any(each.precision for each in of_states) else None
-        return Result(self._origin(case, dtype, {}, coarse), values)
+        return Result(_origin(case, dtype, coarse), values)
 
     def _trained(self, case: TrainingCase, dtype: str, convention: Convention) -> dict[str, Array]:
         setting = convention.training
@@ -70,22 +70,23 @@ class Equations:
             gradients_of=training_faults.dropped(training.loss_and_gradients, setting),
         )
 
-    def _origin(self, case: AnyCase, dtype: str, versions: Mapping[str, str], coarse: Edit | None = None) -> Origin:
-        roundoff = _roundoff(case.cell.name, dtype) if coarse is None else _measured(coarse, case.cell, dtype)
-        return Origin(
-            case=case.name,
-            case_digest=case.digest,
-            cell=case.cell.name,
-            spec_digest=case.cell.digest,
-            framework=NUMPY,
-            implementation="equations",
-            lane="equations",
-            dtype=dtype,
-            device="cpu",
-            unit_roundoff=precision.unit_roundoff(roundoff, dtype),
-            roundoff=roundoff,
-            versions=versions,
-        )
+
+def _origin(case: AnyCase, dtype: str, coarse: Edit | None = None) -> Origin:
+    """Of what is right, or of an edit that computes more coarsely."""
+    roundoff = _roundoff(case.cell.name, dtype) if coarse is None else _measured(coarse, case.cell, dtype)
+    return Origin(
+        case=case.name,
+        case_digest=case.digest,
+        cell=case.cell.name,
+        spec_digest=case.cell.digest,
+        framework=NUMPY,
+        implementation="equations",
+        lane="equations",
+        dtype=dtype,
+        device="cpu",
+        unit_roundoff=precision.unit_roundoff(roundoff, dtype),
+        roundoff=roundoff,
+    )
 
 
 def _path(cuts: Sequence[Convention]) -> Path:

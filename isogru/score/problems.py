@@ -43,7 +43,8 @@ def chosen(asked: Sequence[str]) -> list[str]:
     """Those asked for, or all. Raises UserError for a case that is not there."""
     there = names()
     if unknown := [name for name in asked if name not in there]:
-        raise UserError(f"no case {unknown[0]!r} of mutants; isogru cases lists them, and {SMALL}-gru is a training")
+        told = f"there are those of a cell that isogru cases lists, and {SMALL}-gru and the like"
+        raise UserError(f"no case {unknown[0]!r} of mutants; {told}")
     return [name for name in there if not asked or name in asked]
 
 

@@ -78,10 +78,6 @@ class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trials: list[Trial]
     format: str = FORMAT
 
-    def of(self, mutant: str, cell: str) -> list[Trial]:
-        """The trials of a mutant of a cell."""
-        return [trial for trial in self.trials if (trial.mutant, trial.cell) == (mutant, cell)]
-
 
 def folder() -> Path:
     """Where the files lie."""
@@ -110,6 +106,8 @@ def read(file: Path) -> Matrix:
         raise InterchangeError(f"{file}: its format is {matrix.format!r}, this isogru reads {FORMAT}; {remedy}")
     if unknown := sorted({trial.outcome for trial in matrix.trials} - set(OUTCOMES)):
         raise InterchangeError(f"{file}: damaged: an outcome is {unknown[0]!r}, of {', '.join(OUTCOMES)}; {remedy}")
+    if unknown := sorted({trial.mutant for trial in matrix.trials} - {mutant.id for mutant in matrix.mutants}):
+        raise InterchangeError(f"{file}: damaged: {unknown[0]!r} was tried and is none of its mutants; {remedy}")
     return matrix
 
 

@@ -115,6 +115,16 @@ def run(hand: Hand, plan: Plan, *, resume: bool, tell: Callable[[str], None]) ->
     return matrix
 
 
+def finished(hand: Hand, plan: Plan) -> Matrix | None:
+    """The whole matrix of just this run; None where there is none, or that of another run or another judge."""
+    file = records.file_of(hand.name, plan.dtype)
+    if kept_file(hand, plan).exists() or not file.exists():
+        return None
+    matrix = records.read(file)
+    same = (matrix.seed, matrix.command, matrix.judge) == (plan.seed, plan.command, code.judge())
+    return matrix if same else None
+
+
 def _tried(plan: Plan, name: str) -> Iterator[Fault]:
     """The faults that are tried on a case."""
     of = problems.cell_of(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from isogru.score import records
@@ -75,12 +75,12 @@ def clopper_pearson(successes: int, of: int, *, sure: float = SURE) -> tuple[flo
     return low, high
 
 
-def _where(rising: object, level: float) -> float:
+def _where(rising: Callable[[float], float], level: float) -> float:
     """Where a function that rises from 0 to 1 has a value."""
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < level else (low, middle)  # type: ignore[operator]
+        low, high = (middle, high) if rising(middle) < level else (low, middle)
     return low
 
 

@@ -96,10 +96,11 @@ def _wrong(name: str, shape: tuple[int, ...], stack: Stack, contents: Contents) 
     T, n = stack.X.shape[:2]
     width, h = stack.width(stack.depth - 1), stack.layers[-1].arrays["H0"].shape[1]
     what = "the array" if len(contents.tensors) == 1 else name
-    last = stack.depth - 1
+    below = ", ".join(f"l{level}" for level in range(stack.depth - 1))
+    more = f", and all states of the layers below are called {below}" if below else ""
     return (
         f"{what} has shape {shape}; all states of the last layer are {(T, n, width)}, or {(n, T, width)}, the last "
-        f"states of all {(len(stack.layers), n, h)}, and all states of a layer below are called l0 to l{last - 1}"
+        f"states of all {(len(stack.layers), n, h)}{more}"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from isogru import reason
+from isogru import answers, reason
 from isogru.judge import comparison
 from isogru.judge.comparison import EQUAL
 from isogru.stacks import answer, judging
@@ -19,16 +19,18 @@ from isogru.wording import finite, status
 from shared_spec.command import say
 
 
-def give_on_stack(file: Path, results: Sequence[Path], *, as_json: bool, batch_first: bool, why: bool) -> None:
-    """Hold files of states against a stack, as `isogru verdict` does; ends with its exit status."""
-    stack = read(file)
+def give_on_stack(file: Path, results: Sequence[Path], *, as_json: bool, time: str, why: bool) -> None:
+    """Hold files of states against a stack, as `isogru verdict` does; ends with its exit status. `time` says which
+    axis of the states it is; where it is empty, shapes and values tell.
+    """
+    stack, batch_first = read(file), time == answers.BATCH_FIRST
     T, n = stack.X.shape[:2]
     verdicts, records = [], []
     for result in results:
         result_verdict, notes, reasons = judging.judged(
             stack, answer.read(result, stack, batch_first=batch_first), result.name, why=why
         )
-        if n == T and result_verdict.verdict != EQUAL and not batch_first:
+        if n == T and result_verdict.verdict != EQUAL and not time:
             turned = judging.judged(stack, answer.read(result, stack, batch_first=True), result.name, why=why)
             result_verdict, notes, reasons = turned if turned[0].verdict == EQUAL else (result_verdict, notes, reasons)
         verdicts.append(result_verdict.verdict)

@@ -42,17 +42,20 @@ def judged(
     narrow = [f"{case.name}.{name}" for case in stack.layers if case.source for name in case.source.rounded]
     if wrong and narrow and answer.dtype == "float64" and not coarse:
         notes = (*notes, f"the stack has {', '.join(narrow)} rounded to float32: compute with its own")
+    below = {case.name: f"l{level - 1}" for case, level in zip(stack.layers, stack.levels, strict=True)}
     for case, result, of in layers:
-        label = next(layer.name for layer in stack.layers if case.name == layer.name)
-        findings += [replace(finding, quantity=f"{label}.{finding.quantity}") for finding in of.findings]
+        findings += [replace(finding, quantity=f"{case.name}.{finding.quantity}") for finding in of.findings]
         if why and of.verdict != EQUAL:
-            reasons.append((label, BLIND if result is None else reason.why(case, result, of)))
+            reasons.append((case.name, _blind(below[case.name]) if result is None else reason.why(case, result, of)))
     return ResultVerdict(whole.origin, tuple(findings)), notes, reasons
 
 
-BLIND = Explanation(
-    UNEXPLAINED, note="what it took from the layer below is not there; save all states of that too, under its name, l0"
-)
+def _blind(below: str) -> Explanation:
+    """Of a layer whose input is not there: the states of the level `below`."""
+    absent = "what it took from the layer below is not there"
+    return Explanation(UNEXPLAINED, note=f"{absent}; save all states of that too, under its name, {below}")
+
+
 Judged = tuple[Case, Result | None, ResultVerdict]
 """A layer with its input, its result where it was judged by itself, and the verdict."""
 

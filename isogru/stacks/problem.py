@@ -13,7 +13,7 @@ import safetensors
 from isogru import order
 from shared_spec.cells import cell
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.files import door, passage, tensors
+from shared_spec.files import door, passage, sources, tensors
 from shared_spec.files.interchange import Case
 from shared_spec.files.sources import Source
 from shared_spec.readings.arithmetic import Array
@@ -97,6 +97,8 @@ def read(path: Path) -> Stack:
     name = metadata.get("name", path.stem)
     described = door.decoded(metadata.get("layers", ""), list[Described], f"{path}: layers", "write the stack again")
     door.check_texts(path, {"name": name, **{f"label {i}": each.label for i, each in enumerate(described)}})
+    for source in (each.source for each in described if each.source is not None):
+        sources.check(path, source)
     X = arrays.get("X")
     if X is None or X.ndim != 3 or not described:
         raise InterchangeError(f"{path}: a stack has X (T, n, d) and layers; write it again")

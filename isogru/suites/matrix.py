@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class Row:
     tolerance: str
     problems: int
     killed: Mapping[str, str]
-    """Of each mutant that is killed the problem that does it first; empty where none needs to: it does not run."""
+    """Of each mutant that is killed the problem that does it first."""
     alive: tuple[str, ...]
     right: int
     """How many right results were given to it."""
@@ -112,8 +112,3 @@ class _Asked:
 
 def _as_published(array: Array, decimals: int | None) -> Array:
     return (array if decimals is None else np.round(array, decimals)).astype(FLOAT32)
-
-
-def rows(suites: Iterable[Suite]) -> Sequence[Row]:
-    """A row for each."""
-    return [row(suite) for suite in suites]

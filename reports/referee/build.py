@@ -9,6 +9,7 @@ import numpy as np
 from isogru.pack.files import FORMAT as PACK_FORMAT
 from isogru.pack.files import INDEX, Index
 from isogru.score import records as score
+from isogru.score import tally
 from isogru.score.records import ALIVE, EQUIVALENT, KILLED, NOT_APPLICABLE, Matrix, Trial
 from isogru.suites import records as suites
 from isogru.suites.records import Off, Tolerances
@@ -41,12 +42,7 @@ def build() -> records.Referee:
     return records.Referee(
         columns=[_column(matrix) for matrix in matrices],
         cells=[of for name in cells() if (of := _of_cell(name, matrices)).rows],
-        survivors=[
-            records.Survivor(mutant, cell, matrix.framework, matrix.dtype)
-            for matrix in matrices
-            for (mutant, cell), trials in _by_mutant(matrix, drawn=True).items()
-            if score.outcome(trials) == ALIVE
-        ],
+        survivors=[one for matrix in matrices for one in _survivors(matrix)],
         curves=[_curve(of) for of in there.curves] if there else [],
         suites=there,
         pack=pack,
@@ -66,15 +62,23 @@ def _pack() -> Index | None:
     file = PACK / INDEX
     if not file.is_file():
         return None
-    index = door.json(file, Index, "write it anew with isogru pack -o")
+    remedy = f"write it anew with isogru pack -o {PACK}"
+    index = door.json(file, Index, remedy)
     if index.format != PACK_FORMAT:
-        raise InterchangeError(f"{file}: its format is {index.format!r}, this isogru reads {PACK_FORMAT}")
+        raise InterchangeError(f"{file}: its format is {index.format!r}, this isogru reads {PACK_FORMAT}; {remedy}")
     return index
 
 
-def _by_mutant(matrix: Matrix, *, drawn: bool) -> dict[tuple[str, str], list[Trial]]:
-    """The trials of each mutant of each cell, of those that were drawn or of the others."""
-    wanted = {mutant.id for mutant in matrix.mutants if mutant.drawn == drawn}
+def _survivors(matrix: Matrix) -> Iterator[records.Survivor]:
+    drawn = {mutant.id for mutant in matrix.mutants if mutant.drawn}
+    for mutant, cell in tally.alive(matrix):
+        if mutant in drawn:
+            yield records.Survivor(mutant, cell, matrix.framework, matrix.dtype)
+
+
+def _by_mutant(matrix: Matrix) -> dict[tuple[str, str], list[Trial]]:
+    """The trials of each mutant of each cell, but for those that were drawn."""
+    wanted = {mutant.id for mutant in matrix.mutants if not mutant.drawn}
     grouped: dict[tuple[str, str], list[Trial]] = {}
     for trial in matrix.trials:
         if trial.mutant in wanted:
@@ -83,23 +87,22 @@ def _by_mutant(matrix: Matrix, *, drawn: bool) -> dict[tuple[str, str], list[Tri
 
 
 def _column(matrix: Matrix) -> records.Column:
-    outcomes = [score.outcome(trials) for trials in _by_mutant(matrix, drawn=False).values()]
-    drawn = [score.outcome(trials) for trials in _by_mutant(matrix, drawn=True).values()]
+    written, drawn = tally.tally(matrix, drawn=False), tally.tally(matrix, drawn=True)
     return records.Column(
         matrix.framework,
         matrix.dtype,
         matrix.command,
         len(matrix.controls),
-        outcomes.count(KILLED),
-        outcomes.count(EQUIVALENT),
-        outcomes.count(ALIVE),
-        {outcome: drawn.count(outcome) for outcome in (KILLED, EQUIVALENT, ALIVE)},
+        written.killed,
+        written.equivalent,
+        written.alive,
+        {KILLED: drawn.killed, EQUIVALENT: drawn.equivalent, ALIVE: drawn.alive},
         matrix.seed,
     )
 
 
 def _of_cell(cell: str, matrices: Sequence[Matrix]) -> records.OfCell:
-    by_matrix = [_by_mutant(matrix, drawn=False) for matrix in matrices]
+    by_matrix = [_by_mutant(matrix) for matrix in matrices]
     known = {mutant.id: mutant for matrix in matrices for mutant in matrix.mutants if not mutant.drawn}
     rows = []
     for id, mutant in known.items():

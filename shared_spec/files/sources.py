@@ -38,6 +38,11 @@ def read(path: Path, metadata: Mapping[str, str]) -> Source | None:
     if "weights" not in metadata:
         return None
     source = door.decoded(metadata["weights"], Source, f"{path}: weights", "write the case again")
+    check(path, source)
+    return source
+
+
+def check(path: Path, source: Source) -> None:
+    """Raises InterchangeError for one that is no line of text; `path` is the file that has it."""
     texts = {"weights' file": source.file, "weights' layout": source.layout}
     door.check_texts(path, texts | {f"name of {own[:20]!r}": name for own, name in source.names.items()})
-    return source

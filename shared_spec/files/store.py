@@ -4,6 +4,7 @@
 <framework>/<case>.<implementation>.<dtype>.<device>.safetensors    a result
 <framework>/<case>.<implementation>.<dtype>.<device>.failed.json    a failure, with its last words
 errata/<erratum>.<framework>.json                               an erratum that was run
+score/<framework>-<dtype>.json                                  which mutants the referee kills
 suites.json                                                     which mutants the tests of other projects accept
 benchmarks/<race>/                                              passes of a race, see shared_spec/race/rows.py
 cases/<case>.safetensors                                        language-model cases, which depend on the text

@@ -104,9 +104,10 @@ def test_a_flipped_bit_is_seen(copy, name, share):
     raw = bytearray((copy / name).read_bytes())
     raw[int(share * len(raw))] ^= 1
     (copy / name).write_bytes(raw)
-    with pytest.raises(InterchangeError, match=r"damaged: .*; write it anew with isogru pack -o") as refused:
+    with pytest.raises(InterchangeError, match="damaged: ") as refused:
         checking.check(copy)
     assert str(copy / name) in str(refused.value)
+    assert str(refused.value).endswith(f"; write it anew with isogru pack -o {copy}")
 
 
 def test_a_pack_of_another_version_is_told(copy):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from isogru.conventions import every
+from isogru.conventions import every, read_table
 from isogru.score import drawing, exact, faults, problems, records, run, tally
 from isogru.score.equations import Equations
 from isogru.score.run import Plan
@@ -62,6 +62,11 @@ def test_another_function_is_never_proven_to_be_the_same(of, names):
 
 def test_in_float64_a_state_in_float32_is_another_function():
     assert not exact.proof(cell("gru"), conventions("state_in_float32"), bits=53)
+
+
+def test_what_is_finer_than_the_numbers_of_a_problem_is_not_proven_to_be_the_same():
+    table = {"sentence": "s", "remedy": "r", "precision": {"bits": 50, "values": ["W_xh"]}}
+    assert not exact.proof(cell("gru"), read_table("finer", table, {}, drawing.HERE), bits=53)
 
 
 def test_every_convention_is_one_of_some_cell():
@@ -177,6 +182,18 @@ def test_what_was_cut_off_goes_on(results, monkeypatch):
     assert planted == ["float32"]
     assert again == whole
     assert not kept.exists()
+
+
+def test_an_older_matrix_is_no_obstacle_to_going_on(isogru, results):
+    """Cut off after float32, where float64 was made before with another seed."""
+    asked = ("score", "--case", "gru-one_step", "--drawn", "0", "--mutant", "update_turned")
+    for words in (("--seed", 5), ("--seed", 6, "--dtype", "float32")):
+        assert isogru(*asked, *words).status == 0
+    done = isogru(*asked, "--seed", 6, "--resume")
+    assert (done.status, done.out.count("1 mutants, 1 killed")) == (0, 2), done
+    assert records.read(results / "score/numpy-float64.json").seed == 6
+    done = isogru(*asked, "--seed", 7, "--resume")
+    assert (done.status, "nothing is kept of isogru score --dtype float32 --seed 7" in done.err) == (2, True), done
 
 
 def test_what_was_kept_of_another_run_is_refused(results):

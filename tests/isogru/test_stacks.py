@@ -20,15 +20,16 @@ BOTH = ("", "_reverse")
 def states(torch, X, layers=(0, 1), lengths=None):
     """All states of each layer, float64, and the last ones; past the ends zero, as packed sequences have it."""
     given, levels, last = X.astype(float), {}, []
+    steps, sequences = X.shape[:2]
     for layer in layers:
         both_directions = []
         for direction in BOTH:
-            both = np.zeros((T, N, H))
-            for row, length in enumerate(lengths or (T,) * N):
+            both = np.zeros((steps, sequences, H))
+            for row, length in enumerate(lengths or (steps,) * sequences):
                 one = grus.of_torch(torch, f"_l{layer}{direction}")
                 both[:length, row] = grus.states(given[:length, row, None], *one, reverse=bool(direction))[:, 0]
             both_directions.append(both)
-            ends = [0 if direction else length - 1 for length in lengths or (T,) * N]
+            ends = [0 if direction else length - 1 for length in lengths or (steps,) * sequences]
             last.append(np.stack([both[end, row] for row, end in enumerate(ends)]))
         levels[layer] = given = np.concatenate(both_directions, axis=2)
     return levels, np.stack(last)
@@ -91,6 +92,18 @@ def test_a_wrong_layer_is_found_where_it_is(isogru, mine, level, there):
     else:
         assert f"l{level}_reverse" in wrong
         assert "l1_reverse: why: not explained: what it took from the layer below is not there; save all" in done.out
+
+
+def test_of_three_layers_the_one_below_is_named(isogru, mine):
+    _, _, X, _, _, folder = mine
+    torch = grus.torch_stack(D, H, layers=3)
+    save_file(torch, folder / "three.safetensors")
+    asked = ("case", "--weights", folder / "three.safetensors", "--input", folder / "X.npy", "-o", folder / "three.st")
+    assert isogru(*asked).status == 0
+    levels, _ = states(torch, X, layers=(0, 1, 2))
+    np.save(folder / "wrong.npy", -levels[2].astype("f"))
+    done = isogru("verdict", folder / "three.st", folder / "wrong.npy", "--why")
+    assert (done.status, "save all states of that too, under its name, l1\n" in done.out) == (1, True), done
 
 
 def test_what_lies_below_is_no_fault_of_the_layer_above(isogru, mine):
@@ -164,6 +177,29 @@ def test_what_is_no_answer_to_a_stack(isogru, mine):
     assert "a stack; --claim is of one layer" in isogru("verdict", case, folder / "shape.npy", "--claim", "gru").err
 
 
+def test_one_layer_of_both_directions_has_none_below(isogru, mine):
+    _, torch, _, levels, _, folder = mine
+    save_file({name: array for name, array in torch.items() if "_l0" in name}, folder / "one.safetensors")
+    asked = ("case", "--weights", folder / "one.safetensors", "--input", folder / "X.npy", "-o", folder / "one.st")
+    assert isogru(*asked).status == 0
+    np.save(folder / "shape.npy", levels[0][:, :, :H])
+    done = isogru("verdict", folder / "one.st", folder / "shape.npy")
+    assert (done.status, done.err.endswith("the last states of all (2, 2, 4)\n")) == (2, True), done
+
+
+@pytest.mark.parametrize(("time", "status"), [("", 0), ("second", 0), ("first", 1)])
+def test_as_many_steps_as_sequences(isogru, mine, time, status):
+    """Values tell which comes first, unless it is said."""
+    _, torch, X, _, _, folder = mine
+    np.save(folder / "X.npy", X[:N])
+    asked = ("case", "--weights", folder / "gru.safetensors", "--input", folder / "X.npy", "-o", folder / "square.st")
+    assert isogru(*asked).status == 0
+    levels, _ = states(torch, X[:N])
+    np.save(folder / "batch.npy", levels[1].swapaxes(0, 1).astype("f"))
+    said = ("--time", time) if time else ()
+    assert isogru("verdict", folder / "square.st", folder / "batch.npy", *said).status == status
+
+
 def test_layers_that_are_no_stack(isogru, mine):
     _, torch, _, _, _, folder = mine
     apart = {
@@ -213,6 +249,13 @@ def with_metadata(**given):
         ),
         (with_metadata(layers='[{"label":"l0","level":0,"reverse":false,"cell":"gru"}]'), "is superfluous"),
         (with_metadata(layers='[{"label":"l0","level":0,"reverse":false,"cell":"lstm"}]'), "no cell 'lstm'"),
+        (
+            with_metadata(
+                layers='[{"label":"l0","level":0,"reverse":false,"cell":"gru",'
+                '"source":{"file":"a\\nb","layout":"torch","names":{}}}]'
+            ),
+            "weights' file is 'a\\nb', should be a line of text",
+        ),
         (with_metadata(format="isogru-stack/2"), "format isogru-stack/2 is newer than isogru-stack/1"),
         (lambda tensors, metadata: ({**tensors, "X": tensors["X"] * np.float32("nan")}, metadata), "finite numbers"),
     ],

@@ -162,7 +162,7 @@ def _refused(request: str) -> str:
     app, status, errors = APPS[command], 0, io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         try:
-            main(lambda: app(arguments))
+            main(lambda: app(arguments, prog_name=command if command == "isogru" else f"python -m {command}"))
         except SystemExit as ended:
             status = ended.code  # type: ignore[assignment]
     return f"$ {request}\n{status}: {errors.getvalue()}"

@@ -13,7 +13,7 @@ from frameworks.harness.score import loops, steps
 from frameworks.harness.score.planting import planted, trained
 from isogru.conventions import every
 from isogru.edits import edited, unedited
-from isogru.score.faults import CHANGES_STATES
+from isogru.score.faults import CHANGES_STATES, applies
 from isogru.training_faults import Setting
 from shared_spec import language_model
 from shared_spec.cells import cell
@@ -35,6 +35,20 @@ OPERATIONS = SimpleNamespace(
 )
 OF_STATES = [name for name, each in every().items() if each.kind in CHANGES_STATES]
 PAIRS = [("time_reversed", "states_late"), ("inputs_late", "not_carried"), ("reset_after", "batch_and_time_reshaped")]
+CASES = [drawn("gru", sizes, 1) for sizes in SIZES]
+
+
+def edit_of(case, names):
+    """The cell of a case with these conventions; None where it cannot have them."""
+    return edited(unedited(case), [every()[name] for name in names])
+
+
+PLANTED = [
+    pytest.param(case, names, id=f"{' + '.join(names)} {'x'.join(map(str, case.arrays['X'].shape))}")
+    for names in (*((name,) for name in OF_STATES), *PAIRS)
+    for case in [case for case in CASES if edit_of(case, names)][::2]
+]
+"""On two of the three sizes, and on one what needs as many inputs as units."""
 
 
 def framework():
@@ -42,14 +56,15 @@ def framework():
     return SimpleNamespace(cells=SimpleNamespace(CELLS=table, unroll=stub.unroll), language_model=SimpleNamespace())
 
 
-@pytest.mark.parametrize("sizes", SIZES[::2])
-@pytest.mark.parametrize("names", [*((name,) for name in OF_STATES), *PAIRS], ids=" + ".join)
-def test_what_is_planted_computes_what_the_edit_says(names, sizes):
-    made = [every()[name] for name in names]
-    case, numpys = drawn("gru", sizes, 1), framework()
-    edit = edited(unedited(case), made)
-    if edit is None:
-        pytest.skip("no convention of this cell, or of these sizes")
+def test_all_that_the_cell_can_have_is_planted():
+    tried = {names for _, names in (param.values for param in PLANTED)}
+    can_have = {(name,) for name in OF_STATES if applies([every()[name]], cell("gru"))}
+    assert tried == can_have | set(PAIRS)
+
+
+@pytest.mark.parametrize(("case", "names"), PLANTED)
+def test_what_is_planted_computes_what_the_edit_says(case, names):
+    made, numpys, edit = [every()[name] for name in names], framework(), edit_of(case, names)
     X, H0 = case.arrays["X"], case.arrays["H0"]
     with planted(numpys, case.cell, edit.cell, made, OPERATIONS):
         forward = numpys.cells.unroll(numpys.cells.CELLS["gru"])
