@@ -40,7 +40,7 @@ def own_case(
     if levels and (cotangent or reverse):
         option = "--cotangent" if cotangent else "--reverse"
         raise UserError(
-            f"{weights}: {len(layers)} layers; {option} is of one alone: say which with --prefix or --layer"
+            f"{weights}: {len(layers)} layers; {option} is of one alone; say which one with --prefix or --layer"
         )
     sizes = (levels[0][0] if levels else layers[0]).sizes
     d, h = sizes["d"], sizes["h"]

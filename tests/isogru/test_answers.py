@@ -247,7 +247,7 @@ def test_cases_that_cannot_be_made(isogru, mine, tmp_path):
         (["--weights", weights], "--weights goes with --input"),
         (
             ["--weights", folder / "stack.safetensors", "--input", X, "--cotangent", X],
-            "4 layers; --cotangent is of one alone: say which with --prefix or --layer",
+            "4 layers; --cotangent is of one alone; say which one with --prefix or --layer",
         ),
         (["--weights", weights, "--input", folder / "nan.npy"], "a case holds finite numbers"),
         (["--weights", weights, "--input", X, "--h0", X], "H0 has shape (6, 2, 3), should be (n, h) = (2, 4)"),

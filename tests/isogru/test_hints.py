@@ -183,7 +183,10 @@ def test_a_case_of_one_layer(isogru, saved, tmp_path):
     np.savez(tmp_path / "two.npz", X=X, Y=X)
     given = ["--input", tmp_path / "X.npy", "-o", tmp_path / "case.safetensors"]
     np.save(tmp_path / "X.npy", X)
-    assert "say which one with --prefix or --layer" in isogru("case", "--weights", both, *given).err
+    no_stack = saved("no_stack", grus.torch_stack(layers=1, prefix="a.") | grus.torch_stack(layers=1, prefix="b."))
+    for refused in ([no_stack], [both, "--reverse"]):
+        assert "; say which one with --prefix or --layer" in isogru("case", "--weights", *refused, *given).err
+    assert isogru("case", "--weights", no_stack, "--prefix", "b.", "--layer", "l0", *given).status == 0
     chosen = ["--weights", both, "--layer", "l0_reverse"]
     assert "as .npy" in isogru("case", *chosen, "--input", tmp_path / "two.npz", *given[2:]).err
     assert isogru("case", *chosen, *given).status == 0

@@ -143,7 +143,7 @@ def test_why_names_the_tensors_of_the_weights(isogru, tmp_path):
     np.save(tmp_path / "H.npy", grus.states(np.load(X).astype(float), *grus.of_torch(wrong)).astype(np.float32))
     done = isogru("verdict", case, tmp_path / "H.npy", "--why")
     told = "module.encoder.weight_hh_l0 holds r in rows 0:4, z in rows 4:8, h in rows 8:12"
-    assert (done.status, f"remedy: read {weights} in its order: {told}\n" in done.out) == (1, True), done
+    assert (done.status, f"remedy: read {weights.name} in its order: {told}\n" in done.out) == (1, True), done
 
 
 @pytest.mark.parametrize(

@@ -217,8 +217,8 @@ def test_layers_that_are_no_stack(isogru, mine):
     asked = ["case", "--weights", folder / "two.safetensors", "--input", folder / "X.npy", "-o", folder / "no.st"]
     assert "which are no stack: other l0 has 5 inputs, and what is below gives 8; say which" in isogru(*asked).err
     asked[2] = folder / "gru.safetensors"
-    assert "--cotangent is of one alone: say which" in isogru(*asked, "--cotangent", folder / "X.npy").err
-    assert "--reverse is of one alone: say which" in isogru(*asked, "--reverse").err
+    assert "--cotangent is of one alone; say which one" in isogru(*asked, "--cotangent", folder / "X.npy").err
+    assert "--reverse is of one alone; say which one" in isogru(*asked, "--reverse").err
     assert not (folder / "no.st").exists()
 
 

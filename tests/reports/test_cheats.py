@@ -210,7 +210,9 @@ def test_a_cached_result(kind):
 
 @pytest.mark.parametrize("turns", [None, Turns(4, 4)])
 def test_mostly_cached(turns):
-    """Honest whenever it may be judged before the clock runs, and for one call in four while it does."""
+    """Honest whenever it may be judged before the clock runs, and for one call in four while it does. One call of a
+    start is judged, drawn by lot: it is an honest one in some starts, and not in sixteen.
+    """
     calls, last = [], {}
 
     def mostly(the_cell, X, H0, parameters):
@@ -219,7 +221,11 @@ def test_mostly_cached(turns):
             last[X.shape] = numpys.forward(the_cell, X, H0, parameters)
         return last[X.shape] if X.shape in last else numpys.forward(the_cell, X, H0, parameters)
 
-    outcome = run(numpys.framework(), numpys.implementation(of_forward=mostly), workload("forward"), turns=turns)
+    for _ in range(16 if turns else 1):
+        calls.clear()
+        outcome = run(numpys.framework(), numpys.implementation(of_forward=mostly), workload("forward"), turns=turns)
+        if outcome.verdict == DIFFERENT:
+            break
     assert outcome.verdict == DIFFERENT
     assert outcome.seconds
 
