@@ -78,7 +78,7 @@ class Layer:
     @property
     def source(self) -> Source:
         """Where it stands, for what is to be said of its tensors."""
-        return Source(self.contents.path.name, self.layout.name, dict(self.names), self.row)
+        return Source(str(self.contents.path), self.layout.name, dict(self.names), self.row)
 
     @property
     def present(self) -> Layout:

@@ -83,7 +83,8 @@ def _of_layer(
     # Keras' own layer gives what it computed first, first; in a Bidirectional it is turned round again.
     of_keras = layer.described and layer.layout.package == "keras" and layer.contents.kind == "a Keras file"
     computed = of_keras and bool(layer.position.reverse) and "backward" not in layer.title
-    source = msgspec.structs.replace(layer.source, computed=computed)
+    # Its name alone: one case is the same file wherever it is made.
+    source = msgspec.structs.replace(layer.source, file=weights.name, computed=computed)
     parameters = summed(layer.layout, unpack(layer.layout, layer.tensors()))
     X, H0, dH, ends = arrays
     the_cell = cell(layer.layout.cell)

@@ -14,7 +14,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One layer of a file of weights."""
 
     file: str
-    """Its name, without its folder: one case is the same file wherever it is made."""
+    """As sentences name it; in a case its name, without its folder."""
     layout: str
     """Of `shared_spec/layouts.toml`."""
     names: dict[str, str]
