@@ -41,7 +41,9 @@ def results_of(framework):
         manifest = folder / "results" / framework / "manifest.json"
         if manifest.exists():
             told = json.loads(manifest.read_bytes())
-            files["manifest"] = {**told, "jobs": sorted(told["jobs"], key=str)}
+            # Each worker adds its own.
+            files |= {f"job {job}": True for job in told.pop("jobs")}
+            files["manifest"] = told
         return files
 
     return finished

@@ -132,7 +132,8 @@ def _kill(one: Killed, place: Path, ending: signal.Signals, after: float, whole:
             pass
     left = one.finished(place)
     assert before.keys() <= left.keys(), told
-    assert left == {name: whole[name] for name in left}, told
+    other = {name: (each, whole.get(name)) for name, each in left.items() if each != whole.get(name)}
+    assert not other, (told, other)
 
 
 def _check_two_at_once(one: Killed, place: Path, whole: Contents) -> None:
