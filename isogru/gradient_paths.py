@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isogru.conventions import every
+from isogru.conventions import Convention, every
 from isogru.judge import delivered, reference
 from isogru.judge.comparison import TWIN_MULTIPLE, compare
 from shared_spec.cells import Cell
@@ -41,23 +41,24 @@ class Path:
     """Whether every state has its cotangent, or the last alone."""
 
 
+def path(of: Convention) -> Path:
+    """What a convention of gradients cuts."""
+    return Path(
+        of.name,
+        of.sentence,
+        of.remedy,
+        of.held,
+        carried="time" not in of.cuts,
+        across="half" not in of.cuts,
+        start="start" not in of.cuts,
+        all_states="others" not in of.cuts,
+    )
+
+
 def paths(cell: Cell) -> list[Path]:
     """Those that a cell has, as conventions.toml names them."""
     assigned = {equation.target for equation in cell.equations}
-    return [
-        Path(
-            each.name,
-            each.sentence,
-            each.remedy,
-            each.held,
-            carried="time" not in each.cuts,
-            across="half" not in each.cuts,
-            start="start" not in each.cuts,
-            all_states="others" not in each.cuts,
-        )
-        for each in every().values()
-        if each.cuts and (not each.held or each.held in assigned)
-    ]
+    return [path(each) for each in every().values() if each.cuts and (not each.held or each.held in assigned)]
 
 
 def missing(case: Case, result: Result) -> tuple[list[tuple[Path, float]], int]:
@@ -67,11 +68,11 @@ def missing(case: Case, result: Result) -> tuple[list[tuple[Path, float]], int]:
     given = delivered.of(result)
     stray = reference.get(case, given.dtype, kept=False).stray
     culprits, tried = [], paths(case.cell)
-    for path in tried:
-        cut = dict(without(case, path))
+    for each in tried:
+        cut = dict(without(case, each))
         ratio = max(_ratio(array, name, cut, stray, given.stored) for name, array in _gradients(result))
         if ratio <= 1:
-            culprits.append((path, ratio))
+            culprits.append((each, ratio))
     return culprits, len(tried)
 
 
@@ -89,31 +90,31 @@ def _ratio(array: Array, name: str, cut: Mapping[str, Array], stray: Mapping[str
     return np.inf if compared.is_undetermined.any() else float(compared.ratio.max())
 
 
-def without(case: Case, path: Path) -> Iterator[tuple[str, Array]]:
+def without(case: Case, cut: Path) -> Iterator[tuple[str, Array]]:
     """The gradients of sum(dH * H) by "X", "H0" and every parameter, with one path cut."""
     cell, parameters = case.cell, case.parameters
     X, H, dH = case.arrays["X"], case.arrays["H0"], case.arrays["dH"]
-    kept = [equation for equation in cell.equations if equation.target != path.held]
+    kept = [equation for equation in cell.equations if equation.target != cut.held]
     used = {name for equation in kept for name in names(equation.expression)}
     wanted = [name for name in ("X", "H", *parameters) if name in used]
     pulls = []
     with np.errstate(over="ignore", invalid="ignore"):
         for x in X:
             after = value.step(cell, x, H, parameters)
-            values = {"X": x, "H": H, **parameters, **({path.held: after[path.held]} if path.held else {})}
+            values = {"X": x, "H": H, **parameters, **({cut.held: after[cut.held]} if cut.held else {})}
             _, pull = gradient.Tape(kept, values, wanted).forward(values, H.dtype)
             pulls.append(pull)
             H = after["H"]
         gradients = {name: np.zeros_like(array) for name, array in {"X": X, "H0": H, **parameters}.items()}
         carried = np.zeros_like(H)
         for t in reversed(range(len(X))):
-            own = dH[t] if path.all_states or t == len(X) - 1 else np.zeros_like(dH[t])
-            pulled = pulls[t](own + carried if path.carried else own)
+            own = dH[t] if cut.all_states or t == len(X) - 1 else np.zeros_like(dH[t])
+            pulled = pulls[t](own + carried if cut.carried else own)
             carried = pulled.get("H", np.zeros_like(H))
-            if not path.across and t == len(X) // 2:
+            if not cut.across and t == len(X) // 2:
                 carried = np.zeros_like(H)
             gradients["X"][t] = pulled.get("X", 0.0)
             for name in parameters:
                 gradients[name] += pulled.get(name, 0.0)
-    gradients["H0"] = carried if path.start else np.zeros_like(carried)
+    gradients["H0"] = carried if cut.start else np.zeros_like(carried)
     yield from gradients.items()

@@ -11,7 +11,6 @@ import numpy as np
 from isogru import gradient_paths, training_faults
 from isogru.conventions import GRADIENT, TRAINING, Convention
 from isogru.edits import Edit, edited, unedited
-from isogru.gradient_paths import Path
 from isogru.judge import precision
 from isogru.score.faults import CHANGES_STATES
 from shared_spec import oracle
@@ -34,14 +33,14 @@ class Equations:
     def right(self, case: AnyCase, dtype: str) -> Result:
         """What is right, made as mutants are."""
         if isinstance(case, TrainingCase):
-            return Result(_origin(case, dtype), training.train(case.problem, dtype=dtype))
-        return Result(_origin(case, dtype), oracle.run(case.cell, case.arrays, dtype=dtype))
+            return Result(origin(case, dtype), training.train(case.problem, dtype=dtype))
+        return Result(origin(case, dtype), oracle.run(case.cell, case.arrays, dtype=dtype))
 
     def wrong(self, case: AnyCase, dtype: str, conventions: Sequence[Convention]) -> Result | None:
         """What a mutant gives; None where the case has nothing that it changes."""
         if isinstance(case, TrainingCase):
             (convention,) = conventions
-            return Result(_origin(case, dtype), self._trained(case, dtype, convention))
+            return Result(origin(case, dtype), self._trained(case, dtype, convention))
         of_states = [each for each in conventions if each.kind in CHANGES_STATES]
         edit = edited(unedited(case), of_states)
         if edit is None:
@@ -53,11 +52,12 @@ class Equations:
             if H is None:
                 return None
             values = {"H": H, "final": H[-1]}
-        if cuts := [each for each in conventions if each.kind == GRADIENT]:
-            narrow = replace(case, arrays=arrays)
-            values |= {f"grad.{name}": array for name, array in gradient_paths.without(narrow, _path(cuts))}
+        for each in conventions:
+            if each.kind == GRADIENT:
+                cut = gradient_paths.without(replace(case, arrays=arrays), gradient_paths.path(each))
+                values |= {f"grad.{name}": array for name, array in cut}
         coarse = edit if any(each.precision for each in of_states) else None
-        return Result(_origin(case, dtype, coarse), values)
+        return Result(origin(case, dtype, coarse), values)
 
     def _trained(self, case: TrainingCase, dtype: str, convention: Convention) -> dict[str, Array]:
         setting = convention.training
@@ -71,7 +71,7 @@ class Equations:
         )
 
 
-def _origin(case: AnyCase, dtype: str, coarse: Edit | None = None) -> Origin:
+def origin(case: AnyCase, dtype: str, coarse: Edit | None = None) -> Origin:
     """Of what is right, or of an edit that computes more coarsely."""
     roundoff = _roundoff(case.cell.name, dtype) if coarse is None else _measured(coarse, case.cell, dtype)
     return Origin(
@@ -86,21 +86,6 @@ def _origin(case: AnyCase, dtype: str, coarse: Edit | None = None) -> Origin:
         device="cpu",
         unit_roundoff=precision.unit_roundoff(roundoff, dtype),
         roundoff=roundoff,
-    )
-
-
-def _path(cuts: Sequence[Convention]) -> Path:
-    """One path of the gradient with all that several conventions cut."""
-    every = {cut for each in cuts for cut in each.cuts}
-    return Path(
-        "",
-        "",
-        "",
-        "".join(each.held for each in cuts),
-        carried="time" not in every,
-        across="half" not in every,
-        start="start" not in every,
-        all_states="others" not in every,
     )
 
 

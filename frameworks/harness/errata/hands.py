@@ -17,7 +17,7 @@ from frameworks.harness.errata import faults
 from frameworks.harness.run import run, run_cell
 from frameworks.harness.subject import Subject
 from frameworks.protocol import find
-from isogru.judge import precision
+from isogru.score import equations
 from shared_spec import oracle
 from shared_spec.cells import Cell
 from shared_spec.errata.records import NUMPY
@@ -58,22 +58,8 @@ class Equations:
         return Result(self._origin(case), oracle.run(wiring, case.arrays, dtype=DTYPE))
 
     def _origin(self, case: AnyCase) -> Origin:
-        roundoff = _roundoff(case.cell)
-        return Origin(
-            case=case.name,
-            case_digest=case.digest,
-            cell=case.cell.name,
-            spec_digest=case.cell.digest,
-            framework=NUMPY,
-            implementation="equations",
-            lane="equations",
-            dtype=DTYPE,
-            device="cpu",
-            unit_roundoff=precision.unit_roundoff(roundoff, DTYPE),
-            roundoff=roundoff,
-            versions=self.versions(),
-            corpus=f"{case.problem.corpus_source} {case.problem.corpus_sha1}" if isinstance(case, TrainingCase) else "",
-        )
+        source = f"{case.problem.corpus_source} {case.problem.corpus_sha1}" if isinstance(case, TrainingCase) else ""
+        return replace(equations.origin(case, DTYPE), versions=self.versions(), corpus=source)
 
 
 class InFramework:
@@ -124,15 +110,6 @@ def hand(name: str, device: str = "cpu") -> Hand:
     loaded = frameworks.load(name)
     loaded.runtime.setup(device=device, threads=supervisor.threads_of_environment())
     return InFramework(loaded, device)
-
-
-def _roundoff(cell: Cell) -> dict[str, float]:
-    """The unit roundoff that the equations of a cell deliver, by operation."""
-
-    def states(X: np.ndarray, H0: np.ndarray, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
-        return oracle.states(cell, X, H0, parameters)
-
-    return precision.measure(states, cell, dtype=DTYPE)
 
 
 @functools.cache
