@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from isogru.score import records, tally
+from isogru.score import problems, records, tally
 from isogru.score.records import NOT_APPLICABLE, Matrix
 from isogru.score.tally import Tally
+from shared_spec.cells import cells
 from shared_spec.command import main, say
 from shared_spec.errors import UserError
 from shared_spec.files.whole import write_whole
@@ -69,7 +70,30 @@ def _totals(matrices: Sequence[Matrix]) -> Iterator[str]:
         )
         yield f"| {each.framework} | {each.dtype} | {counts} | {_share(drawn)} | `{_command(each)}` |"
     yield ""
-    yield "A mutant is counted once for each cell that can have it. One seed draws the same in every framework."
+    yield "A mutant is counted once for each cell that can have it. One seed draws the same in every framework. Cases:"
+    yield ""
+    by_cases: dict[str, list[str]] = {}
+    for each in matrices:
+        by_cases.setdefault(_asked(each), []).append(f"{each.framework} {each.dtype}")
+    for asked, those in by_cases.items():
+        yield f"- {', '.join(those)}: {asked}"
+
+
+def _asked(matrix: Matrix) -> str:
+    """Which cases were tried, such as "ordinary, square of every cell; small-training of gru"."""
+    cells_of: dict[str, list[str]] = {}
+    for control in matrix.controls:
+        # Such as "small-training-gru" and "gru-ordinary".
+        kind, _, of = control.case.rpartition("-")
+        kind, of = (kind, of) if problems.is_training(control.case) else (of, kind)
+        cells_of.setdefault(kind, []).append(of)
+    kinds_of: dict[tuple[str, ...], list[str]] = {}
+    for kind, those in cells_of.items():
+        kinds_of.setdefault(tuple(those), []).append(kind)
+    return "; ".join(
+        f"{', '.join(kinds)} of {'every cell' if {*those} == {*cells()} else ', '.join(those)}"
+        for those, kinds in kinds_of.items()
+    )
 
 
 def _command(matrix: Matrix) -> str:
