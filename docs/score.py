@@ -101,8 +101,7 @@ def _living(matrices: Sequence[Matrix]) -> Iterator[str]:
     living = [(each, *key) for each in matrices for key in tally.alive(each)]
     if not living:
         return
-    yield "Alive on the cases that were tried. Cases hold float32 numbers: that weights and inputs of a float64 are"
-    yield "rounded to 24 bits or more is what no case shows."
+    yield "Alive on the cases that were tried:"
     yield ""
     for each, mutant, cell in living:
         yield f"- {each.framework}, {each.dtype}: `{mutant}` of {cell}"
