@@ -129,7 +129,8 @@ def _living(matrices: Sequence[Matrix]) -> Iterator[str]:
     living = [(each, *key) for each in matrices for key in tally.alive(each)]
     if not living:
         return
-    yield "Alive on the cases that were tried:"
+    yield "Alive on the cases that were tried. In numpy a fault of states is judged by its states alone, in a framework"
+    yield "by its gradients too:"
     yield ""
     for each, mutant, cell in living:
         yield f"- {each.framework}, {each.dtype}: `{mutant}` of {cell}"
