@@ -305,9 +305,9 @@ def test_who_forks_is_killed_and_all_its_contenders_with_it(one, stand_in, text)
         contender.await_ready(60)
         (forks,) = start.sessions
         os.kill(forks, signal.SIGKILL)
+        assert gone([forks, contender.session])
         with pytest.raises(LostError, match="ended by SIGKILL"):
             contender.turn(60)
-        assert gone([contender.session])
         contender.close()
         with pytest.raises(LostError, match="ended by SIGKILL: it said nothing"):
             start.contender(entry, 4)
@@ -444,10 +444,10 @@ def test_memory_is_measured_of_rows_that_were_over_in_a_later_start(one, stand_i
 def test_first_calls_compile_after_a_first_start_that_was_broken_off(one):
     """Of a workload that was judged what is compiled is kept: its first calls have been timed."""
     over, begun = rows.Row(WORKLOAD, "tuned", "tuned"), rows.Row(WORKLOAD.replace("gru", "rnn"), "tuned", "tuned")
-    folders = [race._cache(one) / "torch" / f"{row.workload}.tuned" for row in (over, begun)]
+    folders = [starting.cache(one) / "torch" / f"{row.workload}.tuned" for row in (over, begun)]
     for folder in folders:
         folder.mkdir(parents=True)
-    race._forget_compiled(one, {"torch": entered([over, begun])}, {WORKLOAD})
+    starting.forget_compiled(one, {"torch": entered([over, begun])}, {WORKLOAD})
     assert [folder.exists() for folder in folders] == [True, False]
 
 
@@ -459,9 +459,11 @@ def test_what_is_chosen_is_passed_on(stand_in, text, monkeypatch):
     assert definition.read(chosen.folder / "race.json") == chosen
     run(chosen, stand_in, text)
     those = "--device cuda --threads 3 --tf32 --workload prediction --cell rnn --implementation tuned"
-    for words in stand_in.calls[0][0], stand_in.calls[1][0]:
-        assert those in " ".join(words)
-    assert f"--pass 1 --seconds 0.05 --row {WORKLOAD}/scratch" in " ".join(stand_in.calls[1][0])
+    entered, forks, contender = (" ".join(words) for words, _ in stand_in.calls[:3])
+    assert those in entered
+    assert "contend --threads 3" in forks
+    assert those in contender
+    assert f"--pass 1 --seconds 0.05 --row {WORKLOAD}/scratch" in contender
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1h", 3600), ("1.5m", 90), ("168h", 604800)])
