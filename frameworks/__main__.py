@@ -86,6 +86,8 @@ def run_case(
     if result.origin.lie:
         raise UserError(result.origin.lie)
     write_result(output, result)
+    if result.origin.note:
+        say(result.origin.note)
     say(f"wrote {output}")
 
 
@@ -215,6 +217,7 @@ app.command("score")(score.in_framework)
 
 app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(timing.time_workloads)
 app.command("enter", hidden=True)(timing.enter_race)
+app.command("contend", hidden=True)(timing.fork_contenders)
 app.command("memory", hidden=True)(timing.measure_memory)
 
 
