@@ -11,8 +11,9 @@ import pytest
 
 from frameworks.harness.score import loops, steps
 from frameworks.harness.score.planting import planted, trained
-from isogru.conventions import every
+from isogru.conventions import every, read_table
 from isogru.edits import edited, unedited
+from isogru.score.drawing import HERE
 from isogru.score.faults import CHANGES_STATES, applies
 from isogru.training_faults import Setting
 from shared_spec import language_model
@@ -60,6 +61,15 @@ def test_all_that_the_cell_can_have_is_planted():
     tried = {names for _, names in (param.values for param in PLANTED)}
     can_have = {(name,) for name in OF_STATES if applies([every()[name]], cell("gru"))}
     assert tried == can_have | set(PAIRS)
+
+
+def test_a_state_of_parameters_alone_has_a_row_for_each_sequence():
+    table = {"sentence": "s", "remedy": "r", "rewrite": [["Z * H + (1 - Z) * C", "tanh(b_h)"]]}
+    made, numpys, case = read_table("alone", table, {}, HERE), framework(), CASES[0]
+    wrong = edited(unedited(case), made).cell
+    with planted(numpys, case.cell, wrong, made, OPERATIONS):
+        H, _ = numpys.cells.CELLS["gru"](case.arrays["X"][0], case.arrays["H0"], **unedited(case).parameters)
+    np.testing.assert_array_equal(H, np.broadcast_to(np.tanh(case.arrays["b_h"]), case.arrays["H0"].shape))
 
 
 @pytest.mark.parametrize(("case", "names"), PLANTED)

@@ -17,7 +17,7 @@ from frameworks.folder import Step
 from frameworks.harness.score.operations import Operations
 from shared_spec.cells import Cell
 from shared_spec.errors import UserError
-from shared_spec.expression import Expression, Function, Name, Number, Operation, Place, parse
+from shared_spec.expression import Expression, Function, Name, Number, Operation, Place, names, parse
 from shared_spec.readings.functions import rounded
 
 FUNCTION, CONSTANT = "function_of_mutant", "constant_of_mutant"
@@ -41,11 +41,12 @@ def edited(step: Step, right: Cell, wrong: Cell, operations: Operations, *, held
         for one, other in zip(right.equations, wrong.equations, strict=True)
         if one.expression != other.expression
     }
-    tree = ast.fix_missing_locations(_Edit(expressions, held, source.functions).visit(tree))
+    edit = _Edit(expressions, held, source.functions, frozenset(right.parameters))
+    tree = ast.fix_missing_locations(edit.visit(tree))
     function = functools.partial(_function, operations)
-    names = {**step.__globals__, FUNCTION: function, CONSTANT: operations.constant}
-    exec(compile(tree, f"<{step.__name__} with a fault>", "exec"), names)
-    step_with_fault: Step = names[step.__name__]
+    scope = {**step.__globals__, FUNCTION: function, CONSTANT: operations.constant}
+    exec(compile(tree, f"<{step.__name__} with a fault>", "exec"), scope)
+    step_with_fault: Step = scope[step.__name__]
     return step_with_fault
 
 
@@ -109,15 +110,24 @@ class _Edit(ast.NodeTransformer):
     """Puts other expressions in the place of those that assign a quantity."""
 
     def __init__(
-        self, expressions: Mapping[str, Expression], held: tuple[str, ...], functions: Mapping[str, ast.expr]
+        self,
+        expressions: Mapping[str, Expression],
+        held: tuple[str, ...],
+        functions: Mapping[str, ast.expr],
+        parameters: frozenset[str],
     ) -> None:
         self._expressions, self._held, self._functions = expressions, held, functions
+        self._parameters = parameters
 
     def visit_Assign(self, node: ast.Assign) -> list[ast.stmt]:
         """One equation."""
         target = ast.unparse(node.targets[0])
         if target in self._expressions:
             node.value = self._written(self._expressions[target])
+            if self._parameters.issuperset(names(self._expressions[target])):
+                # Such as tanh(b_h), which has no rows: of a state there must be as many as of the state before.
+                none = ast.BinOp(ast.Constant(0), ast.Mult(), ast.Name("H", ast.Load()))
+                node.value = ast.BinOp(node.value, ast.Add(), none)
         if target not in self._held:
             return [node]
         name = ast.Name(target, ast.Load())
