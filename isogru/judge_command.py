@@ -17,14 +17,14 @@ from isogru.explain_command import Why
 from isogru.judge.comparison import EQUAL
 from isogru.program_check import Judged, ProgramCheck
 from isogru.runners import exchange
-from isogru.runners.program import Limits, Program, UnjudgedError
+from isogru.runners.program import Limits, Program
 from isogru.runners.verdict import FAILED, CaseVerdict
 from isogru.wording import MARKS, finite, ratio, status
 from shared_spec import cases as catalogue
 from shared_spec import cells
 from shared_spec.__main__ import Json
 from shared_spec.cells import Cell
-from shared_spec.command import UNJUDGED, say
+from shared_spec.command import say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, Case, read_case
 
@@ -87,15 +87,11 @@ def judge_program(
         raise UserError(f"--jobs is {jobs}, should be 1 or more, or 0 for as many as cores")
     of, cases = _cases(cell, case, gradients)
     limits = Limits(seconds_of(timeout), bytes_of(memory), network)
-    try:
-        check = ProgramCheck(Program(program, limits), of, dtype, format, gradients)
-        at_once = min(jobs or len(os.sched_getaffinity(0)), len(cases))
-        if not as_json:
-            say(_told(of, cases, at_once, limits))
-        ruling = check.judged(cases, jobs=at_once, tell=_silent if as_json else _row)
-    except UnjudgedError as error:
-        say(f"isogru: {error}", err=True)
-        raise typer.Exit(UNJUDGED) from None
+    check = ProgramCheck(Program(program, limits), of, dtype, format, gradients)
+    at_once = min(jobs or len(os.sched_getaffinity(0)), len(cases))
+    if not as_json:
+        say(_told(of, cases, at_once, limits))
+    ruling = check.judged(cases, jobs=at_once, tell=_silent if as_json else _row)
     made = ruling.explain() if why else None
     if as_json:
         record = {

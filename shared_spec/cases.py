@@ -82,6 +82,7 @@ CATALOGUE = (
     Entry("tiny_weights", "all but linear", native_cells, T=13, n=3, d=8, h=10, sigma=1e-6),
     Entry("chapter", "the chapter's shapes and start", gated_cells, T=32, n=1024, d=28, h=32, sigma=0.01, zero=("H0",)),
     Entry("no_inner_bias", "b_hh is zero", with_an_inner_bias, T=5, n=6, d=4, h=7, zero=("b_hh",)),
+    Entry("square", "d = h: what is transposed fits", every_cell, T=7, n=3, d=4, h=4),
 )
 
 SHORT_EPOCHS = 2

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared_spec import processes
-from shared_spec.errors import UserError
+from shared_spec.errors import UnjudgedError, UserError
 
 if TYPE_CHECKING:
     import typer
@@ -68,6 +68,8 @@ def main(app: Callable[..., Any]) -> None:
             sys.stdout.flush()
     except UserError as error:
         _end(f"isogru: {error}", WRONG)
+    except UnjudgedError as error:
+        _end(f"isogru: {error}", UNJUDGED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

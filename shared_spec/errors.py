@@ -1,4 +1,6 @@
-"""What a user can have done wrong. The command lines print these in one line and exit with 2."""
+"""What a user can have done wrong, and that judging was not possible. The command lines print these in one line, and
+exit with 2 or 3.
+"""
 
 
 class UserError(Exception):
@@ -15,3 +17,7 @@ class InterchangeError(UserError):
 
 class CorpusError(UserError):
     """A text is not what it should be, or too short for the windows asked for."""
+
+
+class UnjudgedError(Exception):
+    """The judging itself could not be done, and why."""

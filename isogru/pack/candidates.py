@@ -12,7 +12,7 @@ from isogru.conventions import GRADIENT
 from isogru.edits import unedited
 from isogru.judge import reference
 from isogru.judge.comparison import TWIN_MULTIPLE
-from isogru.suites.mutants import Mutant, mutants
+from isogru.suites.mutants import NumpyMutant, mutants
 from shared_spec import cases as catalogue
 from shared_spec import cells
 from shared_spec.files.interchange import DTYPES, Case
@@ -22,11 +22,13 @@ from shared_spec.readings.arithmetic import Array
 CELLS = ("gru", "gru_reset_after")
 OF_CATALOGUE = (
     *("ordinary", "zero_start", "large_weights", "one_step", "one_sequence", "one_unit", "saturated"),
-    *("tiny_weights", "no_inner_bias"),
+    *("tiny_weights", "no_inner_bias", "square"),
 )
 """The small ones."""
-MORE = {"square": (7, 3, 4, 4), "as_many_steps": (5, 5, 3, 4)}
-"""T, n, d, h. In the catalogue all are different, so that what is turned round ends with an error; not here."""
+MORE = {"as_many_steps": (5, 5, 3, 4)}
+"""T, n, d, h. In the catalogue there are never as many steps as sequences, so that what takes the one for the other
+ends with an error; not here.
+"""
 SIGMA = 0.5
 
 
@@ -95,7 +97,7 @@ def alive(cell: str, dtype: str, chosen: Sequence[Golden]) -> set[str]:
     return names - {name for each in chosen if each.case.cell.name == cell for name in killed(each, dtype)}
 
 
-def _found(mutant: Mutant, case: Case, dtype: str) -> dict[str, Array]:
+def _found(mutant: NumpyMutant, case: Case, dtype: str) -> dict[str, Array]:
     """What it gives that is not what is right; nothing where it changes nothing."""
     if mutant.kind == GRADIENT:
         return {f"grad.{name}": array for name, array in mutant.gradients(case, dtype=dtype).items()}

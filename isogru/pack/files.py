@@ -16,6 +16,7 @@ from isogru.pack.page import PAGE
 from isogru.suites.mutants import mutants
 from isogru.weight_files import numpy as npz
 from shared_spec import cells
+from shared_spec.errors import UserError
 from shared_spec.files import temporary, tensors
 from shared_spec.files.interchange import DTYPES
 from shared_spec.files.whole import write_together
@@ -46,7 +47,7 @@ class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     equations: dict[str, list[str]]
     """By cell."""
     mutants: dict[str, dict[str, int]]
-    """By cell and precision, how many there are; all are killed."""
+    """By cell and precision, how many there are; all are killed, which is checked."""
     cases: list[Member]
     files: dict[str, str]
     """The SHA-256 of each, and of none other."""
@@ -55,7 +56,7 @@ class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def made() -> dict[str, bytes]:
-    """Every file of the pack by its path."""
+    """Every file of the pack by its path. Raises UserError where a mutant lives."""
     members, goldens = [], []
     for cell in CELLS:
         every = {each.case.name: each for each in candidates(cell)}
@@ -64,6 +65,7 @@ def made() -> dict[str, bytes]:
             name: frozenset(f"{mutant} {dtype}" for dtype in DTYPES for mutant in by_dtype[dtype][name])
             for name in every
         }
+        _check_all_are_killed(cell, sets)
         chosen = cover(sets)
         own = alone(sets, chosen)
         for name in chosen:
@@ -78,8 +80,17 @@ def made() -> dict[str, bytes]:
     return contents | {INDEX: encoded(Index(FORMAT, equations, count, members, digests))}
 
 
+def _check_all_are_killed(cell: str, sets: Mapping[str, frozenset[str]]) -> None:
+    """Raises UserError for a mutant that no candidate kills: a cover has what there is in them, and no more."""
+    every = {f"{mutant.name} {dtype}" for dtype in DTYPES for mutant in mutants(cells.cell(cell), dtype=dtype)}
+    if living := every.difference(*sets.values()):
+        raise UserError(
+            f"no candidate for the pack kills {min(living)} of {cell}; isogru/pack/candidates.py needs another"
+        )
+
+
 def write(folder: Path) -> Index:
-    """Write the pack to a folder, whole or not at all."""
+    """Write the pack to a folder, whole or not at all. Raises UserError where a mutant lives."""
     contents = made()
     write_together({folder / name: content for name, content in contents.items()})
     return msgspec.json.decode(contents[INDEX], type=Index)

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from shared_spec.command import LAST_LINES, last_words, printable
-from shared_spec.errors import UserError
+from shared_spec.errors import UnjudgedError, UserError
 from shared_spec.files import store, temporary
 
 CASE, RESULT, HERE = "{case}", "{result}", "{here}"
@@ -31,10 +31,6 @@ LONGEST = 600
 """Characters of its last words."""
 ROOM = 64 * MIB
 """Bytes that a file of its may have beyond those of a result."""
-
-
-class UnjudgedError(Exception):
-    """The judging itself could not be done, and why."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ Drawn = Annotated[
         "--drawn", min=0, help="How many mutants are drawn. Default: half as many as there are, one in three."
     ),
 ]
+FirstKill = Annotated[
+    bool, typer.Option("--first-kill", help="Try a mutant on no further case once one has killed it.")
+]
 Conventions = Annotated[
     Optional[Path], typer.Option("--conventions", help="Mutants of this file, instead of isogru/conventions.toml.")
 ]
@@ -44,12 +47,14 @@ def in_numpy(
     case: Cases = None,
     dtype: Dtypes = None,
     drawn: Drawn = None,
+    first_kill: FirstKill = False,
     file: Conventions = None,
 ) -> None:
     """Score the referee: faults planted in the equations, each judged on every case of the catalogue. Exit status 1
-    where one lives that is no equal function. Broken off, it goes on with --seed and --resume.
+    where one lives that is no equal function, 3 where what is right is not equal. Broken off, it goes on with --seed
+    and --resume.
     """
-    choice = Choice(seed, resume, mutant or (), case or (), dtype or DTYPES, drawn, file)
+    choice = Choice(seed, resume, mutant or (), case or (), dtype or DTYPES, drawn, first_kill, file)
     raise typer.Exit(carry_out(Equations(), choice, "isogru score"))
 
 
@@ -64,6 +69,7 @@ class Choice:
         cases: Sequence[str],
         dtypes: Sequence[str],
         drawn: int | None,
+        first_kill: bool,
         file: Path | None,
     ) -> None:
         if resume and seed is None:
@@ -71,7 +77,7 @@ class Choice:
         if unknown := [name for name in dtypes if name not in DTYPES]:
             raise UserError(f"no dtype {unknown[0]!r}; the dtypes are {', '.join(DTYPES)}")
         self.seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
-        self.resume, self.dtypes = resume, dtypes
+        self.resume, self.dtypes, self.first_kill = resume, dtypes, first_kill
         self.cases = problems.chosen(cases)
         self._of = {problems.cell_of(name) for name in self.cases}
         self._file = file or conventions.FILE
@@ -82,6 +88,7 @@ class Choice:
         self._drawn = own if drawn is None else drawn
         options = [f"--seed {self.seed}", *(f'--mutant "{each}"' for each in mutants)]
         options += [f"--drawn {drawn}"] if drawn is not None else []
+        options += ["--first-kill"] if first_kill else []
         options += [f"--conventions {file}"] if file else []
         self._options = [*options, *_pairs(repeated("--case", cases))]
 
@@ -90,7 +97,7 @@ class Choice:
         held_out = drawing.drawn(self.seed, self._drawn, dtype=dtype, file=self._file)
         chosen = [each for each in (*self._fixed, *held_out) if self._of & {*each.cells}]
         told = " ".join([command, f"--dtype {dtype}", *self._options])
-        return Plan(dtype, self.seed, told, chosen, self.cases)
+        return Plan(dtype, self.seed, told, chosen, self.cases, self.first_kill)
 
 
 def _pairs(words: Sequence[str]) -> list[str]:

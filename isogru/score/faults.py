@@ -40,10 +40,10 @@ class Fault:
         """Those of its conventions that are edits of these kinds."""
         return tuple(each for each in self.conventions if each.kind in kinds)
 
-    def record(self) -> records.Mutant:
+    def record(self) -> records.TriedMutant:
         """For the file of a matrix."""
         sentence = ", and ".join(each.sentence for each in self.conventions)
-        return records.Mutant(self.id, self.kind, sentence, self.drawn)
+        return records.TriedMutant(self.id, self.kind, sentence, self.drawn)
 
 
 def fixed(file: Path = conventions.FILE) -> list[Fault]:

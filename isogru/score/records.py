@@ -21,8 +21,8 @@ equal, and nothing proves that it should be. Not applicable: the case has nothin
 """
 
 
-class Mutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A fault to plant: one convention, or several after each other."""
+class TriedMutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A fault that was planted, tried on cases: one convention, or several after each other."""
 
     id: str
     """Names of conventions, such as "reset_after" or "order_rz: W_x + start_ignored"; of a drawn one what was drawn."""
@@ -73,9 +73,11 @@ class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     judge: str
     """The digest of the code that judged."""
     versions: Mapping[str, str]
-    mutants: list[Mutant]
+    mutants: list[TriedMutant]
     controls: list[Control]
     trials: list[Trial]
+    first_kill: bool = False
+    """Whether a mutant was tried on no further case once one had killed it."""
     format: str = FORMAT
 
 

@@ -19,7 +19,7 @@ from isogru.score import exact, problems, records
 from isogru.score.faults import Fault, is_of_states, suits
 from isogru.score.records import ALIVE, EQUIVALENT, KILLED, NOT_APPLICABLE, Control, Matrix, Trial
 from shared_spec.cells import cell
-from shared_spec.errors import UserError
+from shared_spec.errors import UnjudgedError, UserError
 from shared_spec.files import door
 from shared_spec.files.interchange import AnyCase, Result
 from shared_spec.readings.floats import UNIT_ROUNDOFF
@@ -51,6 +51,8 @@ class Plan:
     """What makes it again."""
     faults: Sequence[Fault]
     cases: Sequence[str]
+    first_kill: bool = False
+    """Whether a mutant is tried on no further case once one has killed it."""
 
 
 class Header(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,8 +79,8 @@ def kept_file(hand: Hand, plan: Plan) -> Path:
 
 
 def run(hand: Hand, plan: Plan, *, resume: bool, tell: Callable[[str], None]) -> Matrix:
-    """Run what is to be run, and write the matrix. Raises UserError where what is right is not equal, and where what
-    was kept is damaged or of another run.
+    """Run what is to be run, and write the matrix. Raises UnjudgedError where what is right is not equal, and UserError
+    where what was kept is damaged or of another run.
     """
     file = kept_file(hand, plan)
     lines = _begun(file, plan, resume)
@@ -87,6 +89,9 @@ def run(hand: Hand, plan: Plan, *, resume: bool, tell: Callable[[str], None]) ->
     with file.open("ab", buffering=0) as kept:
         for name in plan.cases:
             todo = [each for each in _tried(plan, name) if (each.id, name) not in trials]
+            if plan.first_kill:
+                dead = {(each.mutant, each.cell) for each in trials.values() if each.outcome == KILLED}
+                todo = [each for each in todo if (each.id, problems.cell_of(name)) not in dead]
             if name not in controls or todo:
                 case = problems.build(name)
                 known = reference.get(case, plan.dtype)
@@ -108,7 +113,8 @@ def run(hand: Hand, plan: Plan, *, resume: bool, tell: Callable[[str], None]) ->
         versions=dict(hand.versions()),
         mutants=list({each.id: each.record() for each in plan.faults}.values()),
         controls=[controls[name] for name in plan.cases],
-        trials=_proven(plan, [trials[each.id, name] for name in plan.cases for each in _tried(plan, name)]),
+        trials=_proven(plan, _in_order(plan, trials)),
+        first_kill=plan.first_kill,
     )
     records.write(matrix)
     file.unlink()
@@ -131,12 +137,18 @@ def _tried(plan: Plan, name: str) -> Iterator[Fault]:
     return (each for each in plan.faults if of in each.cells and suits(each, training=problems.is_training(name)))
 
 
+def _in_order(plan: Plan, trials: Mapping[tuple[str, str], Trial]) -> list[Trial]:
+    """Case after case, those that were made."""
+    every = ((each.id, name) for name in plan.cases for each in _tried(plan, name))
+    return [trials[key] for key in every if key in trials]
+
+
 def control(hand: Hand, case: AnyCase, dtype: str, known: reference.Reference) -> Control:
-    """What is right on a case. Raises UserError where it is not equal."""
+    """What is right on a case. Raises UnjudgedError where it is not equal."""
     judged = verdict.judge(case, hand.right(case, dtype), known)
     worst = judged.worst_finding
     if judged.verdict != EQUAL:
-        raise UserError(
+        raise UnjudgedError(
             f"{hand.name} on {case.name} without any fault is {judged.verdict}, and a matrix would say nothing: "
             f"{worst.sentence(judged.origin)}"
         )

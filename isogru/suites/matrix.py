@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isogru.conventions import GRADIENT
-from isogru.suites.mutants import FLOAT32, Mutant, mutants
+from isogru.suites.mutants import FLOAT32, NumpyMutant, mutants
 from isogru.suites.reading import Problem, Suite
 from shared_spec import cells, oracle
 from shared_spec.readings.arithmetic import Array
@@ -84,7 +84,7 @@ class _Asked:
             self.problem.tolerance.accepts(given[name], self._expected[name]) for name in wanted if name in given
         )
 
-    def kills(self, mutant: Mutant) -> bool:
+    def kills(self, mutant: NumpyMutant) -> bool:
         """Whether a mutant fails it. A gradient is asked for alone: the states of those mutants are right."""
         if mutant.kind == GRADIENT:
             if "gradients" not in self.problem.compares:

@@ -23,8 +23,8 @@ FLOAT32 = "float32"
 
 
 @dataclass(frozen=True)
-class Mutant:
-    """A convention that changes what a cell gives in some precision."""
+class NumpyMutant:
+    """A convention that changes what a cell gives in some precision, planted in the equations, in NumPy."""
 
     name: str
     kind: str
@@ -48,10 +48,10 @@ class Mutant:
 
 
 @functools.cache
-def mutants(of: Cell, *, dtype: str = FLOAT32) -> tuple[Mutant, ...]:
+def mutants(of: Cell, *, dtype: str = FLOAT32) -> tuple[NumpyMutant, ...]:
     """Those of a cell in a precision: of its states, its gradients and that. Trainings have mutants of their own."""
     return tuple(
-        Mutant(name, convention.kind, convention.sentence, convention)
+        NumpyMutant(name, convention.kind, convention.sentence, convention)
         for name, convention in every().items()
         if _is_one(of, name, convention, dtype)
     )

@@ -12,7 +12,7 @@ from isogru.edits import unedited
 from isogru.judge import delivered, reference, states, verdict
 from isogru.judge.comparison import EQUAL, UNDETERMINED
 from isogru.suites.matrix import TWINS, Row
-from isogru.suites.mutants import FLOAT32, Mutant, mutants
+from isogru.suites.mutants import FLOAT32, NumpyMutant, mutants
 from isogru.suites.tolerance import needed
 from shared_spec import cases as catalogue
 from shared_spec import cells, oracle
@@ -108,7 +108,7 @@ def _cases(cell: str, names: Sequence[str] | None) -> list[Case]:
     return sorted(chosen, key=lambda case: case.arrays["X"].size * case.arrays["H0"].shape[1])
 
 
-def _of(mutant: Mutant, case: Case) -> Array | None:
+def _of(mutant: NumpyMutant, case: Case) -> Array | None:
     """Its states, which are the right ones where it changes nothing; None where it does not run."""
     right = unedited(case)
     if mutant.cannot_run(right):
@@ -130,7 +130,7 @@ class _Judged:
         judged = verdict.judge(self.case, self._result(arrays), self.reference)
         return judged.verdict in (EQUAL, UNDETERMINED)
 
-    def kills(self, mutant: Mutant) -> bool:
+    def kills(self, mutant: NumpyMutant) -> bool:
         if mutant.kind == GRADIENT:
             return not self.accepts({f"grad.{name}": array for name, array in mutant.gradients(self.case).items()})
         H = _of(mutant, self.case)

@@ -20,8 +20,8 @@ FORMAT = "isogru-suites-result/1"
 COMMAND = "isogru suites"
 
 
-class Mutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A mutant of a cell."""
+class ListedMutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A mutant of a cell, by what it does otherwise."""
 
     name: str
     kind: str
@@ -72,7 +72,7 @@ class Tolerances(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Suites(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All suites, on the mutants of each cell that one of them tests."""
 
-    mutants: dict[str, list[Mutant]]
+    mutants: dict[str, list[ListedMutant]]
     """By cell."""
     rows: list[Judged]
     curves: list[Tolerances]
@@ -83,7 +83,9 @@ class Suites(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def made(rows: Sequence[Row], curves: Sequence[Curve]) -> Suites:
     """The record."""
     names = dict.fromkeys(row.cell for row in rows)
-    of_cells = {name: [Mutant(each.name, each.kind, each.sentence) for each in mutants(cell(name))] for name in names}
+    of_cells = {
+        name: [ListedMutant(each.name, each.kind, each.sentence) for each in mutants(cell(name))] for name in names
+    }
     return Suites(of_cells, [_judged(row) for row in rows], [_tolerances(curve) for curve in curves])
 
 

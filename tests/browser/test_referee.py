@@ -19,12 +19,12 @@ def referee(tmp_path_factory):
     """One matrix with every outcome, a suite with every text an attack, and a curve."""
     folder = tmp_path_factory.mktemp("referee")
     outcomes = dict(zip(("killed", "equivalent", "alive"), score.OUTCOMES, strict=False))
-    mutants = [score.Mutant(f"{name} {NASTY}", "weights", NASTY) for name in outcomes]
+    mutants = [score.TriedMutant(f"{name} {NASTY}", "weights", NASTY) for name in outcomes]
     trials = [
         score.Trial(each.id, "weights", "gru", "gru-ordinary", outcome, "grad.W_hz", 12345.0, NASTY)
         for each, outcome in zip(mutants, outcomes.values(), strict=True)
     ]
-    of = [suites.Mutant(NASTY, "weights", NASTY)]
+    of = [suites.ListedMutant(NASTY, "weights", NASTY)]
     row = suites.Judged("s", NASTY, "gru", "rtol 1e-05", 1, {}, [NASTY], 9, 1, [NASTY], NASTY)
     off = [suites.Off(str(i), 10.0**-i, [10.0**-i], True) for i in range(1, 9)]
     curve = suites.Tolerances("gru", ["gru-ordinary"], off[:4], off[4:], [(1e-9, 1e-6)])

@@ -18,7 +18,7 @@ from isogru.pack.cover import alone, cover
 from isogru.pack.files import INDEX, Index
 from isogru.weight_files.onnx import wire
 from shared_spec import oracle
-from shared_spec.errors import InterchangeError
+from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files import tensors
 from shared_spec.files.interchange import DTYPES
 
@@ -128,16 +128,50 @@ def test_a_file_too_few_or_too_many_is_told(copy):
 
 
 @pytest.mark.parametrize(("array", "words"), [("W_hz", "W_hz is not that of"), ("expected.H", "what is expected is")])
-def test_numbers_that_are_not_those_that_are_computed_are_told(copy, index, array, words):
+def test_numbers_that_are_not_those_that_are_computed_are_told(copy, array, words):
     """With right digests: by another oracle, or on purpose."""
     file = copy / "gru-square.safetensors"
     held, metadata = tensors.read(file, files.FORMAT, "pack")
     held[array] = held[array] * np.asarray(1 + 1e-6, held[array].dtype)
     tensors.write(file, held, metadata)
-    digests = {name: files.digest((copy / name).read_bytes()) for name in index.files}
-    (copy / INDEX).write_bytes(files.encoded(msgspec.structs.replace(index, files=digests)))
+    with_index(copy)
     with pytest.raises(InterchangeError, match=words):
         checking.check(copy)
+
+
+def with_index(folder, **changes):
+    """The copy, whose index says something else, with right digests."""
+    index = msgspec.json.decode((folder / INDEX).read_bytes(), type=Index)
+    digests = {name: files.digest((folder / name).read_bytes()) for name in index.files}
+    (folder / INDEX).write_bytes(files.encoded(msgspec.structs.replace(index, files=digests, **changes)))
+
+
+def test_a_pack_that_does_not_kill_what_it_says_is_told(copy, index):
+    first, *others = index.cases
+    more = msgspec.structs.replace(first, kills={**first.kills, "float32": 108})
+    with_index(copy, cases=[more, *others])
+    with pytest.raises(InterchangeError, match=r"gru-ordinary kills 106 mutants in float32, not 108; write it anew"):
+        checking.check(copy)
+    # Without the square one, whose files are still there.
+    with_index(copy, cases=[each for each in index.cases if each.name != "gru-square"])
+    with pytest.raises(InterchangeError, match=r"no case kills 'every_matrix_transposed' of gru in float32"):
+        checking.check(copy)
+
+
+def test_bounds_that_let_a_mutant_live_are_told(copy):
+    """With right digests."""
+    file = copy / "gru-square.safetensors"
+    held, metadata = tensors.read(file, files.FORMAT, "pack")
+    wide = {name: array + np.float32(name.startswith("bound.")) for name, array in held.items()}
+    tensors.write(file, {name: wide[name].astype(array.dtype) for name, array in held.items()}, metadata)
+    with_index(copy)
+    with pytest.raises(InterchangeError, match=r"gru-square kills \d+ mutants in float32, not 106"):
+        checking.check(copy)
+
+
+def test_a_pack_is_not_made_of_candidates_that_leave_a_mutant_alive():
+    with pytest.raises(UserError, match=r"no candidate for the pack kills .* of gru; "):
+        files._check_all_are_killed("gru", {"gru-ordinary": frozenset({"update_turned float32"})})
 
 
 def run(folder, cell, gru):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from isogru.conventions import every, read_table
+from isogru.edits import edited, unedited
 from isogru.score import drawing, exact, faults, problems, records, run, tally
 from isogru.score.equations import Equations
 from isogru.score.run import Plan
@@ -153,6 +154,36 @@ def test_a_training_fault_is_seen_in_float32(isogru):
     assert (done.status, "2 mutants, 2 killed" in done.out) == (0, True), done
 
 
+def test_with_first_kill_who_is_dead_is_tried_no_more(isogru, results):
+    asked = ("score", "--dtype", "float32", "--drawn", "0", "--mutant", "update_turned", "--mutant", "not_carried")
+    done = isogru(*asked, "--case", "gru-one_step", "--case", "gru-one_sequence", "--first-kill", "--seed", 5)
+    assert done.status == 0, done
+    matrix = records.read(results / "score/numpy-float32.json")
+    # Of one step, nobody sees that the state is not carried on.
+    assert [(each.mutant, each.case, each.outcome) for each in matrix.trials] == [
+        ("update_turned", "gru-one_step", "killed"),
+        ("not_carried", "gru-one_step", "alive"),
+        ("not_carried", "gru-one_sequence", "killed"),
+    ]
+    assert [each.case for each in matrix.controls] == ["gru-one_step", "gru-one_sequence"]
+    assert (matrix.first_kill, "--first-kill" in matrix.command) == (True, True)
+
+
+def test_a_mutant_that_fits_square_matrices_alone_is_killed_by_a_case_that_has_them(isogru):
+    square = [word for name in cells() for word in ("--case", f"{name}-square")]
+    transposed = ("--mutant", "input_transposed", "--mutant", "every_matrix_transposed")
+    done = isogru("score", "--dtype", "float32", "--drawn", "0", *transposed, *square)
+    assert (done.status, f"{2 * len(cells())} mutants, {2 * len(cells())} killed" in done.out) == (0, True), done
+
+
+def test_every_mutant_of_a_cell_is_tried_on_some_case():
+    for each in faults.fixed():
+        of_states = each.of(*faults.CHANGES_STATES)
+        for name in each.cells if of_states else ():
+            some = (problems.build(f"{name}-{entry}") for entry in ("ordinary", "square"))
+            assert any(edited(unedited(case), of_states) for case in some), (each.id, name)
+
+
 def test_what_was_cut_off_goes_on(results, monkeypatch):
     plan = Plan("float32", 5, "c", faults.chosen(faults.fixed(), ["update_turned", "reset_turned"]), ["gru-one_step"])
     hand, planted = Equations(), []
@@ -206,12 +237,15 @@ def test_what_was_kept_of_another_run_is_refused(results):
         run.run(Equations(), plan, resume=True, tell=print)
 
 
-def test_a_matrix_whose_control_is_not_equal_is_none(results, monkeypatch):
-    hand, wrong = Equations(), Equations().wrong
-    monkeypatch.setattr(hand, "right", lambda case, dtype: wrong(case, dtype, conventions("reset_after")))
-    plan = Plan("float32", 5, "c", faults.chosen(faults.fixed(), ["update_turned"]), ["gru-ordinary"])
-    with pytest.raises(UserError, match="without any fault is different, and a matrix would say nothing: H"):
-        run.run(hand, plan, resume=False, tell=print)
+def test_a_matrix_whose_control_is_not_equal_is_none(isogru, results, monkeypatch):
+    hand = Equations()
+    monkeypatch.setattr(
+        Equations, "right", lambda self, case, dtype: hand.wrong(case, dtype, conventions("reset_after"))
+    )
+    done = isogru("score", *ONE_CASE, "--mutant", "update_turned")
+    assert done.status == 3, done
+    assert "without any fault is different, and a matrix would say nothing: H" in done.err
+    assert not list((results / "score").glob("*.json"))
 
 
 def test_an_own_file_of_conventions(isogru, tmp_path, results):

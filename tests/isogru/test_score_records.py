@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from isogru.score import records
-from isogru.score.records import Control, Matrix, Mutant, Trial
+from isogru.score.records import Control, Matrix, Trial, TriedMutant
 from shared_spec.errors import InterchangeError
 
 
 def matrix(*outcomes):
     trials = [Trial("reset_after", "equations", "gru", f"gru-{i}", each, "H", None) for i, each in enumerate(outcomes)]
-    mutants = [Mutant("reset_after", "equations", "the reset gate acts after the product")]
+    mutants = [TriedMutant("reset_after", "equations", "the reset gate acts after the product")]
     controls = [Control("gru-0", "equal", "H", 0.3)]
     return Matrix("numpy", "float32", 7, "isogru score --seed 7", "d", {"numpy": "2"}, mutants, controls, trials)
 

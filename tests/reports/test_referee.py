@@ -16,9 +16,9 @@ from reports.referee import build, page
 from shared_spec.command import main
 
 MUTANTS = (
-    score.Mutant("reset_after", "equations", "the reset gate acts after the product"),
-    score.Mutant("labels_shifted", "training", "labels are shifted"),
-    score.Mutant("W_hz = 2 * W_hz", "weights", "drawn", drawn=True),
+    score.TriedMutant("reset_after", "equations", "the reset gate acts after the product"),
+    score.TriedMutant("labels_shifted", "training", "labels are shifted"),
+    score.TriedMutant("W_hz = 2 * W_hz", "weights", "drawn", drawn=True),
 )
 
 

@@ -13,7 +13,7 @@ from shared_spec.errors import UserError
 def test_enough_cases_of_every_cell_with_distinct_sizes():
     assert len(cases.cell_case_names()) >= 20
     for entry in cases.CATALOGUE:
-        assert len({entry.T, entry.n, entry.d, entry.h}) == 4 or entry.h == 32, entry.name
+        assert len({entry.T, entry.n, entry.d, entry.h}) == 4 or entry.h == 32 or entry.name == "square", entry.name
     for name in cells():
         of_cell = {n.partition("-")[2] for n in cases.cell_case_names() if n.startswith(f"{name}-")}
         assert {"ordinary", "zero_start", "long", "large_weights"} <= of_cell
@@ -35,6 +35,7 @@ DIGESTS = {
     "gru-tiny_weights": "5f147912f72b748e",
     "gru-chapter": "e7ac5d134f5d9d68",
     "gru_reset_after-no_inner_bias": "dde37002637a525a",
+    "gru-square": "1e50114c23729b4d",
 }
 
 
@@ -47,13 +48,13 @@ def test_values_are_the_same_on_every_machine():
 def test_which_cells_run_what():
     """Frozen too: every name, since pages and commands have them."""
     of = {entry.name: entry.cells for entry in cases.CATALOGUE}
-    everywhere = {"ordinary", "zero_start", "long", "large_weights"}
+    everywhere = {"ordinary", "zero_start", "long", "large_weights", "square"}
     assert {name for name in of if of[name] == tuple(cells())} == everywhere
     assert of["chapter"] == ("gru", "gru_reset_after")
     assert of["no_inner_bias"] == ("gru_reset_after",)
     native = {"one_step", "one_sequence", "one_unit", "wide", "saturated", "tiny_weights"}
     assert {name for name in of if of[name] == ("gru", "gru_reset_after", "rnn")} == native
-    assert len(cases.cell_case_names()) == 4 * 5 + 6 * 3 + 2 + 1
+    assert len(cases.cell_case_names()) == 5 * 5 + 6 * 3 + 2 + 1
     compiled = [name for name in cases.training_case_names() if cases.is_compiled(name)]
     assert compiled == ["short-training-gru", "short-training-gru_reset_after"]
 
