@@ -85,8 +85,8 @@ class Blocks:
             self._next += 1
 
     def entries(self, workload: str) -> list[Entry]:
-        """All that may take part in the blocks of a workload: last one of them again, by another name. It is the same in
-        every start, as long as it is not lost.
+        """All that may take part in the blocks of a workload: last one of them again, by another name. It is the
+        same in every start, as long as it is not lost.
         """
         those = [
             Entry(name, row) for name, header in self.headers.items() for row in header.plan if row.workload == workload

@@ -85,7 +85,7 @@ def suites(file: Path = FILE) -> tuple[Suite, ...]:
     """All suites of a file, one for each cell that one tests. Raises SpecificationError for a wrong one."""
     tables = read_tables(file, door.text(file), FORMAT)
     read: dict[str, list[tuple[str, Problem, bool]]] = {}
-    every_suite = []
+    every_suite: list[Suite] = []
     for name, table in tables.items():
         where = f"{file.name}: [{name}]"
         if not isinstance(table, dict) or not set(table) - {"includes"} == OF_SUITE:

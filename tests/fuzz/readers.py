@@ -165,7 +165,7 @@ def readers(folder: Path) -> Mapping[str, Reader]:
         "results of suites": Reader(suite_results.read, (_accepted(),)),
         "packs": Reader(lambda path: checking.check(path.parent), (pack,), "pack/pack.json"),
         "arrays of packs": Reader(
-            lambda path: checking._check_numbers(path, PACKED, "again"),
+            lambda path: checking._checked(path, PACKED, "again"),
             ((ROOT / f"examples/pack/golden/{PACKED}.safetensors").read_bytes(),),
         ),
         "stacks": Reader(stacks.read, ((folder / "stack").read_bytes(),)),
@@ -196,7 +196,7 @@ def _mutants(folder: Path) -> bytes:
     """A matrix; and the same while it is being made, in begun.jsonl."""
     tried = scores.Trial("reset_after", "equations", "gru", "gru-one_step", scores.KILLED, "H", 2.0)
     control = scores.Control("gru-one_step", "equal", "H", 0.5)
-    mutant = scores.Mutant("reset_after", "equations", "no")
+    mutant = scores.TriedMutant("reset_after", "equations", "no")
     lines = (score.Line(control=control), *[score.Line(trial=tried)] * 8)
     header = score.Header(scores.FORMAT, code.judge(), PLAN.command, [], list(PLAN.cases))
     (folder / "begun.jsonl").write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in (header, *lines)))
@@ -209,7 +209,7 @@ def _accepted() -> bytes:
     judged = suite_results.Judged("onnx", "no", "gru", "ulp 1", 1, {"a": "b"}, ["c"], 3, 1, ["d"], "")
     off = suite_results.Off("c", 0.5, [0.5, None], caught=True)
     tolerances = suite_results.Tolerances("gru", ["a", "b"], [off], [off], [(0.1, 0.2)])
-    mutant = suite_results.Mutant("c", "equations", "no")
+    mutant = suite_results.ListedMutant("c", "equations", "no")
     return msgspec.json.encode(suite_results.Suites({"gru": [mutant]}, [judged], [tolerances]))
 
 
@@ -218,7 +218,7 @@ def _pack(folder: Path) -> bytes:
     (folder / "pack").mkdir()
     (folder / "pack" / files.README).write_bytes(b"no")
     digests = {files.README: files.digest(b"no")}
-    return files.encoded(files.Index(files.FORMAT, {"gru": ["H = X"]}, {"gru": {"float32": 0}}, [], digests))
+    return files.encoded(files.Index(files.FORMAT, {"gru": ["H = X"]}, {}, [], digests))
 
 
 def _stack(folder: Path) -> stacks.Stack:
