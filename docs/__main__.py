@@ -29,7 +29,7 @@ def make(
         Optional[int], typer.Option(min=1, envvar="ISOGRU_EPOCHS", help="Instead of the chapter's fifty.")
     ] = None,
     text: Annotated[
-        bool, typer.Option("--text", help="Run nothing: where no code has changed, take over the text alone.")
+        bool, typer.Option("--text", help="Take over the text, where no code has changed, and run no framework.")
     ] = False,
     corpus: CorpusPath = None,
     corpus_sha1: CorpusSha1 = None,

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from isogru import answer_parts, array_files, judge, order
@@ -103,6 +102,7 @@ def _ordered(path: Path, answer: Answer, case: Case) -> Answer:
     """The answer in the order of the case, where a layer goes through its input in another."""
     if not case.reverse and case.lengths is None:
         return answer
+    case = case.held_in(answer.result.origin.dtype)
     computed = case.source is not None and case.source.computed
     others: list[tuple[Result, str]] = []
     told: tuple[str, ...] = ()
@@ -181,9 +181,6 @@ def judged(case: AnyCase, answer: Answer, *, claim: Cell | None = None, name: st
             *notes,
             f"every value has at most {digits} decimals, as printed numbers do: save them with every digit",
         )
-    if verdict.verdict != EQUAL and result.origin.dtype == "float64" and isinstance(case, Case) and case.source:
-        names = ", ".join(case.source.rounded)
-        notes += (f"the case has {names} rounded to float32: compute with the case's own",) if names else ()
     return Judged(verdict, (*notes, *_covers(case, result)), result)
 
 
@@ -241,8 +238,8 @@ def problem(
     lengths: Array | None = None,
     source: Source | None = None,
 ) -> tuple[Case, tuple[str, ...]]:
-    """A case of one's own, as a file holds it (float32), and what rounding to float32 changed. X (T, n, d), H0 (n, h)
-    or zero, dH (T, n, h) or none, all in the order of the input, which a layer may go through in `reverse`; and
+    """A case of one's own, and what is to be said of its numbers. X (T, n, d), H0 (n, h) or zero, dH (T, n, h) or none,
+    all in the order of the input, which a layer may go through in `reverse`; and
     `lengths` (n,), or a mask (n, T), where sequences end early; `source` is where the weights come from. Raises
     InterchangeError for what does not fit.
     """
@@ -265,15 +262,11 @@ def problem(
             given[key] = order.ended(given[key], ends)
         if key in given and reverse:
             given[key] = order.turned(given[key], ends)
-    notes = []
-    with np.errstate(over="ignore"):
-        narrow = {key: array.astype(np.float32) for key, array in given.items()}
     for key, array in given.items():
-        if not np.isfinite(narrow[key]).all():
-            raise InterchangeError(f"{key} holds what is no finite float32; a case holds finite numbers")
-        if not np.array_equal(narrow[key], array):
-            notes.append(key)
-    told = (f"{', '.join(notes)} rounded to float32, which a case holds: compute with the case's own",) if notes else ()
-    known = None if source is None else msgspec.structs.replace(source, rounded=tuple(notes))
-    arrays = {key: array.astype(np.float64) for key, array in narrow.items()}
-    return Case(name, cell, arrays, reverse, ends, known), told
+        if not np.isfinite(array).all():
+            raise InterchangeError(f"{key} holds what is no finite number; a case holds finite numbers")
+    case = Case(name, cell, {key: a.astype(np.float64) for key, a in given.items()}, reverse, ends, source)
+    told = (
+        f"{', '.join(case.wide)}: in float64, since float32 does not hold the numbers; what is computed in float32 is"
+    )
+    return case, (f"{told} judged on them rounded to it",) if case.wide else ()

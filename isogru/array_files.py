@@ -34,11 +34,13 @@ def _line(path: Path, loaded: str) -> str:
 
 
 def _loaded(path: Path, head: bytes, shape: str, name: str) -> str:
-    """An expression that loads it; empty where nothing is known of its kind."""
+    """An expression that loads it; empty where nothing is known of its kind. Numbers in a text are read as float64,
+    whatever the text is: their digits tell what they are numbers of. Bare bytes are taken for float32.
+    """
     file = json.dumps(str(path))
     if head.lstrip()[:1] in (b"[", b"{"):
         text = f"json.loads(pathlib.Path({file}).read_text())"
-        return f"numpy.array({text}, 'float32')" if head.lstrip()[:1] == b"[" else ""
+        return f"numpy.array({text}, 'float64')" if head.lstrip()[:1] == b"[" else ""
     if weight_files.is_text(head):
         numbers = head.lstrip()[:1] in b"+-.0123456789#"
         delimiter = ", delimiter=','" if b"," in head else ""

@@ -97,6 +97,7 @@ def explain(
     if H.shape != shape:
         raise UserError(f"H has shape {H.shape}, should be (T, n, h) = {shape}")
     given = given or _delivered(H.dtype.name, unit_roundoff)
+    case = case.held_in(given.dtype)
     H = H.astype(np.float32) if H.dtype == np.float16 else H
     if np.isfinite(H).all():
         return _in_any_sums(case, H, given, pairs)

@@ -66,6 +66,7 @@ def missing(case: Case, result: Result) -> tuple[list[tuple[Path, float]], int]:
     many were tried. The case has dH, and the result some gradients.
     """
     given = delivered.of(result)
+    case = case.held_in(given.dtype)
     stray = reference.get(case, given.dtype, kept=False).stray
     culprits, tried = [], paths(case.cell)
     for each in tried:

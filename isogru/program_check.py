@@ -113,8 +113,6 @@ class ProgramCheck:
 
     def _measured(self) -> tuple[dict[str, float], tuple[str, ...]]:
         """The unit roundoff that it delivers, by operation, and what of that cannot be measured."""
-        if not exchange.holds(self.format, self.dtype):
-            return {}, (f"a case file of {self.format} holds float32; --format npz or raw has {self.dtype}",)
         try:
             with np.errstate(all="ignore"):  # What it gives may be anything.
                 roundoff = precision.measure(self._states, self.cell, dtype=self.dtype)

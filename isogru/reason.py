@@ -58,6 +58,7 @@ def _of_gradients(case: Case, result: Result, off: Sequence[Finding]) -> Explana
 def holds(case: Case, result: Result, names: Sequence[str]) -> bool:
     """Whether a result is equal under conventions that were found on another one."""
     given, H = delivered.of(result), result.arrays["H"]
+    case = case.held_in(given.dtype)
     edit = edited(unedited(case), [conventions()[name] for name in names])
     run = (
         None

@@ -52,6 +52,8 @@ class Entry:
     """Whether the compiled lane runs it: compiling costs seconds."""
     traced: bool = False
     """Whether it is also run with every gate of every step kept, where a lane can."""
+    wide: bool = False
+    """Whether its numbers have digits that float32 does not hold: in float32 it is the case of these rounded."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -83,6 +85,7 @@ CATALOGUE = (
     Entry("chapter", "the chapter's shapes and start", gated_cells, T=32, n=1024, d=28, h=32, sigma=0.01, zero=("H0",)),
     Entry("no_inner_bias", "b_hh is zero", with_an_inner_bias, T=5, n=6, d=4, h=7, zero=("b_hh",)),
     Entry("square", "d = h: what is transposed fits", every_cell, T=7, n=3, d=4, h=4),
+    Entry("float64_values", "numbers that float32 does not hold", every_cell, T=4, n=2, d=5, h=3, wide=True),
 )
 
 SHORT_EPOCHS = 2
@@ -168,8 +171,17 @@ def _draw(name: str, entry: Entry, the_cell: Cell) -> Case:
             values += entry.gate_bias * _alternating(entry.h)
         if tensor in entry.zero:
             values[...] = 0
-        arrays[tensor] = values.astype(np.float32).astype(np.float64)
+        narrow = values.astype(np.float32).astype(np.float64)
+        arrays[tensor] = _with_more_digits(narrow, random) if entry.wide else narrow
     return Case(name, the_cell, arrays)
+
+
+def _with_more_digits(narrow: Array, random: np.random.RandomState) -> Array:
+    """Numbers of float64 that round to these of float32: made by whole numbers and one product each, since what was
+    drawn may differ in its last digits from machine to machine.
+    """
+    more: Array = narrow * (1 + 2.0**-52 * random.randint(1, 2**27, narrow.shape, dtype=np.int64))
+    return more
 
 
 def _alternating(h: int) -> Array:

@@ -63,7 +63,7 @@ class Finding:
     vacuous: str = ""
     """Why nothing is said there, where what is allowed is a finite number."""
     judged: str = ""
-    """In what precision, where that was not measured."""
+    """In what precision, where that was not measured, and on which numbers, where float32 does not hold the case's."""
 
     def sentence(self, origin: Origin) -> str:
         """Such as ``H[3,7,2] = 0.4121, should be 0.4127 (6.0e-4 off, bound 1.1e-6) [gru · jax/scratch · ...]``."""

@@ -151,6 +151,7 @@ def _make(case: AnyCase, dtype: str) -> None:
 
 
 def _made(case: AnyCase, dtype: str) -> dict[str, Array]:
+    case = case.held_in(dtype)
     # What a precision cannot hold overflows in twins: nothing is said of it then, and no warning given.
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(case, Case):
@@ -193,8 +194,10 @@ def _settled(
 
 
 def _truth(case: AnyCase) -> Mapping[str, Array] | None:
-    """The oracle's own float64, from the reference of any dtype: it is the same in all of them."""
-    return next((known.oracle for dtype in UNIT_ROUNDOFF if (known := _known(case, dtype))), None)
+    """The oracle's own float64, from the reference of any dtype: it is the same in all that are of these numbers."""
+    rounded = ("float32",) if isinstance(case, Case) and case.wide else ()
+    there = (_known(case, dtype) for dtype in UNIT_ROUNDOFF if dtype not in rounded)
+    return next((known.oracle for known in there if known), None)
 
 
 def pooled_stray(name: str, truth: Array, twins: list[Array], dtype: str) -> Array:
@@ -236,7 +239,7 @@ def _read(arrays: Mapping[str, Array]) -> Reference:
 
 def key(case: AnyCase, dtype: str) -> str:
     """Identifies a reference: of which case, in which dtype, made by which code."""
-    return f"{case.digest}-{code.judge()}.{dtype}"
+    return f"{case.held_in(dtype).digest}-{code.judge()}.{dtype}"
 
 
 def _file(case: AnyCase, dtype: str) -> Path:

@@ -78,6 +78,7 @@ def judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict:
 
 def _judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict:
     given, result = delivered.of(result), _wide(result)
+    told, case = _numbers(case, given), case.held_in(given.dtype)
     steps = states.by_step(case, result, given) if isinstance(case, Case) and "H" in result.arrays else None
     findings, found_profile = [], None
     for quantity, truth in reference.oracle.items():
@@ -110,11 +111,18 @@ def _judge(case: AnyCase, result: Result, reference: Reference) -> ResultVerdict
                 max_absolute=largest.absolute,
                 max_relative=largest.relative,
                 max_ulp=largest.ulp * UNIT_ROUNDOFF[value.dtype.name] / UNIT_ROUNDOFF[own_dtype],
-                judged=given.explained(steps.sums if steps else given.u),
+                judged=", ".join(filter(None, (given.explained(steps.sums if steps else given.u), told))),
             )
         )
     local = divergence.of_trace(case, result, reference, given) if isinstance(case, Case) and result.is_traced else None
     return ResultVerdict(result.origin, tuple(findings), local, found_profile)
+
+
+def _numbers(case: AnyCase, given: Delivered) -> str:
+    """On which numbers a result is judged, of a case that holds what float32 does not."""
+    if not isinstance(case, Case) or not case.wide:
+        return ""
+    return f"on the case's numbers{' rounded to float32' if given.dtype == 'float32' else ' in float64'}"
 
 
 def _wide(result: Result) -> Result:

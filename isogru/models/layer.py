@@ -45,6 +45,8 @@ class Layer:
     """What the file says beside the weights, by what it is about: {"gate": "hard_sigmoid(0.2, 0.5)"}."""
     described: bool = False
     """Whether the file itself describes the layer, with its place of the reset gate and its direction."""
+    wrapped: bool = False
+    """Whether it is one direction of a Bidirectional of Keras, which gives the states of both in the order of time."""
 
     @property
     def label(self) -> str:

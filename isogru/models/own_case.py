@@ -82,7 +82,7 @@ def _of_layer(
     backwards = reverse or bool(layer.position.reverse)
     # Keras' own layer gives what it computed first, first; in a Bidirectional it is turned round again.
     of_keras = layer.described and layer.layout.package == "keras" and layer.contents.kind == "a Keras file"
-    computed = of_keras and bool(layer.position.reverse) and "backward" not in layer.title
+    computed = of_keras and bool(layer.position.reverse) and not layer.wrapped
     # Its name alone: one case is the same file wherever it is made.
     source = msgspec.structs.replace(layer.source, file=weights.name, computed=computed)
     parameters = summed(layer.layout, unpack(layer.layout, layer.tensors()))

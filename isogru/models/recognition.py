@@ -80,9 +80,10 @@ def _described(contents: Contents, each: Described) -> Layer:
     # Weights alone do not say that a Keras layer goes backwards, but for the two of a Bidirectional.
     unsaid = layout.package == "keras" and not each.reverse and "candidate" not in settings
     reverse = direction(each.place) if unsaid else each.reverse
-    layer = Layer(
-        contents, layout, Position(each.place, None, reverse), each.tensors, DESCRIBED, each.row, settings, True
-    )
+    position = Position(each.place, None, reverse)
+    # Where only a name says that it goes backwards, it is one of two.
+    wrapped = each.wrapped or unsaid
+    layer = Layer(contents, layout, position, each.tensors, DESCRIBED, each.row, settings, True, wrapped)
     try:
         layer.sizes  # noqa: B018
     except UserError as error:

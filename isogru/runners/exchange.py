@@ -26,18 +26,14 @@ FORMATS = (SAFETENSORS, NPZ, RAW)
 
 
 def give(path: Path, case: Case, *, format: str, dtype: str) -> None:
-    """Write a case. A case file of safetensors holds float32, whatever is asked for; the others hold the dtype."""
+    """Write a case, its arrays in that dtype."""
+    case = case.held_in(dtype)
     if format == SAFETENSORS:
-        write_case(path, case)
+        write_case(path, case, dtype=dtype)
     elif format == RAW:
         raw.write_case(path, case, dtype)
     else:
         npz.write(path, {name: array.astype(dtype) for name, array in case.arrays.items()}, {})
-
-
-def holds(format: str, dtype: str) -> bool:
-    """Whether a case in that format has all digits of the dtype, as the probe of precision needs."""
-    return format != SAFETENSORS or dtype == "float32"
 
 
 def sizes(case: Case) -> dict[str, tuple[int, ...]]:

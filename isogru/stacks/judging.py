@@ -38,10 +38,6 @@ def judged(
     if coarse and any(finding.verdict != EQUAL for *_, each in layers for finding in each.findings):
         notes = (f"judged in {coarse}: the file is of {answer.dtype}, and all its values are of {coarse}", *notes[1:])
         layers = _findings(stack, answer, name, coarse)
-    wrong = [case for case, _, of in layers if of.verdict != EQUAL]
-    narrow = [f"{case.name}.{name}" for case in stack.layers if case.source for name in case.source.rounded]
-    if wrong and narrow and answer.dtype == "float64" and not coarse:
-        notes = (*notes, f"the stack has {', '.join(narrow)} rounded to float32: compute with its own")
     below = {case.name: f"l{level - 1}" for case, level in zip(stack.layers, stack.levels, strict=True)}
     for case, result, of in layers:
         findings += [replace(finding, quantity=f"{case.name}.{finding.quantity}") for finding in of.findings]
@@ -74,7 +70,8 @@ def _findings(stack: Stack, answer: StackAnswer, name: str, coarse: str) -> list
             origin = replace(_origin(case, name, dtype), unit_roundoff=u)
             if below is not None:
                 own = stack.on(case, below)
-                arrays, _ = order.of_case(own, given) if own.reverse or own.lengths is not None else (given, ())
+                turns = own.reverse or own.lengths is not None
+                arrays, _ = order.of_case(own.held_in(dtype), given) if turns else (given, ())
                 result = Result(replace(origin, case_digest=own.digest), dict(arrays))
                 layers.append((own, result, judge.on(own, result, name=name, partial=True, kept=False)))
                 continue
@@ -101,7 +98,7 @@ class _Chain:
     """The oracle of a whole stack, and its twins: each takes what its own layer below gave."""
 
     def __init__(self, stack: Stack, dtype: str) -> None:
-        self._dtype, self._lengths = dtype, stack.lengths
+        self._dtype, self._lengths, stack = dtype, stack.lengths, stack.held_in(dtype)
         self._truth = list(_run(stack, None, 0))
         self._twins = [list(_run(stack, dtype, seed)) for seed in range(oracle.TWINS)]
 

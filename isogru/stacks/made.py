@@ -77,7 +77,5 @@ def made(
     assert first is not None
     titles = " -> ".join(" and ".join(layer.title for layer in layers) for layers in of)
     said = f"{len(flat)} layers, taken as one stack: {titles}; --layer takes one alone"
-    stack = Stack(
-        name, X.astype(np.float32).astype(np.float64), tuple(cases), tuple(level for level, _ in flat), first.lengths
-    )
+    stack = Stack(name, X.astype(np.float64), tuple(cases), tuple(level for level, _ in flat), first.lengths)
     return stack, (said, *notes)

@@ -14,7 +14,7 @@ from isogru import order
 from shared_spec.cells import cell
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files import door, passage, sources, tensors
-from shared_spec.files.interchange import Case
+from shared_spec.files.interchange import DTYPES, Case, narrowest
 from shared_spec.files.sources import Source
 from shared_spec.readings.arithmetic import Array
 
@@ -60,6 +60,11 @@ class Stack:
         """How many numbers a level gives for each step: those of both directions, one after the other."""
         return sum(case.arrays["H0"].shape[1] for case in self.at(level))
 
+    def held_in(self, dtype: str) -> Stack:
+        """The stack that a result in a dtype is of, as Case.held_in has it."""
+        whole = Case(self.name, self.layers[0].cell, {"X": self.X}).held_in(dtype)
+        return replace(self, X=whole.arrays["X"], layers=tuple(case.held_in(dtype) for case in self.layers))
+
     def on(self, layer: Case, below: Array) -> Case:
         """A layer with its input (T, n, d), in the order of time, from the level below."""
         X = below.astype(np.float64)
@@ -81,14 +86,15 @@ def is_stack(path: Path) -> bool:
 
 def write(path: Path, stack: Stack) -> None:
     """Writes a stack, whole or not at all."""
-    arrays = {"X": stack.X.astype(np.float32)}
+    arrays: dict[str, Array] = {"X": stack.X}
     described = []
     for case, level in zip(stack.layers, stack.levels, strict=True):
         own = {name: array for name, array in case.arrays.items() if name != "X"}
-        arrays |= {f"{case.name}.{name}": array.astype(np.float32) for name, array in own.items()}
+        arrays |= {f"{case.name}.{name}": array for name, array in own.items()}
         described.append(Described(case.name, level, case.reverse, case.cell.name, case.source))
     metadata = {"format": FORMAT, "name": stack.name, "layers": msgspec.json.encode(described).decode()}
-    tensors.write(path, arrays, metadata | passage.written(reverse=False, lengths=stack.lengths))
+    held = {name: narrowest(array) for name, array in arrays.items()}
+    tensors.write(path, held, metadata | passage.written(reverse=False, lengths=stack.lengths))
 
 
 def read(path: Path) -> Stack:
@@ -100,8 +106,10 @@ def read(path: Path) -> Stack:
     for source in (each.source for each in described if each.source is not None):
         sources.check(path, source)
     for key, array in arrays.items():
-        if array.dtype != np.float32 or not np.isfinite(array).all():
-            raise InterchangeError(f"{path}: {key} is {array.dtype}; a stack holds finite numbers of float32")
+        if array.dtype.name not in DTYPES or not np.isfinite(array).all():
+            raise InterchangeError(
+                f"{path}: {key} is {array.dtype}; a stack holds finite numbers of {' or '.join(DTYPES)}"
+            )
     X = arrays.get("X")
     if X is None or X.ndim != 3 or not described:
         raise InterchangeError(f"{path}: a stack has X (T, n, d) and layers; write it again")

@@ -104,7 +104,7 @@ def curve(cell: str, names: Sequence[str] | None = None) -> Curve:
 def _cases(cell: str, names: Sequence[str] | None) -> list[Case]:
     every = [name for name in catalogue.cell_case_names() if catalogue.cell_name_of(name) == cell]
     built = [catalogue.build(name) for name in names or every]
-    chosen = [case for case in built if isinstance(case, Case)]
+    chosen = [case.held_in(FLOAT32) for case in built if isinstance(case, Case)]
     return sorted(chosen, key=lambda case: case.arrays["X"].size * case.arrays["H0"].shape[1])
 
 

@@ -45,6 +45,8 @@ class Described:
     """Which direction of tensors that hold several, along their first axis."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """What the file says of the settings that a weight cannot tell: {"recurrent_activation": "hard_sigmoid", ...}."""
+    wrapped: bool = False
+    """Whether it is one direction of a Bidirectional of Keras, which gives the states of both in the order of time."""
 
 
 @dataclass(frozen=True)

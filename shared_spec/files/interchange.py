@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from shared_spec.language_model.corpus import Vocabulary, windows
 from shared_spec.oracle import shapes_of_case, shapes_of_result
 from shared_spec.quantities import OF_TRAINING, quantity
 from shared_spec.quantities import TRACE as TRACE
+from shared_spec.readings import floats
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import HALVES
 
@@ -48,6 +49,27 @@ class Case:
     def digest(self) -> str:
         return tensors.digest(self.arrays, self.cell.digest)
 
+    @functools.cached_property
+    def wide(self) -> tuple[str, ...]:
+        """Which of its arrays hold numbers that float32 does not."""
+        return tuple(name for name, array in self.arrays.items() if narrowest(array).dtype != np.float32)
+
+    def held_in(self, dtype: str) -> Case:
+        """The case that a result in a dtype is of: in float32 its numbers rounded to float32, where it holds others.
+
+        Raises InterchangeError for a number beyond float32.
+        """
+        if dtype != "float32" or not self.wide:
+            return self
+        single = {name: floats.rounded(array, dtype).astype(np.float64) for name, array in self.arrays.items()}
+        for name in self.wide:
+            if not np.isfinite(single[name]).all():
+                number = np.abs(self.arrays[name]).max()
+                raise InterchangeError(
+                    f"case {self.name}: {name} holds {number:.1e}, which is beyond float32; compute in float64"
+                )
+        return replace(self, arrays=single)
+
     @property
     def parameters(self) -> dict[str, Array]:
         return {name: self.arrays[name] for name in self.cell.parameters}
@@ -63,6 +85,10 @@ class TrainingCase:
     @property
     def cell(self) -> Cell:
         return cell(self.problem.recipe.cell)
+
+    def held_in(self, dtype: str) -> TrainingCase:
+        """Itself: all that it holds is float32."""
+        return self
 
     @functools.cached_property
     def digest(self) -> str:
@@ -90,12 +116,21 @@ class Result:
         return any(name.startswith(TRACE) for name in self.arrays)
 
 
-def write_case(path: Path, case: AnyCase) -> None:
-    """Writes a case file, whole or not at all."""
+def narrowest(array: Array) -> Array:
+    """As a file of a case holds it: in float32, or in float64 where it has numbers that float32 does not."""
+    single = floats.rounded(array, "float32")
+    return single if np.array_equal(single, array) else array.astype(np.float64)
+
+
+def write_case(path: Path, case: AnyCase, *, dtype: str = "") -> None:
+    """Writes a case file, whole or not at all. One of a cell is held in `dtype`; where that is not said, each of its
+    arrays in float32, and in float64 where it has numbers that float32 does not.
+    """
     metadata = {"format": CASE_FORMAT, "name": case.name, "cell": case.cell.name}
     arrays: dict[str, Array]
     if isinstance(case, Case):
-        arrays = {name: array.astype(np.float32) for name, array in case.arrays.items()}
+        held = case.held_in(dtype)
+        arrays = {name: array.astype(dtype) if dtype else narrowest(array) for name, array in held.arrays.items()}
         metadata |= passage.written(reverse=case.reverse, lengths=case.lengths) | sources.written(case.source)
     else:
         problem = case.problem
@@ -124,7 +159,7 @@ def read_case(path: Path) -> AnyCase:
         return _read_training_case(path, name, arrays, metadata)
     optional = set() if "dH" in arrays else {"dH"}
     symbols = {k: v for k, v in shapes_of_case(the_cell).items() if k not in optional}
-    _check(path, arrays, symbols, dtypes=dict.fromkeys(symbols, ("float32",)))
+    _check(path, arrays, symbols, dtypes=dict.fromkeys(symbols, DTYPES))
     wide = {k: a.astype(np.float64) for k, a in arrays.items()}
     order = passage.read(path, metadata, *wide["X"].shape[:2])
     return Case(name, the_cell, wide, *order, sources.read(path, metadata))

@@ -10,7 +10,7 @@ import msgspec
 from shared_spec.files import door
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Source(msgspec.Struct, frozen=True):
     """One layer of a file of weights."""
 
     file: str
@@ -25,8 +25,6 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the layer gives its states in the order in which it computes them though it runs backwards, as Keras'
     go_backwards does.
     """
-    rounded: tuple[str, ...] = ()
-    """What of the case is rounded to float32."""
 
 
 def written(source: Source | None) -> dict[str, str]:

@@ -22,6 +22,13 @@ DRAWN = """() => {
   return document.documentElement.dataset.ready === "true" && drawn.length === places.length &&
     places.every((place) => place.querySelector("svg") && drawn.some((one) => place.contains(one)));
 }"""
+# To an address, and on when the page has heard of it; where it is there already it hears nothing.
+GO = """(hash) => new Promise((done) => {
+  const before = location.href;
+  addEventListener("hashchange", () => done(), { once: true });
+  location.hash = hash;
+  if (location.href === before) done();
+})"""
 
 
 def find_chromium(path: str | None = None) -> str:
@@ -112,6 +119,29 @@ class Visitor:
             context.close()
 
 
+class Reader:
+    """Pages that stay open, for tests that only read and choose: a page takes a second to open, and what is chosen
+    stands in its address and nowhere else. Each test comes to it at an address of its own; test_choices.py and
+    test_leaderboard.py have tests that an address says the same where a page is opened at it.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self.visitor = Visitor(browser)
+        self._pages: dict[tuple[str, bool, int, int], Page] = {}
+
+    def __call__(
+        self, url: str, fragment: str = "", *, dark: bool = False, width: int = 1280, height: int = 900
+    ) -> Page:
+        """A page at an address, opened where it is not yet."""
+        key = (url, dark, width, height)
+        if key not in self._pages:
+            self._pages[key] = self.visitor(url, dark=dark, width=width, height=height)
+        page = self._pages[key]
+        page.evaluate(GO, fragment)
+        settle(page)
+        return page
+
+
 def settle(page: Page) -> None:
     """Wait until the page has followed its address and drawn every chart."""
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -126,10 +156,25 @@ def visit(chromium: Browser) -> Iterator[Visitor]:
     assert visitor.noise == []
 
 
+@pytest.fixture(scope="session")
+def reader(chromium: Browser) -> Iterator[Reader]:
+    reader = Reader(chromium)
+    yield reader
+    reader.visitor.close()
+
+
 @pytest.fixture
-def page(visit: Visitor, site: Site) -> Page:
-    """The everyday page, just opened."""
-    return visit(site.url)
+def look(reader: Reader) -> Iterator[Reader]:
+    """For a test that leaves nothing on a page but its address."""
+    yield reader
+    noise, reader.visitor.noise = reader.visitor.noise, []
+    assert noise == []
+
+
+@pytest.fixture
+def page(look: Reader, site: Site) -> Page:
+    """The everyday page, at the address at which it opens."""
+    return look(site.url)
 
 
 @pytest.fixture

@@ -38,16 +38,17 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_text_can_be_read(visit, raced, scheme):
-    page = visit(raced.url, PLANTED, **SCHEMES[scheme])
+def test_every_text_can_be_read(look, raced, scheme):
+    page = look(raced.url, PLANTED, **SCHEMES[scheme])
     texts = page.evaluate(CONTRAST)
     assert len([1 for _, kind, _ in texts if kind == "svg"]) > 50
     assert len([1 for _, kind, _ in texts if kind == "html"]) > 300
     assert [(round(contrast, 2), what) for contrast, _, what in texts if contrast < 4.5] == []
 
 
-def test_contrast_is_measured(page):
+def test_contrast_is_measured(visit, site):
     """A text made too pale is found."""
+    page = visit(site.url)
     page.evaluate("document.getElementById('shown').style.color = '#999'")
     pale = [what for contrast, _, what in page.evaluate(CONTRAST) if contrast < 4.5]
     assert len(pale) == 1
@@ -55,8 +56,8 @@ def test_contrast_is_measured(page):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_axe_finds_nothing_serious(visit, raced, scheme):
-    page = visit(raced.url, PLANTED, **SCHEMES[scheme])
+def test_axe_finds_nothing_serious(look, raced, scheme):
+    page = look(raced.url, PLANTED, **SCHEMES[scheme])
     report = Axe().run(page).response
     assert len(report["passes"]) > 20
     bad = [
@@ -68,8 +69,8 @@ def test_axe_finds_nothing_serious(visit, raced, scheme):
     assert bad == []
 
 
-def test_every_control_has_a_name(visit, raced):
-    page = visit(raced.url)
+def test_every_control_has_a_name(look, raced):
+    page = look(raced.url)
     unnamed = page.evaluate("""() => {
       const labelled = (one) => [...(one.labels ?? [])].some((label) => label.textContent.trim());
       const named = (one) => one.getAttribute("aria-label") || labelled(one) ||
@@ -80,8 +81,8 @@ def test_every_control_has_a_name(visit, raced):
     assert unnamed == []
 
 
-def test_structure(visit, raced):
-    page = visit(raced.url)
+def test_structure(look, raced):
+    page = look(raced.url)
     assert page.locator("html").get_attribute("lang") == "en"
     assert page.locator("h1").count() == 1
     levels = page.eval_on_selector_all("h1, h2, h3", "(all) => all.map((h) => Number(h.tagName[1]))")
@@ -93,8 +94,8 @@ def test_structure(visit, raced):
     assert page.locator("table").count() > 6
 
 
-def test_a_status_is_a_word_and_a_chart_has_words(visit, site):
-    page = visit(site.url, "#field=jax/scratch/float32/gru/gates&case=gru-ordinary")
+def test_a_status_is_a_word_and_a_chart_has_words(look, site):
+    page = look(site.url, "#field=jax/scratch/float32/gru/gates&case=gru-ordinary")
     for status in ("equal", "different", "failed", "stale", "missing"):
         words = page.locator(f"#answer .legend .{status}").all_inner_texts()
         assert [word.strip()[1:] for word in words] == [status]

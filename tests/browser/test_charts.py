@@ -29,8 +29,8 @@ READ = """(name) => {
 }"""
 
 
-def opened(visit, site, field, case):
-    return visit(site.url, f"#field={field}&case={case}")
+def opened(look, site, field, case):
+    return look(site.url, f"#field={field}&case={case}")
 
 
 def curve(series, values, block=1):
@@ -84,16 +84,16 @@ def assert_lines(page, name, wanted):
     return chart
 
 
-def test_all_are_drawn(visit, site):
-    page = opened(visit, site, *TRACED)
+def test_all_are_drawn(look, site):
+    page = opened(look, site, *TRACED)
     assert sorted(page.evaluate("Object.keys(isogru.charts)")) == sorted(ALL)
     for name in ALL:
         assert page.locator(f"#chart-{name} svg").is_visible()
 
 
-def test_error_against_time(visit, site):
+def test_error_against_time(look, site):
     result = site.result("jax/scratch/float32/gru-ordinary")
-    page = opened(visit, site, *TRACED)
+    page = opened(look, site, *TRACED)
     chart = assert_lines(page, "time", of_time(site, result))
     assert len(chart["symbols"]) == len(chart["points"])
     # The planted error is in sight: from the fifth step on far outside the bound, before inside.
@@ -101,8 +101,8 @@ def test_error_against_time(visit, site):
     assert max(far[:4]) < 1 < 1000 < min(far[4:])
 
 
-def test_a_zero_is_drawn_at_the_end_of_the_axis_and_told_as_zero(visit, site):
-    page = opened(visit, site, "torch/scratch/float64/gru/states", "gru-ordinary")
+def test_a_zero_is_drawn_at_the_end_of_the_axis_and_told_as_zero(look, site):
+    page = opened(look, site, "torch/scratch/float64/gru/states", "gru-ordinary")
     chart = assert_lines(page, "time", of_time(site, site.result("torch/scratch/float64/gru-ordinary")))
     zeros = [p for p in chart["points"] if p["value"] == 0]
     assert zeros
@@ -111,9 +111,9 @@ def test_a_zero_is_drawn_at_the_end_of_the_axis_and_told_as_zero(visit, site):
 
 @pytest.mark.parametrize("way", [("gates", "forward"), ("cotangents", "backward")])
 @pytest.mark.parametrize("case", ["gru-ordinary", "gru-long"])
-def test_first_divergence(visit, site, way, case):
+def test_first_divergence(look, site, way, case):
     name, direction = way
-    page = opened(visit, site, "jax/scratch/float32/gru/gates", case)
+    page = opened(look, site, "jax/scratch/float32/gru/gates", case)
     assert_lines(page, name, of_way(site.result(f"jax/scratch/float32/{case}"), direction))
 
 
@@ -122,8 +122,8 @@ def test_first_divergence(visit, site, way, case):
     ("field", "case"),
     [TRACED, ("jax/scratch/float32/gru/states", "gru-chapter"), ("torch/scratch/float64/gru/states", "gru-long")],
 )
-def test_heat(visit, site, field, case, at):
-    page = opened(visit, site, field, case)
+def test_heat(look, site, field, case, at):
+    page = opened(look, site, field, case)
     result = site.result("/".join([*field.split("/")[:3], case]))
     chart = page.evaluate(READ, ("heat-time", "heat-batch")[at])
     wanted = of_heat(result["heat"][at])
@@ -132,8 +132,8 @@ def test_heat(visit, site, field, case, at):
     assert min(chart["size"]) > 50
 
 
-def test_the_heat_of_an_error_in_one_row_of_the_batch_shows_that_row(visit, site):
-    page = opened(visit, site, *TRACED)
+def test_the_heat_of_an_error_in_one_row_of_the_batch_shows_that_row(look, site):
+    page = opened(look, site, *TRACED)
     chart = page.evaluate(READ, "heat-batch")
     fills = dict.fromkeys(range(3))
     for point, fill in zip(chart["points"], chart["rects"], strict=True):
@@ -142,22 +142,22 @@ def test_the_heat_of_an_error_in_one_row_of_the_batch_shows_that_row(visit, site
     assert fills == {0: [False] * 4, 1: [False] * 4, 2: [True] * 4}
 
 
-def test_loss(visit, site):
+def test_loss(look, site):
     record = training(site, "float64")
     wanted = [point for run in record["runs"] for point in curve(run["label"], run["loss"])]
-    assert_lines(visit(site.url), "loss", [*wanted, *curve("oracle", record["oracle"]["loss"])])
+    assert_lines(look(site.url), "loss", [*wanted, *curve("oracle", record["oracle"]["loss"])])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_distance_from_the_oracle(visit, site, dtype):
+def test_distance_from_the_oracle(look, site, dtype):
     record = training(site, dtype)
     wanted = [point for run in record["runs"] for point in curve(run["label"], run["distance"])]
-    page = visit(site.url)
+    page = look(site.url)
     assert_lines(page, f"distance-{dtype}", [*wanted, *curve("10 × the twins", record["oracle"]["envelope"])])
 
 
-def test_charts_of_a_field_that_has_none_are_taken_away(visit, site):
-    page = opened(visit, site, *TRACED)
+def test_charts_of_a_field_that_has_none_are_taken_away(look, site):
+    page = opened(look, site, *TRACED)
     page.select_option("#field-case", "gru-chapter")
     settle(page)
     assert page.evaluate("Object.keys(isogru.charts)").count("gates") == 0

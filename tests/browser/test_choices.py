@@ -62,7 +62,8 @@ def of(site, **wanted):
     ]
 
 
-def test_all_is_shown_at_first(page, site):
+def test_all_is_shown_at_first(visit, site):
+    page = visit(site.url)
     assert rows(page) == of(site)
     # Of the specification's cells those that anybody ran.
     assert columns(page) == ["gru", "gru_reset_after", "rnn"]
@@ -132,12 +133,12 @@ def test_a_field_opens(page, site):
     expect(page.locator("#field h2")).to_be_in_viewport()
 
 
-def test_the_findings_are_the_reports(visit, site):
+def test_the_findings_are_the_reports(look, site):
     for field, id in (
         (PLANTED, "jax/scratch/float32/gru-ordinary"),
         ("torch/native/float64/rnn/states", "torch/native/float64/rnn-ordinary"),
     ):
-        page = visit(site.url, f"#field={field}")
+        page = look(site.url, f"#field={field}")
         result = site.result(id)
         shown = page.eval_on_selector_all(
             "#field-findings tbody tr", "(all) => all.map((r) => [...r.cells].map((c) => c.textContent))"
@@ -156,7 +157,7 @@ def test_the_findings_are_the_reports(visit, site):
             assert line[9:] == [render.scientific(finding[name]) for name in ("max_absolute", "max_relative")]
 
 
-def test_the_first_divergence_is_told(visit, site):
+def test_the_first_divergence_is_told(visit, look, site):
     page = visit(site.url, f"#field={PLANTED}")
     expect(page.locator("#first-forward")).to_contain_text("R is the first that is wrong by itself from step 5 on; R[")
     expect(page.locator("#first-forward")).to_contain_text("only heirs: C, H.")
@@ -170,7 +171,7 @@ def test_the_first_divergence_is_told(visit, site):
     assert [line[0] for line in shown] == [one["quantity"].removeprefix("trace.") for one in every]
     assert [line[1][1:] for line in shown] == [one["verdict"] for one in every]
     assert [bool(line[2]) for line in shown] == [one["inherits"] for one in every]
-    native = visit(site.url, "#field=torch/native/float32/rnn/states")
+    native = look(site.url, "#field=torch/native/float32/rnn/states")
     expect(native.locator("#field-divergence")).to_contain_text("keeps no gates")
 
 
@@ -182,8 +183,8 @@ def test_the_first_divergence_is_told(visit, site):
         ("torch/scratch/float32/rnn/states", "rnn", "H"),
     ],
 )
-def test_the_equations_of_the_cell_with_the_worst_marked(visit, site, field, cell, target):
-    page = visit(site.url, f"#field={field}")
+def test_the_equations_of_the_cell_with_the_worst_marked(look, site, field, cell, target):
+    page = look(site.url, f"#field={field}")
     assert page.eval_on_selector_all(
         ".formulas", "(all) => all.filter((l) => l.checkVisibility()).map((l) => l.dataset.cell)"
     ) == [cell]
@@ -231,10 +232,10 @@ def test_back_and_forward(page):
 
 
 @pytest.mark.parametrize("status", ["failed", "stale", "missing"])
-def test_a_field_without_a_result_says_why(visit, site, status):
+def test_a_field_without_a_result_says_why(look, site, status):
     result = next(r for r in site.report["results"] if r["status"] == status)
     field = f"{result['framework']}/scratch/float32/{result['cell']}/states"
-    page = visit(site.url, f"#field={field}&case={result['case']}")
+    page = look(site.url, f"#field={field}&case={result['case']}")
     expect(page.locator("#field-sentence")).to_contain_text(f"{render.MARKS[status]}{status}: {result['why']}")
     expect(page.locator("#field-sentence code")).to_have_text(result["mend"])
     expect(page.locator("#field-findings")).to_have_text("There is no result to look into.")
@@ -306,13 +307,13 @@ def test_pairs_in_a_shared_address(visit, site):
     assert chosen == ["rnn", "float64", "grad.W_hh", "ulp"]
 
 
-def test_who_agrees_to_the_bit(visit, site):
-    page = visit(site.url, "#pair-cell=rnn&pair-dtype=float32")
+def test_who_agrees_to_the_bit(look, site):
+    page = look(site.url, "#pair-cell=rnn&pair-dtype=float32")
     expect(page.locator("#same-bits")).to_have_text(
         "The same bits in every quantity of every case they share: "
         "torch/scratch = torch/native = tensorflow/scratch = jax/scratch = jax/native."
     )
-    page = visit(site.url, "#pair-cell=gru_reset_after&pair-dtype=float32&pair-quantity=H")
+    page = look(site.url, "#pair-cell=gru_reset_after&pair-dtype=float32&pair-quantity=H")
     expect(page.locator("#pairs-table")).to_contain_text(re.compile(r"Furthest apart: .*torch/native.* 2\.5e-01 in H"))
 
 

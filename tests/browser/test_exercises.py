@@ -78,24 +78,24 @@ def test_it_can_be_read(visit, exercises, scheme):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_every_chart_is_drawn_and_has_words(visit, exercises):
-    page = visit(exercises.url)
+def test_every_chart_is_drawn_and_has_words(look, exercises):
+    page = look(exercises.url)
     drawn = page.evaluate("Object.keys(isogru.charts)")
     assert {"sweep-heat", "sweep-curves", "sweep-cost", "waning", "recall"} <= set(drawn)
     for chart in page.locator(".chart[role=graphics-document]").all():
         assert len(chart.get_attribute("aria-label")) > 20
 
 
-def test_the_heat_map_has_every_trial_and_marks_what_did_not_finish(visit, exercises):
-    page = visit(exercises.url)
+def test_the_heat_map_has_every_trial_and_marks_what_did_not_finish(look, exercises):
+    page = look(exercises.url)
     data = page.evaluate("isogru.charts['sweep-heat'].view.data('source_0')")
     sweep = exercises.report.sweeps.sweeps[0]
     assert len(data) == len(sweep.trials) - 1 == 3 * 3 * 3 + 2
     assert page.locator("#chart-sweep-heat svg text", has_text="✗").count() == 2
 
 
-def test_starts_share_a_place_of_the_heat_map(visit, exercises):
-    page = visit(exercises.url)
+def test_starts_share_a_place_of_the_heat_map(look, exercises):
+    page = look(exercises.url)
     data = page.evaluate("isogru.charts['sweep-heat'].view.data('source_0')")
     (place,) = [d for d in data if d["trials"] == 2]
     assert (place["num_steps"], place["num_hiddens"], place["rate"]) == (32, 32, "lr 0.5")
@@ -114,8 +114,8 @@ def test_another_sweep_is_chosen_and_stands_in_the_address(visit, exercises):
     assert again.locator("#sweep").input_value() == "other"
 
 
-def test_what_is_recalled_stands_where_it_should(visit, exercises):
-    page = visit(exercises.url)
+def test_what_is_recalled_stands_where_it_should(look, exercises):
+    page = look(exercises.url)
     data = page.evaluate("isogru.charts.recall.view.data('source_0')")
     (gru,) = [point for point in data if point["cell"] == "gru"]
     assert math.isclose(gru["mean"], 0.85, rel_tol=1e-9)
@@ -123,8 +123,8 @@ def test_what_is_recalled_stands_where_it_should(visit, exercises):
     assert page.locator("#chart-recall .mark-rule.role-mark line[stroke-dasharray]").count() == 1
 
 
-def test_text_from_trials_is_text(visit, exercises):
-    page = visit(exercises.url)
+def test_text_from_trials_is_text(look, exercises):
+    page = look(exercises.url)
     assert page.evaluate("window.hacked") is None
     assert page.evaluate(STRANGE) == []
     assert NASTY in page.locator("#sweeps code.text").first.text_content()

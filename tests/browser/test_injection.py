@@ -30,9 +30,9 @@ def assert_harmless(page, scripts):
     assert page.locator("script").count() == scripts
 
 
-def scripts_of(site, visit):
+def scripts_of(site, look):
     """As many as the everyday page has: none more came in by data."""
-    return visit(site.url).locator("script").count()
+    return look(site.url).locator("script").count()
 
 
 def test_the_attacks_do_run_where_text_is_taken_for_html(visit, stripped):
@@ -55,9 +55,9 @@ def test_the_policy_stops_what_escaping_would_miss(visit, hostile):
     assert page.evaluate("window.hacked") is None
 
 
-def test_everything_from_data_is_text(visit, site, hostile, url):
+def test_everything_from_data_is_text(visit, look, site, hostile, url):
     page = visit(url)
-    assert_harmless(page, scripts_of(site, visit))
+    assert_harmless(page, scripts_of(site, look))
     run = page.locator("#run")
     # Names and values of versions, switches and machine; last words of two; of a framework that did not start; an
     # implementation, its cell and its reason; the text's source; the machine of the report.
@@ -70,9 +70,9 @@ def test_everything_from_data_is_text(visit, site, hostile, url):
     assert f'continuation of "{NASTY}"' in page.locator("#trainings table").inner_text()
 
 
-def test_every_field_and_case_can_be_opened(visit, site, hostile, url):
+def test_every_field_and_case_can_be_opened(visit, look, site, hostile, url):
     page = visit(url)
-    scripts = scripts_of(site, visit)
+    scripts = scripts_of(site, look)
     opened = 0
     for row in hostile.report["implementations"]:
         for field in row["fields"]:
@@ -110,9 +110,9 @@ def test_charts_and_tooltips(visit, hostile, url):
     assert page.evaluate(STRANGE) == []
 
 
-def test_filters_on_hostile_values(visit, site, hostile, url):
+def test_filters_on_hostile_values(visit, look, site, hostile, url):
     page = visit(url)
-    scripts = scripts_of(site, visit)
+    scripts = scripts_of(site, look)
     for box in page.locator(".filters input").all():
         box.click()
         settle(page)

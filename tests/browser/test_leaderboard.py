@@ -80,8 +80,8 @@ def test_without_a_race_there_is_the_command(page):
     assert section.locator("table, select, .chart").count() == 0
 
 
-def test_numbers_are_those_of_the_terminal(visit, raced):
-    page = visit(raced.url)
+def test_numbers_are_those_of_the_terminal(look, raced):
+    page = look(raced.url)
     some = [m * 10.0**e for e in range(-9, 7) for m in (1.0, 1.2345, 2.5, 5.55, 9.949, 9.995, 9.9999)]
     values = [None, 0.0, 1.0, *TIES, *(t * scale for t in TIES for scale in (1e-3, 1e-6, 1e-9, 100.0)), *some]
     for function in ("duration", "times", "percent", "error"):
@@ -91,8 +91,8 @@ def test_numbers_are_those_of_the_terminal(visit, raced):
     assert page.evaluate("(all) => all.map(standings.megabytes)", sizes) == [standings.megabytes(s) for s in sizes]
 
 
-def test_every_table_says_what_the_terminal_does(visit, raced):
-    page = visit(raced.url)
+def test_every_table_says_what_the_terminal_does(look, raced):
+    page = look(raced.url)
     for table in tables(raced):
         page.goto(raced.url + chosen(table))
         settle(page)
@@ -126,8 +126,8 @@ def test_the_commands(visit, raced):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_without_scripts_the_first_table_is_the_same(chromium, visit, raced):
-    with_scripts = visit(raced.url)
+def test_without_scripts_the_first_table_is_the_same(chromium, look, raced):
+    with_scripts = look(raced.url)
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(raced.url)
@@ -143,7 +143,7 @@ def test_without_scripts_the_first_table_is_the_same(chromium, visit, raced):
     context.close()
 
 
-def test_a_choice_stands_in_the_address_and_is_shared(visit, raced):
+def test_a_choice_stands_in_the_address_and_is_shared(visit, look, raced):
     page = visit(raced.url)
     expect(page.locator("#race")).to_have_value("training-step, chapter")
     assert address(page) == {}
@@ -158,21 +158,21 @@ def test_a_choice_stands_in_the_address_and_is_shared(visit, raced):
     other.select_option("#race", "forward, one-sequence")
     settle(other)
     expect(other.locator("#race-title")).to_have_text("forward, one-sequence · gru · float32")
-    assert lines(other) == lines(visit(raced.url, "#race=forward, one-sequence"))
+    assert lines(other) == lines(look(raced.url, "#race=forward, one-sequence"))
     assert lines(other)
 
 
 @pytest.mark.parametrize(
     "fragment", ["#race=none&race-cell=none&race-dtype=none", "#race-sort=constructor", "#race-sort=-", "#race&&=%%"]
 )
-def test_addresses_that_name_nothing(visit, raced, fragment):
-    page = visit(raced.url, fragment)
+def test_addresses_that_name_nothing(look, raced, fragment):
+    page = look(raced.url, fragment)
     assert lines(page) == [said(row) for row in standings.ranked(tables(raced)[0])]
 
 
 @pytest.mark.parametrize("column", standings.COLUMNS)
-def test_sorting(visit, raced, column):
-    page = visit(raced.url, "#race-sort=held_back_by")
+def test_sorting(look, raced, column):
+    page = look(raced.url, "#race-sort=held_back_by")
     rows = standings.ranked(tables(raced)[0])
     heading = page.locator(f'.race th[data-column="{column}"]')
     if column == "held_back_by":
@@ -197,7 +197,7 @@ def test_sorting(visit, raced, column):
         # The keyboard stays where it was.
         assert page.evaluate("document.activeElement.closest('th').dataset.column") == column
     assert sorted(lines(page)) == sorted(said(row) for row in rows)
-    shared = visit(raced.url, f"#race-sort=-{column}")
+    shared = look(raced.url, f"#race-sort=-{column}")
     assert [line[1] for line in lines(shared)] == [name(row) for row in sorted(there, key=value, reverse=True) + absent]
 
 
@@ -209,21 +209,21 @@ def test_a_choice_elsewhere_leaves_the_table_alone(visit, raced):
     assert page.locator(".race tr[data-known]").count() == 1
 
 
-def test_what_was_cut_off_is_a_warning(visit, raced):
-    page = visit(raced.url)
+def test_what_was_cut_off_is_a_warning(look, raced):
+    page = look(raced.url)
     trouble = raced.report["leaderboard"]["trouble"]
     assert len(trouble) > 1
     assert page.locator(".race-trouble").all_inner_texts() == [f"!Warning: {sentence}" for sentence in trouble]
 
 
-def test_the_words_of_what_holds_back(visit, raced):
-    legend = visit(raced.url).locator("#fastest .legend").first.inner_text()
+def test_the_words_of_what_holds_back(look, raced):
+    legend = look(raced.url).locator("#fastest .legend").first.inner_text()
     for word, meaning in standings.HELD_BACK.items():
         assert f"held back by {word}: {meaning}" in legend
 
 
-def test_the_machine(visit, raced):
-    page = visit(raced.url)
+def test_the_machine(look, raced):
+    page = look(raced.url)
     board = raced.report["leaderboard"]
     (limits,) = board["limits"]
     rows = {line[0]: line[1:] for line in page.eval_on_selector_all("#race-limits tbody tr", CELLS)}
@@ -278,9 +278,9 @@ def test_the_colours_of_frameworks_are_the_reports(visit, raced, tmp_path):
     assert len(fills) == 4
 
 
-def test_the_chart_of_times_without_a_bound(visit, raced):
+def test_the_chart_of_times_without_a_bound(look, raced):
     table = next(t for t in tables(raced) if t.bound is None)
-    page = visit(raced.url, chosen(table))
+    page = look(raced.url, chosen(table))
     assert len(page.evaluate(MARKS, "race")) == len(standings.ranked(table))
     assert not any("%" in text for text in page.locator("#chart-race svg text").all_text_contents())
     expect(page.locator("#race-caption")).not_to_contain_text("bound")
@@ -288,8 +288,8 @@ def test_the_chart_of_times_without_a_bound(visit, raced):
 
 @pytest.mark.parametrize("symbol", ["T", "n", "h"])
 @pytest.mark.parametrize("cell", made_up.SERIES)
-def test_a_time_step_as_sizes_grow(visit, raced, symbol, cell):
-    page = visit(raced.url, f"#race-cell={cell}")
+def test_a_time_step_as_sizes_grow(look, raced, symbol, cell):
+    page = look(raced.url, f"#race-cell={cell}")
     wanted = {
         (name(row), getattr(t.size, symbol)): row.seconds / t.size.T * 1e6
         for t in tables(raced)
@@ -309,8 +309,8 @@ def test_a_time_step_as_sizes_grow(visit, raced, symbol, cell):
     expect(page.locator("#race-series-of")).to_contain_text(f"gradient of {cell} in float32")
 
 
-def test_the_key_of_the_series(visit, raced):
-    page = visit(raced.url)
+def test_the_key_of_the_series(look, raced):
+    page = look(raced.url)
     entries = [text.strip() for text in page.locator("#race-key li").all_text_contents()]
     assert entries == ["torch", "tensorflow", "jax", "mxnet", "scratch", "compiled", "compiled-xla", "native", "tuned"]
 
@@ -345,14 +345,14 @@ def test_where_nothing_is_ranked(visit, raced, tmp_path):
     assert page.locator("#fastest .chart").count() == 0
 
 
-def test_a_reason_stays_text(visit, raced):
-    page = visit(raced.url)
+def test_a_reason_stays_text(look, raced):
+    page = look(raced.url)
     expect(page.locator("#race-unranked")).to_contain_text(made_up.WHY)
     assert page.locator("#fastest img").count() == 0
 
 
-def test_hostile_texts_in_every_table(visit, hostile):
-    page = visit(hostile.url)
+def test_hostile_texts_in_every_table(look, hostile):
+    page = look(hostile.url)
     for table in tables(hostile)[::7]:
         page.goto(hostile.url + chosen(table))
         settle(page)

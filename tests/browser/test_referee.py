@@ -52,8 +52,8 @@ def test_it_can_be_read(visit, referee, scheme):
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_the_curve_is_drawn_from_the_record_with_words(visit, referee):
-    opened = visit(referee)
+def test_the_curve_is_drawn_from_the_record_with_words(look, referee):
+    opened = look(referee)
     assert opened.evaluate("Object.keys(isogru.charts)") == ["curve-gru"]
     chart = opened.locator(".chart[role=graphics-document]")
     assert "against tolerance" in chart.get_attribute("aria-label")
@@ -63,8 +63,8 @@ def test_the_curve_is_drawn_from_the_record_with_words(visit, referee):
     assert opened.locator("#chart-curve-gru .mark-rect path").count() == 1
 
 
-def test_what_records_say_stays_text(visit, referee):
-    opened = visit(referee)
+def test_what_records_say_stays_text(look, referee):
+    opened = look(referee)
     assert opened.evaluate("window.hacked") is None
     assert opened.get_by_text("7 * 7").count() > 0
     assert opened.locator("img, main svg[onload]").count() == 0

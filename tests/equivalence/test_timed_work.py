@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from frameworks.harness import memory, peak, timed_work
-from frameworks.harness.benchmark import measure
+from frameworks.harness.benchmark import measure, plan
+from frameworks.harness.benchmark.session import Session
 from frameworks.protocol import find
 from isogru.judge.comparison import EQUAL
 from reports.race.roofline import RATES
+from shared_spec.errors import UserError
 from shared_spec.race import rows
 from shared_spec.race.workloads import OF_CELL, OF_MODEL, Size, Workload
 from tests.equivalence.test_command_line import own_lines
@@ -96,22 +100,33 @@ def test_waiting_takes_any_nesting(framework, device):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("asked", "words"),
     [
-        (["--implementation", "fastest"], "has no implementation or lane 'fastest'; it has scratch, compiled"),
-        (["--workload", "everythin"], "no workload 'everythin'; there are everything, chapter, the kinds step"),
-        (["--cell", "lstm"], "no benchmark of a cell 'lstm'; the cells are gru, gru_reset_after, rnn"),
-        (["--device", "tpu"], "has no device 'tpu' here; it has cpu"),
-        (["--threads", "4096"], "4096 threads asked for, and there are"),
+        ({"--workload": ["everythin"]}, "no workload 'everythin'; there are everything, chapter, the kinds step"),
+        ({"--cell": ["lstm"]}, "no benchmark of a cell 'lstm'; the cells are gru, gru_reset_after, rnn"),
+        ({"--device": "tpu"}, "has no device 'tpu' here; it has cpu"),
+        ({"--threads": 4096}, "4096 threads asked for, and there are"),
     ],
 )
-def test_what_cannot_be_timed_is_said(framework_name, process, tmp_path, options, words):
-    done = process("pytest", "tests/benchmarks", "--framework", framework_name, "--rows", str(tmp_path / "x"), *options)
+def test_what_cannot_be_timed_is_refused(framework_name, monkeypatch, tmp_path, asked, words):
+    """In this process, whose threads and cores stay as they are."""
+    monkeypatch.setattr(plan.os, "sched_setaffinity", lambda *cores: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    given = {"--framework": framework_name, "--device": "cpu", "--rows": tmp_path / "x", **asked}
+    with pytest.raises(UserError, match=words):
+        Session(SimpleNamespace(getoption=given.get))
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_cannot_be_timed_is_said(framework_name, process, tmp_path):
+    """By pytest, which others start."""
+    options = ["--rows", str(tmp_path / "x"), "--implementation", "fastest"]
+    done = process("pytest", "tests/benchmarks", "--framework", framework_name, *options)
     assert done.returncode == 2
     said = [line for line in own_lines(done.stderr) if not line.startswith("corpus: ")]
     assert len(said) == 1, done.stderr
     assert said[0].startswith("Exit: isogru: ")
-    assert words in said[0]
+    assert "has no implementation or lane 'fastest'; it has scratch, compiled" in said[0]
     assert not (tmp_path / "x").exists()
 
 

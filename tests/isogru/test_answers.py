@@ -209,6 +209,7 @@ def test_bare_numbers_are_saved_by_the_line_that_is_said(isogru, mine, kind):
     assert (done.status, done.err.startswith(told)) == (2, True), done
     exec(done.err.removeprefix(told).partition(", with ")[0])
     assert isogru("verdict", case, folder / "states.npy").status == 0
+    assert np.load(folder / "states.npy").dtype == (np.float32 if kind == "bin" else np.float64)
 
 
 def test_an_input_of_bare_numbers(isogru, mine):
@@ -221,18 +222,7 @@ def test_an_input_of_bare_numbers(isogru, mine):
     assert (done.status, more) == (2, "the number of sequences for the 1\n")
     exec(line)
     assert isogru(*asked, folder / "bare.npy").status == 0
-    np.testing.assert_array_equal(load_file(folder / "bare.safetensors")["X"], X[:, None].astype(np.float32))
-
-
-def test_rounded_weights_are_said_of_a_result_that_is_finer(isogru, mine):
-    _, _, folder = mine
-    torch = {name: np.random.RandomState(5).standard_normal(a.shape) for name, a in grus.torch_layer(D, H).items()}
-    save_file(torch, folder / "wide.safetensors")
-    case = folder / "case.safetensors"
-    assert isogru("case", "--weights", folder / "wide.safetensors", "--input", folder / "X.npy", "-o", case).status == 0
-    np.save(folder / "wide.npy", grus.states(np.load(folder / "X.npy").astype(float), *grus.of_torch(torch)))
-    done = isogru("verdict", case, folder / "wide.npy")
-    assert (done.status, "b_hh rounded to float32: compute with the case's own" in done.out) == (1, True), done
+    np.testing.assert_array_equal(load_file(folder / "bare.safetensors")["X"], X[:, None])
 
 
 def test_cases_that_cannot_be_made(isogru, mine, tmp_path):

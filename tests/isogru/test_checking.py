@@ -70,7 +70,7 @@ def test_what_is_right_is_equal(name, dtype):
 
 def test_all_cases_of_a_cell_are_the_catalogue():
     verdict = isogru.check(lambda X, H0, p: np.zeros((*X.shape[:2], H0.shape[1]), np.float32), cell="rnn")
-    assert len(verdict.cases) == 10
+    assert len(verdict.cases) == 12
     assert {each.verdict for each in verdict.cases} == {"different"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -210,9 +211,10 @@ def test_the_page_says_the_order_of_parameters_and_the_line_of_a_case(tmp_path):
 
 def test_the_other_formats_hold_the_same(tmp_path):
     case = catalogue.build("gru-one_unit")
-    for format, loaded, dtype in (("npz", np.load, "float64"), ("safetensors", load_file, "float32")):
+    loaders = {"npz": np.load, "safetensors": load_file}
+    for (format, loaded), dtype in itertools.product(loaders.items(), ("float32", "float64")):
         file = tmp_path / f"case.{format}"
-        exchange.give(file, case, format=format, dtype="float64")
+        exchange.give(file, case, format=format, dtype=dtype)
         arrays = dict(loaded(file))
         assert set(arrays) == set(case.arrays)
         assert {array.dtype.name for array in arrays.values()} == {dtype}

@@ -67,9 +67,10 @@ def test_what_a_layer_of_torch_gives(isogru, mine):
         done = isogru("verdict", case, folder / name)
         assert (done.status, said in done.out) == (0, True), done
     assert "not there" not in done.out
-    # Sums of two biases are rounded.
-    np.save(folder / "wide.npy", levels[1])
-    assert "l1_reverse.b_r rounded to float32: compute with its own" in isogru("verdict", case, folder / "wide.npy").out
+    # Sums of two biases, which float32 rounds, are in the stack as they are.
+    np.savez(folder / "wide.npz", l0=levels[0], l1=levels[1])
+    done = isogru("verdict", case, folder / "wide.npz")
+    assert (done.status, "on the case's numbers in float64" in done.out) == (0, True), done
 
 
 @pytest.mark.parametrize("level", [0, 1])

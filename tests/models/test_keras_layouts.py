@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from isogru import weight_files
+from isogru.models.own_case import own_case
 from isogru.models.recognition import recognise
+from isogru.models.selection import Wish
 from shared_spec.errors import InterchangeError
 from tests.isogru import grus
 
@@ -127,3 +129,27 @@ def test_a_mixed_policy_is_said(policy, tmp_path, isogru):
     assert said in isogru("layers", tmp_path / "mixed.keras").out
     done = isogru("same", tmp_path / "mixed.keras", tmp_path / "mixed.keras")
     assert (done.status, said in done.err) == (0, True)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5"])
+def test_a_bidirectional_is_told_from_a_layer_that_goes_backwards_by_the_file_not_by_names(tmp_path, ending):
+    """The one gives its states in the order of time, the other as it computes them."""
+    layers = keras.layers
+    given = keras.Input((None, D))
+    alone = layers.GRU(H, return_sequences=True, go_backwards=True, name="backward_gru")(given)
+    second = layers.GRU(H, return_sequences=True, go_backwards=True, name="other")
+    both = layers.Bidirectional(layers.GRU(H, return_sequences=True), backward_layer=second, name="pair")(alone)
+    model, file = keras.Model(given, both), tmp_path / f"model{ending}"
+    save(lambda: model.save_weights(file) if ending == ".weights.h5" else model.save(file))
+    backwards = {}
+    for readings in recognise(weight_files.read(file)).layers:
+        layer = readings[0]
+        if layer.position.reverse:
+            np.save(tmp_path / "X.npy", np.zeros((2, 1, layer.sizes["d"]), np.float32))
+            case, _ = own_case("case", file, Wish(layers=(layer.label,)), tmp_path / "X.npy", None, None)
+            backwards[layer.title.rpartition("/")[2]] = case.source.computed
+    if ending == ".weights.h5":
+        # Weights alone tell that one of a pair goes backwards; of another layer a name at most does.
+        assert (len(backwards), set(backwards.values())) == (2, {False}), backwards
+    else:
+        assert backwards == {"backward_gru": True, second.name: False}

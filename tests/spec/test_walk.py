@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import sys
+import tomllib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import frameworks
 from docs import notebooks
-from shared_spec import language_model
+from isogru import judge
+from isogru.score import equations
+from shared_spec import cases, language_model, oracle
+from shared_spec.cells import cell
 from shared_spec.errors import UserError
+from shared_spec.files.interchange import Result
 from shared_spec.language_model import corpus
 
 SOURCE = notebooks.SOURCE.read_text(encoding="utf-8")
 TEXT_CELL = "the-text-and-the-parameters-2"
+# Cells that need no framework: what they print follows from the specification.
+NEUTRAL = (
+    "gates-candidate-hidden-state-2",
+    TEXT_CELL,
+    "the-text-and-the-parameters-4",
+    "are-the-two-the-same-function-4",
+)
+DIFFERENT = re.compile(r"^different +(\w+) .*\n +(\S+) = (\S+), should be (\S+) \(\S+ off, bound (\S+)\)$", re.M)
 
 
 def kept(framework):
@@ -64,6 +80,91 @@ def test_a_notebook_says_nothing_of_the_machine_it_ran_on(framework):
     assert len(text) < 150_000
     without_images = re.sub(r'"image/png": ".*?"', "", text)
     assert re.findall(r"/(?:home|root|tmp|work|Users|usr|opt|var)/|site-packages|0x[0-9a-f]{6,}", without_images) == []
+
+
+def run_here(cell, names):
+    """Run a cell of the walk: what it shows last, where that is an expression."""
+    *before, last = ast.parse(cell["source"]).body
+    shown = isinstance(last, ast.Expr)
+    exec(compile(ast.Module(before if shown else [*before, last], []), cell["id"], "exec"), names)
+    return eval(compile(ast.Expression(last.value), cell["id"], "eval"), names) if shown else None
+
+
+def test_what_needs_no_framework_is_what_every_notebook_shows(monkeypatch, capsys, text):
+    """Equations, settings, parameters and layouts as they are now. The story may stand in for the book: it has all its
+    letters.
+    """
+    book = language_model.specification().corpus["sha1"]
+    monkeypatch.setattr(corpus, "find", lambda *given, **more: SimpleNamespace(**{**vars(text), "sha1": book}))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(Math=lambda formulas: formulas))
+    for name in ("ISOGRU_CORPUS", "ISOGRU_CORPUS_SHA1", "ISOGRU_EPOCHS"):
+        monkeypatch.delenv(name, raising=False)
+    asked = {cell["id"]: cell for cell in notebooks.cells(SOURCE, "torch")}
+    names = {}
+    run_here(asked["a-gru-by-hand-and-ready-made-2"], names)
+    for id in NEUTRAL:
+        capsys.readouterr()
+        shown = run_here(asked[id], names)
+        said = capsys.readouterr().out
+        assert said
+        for framework in frameworks.NAMES:
+            (there,) = [cell for cell in code(framework) if cell["id"] == id]
+            assert printed(framework)[id] == said
+            assert [output["data"]["text/latex"] for output in there["outputs"] if "data" in output] == (
+                [[f"$\\displaystyle {shown}$"]] if isinstance(shown, str) else []
+            )
+
+
+def pinned(group, groups):
+    """The versions that a group of dependencies pins, by package."""
+    versions = {}
+    for each in groups[group]:
+        versions |= pinned(each["include-group"], groups) if isinstance(each, dict) else dict([each.split("==")])
+    return {name.removesuffix("-cpu"): version for name, version in versions.items()}
+
+
+@pytest.mark.parametrize("framework", frameworks.NAMES)
+def test_a_notebook_was_run_in_the_versions_that_are_pinned(framework):
+    (output,) = next(cell for cell in code(framework) if cell["execution_count"] == 2)["outputs"]
+    ran = ast.literal_eval("".join(output["data"]["text/plain"]))
+    known = pinned(
+        framework, tomllib.loads((notebooks.FOLDER.parent / "pyproject.toml").read_text())["dependency-groups"]
+    )
+    assert framework in ran
+    # jaxlib comes with JAX, and is its version.
+    wanted = {name: known[name.removesuffix("lib")] for name in ran}
+    assert {name: version.partition("+")[0] for name, version in ran.items()} == wanted
+
+
+def computed(case, by, parameters):
+    """What a cell computes in float32 of a case, which may be of another cell, with some parameters negated."""
+    arrays = oracle.run(cell(by), {**case.arrays, **parameters}, dtype="float32")
+    # By the chain rule the gradient of -W is that of W, negated; of what a cell leaves out it is zero.
+    gradients = {f"grad.{name}": (name in parameters) for name in case.cell.parameters}
+    for name, is_turned in gradients.items():
+        array = arrays.get(name, np.zeros_like(case.arrays[name.removeprefix("grad.")], np.float32))
+        arrays[name] = -array if is_turned else array
+    return Result(equations.origin(case, "float32"), arrays)
+
+
+@pytest.mark.parametrize("framework", frameworks.NAMES)
+def test_what_is_told_of_a_different_function_is_what_is_found_of_the_equations(framework, results):
+    """The worst element and both of its numbers, to the rounding that the sentence allows there."""
+    said = printed(framework)
+    case = cases.build("gru-ordinary")
+    turned = {name: -case.parameters[name] for name in ("W_xz", "W_hz", "b_z")}
+    verdicts = [judge.on(case, computed(case, "gru", turned))]
+    case = cases.build("gru_reset_after-no_inner_bias")
+    for claimed, other in (("gru", "gru_reset_after"), ("gru_reset_after", "gru"))[: 1 + (framework == "tensorflow")]:
+        verdicts.append(judge.on(case, computed(case, other, {}), claim=cell(claimed)))
+    lines = DIFFERENT.findall(said["is-it-right-4"] + said["are-the-two-the-same-function-2"])
+    assert len(lines) == len(verdicts)
+    for (claimed, place, was, should, bound), verdict in zip(lines, verdicts, strict=True):
+        worst = verdict.worst_finding
+        assert (claimed, place) == (verdict.origin.cell, worst.sentence(verdict.origin).partition(" = ")[0])
+        assert abs(float(was) - worst.value) <= float(bound)
+        assert abs(float(should) - worst.should_be) <= float(bound)
 
 
 def test_the_four_are_parallel():

@@ -22,8 +22,8 @@ from shared_spec.language_model.corpus import Corpus, Tokens
 from shared_spec.language_model.training import Meter
 
 ROUNDS = 3
-EPOCHS = 20
-"""Of the chapter's fifty: enough to fall below what the current character alone can give."""
+EPOCHS = 14
+"""Of the chapter's fifty: enough to fall below what the current character alone can give, which takes ten or eleven."""
 
 
 def time_axis(notes: Notes, text: Corpus) -> Record:
