@@ -215,6 +215,7 @@ app.command("score")(score.in_framework)
 
 app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(timing.time_workloads)
 app.command("enter", hidden=True)(timing.enter_race)
+app.command("contend", hidden=True)(timing.fork_contenders)
 app.command("memory", hidden=True)(timing.measure_memory)
 
 

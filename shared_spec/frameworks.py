@@ -29,6 +29,7 @@ class Framework:
     native: tuple[str, ...]
     quick: tuple[str, ...]
     together: int
+    spins: bool
     colour: str
 
 

@@ -19,6 +19,7 @@ imports = ["numpy"]
 native = []
 quick = ["scratch"]
 together = 1
+spins = false
 colour = "five"
 """
 FOLDERS = ("shared_spec", "isogru", "reports", "docs", "frameworks")

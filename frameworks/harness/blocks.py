@@ -18,7 +18,9 @@ from msgspec import structs
 from frameworks.harness.busy import Watch, calibrate
 from frameworks.harness.contender import Contender, LostError
 from frameworks.harness.entries import Costs, Entry, costs_of
+from frameworks.harness.starting import Start
 from isogru.judge.comparison import EQUAL
+from shared_spec import frameworks as known
 from shared_spec import machine
 from shared_spec.race import blocks, decisions, rows
 from shared_spec.race.blocks import TWICE, Block
@@ -41,8 +43,8 @@ class Blocks:
     race: Race
     headers: Mapping[str, Header]
     """Of each framework, with its whole plan."""
-    start_process: Callable[[Entry, int, int], Contender]
-    """(what is entered, in which start, turns that are planned)."""
+    begin: Callable[[int], Start]
+    """A start, by its number."""
     tell: Tell
     costs: dict[str, Costs] = field(init=False)
     """By workload."""
@@ -85,9 +87,7 @@ class Blocks:
             self._next += 1
 
     def entries(self, workload: str) -> list[Entry]:
-        """All that may take part in the blocks of a workload: last one of them again, by another name. It is the
-        same in every start, as long as it is not lost.
-        """
+        """All that may take part in the blocks of a workload: last one of them again, the same in every start."""
         those = [
             Entry(name, row) for name, header in self.headers.items() for row in header.plan if row.workload == workload
         ]
@@ -128,13 +128,14 @@ class Blocks:
                 writers[name] = rows.Writer(self.race.file(name, start), goes_on=False)
                 writers[name].header(_replaced(header, start, of))
         end = self.gone + self.left / self._starts_left(going)
-        for place, workload in enumerate(going):
-            # Those before it took of what was left.
-            if place and not self._is_paid(workload):
-                continue
-            weights = [self.costs[w].least if w in self.costs else 1.0 for w in list(going)[place:]]
-            until = self.gone + (end - self.gone) * weights[0] / sum(weights)
-            self._workload(start, workload, going[workload], until, writers)
+        with self.begin(start) as begun:
+            for place, workload in enumerate(going):
+                # Those before it took of what was left.
+                if place and not self._is_paid(workload):
+                    continue
+                weights = [self.costs[w].least if w in self.costs else 1.0 for w in list(going)[place:]]
+                until = self.gone + (end - self.gone) * weights[0] / sum(weights)
+                self._workload(start, workload, begun, going[workload], until, writers)
         for writer in writers.values():
             writer.write(rows.Done())
 
@@ -146,17 +147,23 @@ class Blocks:
         return max(int(self.left // max(needed, 1e-9)), decisions.LEAST - started, 1)
 
     def _workload(
-        self, start: int, workload: str, entries: list[Entry], until: float, writers: Mapping[str, rows.Writer]
+        self,
+        start: int,
+        workload: str,
+        begun: Start,
+        entries: list[Entry],
+        until: float,
+        writers: Mapping[str, rows.Writer],
     ) -> None:
         """One start of one workload."""
         costs, began, count = self.costs.setdefault(workload, Costs()), self.gone, 0
         running: dict[str, tuple[Entry, Contender]] = {}
         try:
-            self._begin(start, entries, running, costs.turns, writers)
+            self._begin(begun, entries, running, costs.turns, writers)
             costs.begin = self.gone - began
             while running:
                 before = self.gone
-                self._block(start, workload, count + 1, running, writers)
+                self._block(start, workload, count + 1, begun, running, writers)
                 count += 1
                 costs.block = self.gone - before
                 if self.gone + costs.block + costs.end > until or count >= MOST_BLOCKS:
@@ -178,40 +185,52 @@ class Blocks:
 
     def _begin(
         self,
-        start: int,
+        begun: Start,
         entries: Sequence[Entry],
         running: dict[str, tuple[Entry, Contender]],
         turns: int,
         writers: Mapping[str, rows.Writer],
     ) -> None:
-        """Start all of them: one after another while none has been judged, since their first calls are timed."""
+        """Start all of them: one after another while none has been judged, since their first calls are timed, and where
+        their threads spin, which makes two of them many times slower than one.
+        """
         is_first = not any(entry.row.workload in self.judged for entry in entries)
-        at_once = 1 if is_first or self.race.device != "cpu" else machine.cores()
-        begun: deque[tuple[Entry, Contender]] = deque()
-        for entry in (*entries, *[None] * at_once):
-            if entry is not None:
-                if not entry.is_twin:
-                    writers[entry.framework].write(rows.Begin(entry.row))
-                contender = self.start_process(entry, start, turns)
-                running[entry.name] = (entry, contender)
-                begun.append((entry, contender))
-            if begun and (len(begun) >= at_once or entry is None):
-                first, contender = begun.popleft()
+        awaited: deque[Entry] = deque()
+
+        def await_down_to(count: int) -> None:
+            while len(awaited) > count:
+                entry = awaited.popleft()
+                _, contender = running[entry.name]
                 try:
                     contender.await_ready(START_LIMIT)
                 except LostError as error:
-                    self._drop(first, contender, error, running, writers)
+                    self._drop(entry, contender, error, running, writers)
+
+        for entry in entries:
+            alone = is_first or self.race.device != "cpu" or known.framework(entry.framework).spins
+            await_down_to(0 if alone else machine.cores() - 1)
+            if not entry.is_twin:
+                writers[entry.framework].write(rows.Begin(entry.row))
+            try:
+                running[entry.name] = (entry, begun.contender(entry, turns))
+            except LostError as error:
+                self._come_of(entry, Outcome(failed=str(error)), writers)
+                continue
+            awaited.append(entry)
+            await_down_to(0 if alone else machine.cores())
+        await_down_to(0)
 
     def _block(
         self,
         start: int,
         workload: str,
         number: int,
+        begun: Start,
         running: dict[str, tuple[Entry, Contender]],
         writers: Mapping[str, rows.Writer],
     ) -> None:
         calibration = calibrate()
-        watch = Watch([contender.session for _, contender in running.values()])
+        watch = Watch([*begun.sessions, *(contender.session for _, contender in running.values())])
         seconds = {}
         for name in self.race.shuffled(running, start, workload, number):
             entry, contender = running[name]
@@ -258,14 +277,17 @@ class Blocks:
         except LostError as error:
             contender.kill()
             came = contender.outcome(str(error))
+        self._come_of(entry, came, writers)
+        running.pop(entry.name)
+        contender.close()
+
+    def _come_of(self, entry: Entry, came: Outcome, writers: Mapping[str, rows.Writer]) -> None:
         if not entry.is_twin:
             writers[entry.framework].write(rows.End(entry.row, came))
         elif came.verdict != EQUAL:
             # No row says so.
             self.tell(f"{entry.row.workload}: {entry.name}: {came.failed or came.why}")
         self._note(entry, came)
-        running.pop(entry.name)
-        contender.close()
 
     def _note(self, entry: Entry, outcome: Outcome) -> None:
         self.judged.add(entry.row.workload)

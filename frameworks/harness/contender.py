@@ -8,23 +8,22 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from frameworks.harness import busy
-from frameworks.harness.child import ROOT
-from shared_spec import processes
+from frameworks.harness.nursery import Nursery, Order, UnbornError
 from shared_spec.command import last_words
 from shared_spec.race import rows
 from shared_spec.race.rows import Outcome, Ready, Row, Took
 
 REFUSED = "Exit: isogru: "
+KILL_LIMIT = 10.0
+"""Seconds within which what was killed is known to have ended."""
 LOOK = 1.0
 """Seconds after which it is seen to at the latest that it has ended."""
 GONE = (ProcessLookupError, PermissionError)
@@ -39,32 +38,24 @@ class LostError(Exception):
 class Contender:
     """One row of one framework, in a process of its own."""
 
-    def __init__(
-        self, name: str, row: Row, command: list[str], environment: Mapping[str, str], *, file: Path, planned: int
-    ) -> None:
-        """Starts it. The command is given the rest of its options; its rows go to the file."""
+    def __init__(self, name: str, row: Row, nursery: Nursery, order: Order, *, file: Path) -> None:
+        """Starts it; its rows go to the file. Raises LostError where it cannot be started."""
         self.name, self.row, self.file = name, row, file
         reads, self._to = os.pipe()
         self._from, writes = os.pipe()
+        self._ended, end = os.pipe()
         # Kept, not shown, and no pipe, which nobody would read while it waits.
         self._printed = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [*command, "--rows", str(file), "--turns", f"{reads},{writes},{planned}"],
-            cwd=ROOT,
-            env=processes.for_child(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=self._printed,
-            stderr=subprocess.STDOUT,
-            pass_fds=(reads, writes),
-            start_new_session=True,
-        )
-        os.close(reads)
-        os.close(writes)
         self._said = b""
-
-    @property
-    def session(self) -> int:
-        return self._process.pid
+        self._status: int | None = None
+        try:
+            self.session = nursery.start(order, [reads, writes, self._printed.fileno(), end])
+        except UnbornError as error:
+            self._let_go()
+            raise LostError(str(error)) from None
+        finally:
+            for of_it in (reads, writes, end):
+                os.close(of_it)
 
     def await_ready(self, limit: float) -> None:
         """Until its first turn may come. Raises LostError where there will be none."""
@@ -85,10 +76,8 @@ class Contender:
         self._signal(signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError):
             os.write(self._to, rows.OVER)
-        try:
-            self._process.wait(limit)
-        except subprocess.TimeoutExpired:
-            raise LostError(self._silent(limit)) from None
+        if not self._has_ended(limit):
+            raise LostError(self._silent(limit))
         return self.outcome(self.words())
 
     def outcome(self, words: str) -> Outcome:
@@ -98,21 +87,19 @@ class Contender:
 
     def kill(self) -> None:
         """End it at once, and what it has started."""
-        with contextlib.suppress(*GONE):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._signal(signal.SIGKILL)
+        self._has_ended(KILL_LIMIT)
 
     def close(self) -> None:
         """Let go of it: nothing of it runs on."""
         self.kill()
-        for end in (self._to, self._from):
-            os.close(end)
-        self._printed.close()
+        self._let_go()
         self.file.unlink(missing_ok=True)
 
     def words(self) -> str:
         """Its last ones."""
-        status = self._process.wait()
+        self._has_ended(KILL_LIMIT)
+        status = -signal.SIGKILL if self._status is None else self._status
         self._printed.seek(0)
         printed = [line.rstrip() for line in self._printed if line.strip()]
         refused = next((line for line in printed if line.startswith(REFUSED)), None)
@@ -127,7 +114,7 @@ class Contender:
             if select.select([self._from], [], [], min(left, LOOK))[0]:
                 self._said += os.read(self._from, 2**12)
             # What it has started may have the pipe still, after its end.
-            if b"\n" not in self._said and self._process.poll() is not None:
+            if b"\n" not in self._said and self._has_ended(0):
                 raise LostError(self.words())
         line, _, self._said = self._said.partition(b"\n")
         try:
@@ -136,10 +123,27 @@ class Contender:
             raise LostError(f"said what nobody understands: {line[:80]!r}") from None
 
     def _silent(self, limit: float) -> str:
-        if busy.is_stopped(self._process.pid):
+        if busy.is_stopped(self.session):
             return "was stopped from outside"
         return f"did not come back within {limit:.0f} s"
 
+    def _has_ended(self, limit: float) -> bool:
+        """Whether it has, or does within so many seconds."""
+        if self._status is None and select.select([self._ended], [], [], limit)[0]:
+            # Nothing, where who forked it has been killed: then so was it.
+            self._status = int(os.read(self._ended, 16) or -signal.SIGKILL)
+        return self._status is not None
+
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(*GONE):
-            os.killpg(self._process.pid, number)
+        try:
+            os.killpg(self.session, number)
+        except GONE:
+            # It may not lead a group yet.
+            if self._status is None:
+                with contextlib.suppress(*GONE):
+                    os.kill(self.session, number)
+
+    def _let_go(self) -> None:
+        for end in (self._to, self._from, self._ended):
+            os.close(end)
+        self._printed.close()

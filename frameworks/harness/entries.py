@@ -11,7 +11,7 @@ from shared_spec.race.definition import Race
 from shared_spec.race.rows import Header, Row
 
 SETUP = 1.0
-"""Seconds that a contender takes at the least to be judged and to have a turn, once its framework is imported."""
+"""Seconds that a contender takes at the least to be judged, once its framework is imported."""
 FIRST_TURNS = 8
 """How many turns a start may have, before it is known how long one takes."""
 
@@ -45,11 +45,13 @@ class Costs:
 
 
 def least_budget(race: Race, headers: Mapping[str, Header]) -> float:
-    """Seconds that one block of each contender takes at the least, to start them included."""
-    of = [(row.workload, header.import_ + SETUP + race.seconds) for header in headers.values() for row in header.plan]
+    """Seconds that one block of each contender takes at the least, to import each framework and to start them
+    included.
+    """
+    planned = [row.workload for header in headers.values() for row in header.plan]
     # One of each workload races twice.
-    twins = len({workload for workload, _ in of}) * min(seconds for _, seconds in of)
-    return sum(seconds for _, seconds in of) + twins
+    contenders = len(planned) + len(set(planned))
+    return sum(header.import_ for header in headers.values()) + contenders * (SETUP + race.seconds)
 
 
 def costs_of(done: Sequence[Block]) -> dict[str, Costs]:

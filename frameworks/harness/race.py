@@ -10,7 +10,6 @@ import functools
 import importlib.util
 import json
 import math
-import os
 import shlex
 import shutil
 import signal
@@ -24,10 +23,11 @@ from typing import Any
 import filelock
 import msgspec
 
+from frameworks.harness import starting
 from frameworks.harness.blocks import START_LIMIT, Blocks
 from frameworks.harness.child import ROOT, Child
-from frameworks.harness.contender import Contender
-from frameworks.harness.entries import Entry, least_budget
+from frameworks.harness.entries import least_budget
+from frameworks.harness.starting import Start
 from isogru.judge import reference
 from isogru.judge.comparison import EQUAL
 from shared_spec import frameworks as known
@@ -158,9 +158,8 @@ def _run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
                 f"{least}s at least, and about {4 * least}s for ranks, or choose fewer"
             )
         forgotten = _prepare(race, text, tell)
-        started = functools.partial(_contender, race, pythons, text)
-        racing = Blocks(race, headers, started, tell)
-        _forget_compiled(race, headers, racing.judged)
+        racing = Blocks(race, headers, functools.partial(Start, race, pythons, text), tell)
+        starting.forget_compiled(race, headers, racing.judged)
         racing.run()
         # Measured before and after: a bound made at a bad moment would reject who is in it.
         tell("what the machine can do is measured again")
@@ -168,7 +167,7 @@ def _run(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
         for key in forgotten:
             reference.forget(key)
         _memory(race, pythons, text, tell)
-    shutil.rmtree(_cache(race), ignore_errors=True)
+    shutil.rmtree(starting.cache(race), ignore_errors=True)
 
 
 def _entered(
@@ -177,8 +176,8 @@ def _entered(
     """What each framework has to be raced, and what the machine can do by it."""
     headers, limits = {}, {}
     for name in race.frameworks:
-        command = [pythons[name], "-m", "frameworks", name, "enter", *_options(race)]
-        with Child(command, _environment(race, name, text), apart=True, limit=START_LIMIT) as child:
+        command = [pythons[name], "-m", "frameworks", name, "enter", *starting.options(race)]
+        with Child(command, starting.environment(race, name, text), apart=True, limit=START_LIMIT) as child:
             said = list(child.lines())
             status, printed = child.end()
         if child.is_late:
@@ -203,64 +202,6 @@ def _write_limits(race: Race, before: dict[str, list[rows.Limits]], after: dict[
                 rows.append(file, rows.encode(rows.Limits(one.dtype, one.reached.better(two.reached))))
 
 
-def _cache(race: Race) -> Path:
-    """What frameworks have compiled: nothing before the first start, whose first calls compile."""
-    return race.folder / "compile-cache"
-
-
-def _forget_compiled(race: Race, headers: dict[str, rows.Header], judged: set[str]) -> None:
-    """What was compiled in a first start that was broken off: the first calls of those workloads are still to be timed,
-    compiling included.
-    """
-    for name, header in headers.items():
-        for row in header.plan:
-            if row.workload not in judged:
-                shutil.rmtree(_cache(race) / name / _stem(row), ignore_errors=True)
-
-
-def _stem(row: rows.Row) -> str:
-    """Of the names of a contender's files."""
-    return f"{row.workload}.{row.implementation}"
-
-
-def _environment(race: Race, name: str, text: Corpus, stem: str = "") -> dict[str, str]:
-    """Of the processes of a framework. Each contender compiles for itself: JAX' cache is no place for two."""
-    cache = _cache(race) / name / stem
-    return {
-        **os.environ,
-        "ISOGRU_CORPUS": str(race.corpus_file),
-        "ISOGRU_CORPUS_SHA1": text.sha1,
-        "ISOGRU_COMPILE_CACHE": str(cache),
-        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
-        "OMP_NUM_THREADS": str(race.threads),
-        # A GPU's memory is to be measured, not taken beforehand.
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-
-
-def _contender(race: Race, pythons: dict[str, str], text: Corpus, entry: Entry, start: int, planned: int) -> Contender:
-    """Starts the process of one."""
-    name, row = entry.framework, entry.row
-    stem = _stem(row) + (".again" if entry.is_twin else "")
-    report = race.folder / f"{name}.{race.device}.{start}.{stem}.json"
-    command = [pythons[name], "-m", "frameworks", name, "bench", "-q", "--no-header", "--tb=short", *_options(race)]
-    command += ["--pass", str(start), "--seconds", str(race.seconds), "--row", f"{row.workload}/{row.implementation}"]
-    command += ["--benchmark-json", str(report)]
-    environment = _environment(race, name, text, stem)
-    return Contender(entry.name, row, command, environment, file=report.with_suffix(".rows"), planned=planned)
-
-
-def _options(race: Race) -> list[str]:
-    """What all that is started for a race is told."""
-    return [
-        *("--device", race.device, "--threads", str(race.threads), *(["--tf32"] if race.tf32 else [])),
-        *(*repeated("--workload", race.workloads), *repeated("--cell", race.cells)),
-        *repeated("--implementation", race.implementations),
-    ]
-
-
 def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
     """The peak of every row that was equal, in a process of its own."""
     peaks: list[rows.Memory] = []
@@ -275,7 +216,7 @@ def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> No
         command = [pythons[name], "-m", "frameworks", name, "memory", "--threads", str(race.threads)]
         command += ["--device", race.device, *repeated("--row", pairs)]
         limit = START_LIMIT * (1 + len(pairs))
-        with Child(command, _environment(race, name, text), apart=False, limit=limit) as child:
+        with Child(command, starting.environment(race, name, text), apart=False, limit=limit) as child:
             status, printed = child.end()
         of_rows = [msgspec.json.decode(line, type=rows.Memory) for line in printed if line.startswith(rows.MEMORY)]
         if status:

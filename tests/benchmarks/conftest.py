@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from frameworks.harness.benchmark.plugin import (  # noqa: F401
-    pytest_benchmark_update_machine_info,
+    pytest_benchmark_generate_machine_info,
     pytest_generate_tests,
     pytest_sessionfinish,
     pytest_sessionstart,

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frameworks.harness import blocks, busy, child, race
+from frameworks.harness import blocks, busy, child, race, starting
+from frameworks.harness.contender import LostError
 from reports.race import races
 from shared_spec import language_model
 from shared_spec.errors import UserError
@@ -32,7 +33,7 @@ from tests.processes import descendants, gone
 WORKLOAD = "training-step-chapter-gru-float32"
 STAND_IN = """\
 #!{python}
-import json, os, signal, sys, time
+import json, os, signal, socket, sys, time
 sys.path.insert(0, {root!r})
 from shared_spec import processes
 processes.end_with_parent()
@@ -40,9 +41,11 @@ arguments = sys.argv[1:]
 def option(name):
     return arguments[arguments.index(name) + 1]
 told = json.load(open({told!r}))
-ours = {{name: value for name, value in os.environ.items() if name.startswith(("ISOGRU", "OMP"))}}
-with open({log!r}, "a") as log:
-    log.write(json.dumps([arguments, ours]) + "\\n")
+def remember():
+    ours = {{name: value for name, value in os.environ.items() if name.startswith(("ISOGRU", "OMP"))}}
+    with open({log!r}, "a") as log:
+        log.write(json.dumps([arguments, ours]) + "\\n")
+remember()
 if "memory" in arguments:
     framework = arguments[arguments.index("frameworks") + 1]
     for row in [arguments[i + 1] for i, word in enumerate(arguments) if word == "--row"]:
@@ -70,44 +73,53 @@ if "enter" in arguments:
         reached = dict(rates, step=[[1, 32, 64, 1e-6 * (1 + again)]])
         print(json.dumps(dict(line="limits", dtype="float32", reached=reached)))
     sys.exit(0)
-name, number = option("--row").partition("/")[2], int(option("--pass"))
-row = dict(workload={workload!r}, implementation=name, lane=name)
-reads, writes, planned = map(int, option("--turns").split(","))
-stream = open(option("--rows"), "w", buffering=1)
-stream.write(header(number, [row]))
-def line(**record):
-    stream.write(json.dumps(record) + "\\n")
-def end(**outcome):
-    equal = dict(verdict="equal", why="", ratio=0.1, error=0.0, first=1.0, issue=0.1)
-    line(line="end", row=row, outcome=dict(equal | outcome))
-line(line="begin", row=row)
-if name == told.get("differs"):
-    end(verdict="different", why="H[0] = 1, should be 2")
-    sys.exit(1)
-if told.get("spins"):
-    import threading
-    def spin():
-        while True:
-            pass
-    threading.Thread(target=spin, daemon=True).start()
-os.write(writes, b'{{"line": "ready"}}\\n')
-base, turn = told["seconds"].get(framework, 1.0) * (1 + told["plan"].index(name)), 0
-while os.read(reads, 1) == b"g":
-    turn += 1
-    is_twin = ".again." in option("--rows")
-    if name == told.get("dies") or told.get("dies in") == [framework, name, number] or (
-        is_twin and number == told.get("the twin dies in")
-    ):
-        print("last words")
-        sys.stdout.flush()
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if name == told.get("hangs") and turn >= told.get("hangs from", 1):
-        time.sleep(60)
-    if name == told.get("stopped"):
-        os.kill(os.getpid(), signal.SIGSTOP)
-    took = base * (1 + 1e-4 * ((7 * number + 3 * turn + len(name) + len(framework)) % 5))
-    os.write(writes, json.dumps(dict(line="took", seconds=took)).encode() + b"\\n")
-end(seconds=[base])
+def contend(order):
+    # It is what a contender of this framework would be, in a fork.
+    arguments[:] = [*sys.argv[1:sys.argv.index("contend")], "bench", *order]
+    remember()
+    name, number = option("--row").partition("/")[2], int(option("--pass"))
+    row = dict(workload={workload!r}, implementation=name, lane=name)
+    reads, writes, planned = map(int, option("--turns").split(","))
+    stream = open(option("--rows"), "w", buffering=1)
+    stream.write(header(number, [row]))
+    def line(**record):
+        stream.write(json.dumps(record) + "\\n")
+    def end(**outcome):
+        equal = dict(verdict="equal", why="", ratio=0.1, error=0.0, first=1.0, issue=0.1)
+        line(line="end", row=row, outcome=dict(equal | outcome))
+    line(line="begin", row=row)
+    if name == told.get("differs"):
+        end(verdict="different", why="H[0] = 1, should be 2")
+        return 1
+    if told.get("spins"):
+        import threading
+        def spin():
+            while True:
+                pass
+        threading.Thread(target=spin, daemon=True).start()
+    os.write(writes, b'{{"line": "ready"}}\\n')
+    base, turn = told["seconds"].get(framework, 1.0) * (1 + told["plan"].index(name)), 0
+    while os.read(reads, 1) == b"g":
+        turn += 1
+        is_lost_twin = ".again." in option("--rows") and number == told.get("the twin dies in")
+        if name == told.get("dies") or told.get("dies in") == [framework, name, number] or is_lost_twin:
+            print("last words")
+            sys.stdout.flush()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if name == told.get("hangs") and turn >= told.get("hangs from", 1):
+            time.sleep(60)
+        if name == told.get("stopped"):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        took = base * (1 + 1e-4 * ((7 * number + 3 * turn + len(name) + len(framework)) % 5))
+        os.write(writes, json.dumps(dict(line="took", seconds=took)).encode() + b"\\n")
+    end(seconds=[base])
+    return 0
+if told.get("cannot import") == framework:
+    sys.exit("ImportError: no " + framework)
+if told.get("imports for ever") == framework:
+    time.sleep(600)
+from frameworks.harness import nursery
+nursery.serve(socket.socket(fileno=int(option("--channel"))), contend)
 """
 
 
@@ -248,8 +260,8 @@ def test_who_waits_takes_no_core(one, stand_in, text, monkeypatch):
     """Though its threads spin."""
     stand_in.tell(spins=True)
     entry = blocks.Entry("torch", rows.Row(WORKLOAD, "tuned", "tuned"))
-    contender = race._contender(one, {"torch": str(stand_in.path)}, text, entry, 1, 4)
-    try:
+    with starting.Start(one, {"torch": str(stand_in.path)}, text, 1) as start:
+        contender = start.contender(entry, 4)
         contender.await_ready(60)
         assert contender.turn(60) == pytest.approx(2.0, rel=1e-3)
         deadline = time.monotonic() + 20
@@ -258,8 +270,50 @@ def test_who_waits_takes_no_core(one, stand_in, text, monkeypatch):
         assert busy.is_stopped(contender.session)
         assert contender.turn(60) > 0
         assert contender.end(60).verdict == "equal"
-    finally:
         contender.close()
+
+
+def test_a_framework_is_imported_once_in_each_start(one, stand_in, text):
+    run(one, stand_in, text)
+    imported = [words[words.index("frameworks") + 1] for words, _ in stand_in.calls if words[-2] == "--channel"]
+    assert sorted(imported) == ["jax"] * 3 + ["torch"] * 3
+    assert all(
+        environment["ISOGRU_COMPILE_CACHE"] == str(one.folder / "compile-cache" / words[words.index("frameworks") + 1])
+        for words, environment in stand_in.calls
+        if words[-2] == "--channel"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"cannot import": "jax"}, "ended with exit status 1: ImportError: no jax"),
+        ({"imports for ever": "jax"}, "did not import within 2 s"),
+    ],
+    ids=["fails", "hangs"],
+)
+def test_a_framework_that_cannot_be_imported_is_rows_that_say_so(one, stand_in, text, monkeypatch, told, why):
+    monkeypatch.setattr(starting, "IMPORT_LIMIT", 2.0)
+    stand_in.tell(**told)
+    run(one, stand_in, text)
+    (table,) = races.board(one).tables
+    assert {(row.framework, row.status) for row in table.rows} == {("torch", "equal"), ("jax", "failed")}
+    assert {row.why for row in table.rows} == {"", why}
+
+
+def test_who_forks_is_killed_and_all_its_contenders_with_it(one, stand_in, text):
+    entry = blocks.Entry("torch", rows.Row(WORKLOAD, "tuned", "tuned"))
+    with starting.Start(one, {"torch": str(stand_in.path)}, text, 1) as start:
+        contender = start.contender(entry, 4)
+        contender.await_ready(60)
+        (forks,) = start.sessions
+        os.kill(forks, signal.SIGKILL)
+        assert gone([forks, contender.session])
+        with pytest.raises(LostError, match="ended by SIGKILL"):
+            contender.turn(60)
+        contender.close()
+        with pytest.raises(LostError, match="ended by SIGKILL: it said nothing"):
+            start.contender(entry, 4)
 
 
 def test_a_request_that_is_refused(one, stand_in, text):
@@ -438,7 +492,9 @@ def test_a_race_that_goes_on_begins_nothing_that_it_cannot_end(one, monkeypatch)
 def test_a_budget_is_for_all_workloads_together(one, monkeypatch):
     """Each has its first start in any case; later a start leaves out those for which too little is left."""
     both = [WORKLOAD, WORKLOAD.replace("gru", "rnn")]
-    there = blocks.Blocks(one, {"torch": entered(rows.Row(name, "tuned", "tuned") for name in both)}, None, print)
+    there = blocks.Blocks(
+        one, {"torch": entered(rows.Row(name, "tuned", "tuned") for name in both)}, contextlib.nullcontext, print
+    )
     started = []
 
     def takes(self, start, workload, *others):
@@ -473,10 +529,10 @@ def test_memory_is_measured_of_rows_that_were_over_in_a_later_start(one, stand_i
 def test_first_calls_compile_after_a_first_start_that_was_broken_off(one):
     """Of a workload that was judged what is compiled is kept: its first calls have been timed."""
     over, begun = rows.Row(WORKLOAD, "tuned", "tuned"), rows.Row(WORKLOAD.replace("gru", "rnn"), "tuned", "tuned")
-    folders = [race._cache(one) / "torch" / f"{row.workload}.tuned" for row in (over, begun)]
+    folders = [starting.cache(one) / "torch" / f"{row.workload}.tuned" for row in (over, begun)]
     for folder in folders:
         folder.mkdir(parents=True)
-    race._forget_compiled(one, {"torch": entered([over, begun])}, {WORKLOAD})
+    starting.forget_compiled(one, {"torch": entered([over, begun])}, {WORKLOAD})
     assert [folder.exists() for folder in folders] == [True, False]
 
 
@@ -488,9 +544,11 @@ def test_what_is_chosen_is_passed_on(stand_in, text, monkeypatch):
     assert definition.read(chosen.folder / "race.json") == chosen
     run(chosen, stand_in, text)
     those = "--device cuda --threads 3 --tf32 --workload prediction --cell rnn --implementation tuned"
-    for words in stand_in.calls[0][0], stand_in.calls[1][0]:
-        assert those in " ".join(words)
-    assert f"--pass 1 --seconds 0.05 --row {WORKLOAD}/scratch" in " ".join(stand_in.calls[1][0])
+    entered, forks, contender = (" ".join(words) for words, _ in stand_in.calls[:3])
+    assert those in entered
+    assert "contend --threads 3" in forks
+    assert those in contender
+    assert f"--pass 1 --seconds 0.05 --row {WORKLOAD}/scratch" in contender
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1h", 3600), ("1.5m", 90), ("168h", 604800)])
@@ -619,7 +677,8 @@ def test_sigkill(one, stand_in, tmp_path):
     """
     with racing(one, stand_in, tmp_path) as process:
         started = descendants(process.pid)
-        assert len(started) == 6
+        # The harness, two that fork, and five contenders.
+        assert len(started) == 8
         process.kill()
     assert gone(started)
     with store.lock(".race.lock").acquire(timeout=0):

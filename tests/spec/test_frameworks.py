@@ -25,6 +25,7 @@ imports = ["caffe"]
 native = []
 quick = ["scratch"]
 together = 1
+spins = false
 colour = "five"
 """
 TASKS = ("train", "test", "notebook", "sweep", "compare", "halves", "errata", "bench", "score", "budgets")
@@ -119,7 +120,7 @@ def test_a_fifth_is_read_in_its_place(written):
     [
         ('format = "isogru-frameworks/1"', 'format = "isogru-frameworks/2"', "frameworks.toml: format is 'isogru-fr"),
         ("[torch]", "[torch", "frameworks.toml: not TOML: "),
-        ('title = "JAX"\n', "", r"\[jax\] a framework has title, imports, native, quick, together, colour"),
+        ('title = "JAX"\n', "", r"\[jax\] a framework has title, imports, native, quick, together, spins, colour"),
         ('title = "JAX"\n', 'title = "JAX"\nfast = true\n', r"\[jax\] a framework has title, imports,"),
         ("together = 8", 'together = "8"', r"\[jax\] Expected `int`, got `str` - at `\$\.together`"),
         ("together = 8", "together = 0", r"\[jax\] together is 0, should be 1 or more"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import socket
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from frameworks.harness import memory, worker
+import frameworks
+from frameworks.harness import memory, nursery, worker
 from frameworks.harness.benchmark import plan
 from shared_spec.__main__ import CorpusPath, CorpusSha1, find_corpus
 from shared_spec.race import workloads
@@ -20,10 +24,29 @@ def time_workloads(context: typer.Context) -> None:
     """Time the workloads by pytest-benchmark; takes the options of pytest, and --workload, --cell, --implementation,
     --device, --threads, --seconds, --tf32.
     """
+    raise typer.Exit(_time(context.obj, context.args))
+
+
+def fork_contenders(
+    context: typer.Context,
+    channel: Annotated[int, typer.Option(help="The number of a socket.")],
+    threads: Annotated[int, typer.Option()] = 1,
+) -> None:
+    """The process of a race that imports a framework, then forks the contenders that it is asked for."""
+    framework: str = context.obj
+    plan.pin(threads)
+    frameworks.load(framework)
+    # And what else takes a while. Not the plugin and the clock themselves, which pytest wants to rewrite.
+    for module in ("pytest", "frameworks.harness.benchmark.session"):
+        importlib.import_module(module)
+    nursery.serve(socket.socket(fileno=channel), functools.partial(_time, framework))
+
+
+def _time(framework: str, arguments: list[str]) -> int:
+    """What pytest makes of these options: its exit status."""
     import pytest  # Only where something is timed.
 
-    arguments = ["-p", PLUGIN, str(CLOCK), "--framework", context.obj, *context.args]
-    raise typer.Exit(int(pytest.main(arguments)))
+    return int(pytest.main(["-p", PLUGIN, str(CLOCK), "--framework", framework, *arguments]))
 
 
 def enter_race(

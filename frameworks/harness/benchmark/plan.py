@@ -47,7 +47,7 @@ class Entered:
         self.device, self.threads, self.tf32 = device, threads, tf32
         self._machine = machine.describe(device)
         self._python = self._machine.pop("python")
-        _pin(threads)
+        pin(threads)
         # MXNet and OpenMP read it while they are imported.
         os.environ["OMP_NUM_THREADS"] = str(threads)
         began = time.perf_counter()
@@ -108,7 +108,7 @@ def tell(entered: Entered, plan: Sequence[Timed], text: Corpus, channel: IO[str]
         channel.flush()
 
 
-def _pin(threads: int) -> None:
+def pin(threads: int) -> None:
     """Keep this process, and whatever it starts, on as many cores as it has threads."""
     if hasattr(os, "sched_setaffinity"):
         there = sorted(os.sched_getaffinity(0))
