@@ -22,12 +22,13 @@ NAMES = tuple(known.frameworks())
 
 @dataclass(frozen=True)
 class Framework:
-    """The six files of a framework's folder; frameworks/folder.py says what each offers."""
+    """The seven files of a framework's folder; frameworks/folder.py says what each offers."""
 
     name: str
     cells: folder.Cells
     layers: folder.Layers
     tuned: folder.Tuned
+    parallel: folder.Parallel
     language_model: folder.LanguageModel
     peak: folder.Peak
     runtime: folder.Runtime
@@ -48,6 +49,10 @@ class RichForward:
     """(function) -> a training step, or a function of gradients, that runs as one program."""
     side_by_side: Callable[..., Any] | None = None
     """(gradients, update) -> a training step whose parts are computed side by side."""
+    note: Callable[..., str] | None = None
+    """(X, H0, parameters) -> how it came by the states, in words that are kept with a result."""
+    programs: bool = False
+    """Whether it is made of compiled programs, which one more around it would compile again."""
     through_xla: bool = False
     """Whether it is compiled by XLA, so that what is around it must be too."""
 
@@ -77,6 +82,6 @@ def load(name: str) -> Framework:
     with processes.dying_at_once("frameworks"):
         modules: dict[str, Any] = {
             part: importlib.import_module(f"frameworks.{name}.{part}")
-            for part in ("runtime", "cells", "layers", "tuned", "language_model", "peak")
+            for part in ("runtime", "cells", "layers", "tuned", "parallel", "language_model", "peak")
         }
     return Framework(name, **modules)

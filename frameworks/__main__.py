@@ -86,6 +86,8 @@ def run_case(
     if result.origin.lie:
         raise UserError(result.origin.lie)
     write_result(output, result)
+    if result.origin.note:
+        say(result.origin.note)
     say(f"wrote {output}")
 
 

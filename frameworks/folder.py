@@ -71,6 +71,13 @@ class Tuned(Protocol):
     COMPILED: bool
 
 
+class Parallel(Protocol):
+    """parallel.py: all steps of a cell at once, where the framework has what it takes."""
+
+    PARALLEL: Mapping[str, Layer]
+    COMPILED: bool
+
+
 class LanguageModel(Protocol):
     """language_model.py: loss, gradients, training step, prediction. Tokens are (n, T)."""
 

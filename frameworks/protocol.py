@@ -13,6 +13,7 @@ from shared_spec import cases
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES
 from shared_spec.files.store import Listed
+from shared_spec.frameworks import gated_cells
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,16 @@ class Implementation:
     """Whether it is compiled: its whole training step then is, where the framework can."""
     brief: bool = False
     """Whether it runs fewer cases, since it is compiled for each shape anew."""
+    kinds: tuple[str, ...] = ()
+    """The kinds of case that it runs, such as "ordinary"; empty for all."""
+    races: bool = True
+    """Whether it is entered for races that do not name it, since some workload of theirs is what it is made for."""
 
     def runs(self, case: str, dtype: str) -> bool:
         """Whether it is run, in that dtype, on a case of the catalogue."""
         fits = cases.cell_name_of(case) == self.cell and dtype in self.dtypes
-        return fits and (not self.brief or cases.is_compiled(case))
+        of_its_kind = not self.kinds or ((entry := cases.entry_of(case)) is not None and entry[0].name in self.kinds)
+        return fits and of_its_kind and (not self.brief or cases.is_compiled(case))
 
     def listing(self) -> Listed:
         return {
@@ -53,6 +59,7 @@ class Implementation:
 def implementations(framework: Framework) -> list[Implementation]:
     """Every implementation of a framework, available or not."""
     cells, layers, tuned, runtime = framework.cells, framework.layers, framework.tuned, framework.runtime
+    parallel = framework.parallel
     implementations = []
     ways = [("scratch", "scratch", cells.unroll), *((name, "compiled", way) for name, way in cells.COMPILERS.items())]
     for way, lane, unroll in ways:
@@ -70,6 +77,12 @@ def implementations(framework: Framework) -> list[Implementation]:
         Implementation("tuned", name, "tuned", dtypes, build, compiled=tuned.COMPILED, brief=tuned.COMPILED)
         for name, (build, dtypes) in tuned.TUNED.items()
     ]
+    for name, (build, dtypes) in parallel.PARALLEL.items():
+        # It takes seconds to compile for each shape, and hours for a training, which has many rows and few steps. So it
+        # runs what is in few cases, and the long one with cells that have a gate.
+        kinds = ("ordinary", "long") if name in gated_cells() else ("ordinary",)
+        options: dict[str, Any] = {"compiled": parallel.COMPILED, "kinds": kinds, "races": False}
+        implementations.append(Implementation("parallel", name, "parallel", dtypes, build, **options))
     return implementations
 
 

@@ -90,6 +90,7 @@ def framework(**cheats):
         cells=of_cells,
         layers=None,
         tuned=None,
+        parallel=None,
         language_model=Module(**model),
         peak=None,
         runtime=own,

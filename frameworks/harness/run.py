@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from frameworks import Framework
+from frameworks import Framework, rich
 from frameworks.folder import Forward
 from frameworks.harness.subject import Arrays, Subject
 from frameworks.harness.training import Training
@@ -26,12 +26,20 @@ def run(framework: Framework, implementation: Implementation, case: AnyCase, *, 
     arrays = run_cell(subject, case)
     if implementation.build_with_gates and cases.is_traced(case.name) and "dH" in case.arrays:
         arrays |= _trace(subject, implementation.build_with_gates(), case)
-    return Result(subject.origin(case), arrays)
+    return Result(subject.origin(case, note=_note(subject, case)), arrays)
 
 
 def run_cell(subject: Subject, case: Case) -> Arrays:
     """A cell over a sequence."""
     return _run_cell(subject, subject.forward, subject.gradients, case)
+
+
+def _note(subject: Subject, case: Case) -> str:
+    """How it came by the states, where it says so; asked once more, since a forward gives states alone."""
+    if (note := rich(subject.forward).note) is None:
+        return ""
+    given = subject.tensors(case.arrays)
+    return note(given["X"], given["H0"], {name: given[name] for name in case.cell.parameters})
 
 
 def _run_cell(subject: Subject, forward: Forward, gradients: Callable[..., Any], case: Case) -> Arrays:

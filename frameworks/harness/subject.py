@@ -71,7 +71,7 @@ class Subject:
         states: np.ndarray = self.framework.runtime.to_numpy(H)
         return states
 
-    def origin(self, case: AnyCase, seconds: Mapping[str, float] | None = None) -> Origin:
+    def origin(self, case: AnyCase, seconds: Mapping[str, float] | None = None, note: str = "") -> Origin:
         """Who made a result of a case, and how."""
         runtime, problem = self.framework.runtime, case.problem if isinstance(case, TrainingCase) else None
         return Origin(
@@ -90,6 +90,7 @@ class Subject:
             switches=dict(runtime.switches()),
             seconds=seconds or {},
             corpus=f"{problem.corpus_source} {problem.corpus_sha1}" if problem else "",
+            note=note,
         )
 
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from frameworks import rich
+
 Forward = Callable[[Array, Array, Mapping[str, Array]], tuple[Array, Array]]
 Step = Callable[..., tuple[Array, dict[str, Array]]]
 
@@ -101,14 +103,13 @@ COMPILERS = {"compiled": compiled}
 @functools.cache
 def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Array, Array, dict[str, Array]]]:
     """A function (X, H0, parameters, dH) -> (H, final, gradients): those of "X", "H0" and every parameter, for
-    dH (T, n, h), the cotangent of H. One program in every lane: outside jit, JAX compiles the gradient of a scan anew
-    at every call, for a second.
+    dH (T, n, h), the cotangent of H. One program in every lane that is not made of programs: outside jit, JAX compiles
+    the gradient of a scan anew at every call, for a second.
     """
 
-    @jax.jit
     def pulled_back(X: Array, H0: Array, parameters: Mapping[str, Array], dH: Array):
         H, pull, final = jax.vjp(forward, X, H0, parameters, has_aux=True)
         dX, dH0, gradients = pull(dH)
         return H, final, {"X": dX, "H0": dH0, **gradients}
 
-    return pulled_back
+    return pulled_back if rich(forward).programs else jax.jit(pulled_back)

@@ -41,6 +41,8 @@ class Origin:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock times worth keeping, such as one for each epoch; not a benchmark."""
     corpus: str = ""
+    note: str = ""
+    """How it came by its states, where the implementation says so."""
 
     @property
     def lie(self) -> str:

@@ -14,8 +14,10 @@ their sizes, by the same lemma.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +26,14 @@ from shared_spec.expression import Equation, Expression, Function, Name, Number,
 from shared_spec.readings import floats
 from shared_spec.readings.arithmetic import FUNCTIONS, SIGMOID_UNITS_OF_ONE, TANH_UNITS_OF_VALUE, Array
 from shared_spec.readings.functions import function, steepest
-from shared_spec.readings.value import operate
 
 NOTHING = np.zeros(())
+OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "@": operator.matmul,
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+}
 SMALL = 2.0**-10
 """Of errors up to this the slope says as much as the ends, in half the time."""
 
@@ -41,11 +48,13 @@ class Precision:
     """That of what products are summed up in: as large, or smaller."""
     stored: str = ""
     """"float16" or "bfloat16" where inputs, states and parameters are rounded to it before they are used."""
+    arrays: Any = np
+    """NumPy, or a namespace like it, such as jax.numpy, whose arrays those that are given are."""
 
     @classmethod
-    def of(cls, u: float, sums: float | None = None, stored: str = "") -> Precision:
+    def of(cls, u: float, sums: float | None = None, stored: str = "", arrays: Any = np) -> Precision:
         """With the rounding of the float64 step that results are held against."""
-        return cls(u + 2.0**-53, (u if sums is None else min(sums, u)) + 2.0**-53, stored)
+        return cls(u + 2.0**-53, (u if sums is None else min(sums, u)) + 2.0**-53, stored, arrays)
 
     def rounding(self, stores: int, sums: int) -> float:
         """The k u of so many roundings of either kind."""
@@ -70,7 +79,11 @@ class Precision:
         """An input, a state or a parameter: itself, or what the format that it is stored in makes of it. Below the
         smallest normal number a machine may take zero for it.
         """
-        size = np.abs(array)
+        size = abs(array)
+        if self.arrays is not np:
+            # Whether there are such numbers is not known before the program runs, and to allow for them would be two
+            # products more for each. Not to is the narrower bound.
+            return Bounded(array, size, NOTHING, 0, 0, NOTHING)
         small = size < self.smallest_normal
         if not self.stored:
             return Bounded(array, size, np.where(small, size, 0.0), 0, 0, NOTHING)
@@ -101,12 +114,14 @@ class Bounded:
 
     def error(self, precision: Precision) -> Array:
         """NaN where a part of the piece may be beyond the format."""
-        ku = precision.rounding(self.stores, self.sums)
+        ku, arrays = precision.rounding(self.stores, self.sums), precision.arrays
         if ku >= 1:
-            return np.full_like(self.inherited, np.inf)
+            infinite: Array = arrays.full_like(self.inherited, np.inf)
+            return infinite
         underflow = self.flushed * precision.smallest_normal
-        error: Array = self.inherited + (ku * self.size + underflow) / (1 - ku)
-        return np.where(self.size / (1 - ku) > precision.largest, np.nan, error)
+        error = self.inherited + (ku * self.size + underflow) / (1 - ku)
+        within: Array = arrays.where(self.size / (1 - ku) > precision.largest, np.nan, error)
+        return within
 
 
 def step(
@@ -118,14 +133,16 @@ def step(
     u: float,
     sums: float | None = None,
     stored: str = "",
+    arrays: Any = np,
 ) -> tuple[Array, Array]:
     """One step from exact X (..., d), H (..., h) and parameters, all float64: next state and its bound, both (..., h).
 
     The bound covers a result computed with unit roundoff `u`, and `sums` within sums where that is smaller, held
     against the value returned here, which itself is rounded in float64. `stored` is "float16" or "bfloat16" where X, H
-    and parameters may be rounded to it first.
+    and parameters may be rounded to it first. `arrays` is a namespace like NumPy, such as jax.numpy, of whose arrays
+    those that are given are; it has no `stored`.
     """
-    return quantities(cell, X, H, parameters, u=u, sums=sums, stored=stored)["H"]
+    return quantities(cell, X, H, parameters, u=u, sums=sums, stored=stored, arrays=arrays)["H"]
 
 
 def quantities(
@@ -137,9 +154,10 @@ def quantities(
     u: float,
     sums: float | None = None,
     stored: str = "",
+    arrays: Any = np,
 ) -> dict[str, tuple[Array, Array]]:
     """The same for every quantity that the cell assigns, gates included: value and bound, both (..., h), by name."""
-    precision = Precision.of(u, sums, stored)
+    precision = Precision.of(u, sums, stored, arrays)
     scope = {name: precision.given(array) for name, array in {"X": X, "H": H, **parameters}.items()}
     for equation in cell.equations:
         scope[equation.target] = _read(equation.expression, scope, precision)
@@ -171,16 +189,17 @@ def _read(expression: Expression, scope: Mapping[str, Bounded], precision: Preci
             a, b = _read(left, scope, precision), _read(right, scope, precision)
             stores, sums = a.stores + b.stores, a.sums + b.sums
             if symbol in "+-":
-                total = operate(symbol, a.value, b.value)
+                total = OPERATORS[symbol](a.value, b.value)
                 flushed = a.flushed + b.flushed + 1
                 return Bounded(total, a.size + b.size, a.inherited + b.inherited, stores + 1, sums, flushed)
             # (a + da)(b + db) - a b = a db + da (b + db), for both products.
-            product = operate(symbol, a.value, b.value)
-            inherited = np.zeros_like(product)
-            if b.inherited.any():
-                inherited = inherited + operate(symbol, np.abs(a.value), b.inherited)
-            if a.inherited.any():
-                inherited = inherited + operate(symbol, a.inherited, np.abs(b.value) + b.inherited)
+            multiply = OPERATORS[symbol]
+            product = multiply(a.value, b.value)
+            inherited = precision.arrays.zeros_like(product)
+            if not _is_zero(b.inherited):
+                inherited = inherited + multiply(abs(a.value), b.inherited)
+            if not _is_zero(a.inherited):
+                inherited = inherited + multiply(a.inherited, abs(b.value) + b.inherited)
             terms = b.value.shape[-2] if symbol == "@" else 1
             if precision.sums < precision.u and symbol == "@":
                 # Summed up in the finer format, and stored.
@@ -188,24 +207,26 @@ def _read(expression: Expression, scope: Mapping[str, Bounded], precision: Preci
             else:
                 stores += terms
             flushed = _flushed(symbol, a, b, precision)
-            return Bounded(product, operate(symbol, a.size, b.size), inherited, stores, sums, flushed)
+            return Bounded(product, multiply(a.size, b.size), inherited, stores, sums, flushed)
 
 
 def _flushed(symbol: str, a: Bounded, b: Bounded, precision: Precision) -> Array:
     """What underflow is worth in a product: what it was in the factors, as with inherited errors, and one smallest
     normal number for each product and each sum.
     """
-    left, right = a.flushed, b.flushed
+    left, right, arrays = a.flushed, b.flushed, precision.arrays
     if symbol != "@":
         both = left * right * precision.smallest_normal
-        return np.asarray(left * b.size + a.size * right + both + 1)
+        of_factors: Array = arrays.asarray(left * b.size + a.size * right + both + 1)
+        return of_factors
     # Where a finer format sums up, its ends are further out: only what is stored in the end counts.
     own = np.asarray(1.0 if precision.sums < precision.u else 2.0 * b.value.shape[-2])
-    if left.any():
-        own = own + (left * b.size.sum(axis=-2) if left.ndim == 0 else np.broadcast_to(left, a.size.shape) @ b.size)
-    if right.any():
+    if not _is_zero(left):
+        all_of_it = left.ndim == 0
+        own = own + (left * b.size.sum(axis=-2) if all_of_it else arrays.broadcast_to(left, a.size.shape) @ b.size)
+    if not _is_zero(right):
         beside = a.size + left * precision.smallest_normal
-        right = np.broadcast_to(right, b.size.shape)
+        right = arrays.broadcast_to(right, b.size.shape)
         own = own + beside @ right
     return own
 
@@ -213,20 +234,33 @@ def _flushed(symbol: str, a: Bounded, b: Bounded, precision: Precision) -> Array
 def _function(name: str, x: Bounded, precision: Precision) -> Bounded:
     if name not in FUNCTIONS:
         return _other(name, x, precision)
-    incoming, f = x.error(precision), FUNCTIONS[name]
+    arrays, incoming = precision.arrays, x.error(precision)
+    f = FUNCTIONS[name] if arrays is np else _of(arrays, name)
     value = f(x.value)
-    flattest = f(np.maximum(np.abs(x.value) - incoming, 0))
+    flattest = f(arrays.maximum(abs(x.value) - incoming, 0))
     through: Array = (1 - flattest**2 if name == "tanh" else flattest * (1 - flattest)) * incoming
-    if not (incoming <= SMALL).all():
-        ends = np.maximum(f(x.value + incoming) - value, value - f(x.value - incoming))
+    if not _is_zero(~(incoming <= SMALL)):
+        ends = arrays.maximum(f(x.value + incoming) - value, value - f(x.value - incoming))
         # The ends are themselves rounded, in float64.
-        through = np.minimum(through, ends + 2.0**-52)
+        through = arrays.minimum(through, ends + 2.0**-52)
     if name == "tanh":
-        own = TANH_UNITS_OF_VALUE * precision.u * (np.abs(value) + through)
+        own = TANH_UNITS_OF_VALUE * precision.u * (abs(value) + through)
     else:
-        own = np.full_like(value, SIGMOID_UNITS_OF_ONE * precision.u)
+        own = arrays.full_like(value, SIGMOID_UNITS_OF_ONE * precision.u)
     error = through + own + precision.smallest_normal
-    return Bounded(value, np.abs(value) + error, error, 0, 0, NOTHING)
+    return Bounded(value, abs(value) + error, error, 0, 0, NOTHING)
+
+
+def _of(arrays: Any, name: str) -> Callable[[Any], Any]:
+    """sigmoid or tanh of another namespace than NumPy."""
+    return lambda x: arrays.tanh(x) if name == "tanh" else 1 / (1 + arrays.exp(-x))
+
+
+def _is_zero(array: Any) -> bool:
+    """Whether an array is known to be zero everywhere. Of one that is not NumPy's nothing is: it may be a place in a
+    program that has no value yet.
+    """
+    return isinstance(array, np.ndarray | np.generic) and not array.any()
 
 
 def _other(name: str, x: Bounded, precision: Precision) -> Bounded:

@@ -25,8 +25,8 @@ def pytest_sessionstart(session):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """test_NAME.py is of one framework alone."""
-    of = collection_path.stem.removeprefix("test_")
+    """test_NAME.py and test_NAME_*.py are of one framework alone."""
+    of = collection_path.stem.removeprefix("test_").partition("_")[0]
     return True if of in frameworks.NAMES and of != config.getoption("--framework") else None
 
 

@@ -48,7 +48,8 @@ def test_from_a_case_to_a_verdict(framework_name, command, process, tmp_path):
 def test_list(framework_name, command):
     rows = json.loads(command("frameworks", framework_name, "list", "--json").stdout)
     assert all(set(row) == {"name", "cell", "lane", "dtypes", "available", "reason"} for row in rows)
-    assert {row["lane"] for row in rows} == {"scratch", "compiled", "native", "tuned"}
+    lanes = {"scratch", "compiled", "native", "tuned", *(["parallel"] if framework_name == "jax" else [])}
+    assert {row["lane"] for row in rows} == lanes
     shown = command("frameworks", framework_name, "list").stdout
     assert len(shown.splitlines()) == len(rows)
 

@@ -30,7 +30,7 @@ NOT_NEUTRAL = {
     *(f"frameworks/adapters/{name}.py" for name in adapters.PACKAGES),
     *(f"{package.module.replace('.', '/')}.py" for package in third_party.PACKAGES.values()),
 }
-FILES = ("runtime", "cells", "layers", "tuned", "language_model", "peak")
+FILES = ("runtime", "cells", "layers", "tuned", "parallel", "language_model", "peak")
 
 
 def python_files(root):
@@ -167,6 +167,7 @@ def functions(framework, file):
 MORE = {
     ("tensorflow", "cells"): {"compiled_xla", "through_xla", "with_its_forward"},
     ("tensorflow", "layers"): {"gru_reset_after"},
+    ("jax", "parallel"): {"solver"},
 }
 
 

@@ -69,7 +69,7 @@ class Entered:
             for implementation in there
             if implementation.cell == workload.cell and workload.dtype in implementation.dtypes
             if not implementation.reason and (not cells or workload.cell in cells)
-            if not names or {implementation.name, implementation.lane} & set(names)
+            if {implementation.name, implementation.lane} & set(names) or (not names and implementation.races)
         ]
         if not planned:
             raise UserError(f"nothing to time: {self.framework.name} has none of these implementations of these cells")

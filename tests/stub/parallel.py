@@ -1,0 +1,4 @@
+"""Nothing is computed over all steps at once."""
+
+COMPILED = False
+PARALLEL = {}
