@@ -17,7 +17,7 @@ from msgspec import structs
 
 from frameworks.harness.busy import Watch, calibrate
 from frameworks.harness.contender import Contender, LostError
-from frameworks.harness.entries import Costs, Entry
+from frameworks.harness.entries import Costs, Entry, costs_of
 from frameworks.harness.starting import Start
 from isogru.judge.comparison import EQUAL
 from shared_spec import frameworks as known
@@ -46,7 +46,7 @@ class Blocks:
     begin: Callable[[int], Start]
     """A start, by its number."""
     tell: Tell
-    costs: dict[str, Costs] = field(default_factory=dict)
+    costs: dict[str, Costs] = field(init=False)
     """By workload."""
     lost: set[tuple[str, str]] = field(default_factory=set)
     """Workloads and contenders that are not equal or have failed."""
@@ -55,6 +55,7 @@ class Blocks:
 
     def __post_init__(self) -> None:
         self.done = blocks.read(self.race.blocks_file)
+        self.costs = costs_of(self.done)
         self._before = max((block.at for block in self.done), default=0.0)
         self._began = time.monotonic()
         self._writer = blocks.Writer(self.race.blocks_file)
@@ -86,14 +87,16 @@ class Blocks:
             self._next += 1
 
     def entries(self, workload: str) -> list[Entry]:
-        """All that may take part in the blocks of a workload: last one of them again, by another name."""
+        """All that may take part in the blocks of a workload: last one of them again, the same in every start."""
         those = [
             Entry(name, row) for name, header in self.headers.items() for row in header.plan if row.workload == workload
         ]
         there = {each.name: each for each in those if (workload, each.name) not in self.lost}
-        twin = next(iter(self.race.shuffled(there, workload, "twin")), None)
+        # Of all that were ever there: a contender that is lost changes no other's place.
+        order = self.race.shuffled((each.name for each in those), workload, "twin")
+        twin = next((name for name in order if name in there and (workload, name + TWICE) not in self.lost), None)
         again = [Entry(there[twin].framework, there[twin].row, is_twin=True)] if twin else []
-        return [each for each in (*there.values(), *again) if (workload, each.name) not in self.lost]
+        return [*there.values(), *again]
 
     def _going(self) -> dict[str, list[Entry]]:
         """What is still to be timed, by workload."""
@@ -243,6 +246,7 @@ class Blocks:
                 seconds=seconds,
                 calibration=calibration,
                 busy=watch.others(),
+                watched=watch.can_look,
                 at=self.gone,
             )
             self._writer.write(block)

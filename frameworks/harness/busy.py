@@ -27,6 +27,11 @@ class Watch:
         self._began, self._then = time.monotonic(), _ticks()
         self._all = _all_ticks()
 
+    @property
+    def can_look(self) -> bool:
+        """Whether anything is seen of other processes at all: only Linux tells what they do."""
+        return bool(self._then)
+
     def others(self) -> dict[str, float]:
         """Cores that each process of others took since then, by its name: the notable ones, the busiest first."""
         notable = {name: round(cores, 2) for name, cores in self.taken().items() if cores >= NOTABLE}

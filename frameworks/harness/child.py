@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -23,9 +25,18 @@ class Child:
     In a session of its own it does not get the user's Ctrl-C, which would look like a crash.
     """
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], *, apart: bool, given: str = "") -> None:
+    def __init__(
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        *,
+        apart: bool,
+        given: str = "",
+        limit: float | None = None,
+    ) -> None:
         """With `apart` its standard output alone comes line by line; else standard error comes between it. What is
-        given is its standard input, as a file, which it may open by the name /dev/stdin.
+        given is its standard input, as a file, which it may open by the name /dev/stdin. After `limit` seconds it is
+        ended, with all that it has started.
         """
         self._errors: IO[str] | None = None
         if apart:
@@ -47,6 +58,12 @@ class Child:
                 start_new_session=True,
             )
         self._said: list[str] = []
+        self.is_late = False
+        """Whether it was ended since its time was over."""
+        self._timer = threading.Timer(limit or 0.0, self._end_late)
+        self._timer.daemon = True
+        if limit is not None:
+            self._timer.start()
 
     def __enter__(self) -> Child:
         return self
@@ -54,6 +71,7 @@ class Child:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        self._timer.cancel()
         if kind is not None:
             self.kill()
         self._process.__exit__(kind, error, where)
@@ -72,6 +90,7 @@ class Child:
         for _ in self.lines():
             pass
         status = self._process.wait()
+        self._timer.cancel()
         said = self._said
         if self._errors is not None:
             self._errors.seek(0)
@@ -81,4 +100,10 @@ class Child:
     def kill(self) -> None:
         """End it, and what it has started."""
         if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _end_late(self) -> None:
+        self.is_late = True
+        # Whether or not it runs itself: what it has started may hold its output.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)

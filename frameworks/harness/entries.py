@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared_spec.race import blocks
-from shared_spec.race.blocks import TWICE
+from shared_spec.race.blocks import TWICE, Block
 from shared_spec.race.definition import Race
 from shared_spec.race.rows import Header, Row
 
@@ -52,3 +52,21 @@ def least_budget(race: Race, headers: Mapping[str, Header]) -> float:
     # One of each workload races twice.
     contenders = len(planned) + len(set(planned))
     return sum(header.import_ for header in headers.values()) + contenders * (SETUP + race.seconds)
+
+
+def costs_of(done: Sequence[Block]) -> dict[str, Costs]:
+    """What the last start of each workload took, by the moments of its blocks: of a race that goes on nothing else is
+    known. What came before its first block was to begin it, and the end of what ran before, which stands for its own.
+    """
+    costs: dict[str, Costs] = {}
+    before = 0.0
+    for block in done:
+        took, before = block.at - before, block.at
+        of = costs.setdefault(block.workload, Costs())
+        if block.number == 1:
+            of.begin, of.block = took, 0.0
+        else:
+            if block.number == 2:
+                of.begin = max(of.begin - took, 0.0)
+            of.block = took
+    return costs

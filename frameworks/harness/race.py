@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import json
 import math
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ import filelock
 import msgspec
 
 from frameworks.harness import starting
-from frameworks.harness.blocks import Blocks
+from frameworks.harness.blocks import START_LIMIT, Blocks
 from frameworks.harness.child import ROOT, Child
 from frameworks.harness.entries import least_budget
 from frameworks.harness.starting import Start
@@ -176,9 +177,12 @@ def _entered(
     headers, limits = {}, {}
     for name in race.frameworks:
         command = [pythons[name], "-m", "frameworks", name, "enter", *starting.options(race)]
-        with Child(command, starting.environment(race, name, text), apart=True) as child:
+        with Child(command, starting.environment(race, name, text), apart=True, limit=START_LIMIT) as child:
             said = list(child.lines())
             status, printed = child.end()
+        if child.is_late:
+            again = shlex.join(["python", *command[1:]])
+            raise UserError(f"{name}: did not enter within {START_LIMIT:.0f} s; race without it, or see why: {again}")
         if status == WRONG:
             raise UserError(printed[-1].removeprefix("isogru: ") if printed else f"{name}: request refused")
         if status or not said:
@@ -195,15 +199,7 @@ def _write_limits(race: Race, before: dict[str, list[rows.Limits]], after: dict[
     for name in before:
         if (file := race.file(name, 1)).exists():
             for one, two in zip(before[name], after[name], strict=True):
-                rows.append(file, rows.encode(rows.Limits(one.dtype, _better(one.reached, two.reached))))
-
-
-def _better(one: rows.Reached, two: rows.Reached) -> rows.Reached:
-    return rows.Reached(
-        **{name: max(getattr(one, name), getattr(two, name)) for name in ("product", "function", "cache", "memory")},
-        issue=min(one.issue, two.issue),
-        step=tuple((*a[:3], min(a[3], b[3])) for a, b in zip(one.step, two.step, strict=True)),
-    )
+                rows.append(file, rows.encode(rows.Limits(one.dtype, one.reached.better(two.reached))))
 
 
 def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> None:
@@ -219,11 +215,13 @@ def _memory(race: Race, pythons: dict[str, str], text: Corpus, tell: Tell) -> No
             continue
         command = [pythons[name], "-m", "frameworks", name, "memory", "--threads", str(race.threads)]
         command += ["--device", race.device, *repeated("--row", pairs)]
-        with Child(command, starting.environment(race, name, text), apart=False) as child:
+        limit = START_LIMIT * (1 + len(pairs))
+        with Child(command, starting.environment(race, name, text), apart=False, limit=limit) as child:
             status, printed = child.end()
         of_rows = [msgspec.json.decode(line, type=rows.Memory) for line in printed if line.startswith(rows.MEMORY)]
         if status:
-            tell(f"memory: {name}: {last_words(status, printed)}")
+            words = f"did not come back within {limit:.0f} s" if child.is_late else last_words(status, printed)
+            tell(f"memory: {name}: {words}")
         for one in of_rows:
             if one.failed:
                 tell(f"memory: {name}: {one.workload}-{one.implementation}: {one.failed}")

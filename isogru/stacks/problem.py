@@ -105,6 +105,11 @@ def read(path: Path) -> Stack:
     door.check_texts(path, {"name": name, **{f"label {i}": each.label for i, each in enumerate(described)}})
     for source in (each.source for each in described if each.source is not None):
         sources.check(path, source)
+    for key, array in arrays.items():
+        if array.dtype.name not in DTYPES or not np.isfinite(array).all():
+            raise InterchangeError(
+                f"{path}: {key} is {array.dtype}; a stack holds finite numbers of {' or '.join(DTYPES)}"
+            )
     X = arrays.get("X")
     if X is None or X.ndim != 3 or not described:
         raise InterchangeError(f"{path}: a stack has X (T, n, d) and layers; write it again")
@@ -127,11 +132,6 @@ def read(path: Path) -> Stack:
         raise InterchangeError(
             f"{path}: tensor {superfluous[0]} is superfluous; there should be {', '.join(sorted(known))}"
         )
-    for key, array in arrays.items():
-        if array.dtype.name not in DTYPES or not np.isfinite(array).all():
-            raise InterchangeError(
-                f"{path}: {key} is {array.dtype}; a stack holds finite numbers of {' or '.join(DTYPES)}"
-            )
     return Stack(name, X.astype(np.float64), tuple(layers), tuple(each.level for each in described), lengths)
 
 

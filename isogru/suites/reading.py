@@ -6,7 +6,7 @@ import functools
 import math
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ OF_SUITE = {"title", "sources", "cell", "compares", "tolerance", "left_out", "pr
 OF_PROBLEM = {"name", "sizes", "X", "H0", "reverse", "functions", "decimals", "published"}
 OTHERS = {"compares", "cell", "tolerance"}
 KINDS = ("W_x", "W_h", "first", "second")
+MOST = 2**22
+"""Numbers of an array."""
+MALFORMED = (KeyError, ValueError, TypeError, AttributeError, OverflowError)
+"""What a table raises whose parts are of other types than they should be."""
 DRAWN = re.compile(r"(normal|uniform)\((\d+(?:\.\d+)?)(?:/sqrt\(([dh])\))?\)")
 
 
@@ -81,32 +85,42 @@ def suites(file: Path = FILE) -> tuple[Suite, ...]:
     """All suites of a file, one for each cell that one tests. Raises SpecificationError for a wrong one."""
     tables = read_tables(file, door.text(file), FORMAT)
     read: dict[str, list[tuple[str, Problem, bool]]] = {}
-    every_suite = []
+    every_suite: list[Suite] = []
     for name, table in tables.items():
         where = f"{file.name}: [{name}]"
         if not isinstance(table, dict) or not set(table) - {"includes"} == OF_SUITE:
             raise SpecificationError(
                 f"{where} a suite has {', '.join(sorted(OF_SUITE))}, may have includes, and nothing else"
             )
-        own = _problems(name, table, where)
-        included = table.get("includes")
-        if included is not None and included not in read:
-            raise SpecificationError(f"{where} includes {included!r}, which is no suite before it")
-        read[name] = own
-        of_suite = tolerance(table["tolerance"], where)
-        others = (
-            []
-            if included is None
-            else [
-                (cell, problem if is_own else replace(problem, tolerance=of_suite), is_own)
-                for cell, problem, is_own in read[included]
-            ]
-        )
-        every = [*others, *own]
-        for cell in dict.fromkeys(cell for cell, _, _ in every):
-            problems = tuple(problem for of, problem, _ in every if of == cell)
-            every_suite.append(Suite(name, table["title"], tuple(table["sources"]), table["left_out"], cell, problems))
+        try:
+            every_suite += _suites(name, table, where, read)
+        except MALFORMED as error:
+            raise SpecificationError(f"{where} {type(error).__name__}: {error}") from None
     return tuple(every_suite)
+
+
+def _suites(
+    name: str, table: Mapping[str, Any], where: str, read: dict[str, list[tuple[str, Problem, bool]]]
+) -> Iterator[Suite]:
+    """Those of one table, by cell; its own problems are added to those that were read before it."""
+    own = _problems(name, table, where)
+    included = table.get("includes")
+    if included is not None and included not in read:
+        raise SpecificationError(f"{where} includes {included!r}, which is no suite before it")
+    read[name] = own
+    of_suite = tolerance(table["tolerance"], where)
+    others = (
+        []
+        if included is None
+        else [
+            (cell, problem if is_own else replace(problem, tolerance=of_suite), is_own)
+            for cell, problem, is_own in read[included]
+        ]
+    )
+    every = [*others, *own]
+    for cell in dict.fromkeys(cell for cell, _, _ in every):
+        problems = tuple(problem for of, problem, _ in every if of == cell)
+        yield Suite(name, table["title"], tuple(table["sources"]), table["left_out"], cell, problems)
 
 
 def _problems(suite: str, table: Mapping[str, Any], where: str) -> list[tuple[str, Problem, bool]]:
@@ -116,7 +130,7 @@ def _problems(suite: str, table: Mapping[str, Any], where: str) -> list[tuple[st
         here = f"{where} problem {entry.get('name', '')!r}:"
         try:
             problem = _problem(suite, {**{key: table[key] for key in OTHERS}, **entry}, here)
-        except (KeyError, ValueError, TypeError) as error:
+        except MALFORMED as error:
             raise SpecificationError(f"{here} {type(error).__name__}: {error}") from None
         problems.append((entry.get("cell", table["cell"]), problem, "tolerance" in entry))
     return problems
@@ -132,6 +146,8 @@ def _problem(suite: str, entry: Mapping[str, Any], here: str) -> Problem:
     if unknown := sorted(set(entry["compares"]) - set(COMPARED)):
         raise SpecificationError(f"{here} compares {unknown[0]!r}, should be of {', '.join(COMPARED)}")
     T, n, d, h = (int(size) for size in entry["sizes"])
+    if min(T, n, d, h) < 1 or max(T * n * d, T * n * h, d * h, h * h) > MOST:
+        raise SpecificationError(f"{here} sizes are {entry['sizes']}, should be at least 1, and no array above {MOST}")
     sizes = {"T": T, "n": n, "d": d, "h": h}
     arrays = {
         name: _array(

@@ -13,16 +13,16 @@ from shared_spec.sweeps.trial_store import Tell
 
 def build(tell: Tell | None = None) -> Exercises:
     """All parts, and what they rest on; read back, so that it is what its types say, with null for infinities. What is
-    damaged of the store of trials is told by `tell` and left out.
+    damaged of trials, trainings and records of errata is told by `tell` and left out; without that an error is raised.
     """
     report = Exercises(
         format=FORMAT,
         machine=machine.describe(),
         cells=[cell_record(cell) for cell in cells.cells().values()],
-        gates=gates.build(),
+        gates=gates.build(tell),
         sweeps=sweeps.build(tell),
         compare=compared.compare(tell),
         halves=compared.halves(tell),
-        errata=errata.build(),
+        errata=errata.build(tell),
     )
     return msgspec.json.decode(msgspec.json.encode(report), type=Exercises)

@@ -16,6 +16,7 @@ from reports.exercises.records.studies import Difference, Middle, Rate, Study, T
 from reports.race.paired import interval, ratio
 from shared_spec import language_model, oracle
 from shared_spec.cells import cell
+from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.language_model import Problem, corpus, specification, tasks, training
 from shared_spec.language_model.corpus import Corpus
@@ -50,7 +51,7 @@ def _study(name: str, tell: Tell | None) -> Study:
         searched = kept.outcomes(sweeps.get(told["searched"], ({}, []))[1])
         of_tasks.append(_task(told, there, list(searched.values()), len(keys)))
         if name == "compare":
-            wanings += _waning(told["framework"], there)
+            wanings += _waning(told["framework"], there, tell)
     of_tasks.sort(key=lambda t: (t.task != tasks.TEXT, t.delay or 0, t.framework))
     return Study(command, of_tasks, wanings)
 
@@ -173,7 +174,7 @@ def _logits(H: Array, parameters: Mapping[str, Array]) -> Array:
     return evaluate(specification().output.expression, {**parameters, "H": H}, np.dtype(np.float64))
 
 
-def _waning(framework: str, outcomes: Iterable[Outcome]) -> Iterator[Waning]:
+def _waning(framework: str, outcomes: Iterable[Outcome], tell: Tell | None) -> Iterator[Waning]:
     """How the gradient of the last step's loss wanes on its way back, at the start and the end of a training: the norm
     of dL_T/dH_t over that of dL_T/dH_T, a mean over windows that were not trained on. Of each cell and rate the first
     start. Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063, section 2.
@@ -184,7 +185,13 @@ def _waning(framework: str, outcomes: Iterable[Outcome]) -> Iterator[Waning]:
         if outcome.status != FINISHED or (recipe.cell, recipe.lr) in seen:
             continue
         seen.add((recipe.cell, recipe.lr))
-        problem = language_model.problem(recipe, _text(outcome.corpus))
+        try:
+            problem = language_model.problem(recipe, _text(outcome.corpus))
+        except UserError as error:
+            if tell is None:
+                raise
+            tell(f"{error}; without it nothing is shown of how gradients wane in {framework}")
+            continue
         end = {name: outcome.arrays[f"end.{name}"].astype(np.float64) for name in problem.parameters}
         yield Waning(
             framework=framework,

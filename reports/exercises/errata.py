@@ -12,13 +12,17 @@ from shared_spec import cases, cells
 from shared_spec.errata import records, texts
 from shared_spec.errata.records import Record
 from shared_spec.errata.texts import Entry
+from shared_spec.errors import UserError
+from shared_spec.sweeps.trial_store import Tell
 
 PROVEN, NOT_PROVEN, STALE, FAILED, NOT_RUN = "proven", "not proven", "stale", "failed", "not run"
 
 
-def build() -> Errata:
-    """The part as data. Raises UserError for a record that is damaged or of another version."""
-    entries = [_entry(name, entry) for name, entry in texts.entries().items()]
+def build(tell: Tell | None = None) -> Errata:
+    """The part as data. A record that is damaged or of another version is told by `tell`, and failed; without that
+    UserError is raised for it.
+    """
+    entries = [_entry(name, entry, tell) for name, entry in texts.entries().items()]
     runs = [run for entry in entries for run in entry.runs]
     return Errata(
         entries=entries,
@@ -28,9 +32,17 @@ def build() -> Errata:
     )
 
 
-def _entry(name: str, entry: Entry) -> Shown:
-    there = {framework: _read(name, framework) for framework in entry.frameworks}
+def _entry(name: str, entry: Entry, tell: Tell | None) -> Shown:
     failures = {framework: records.read_failure(name, framework) for framework in entry.frameworks}
+    there = dict[str, Record | None]()
+    for framework in entry.frameworks:
+        try:
+            there[framework] = _read(name, framework)
+        except UserError as error:
+            if tell is None:
+                raise
+            tell(str(error))
+            there[framework], failures[framework] = None, _told(error, name, framework)
     statuses = {framework: _status(record, failures[framework]) for framework, record in there.items()}
     current = [r for framework, r in there.items() if r and statuses[framework] in (PROVEN, NOT_PROVEN)]
     return Shown(
@@ -50,8 +62,14 @@ def _entry(name: str, entry: Entry) -> Shown:
             if held.expected == DIFFERENT
         ],
         unmet=[Said(record.framework, said) for record in current for said in record.unmet],
-        sentences=measured.sentences(name, current),
+        sentences=measured.sentences(name, current, tell),
     )
+
+
+def _told(error: UserError, name: str, framework: str) -> str:
+    """Without the folder."""
+    file = records.file_of(name, framework)
+    return str(error).replace(str(file), file.name)
 
 
 def _is_stale(record: Record) -> bool:

@@ -20,6 +20,7 @@ from shared_spec.cells import Cell, cell
 from shared_spec.expression import Place, parse
 from shared_spec.readings import latex, value
 from shared_spec.readings.forced import forced
+from shared_spec.sweeps.trial_store import Tell
 from shared_spec.weights import layouts
 
 TURNED = "H = (1 - Z) * H + Z * C"
@@ -39,9 +40,9 @@ def turned_round(book: Cell) -> Cell:
     )
 
 
-def build() -> records.Gates:
+def build(tell: Tell | None = None) -> records.Gates:
     """The answer, its proof, what is wrong with other answers, the trap of polarity, and what a trained model does."""
-    return records.Gates(**_proof(), memory=remembered())
+    return records.Gates(**_proof(), memory=remembered(tell))
 
 
 @functools.cache

@@ -8,18 +8,25 @@ import numpy as np
 
 from isogru.judge.comparison import EQUAL, significant
 from reports.diff.collect import FRAMEWORKS, current_case
+from reports.exercises.memory import damaged_is_told
 from shared_spec import cases
 from shared_spec.errata.records import Clipping, Perplexity, Record, ResetPlacement, TimeAxis, UpdateOnly
-from shared_spec.files.interchange import DTYPES, Result, TrainingCase, read_result
+from shared_spec.files.interchange import DTYPES, Result, TrainingCase, read_origin, read_result
 from shared_spec.files.store import Job
+from shared_spec.sweeps.trial_store import Tell
 from shared_spec.weights import layouts
 
 Sentences = list[str]
 
 
-def sentences(name: str, records: Sequence[Record]) -> Sentences:
-    """Those of one erratum; none where none of its records is there."""
-    return SENTENCES[name](records) if records else []
+def sentences(name: str, records: Sequence[Record], tell: Tell | None = None) -> Sentences:
+    """Those of one erratum; none where none of its records is there. Of the chapter's training too, where that is; one
+    that is damaged is told by `tell`, and without that InterchangeError is raised for it.
+    """
+    said = SENTENCES[name](records) if records else []
+    if said and name in OF_TRAINING and (trained := fifty_epochs(tell)) is not None:
+        said.append(OF_TRAINING[name](records[0], *trained))
+    return said
 
 
 def listed(words: Sequence[str]) -> str:
@@ -72,40 +79,40 @@ def _turned_gate(records: Sequence[Record]) -> Sentences:
     return [f"Of the {len(every)} layouts that isogru knows, Z renews in {len(turned)}: {listed(turned) or 'none'}."]
 
 
+def _acts(clip_norm: float, norms: Sequence[float]) -> str:
+    count = sum(norm > clip_norm for norm in norms)
+    return f"in {count} of {len(norms)} steps (largest {max(norms):.2f})"
+
+
 def _clipping(records: Sequence[Record]) -> Sentences:
     data: Clipping = records[0].measured
-
-    def acts(norms: Sequence[float]) -> str:
-        count = sum(norm > data.clip_norm for norm in norms)
-        return f"in {count} of {len(norms)} steps (largest {max(norms):.2f})"
-
-    said = [
+    return [
         f"The verdicts are on the book's RNN, at its rate, T and h, from a uniform start: its norm exceeds "
-        f"{data.clip_norm:g} {acts(data.norms_of_rnn)}. With the GRU of 10.2 in its place it does "
-        f"{acts(data.norms_of_gru)}. Text: {data.corpus}."
+        f"{data.clip_norm:g} {_acts(data.clip_norm, data.norms_of_rnn)}. With the GRU of 10.2 in its place it does "
+        f"{_acts(data.clip_norm, data.norms_of_gru)}. Text: {data.corpus}."
     ]
-    if (trained := fifty_epochs()) is not None:
-        _, result = trained
-        norms = [float(norm) for norm in result.arrays["norm"]]
-        none = " There it makes no difference." if max(norms) <= data.clip_norm else ""
-        said.append(f"In the chapter's own training of its GRU ({result.origin.label}) it does {acts(norms)}.{none}")
-    return said
+
+
+def _clipping_in_training(record: Record, case: TrainingCase, result: Result) -> str:
+    clip_norm, norms = record.measured.clip_norm, [float(norm) for norm in result.arrays["norm"]]
+    none = " There it makes no difference." if max(norms) <= clip_norm else ""
+    return f"In the chapter's own training of its GRU ({result.origin.label}) it does {_acts(clip_norm, norms)}.{none}"
 
 
 def _perplexity(records: Sequence[Record]) -> Sentences:
     data: Perplexity = records[0].measured
     pairs = zip(data.exact, data.plotted, strict=True)
     told = listed([f"{plotted:.3f} instead of {exact:.3f}" for exact, plotted in pairs])
-    said = [f"In the first epochs of a short training ({records[0].framework}): {told}. Text: {data.corpus}."]
-    if (trained := fifty_epochs()) is not None:
-        case, result = trained
-        recipe = case.problem.recipe
-        last = result.arrays["loss"][-recipe.steps_per_epoch :].astype(np.float64)
-        said.append(
-            f"In the last of the chapter's {recipe.epochs} epochs ({result.origin.label}): "
-            f"{float(np.exp(last).mean()):.3f} instead of {float(result.arrays['perplexity.train'][-1]):.3f}."
-        )
-    return said
+    return [f"In the first epochs of a short training ({records[0].framework}): {told}. Text: {data.corpus}."]
+
+
+def _perplexity_in_training(record: Record, case: TrainingCase, result: Result) -> str:
+    recipe = case.problem.recipe
+    last = result.arrays["loss"][-recipe.steps_per_epoch :].astype(np.float64)
+    return (
+        f"In the last of the chapter's {recipe.epochs} epochs ({result.origin.label}): "
+        f"{float(np.exp(last).mean()):.3f} instead of {float(result.arrays['perplexity.train'][-1]):.3f}."
+    )
 
 
 SENTENCES: Mapping[str, Callable[[Sequence[Record]], Sentences]] = {
@@ -118,20 +125,27 @@ SENTENCES: Mapping[str, Callable[[Sequence[Record]], Sentences]] = {
     "perplexity": _perplexity,
 }
 
+OF_TRAINING: Mapping[str, Callable[[Record, TrainingCase, Result], str]] = {
+    "clipping": _clipping_in_training,
+    "perplexity": _perplexity_in_training,
+}
+"""What else is said of the chapter's own training."""
 
-def fifty_epochs() -> tuple[TrainingCase, Result] | None:
-    """The chapter's training of its GRU from scratch, where one is there that is not stale. Raises InterchangeError for
-    a damaged one.
+
+def fifty_epochs(tell: Tell | None = None) -> tuple[TrainingCase, Result] | None:
+    """The chapter's training of its GRU from scratch, where one is there that is not stale. One that is damaged is told
+    by `tell` and passed over; without that InterchangeError is raised for it.
     """
-    name = f"{cases.FULL_TRAINING}-gru"
-    case = current_case(name)
-    if not isinstance(case, TrainingCase):
-        return None
-    for framework in FRAMEWORKS:
-        for dtype in reversed(DTYPES):
-            file = Job(framework, name, "scratch", dtype, "cpu").result_file
-            if file.exists() and (result := read_result(file, case)).origin.case_digest == case.digest:
-                return case, result
+    for job in (
+        Job(framework, f"{cases.FULL_TRAINING}-gru", "scratch", dtype, "cpu")
+        for framework in FRAMEWORKS
+        for dtype in reversed(DTYPES)
+    ):
+        if job.result_file.exists():
+            with damaged_is_told(job, tell):
+                case = current_case(job.case)
+                if isinstance(case, TrainingCase) and read_origin(job.result_file).case_digest == case.digest:
+                    return case, read_result(job.result_file, case)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from reports.diff.collect import FRAMEWORKS, current_case, rank_of_lane
 from reports.exercises.records.gates import Distance, Ends, Memory, Passed, Reach
 from shared_spec import cases, oracle
 from shared_spec.cells import Cell
+from shared_spec.errors import InterchangeError
 from shared_spec.files import store
 from shared_spec.files.interchange import Origin, TrainingCase, read_origin, read_result
 from shared_spec.files.store import Job
@@ -21,6 +23,7 @@ from shared_spec.language_model import Problem
 from shared_spec.language_model.corpus import Tokens
 from shared_spec.language_model.training import one_hot
 from shared_spec.readings.arithmetic import Array
+from shared_spec.sweeps.trial_store import Tell
 
 CELL = "gru"
 COMMAND = "tox -e train-torch"
@@ -42,12 +45,13 @@ class Trained:
     parameters: Mapping[str, Array]
 
 
-def remembered() -> Memory:
+def remembered(tell: Tell | None = None) -> Memory:
     """The influence of characters on states in the first training that `find` finds, on text that it was not trained
-    on; or the command that makes one. Raises InterchangeError for a damaged case or result.
+    on; or the command that makes one. A damaged case or result is told by `tell` and passed over; without that
+    InterchangeError is raised for it.
     """
     passed: list[Passed] = []
-    trained = find(passed)
+    trained = find(passed, tell)
     if trained is None:
         return Memory(there=False, command=COMMAND, passed=passed)
     problem, the_cell = trained.case.problem, trained.case.cell
@@ -85,16 +89,34 @@ def remembered() -> Memory:
     )
 
 
-def find(passed: list[Passed]) -> Trained | None:
+def find(passed: list[Passed], tell: Tell | None = None) -> Trained | None:
     """The first training that is fit, of those present: full ones before short ones, float64 before float32, then in
     the order of frameworks and lanes. Why others were passed over is added to `passed`.
     """
     for job in _jobs():
-        fit = _look_at(job)
+        fit: Trained | str = "damaged"
+        with damaged_is_told(job, tell):
+            fit = _look_at(job)
         if isinstance(fit, Trained):
             return fit
         passed.append(Passed(f"{job.framework}/{job.implementation}", job.case, job.dtype, fit))
     return None
+
+
+@contextlib.contextmanager
+def damaged_is_told(job: Job, tell: Tell | None) -> Iterator[None]:
+    """What is damaged of a training is told, with the remedy, and ends the block; without `tell` InterchangeError is
+    raised for it.
+    """
+    try:
+        yield
+    except InterchangeError as error:
+        if tell is None:
+            raise
+        kind = "train-" if job.case.startswith(cases.FULL_TRAINING) else ""
+        again = f"run tox -e {kind}{job.framework} again, or delete the file"
+        is_case = str(error).startswith(f"{store.case_file(job.case)}:")
+        tell(f"{error}; {'delete the file, and run what is stale again' if is_case else again}")
 
 
 def _look_at(job: Job) -> Trained | str:

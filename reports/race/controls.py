@@ -80,13 +80,20 @@ def _drift(of: Sequence[Block]) -> Control:
 
 def _busy(of: Sequence[Block]) -> Control:
     """In how many blocks something else was at work, and what."""
-    disturbed = [block for block in of if block.busy]
+    watched = [block for block in of if block.watched]
+    unwatched = len(of) - len(watched)
+    if not watched:
+        return Control(
+            "busy", "", UNKNOWN, f"nobody looked at what else was at work in {unwatched} blocks: only Linux tells that"
+        )
+    disturbed = [block for block in watched if block.busy]
     cores: dict[str, float] = {}
     for block in disturbed:
         for name, taken in block.busy.items():
-            cores[name] = cores.get(name, 0.0) + taken / len(of)
+            cores[name] = cores.get(name, 0.0) + taken / len(watched)
     busiest = sorted(cores, key=lambda name: -cores[name])[:3]
     by = ", ".join(f"{name} ({cores[name]:.2f} cores on the average)" for name in busiest)
-    words = f"in {len(disturbed)} of {len(of)} blocks another process was at work" + (f": {by}" if by else "")
-    failed = len(disturbed) > DISTURBED * len(of)
-    return Control("busy", "", FAILED_CONTROL if failed else PASSED, words)
+    words = f"in {len(disturbed)} of {len(watched)} blocks another process was at work" + (f": {by}" if by else "")
+    words += f"; nobody looked in {unwatched} more" if unwatched else ""
+    failed = len(disturbed) > DISTURBED * len(watched)
+    return Control("busy", "", FAILED_CONTROL if failed else UNKNOWN if unwatched else PASSED, words)

@@ -129,6 +129,11 @@ def no_ranks(board: Leaderboard) -> str:
     return ""
 
 
+def is_unsure(board: Leaderboard) -> bool:
+    """Whether a control has not passed, or nothing is ranked."""
+    return any(control.status != records.PASSED for control in board.controls) or no_ranks(board) != ""
+
+
 def controlled(board: Leaderboard) -> list[str]:
     """The controls, one sentence each."""
     return [
@@ -167,6 +172,7 @@ def context(board: Leaderboard | None) -> dict[str, object]:
         "no_ranks": no_ranks(board) if board else "",
         "counted": counted(board) if board else "",
         "controls": controlled(board) if board else [],
+        "unsure": is_unsure(board) if board else False,
         "ranked": ranked,
         "unranked": unranked,
     }

@@ -36,6 +36,8 @@ class Block(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds of a loop that is always the same, just before."""
     busy: dict[str, float] = msgspec.field(default_factory=dict)
     """Cores that others took meanwhile, by the name of their process."""
+    watched: bool = True
+    """Whether anybody could look at that."""
     at: float = 0.0
     """Seconds of the budget that were gone then."""
 

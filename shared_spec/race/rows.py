@@ -100,6 +100,15 @@ class Reached(Struct, frozen=True, kw_only=True):
     step: tuple[tuple[int, int, int, float], ...]
     """Shapes (n, h, k) of products (n, h) (h, k) that wait for one another, and seconds."""
 
+    def better(self, other: Reached) -> Reached:
+        """Of two measurements the better of each."""
+        rates = ("product", "function", "cache", "memory")
+        return Reached(
+            **{name: max(getattr(self, name), getattr(other, name)) for name in rates},
+            issue=min(self.issue, other.issue),
+            step=tuple((*a[:3], min(a[3], b[3])) for a, b in zip(self.step, other.step, strict=True)),
+        )
+
 
 class Begin(Struct, frozen=True, tag_field="line", tag="begin"):
     """A row begins."""

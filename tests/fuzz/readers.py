@@ -12,7 +12,15 @@ import msgspec
 import numpy as np
 
 from isogru import answers, conventions, weight_files
+from isogru.judge import code
 from isogru.judge.verdict_cache import Kept
+from isogru.pack import checking, files
+from isogru.score import records as scores
+from isogru.score import run as score
+from isogru.stacks import answer as stack_answers
+from isogru.stacks import problem as stacks
+from isogru.suites import reading as suites
+from isogru.suites import records as suite_results
 from reports.diff import build
 from reports.diff.collect import Collection
 from reports.pages import schema
@@ -29,6 +37,39 @@ HERE = Path(__file__).parent
 MODELS = HERE.parent / "models" / "files" / "mxnet"
 ROOT = HERE.parents[1]
 PLACE = Place("fuzz", 1, 1, "fuzz")
+PACKED = "gru-ordinary"
+PLAN = score.Plan("float32", 0, "isogru score", (), ("gru-one_step",))
+SUITE = b"""\
+format = "isogru-suites/1"
+
+[tiny]
+title = "no"
+sources = ["a: b"]
+cell = "gru"
+compares = ["H", "final"]
+tolerance = { atol = 1e-7, rtol = 1e-3 }
+left_out = ""
+
+[[tiny.problems]]
+name = "one"
+sizes = [1, 1, 2, 1]
+X = [[[1, 2]]]
+W_x = "normal(1/sqrt(d))"
+W_h = 0.1
+first = "uniform(1)"
+functions = { sigmoid = "relu", tanh = "relu" }
+published = [[0.5]]
+decimals = 2
+
+[[tiny.problems]]
+name = "two"
+sizes = [2, 1, 3, 1]
+X = "count"
+W_x = "block"
+W_h = 0
+compares = ["gradients"]
+tolerance = { ulp = 1 }
+"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +112,7 @@ def readers(folder: Path) -> Mapping[str, Reader]:
     blocks.Writer(folder / "blocks.jsonl").write(block)
     turns = (folder / "blocks.jsonl").read_bytes()
     report = msgspec.json.encode(build.build(Collection()))
+    mutants, pack, stack = _mutants(folder), _pack(folder), _stack(folder)
     npy, npz = io.BytesIO(), io.BytesIO()
     np.save(npy, np.zeros((1, 3, 4), np.float32))
     np.savez(npz, weight_ih_l0=np.zeros((3, 2)), weight_hh_l0=np.zeros((3, 1)))
@@ -115,6 +157,19 @@ def readers(folder: Path) -> Mapping[str, Reader]:
         "frameworks": Reader(frameworks.frameworks.__wrapped__, (frameworks.FILE.read_bytes(),)),
         "texts of errata": Reader(texts.entries.__wrapped__, (texts.FILE.read_bytes(),)),
         "conventions": Reader(conventions.every.__wrapped__, (conventions.FILE.read_bytes(),)),
+        "scores": Reader(scores.read, (mutants,)),
+        "scores begun": Reader(
+            lambda path: score._begun(path, PLAN, resume=True), ((folder / "begun.jsonl").read_bytes(),)
+        ),
+        "suites": Reader(suites.suites.__wrapped__, (SUITE,)),
+        "results of suites": Reader(suite_results.read, (_accepted(),)),
+        "packs": Reader(lambda path: checking.check(path.parent), (pack,), "pack/pack.json"),
+        "arrays of packs": Reader(
+            lambda path: checking._checked(path, PACKED, "again"),
+            ((ROOT / f"examples/pack/golden/{PACKED}.safetensors").read_bytes(),),
+        ),
+        "stacks": Reader(stacks.read, ((folder / "stack").read_bytes(),)),
+        "answers to stacks": Reader(lambda path: stack_answers.read(path, stack), (npy.getvalue(), npz.getvalue())),
         "equations": Reader(
             lambda path: parse(door.text(path), PLACE),
             (b"Z = sigmoid(X @ W_xz + H @ W_hz + b_z)", b"H = Z * H + (1 - Z) * C"),
@@ -135,3 +190,46 @@ def _origin() -> Origin:
 def _weights(path: Path) -> None:
     for tensor in weight_files.read(path).tensors.values():
         tensor.load()
+
+
+def _mutants(folder: Path) -> bytes:
+    """A matrix; and the same while it is being made, in begun.jsonl."""
+    tried = scores.Trial("reset_after", "equations", "gru", "gru-one_step", scores.KILLED, "H", 2.0)
+    control = scores.Control("gru-one_step", "equal", "H", 0.5)
+    mutant = scores.TriedMutant("reset_after", "equations", "no")
+    lines = (score.Line(control=control), *[score.Line(trial=tried)] * 8)
+    header = score.Header(scores.FORMAT, code.judge(), PLAN.command, [], list(PLAN.cases))
+    (folder / "begun.jsonl").write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in (header, *lines)))
+    return msgspec.json.encode(
+        scores.Matrix("torch", "float32", 0, "isogru score", "0", {"numpy": "1"}, [mutant], [control], [tried])
+    )
+
+
+def _accepted() -> bytes:
+    judged = suite_results.Judged("onnx", "no", "gru", "ulp 1", 1, {"a": "b"}, ["c"], 3, 1, ["d"], "")
+    off = suite_results.Off("c", 0.5, [0.5, None], caught=True)
+    tolerances = suite_results.Tolerances("gru", ["a", "b"], [off], [off], [(0.1, 0.2)])
+    mutant = suite_results.ListedMutant("c", "equations", "no")
+    return msgspec.json.encode(suite_results.Suites({"gru": [mutant]}, [judged], [tolerances]))
+
+
+def _pack(folder: Path) -> bytes:
+    """The index of a pack that has no case."""
+    (folder / "pack").mkdir()
+    (folder / "pack" / files.README).write_bytes(b"no")
+    digests = {files.README: files.digest(b"no")}
+    return files.encoded(files.Index(files.FORMAT, {"gru": ["H = X"]}, {}, [], digests))
+
+
+def _stack(folder: Path) -> stacks.Stack:
+    """Of two layers, as the first array of the answers has it, in the file "stack"."""
+    random, layers = np.random.RandomState(0), []
+    the_cell = cells.cell("gru")
+    for level, d in enumerate((2, 4)):
+        sizes = {"n": 3, "d": d, "h": 4}
+        shapes = {"H0": ("n", "h"), **the_cell.parameters}
+        arrays = {name: random.standard_normal([sizes[s] for s in shape]) for name, shape in shapes.items()}
+        layers.append(interchange.Case(f"l{level}", the_cell, {"X": np.zeros((1, 3, 0)), **arrays}))
+    stack = stacks.Stack("stack", random.standard_normal((1, 3, 2)), tuple(layers), (0, 1))
+    stacks.write(folder / "stack", stack)
+    return stack

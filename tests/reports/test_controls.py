@@ -8,8 +8,10 @@ import time
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from frameworks.harness import busy
+from reports.pages import render
 from reports.race import controls, leaderboard, standings
 from shared_spec.race import rows
 from shared_spec.race.blocks import Block
@@ -150,3 +152,41 @@ def test_outcomes_may_have_no_row_at_all(tmp_path):
         "native": ("unfinished", "the race was broken off before it had a turn"),
     }
     assert rows.read(passes[0].path).is_done
+
+
+def unwatched(made):
+    return [structs.replace(block, watched=False, busy={}) for block in made]
+
+
+def test_where_nobody_can_look_nothing_is_said():
+    """And of a race that was begun where somebody looks, and gone on with where nobody does."""
+    busy = {control.kind: control for control in controls.judge(unwatched(blocks(busy=5)))}["busy"]
+    assert (busy.status, busy.said) == (
+        "unknown",
+        "nobody looked at what else was at work in 72 blocks: only Linux tells that",
+    )
+    made = blocks(busy=20)
+    for some, status in ((made, "passed"), ([*made[:60], *unwatched(made[60:])], "unknown")):
+        (busy,) = [control for control in controls.judge(some) if control.kind == "busy"]
+        assert busy.status == status
+    assert busy.said.startswith("in 3 of 60 blocks another process was at work: ")
+    assert busy.said.endswith("; nobody looked in 12 more")
+
+
+def test_a_page_shows_a_control_that_says_nothing(tmp_path):
+    """Without being asked."""
+    passes = [write(tmp_path, "torch", n, {name: record(1.0) for name in ("scratch", "tuned")}) for n in range(1, 7)]
+    for made, is_open in ((blocks(), False), (unwatched(blocks()), True)):
+        board = leaderboard.build(passes, [], name="x", turns=made)
+        assert standings.no_ranks(board) == ""
+        page = render.template("leaderboard.html.jinja", autoescape=True).render(standings.context(board))
+        assert ('<details id="race-controls" open>' in page) == is_open
+        assert ("unknown: nobody looked at what else was at work in 72 blocks" in page) == is_open
+
+
+def test_only_linux_tells_what_others_do(monkeypatch, tmp_path):
+    assert busy.Watch([]).can_look
+    monkeypatch.setattr(busy, "PROC", tmp_path)
+    watch = busy.Watch([])
+    assert not watch.can_look
+    assert watch.others() == {}

@@ -240,7 +240,12 @@ def test_the_command_says_it_in_one_line(command, tmp_path):
         f"isogru: {file}: its format is not given, this isogru reads {records.FORMAT}; run tox -e errata again, or "
         "delete the file"
     ]
-    assert not (tmp_path / "site").exists()
+    # The rest is shown, and that this one cannot be read.
+    shown = json.loads((tmp_path / "site" / "exercises.json").read_text())["errata"]["entries"]
+    runs = {(entry["name"], run["framework"]): run for entry in shown for run in entry["runs"]}
+    assert runs["clipping", "numpy"]["status"] == "failed"
+    assert runs["clipping", "numpy"]["why"].startswith(f"{file.name}: its format is not given")
+    assert {run["status"] for name, run in runs.items() if name != ("clipping", "numpy")} == {"not run"}
 
 
 def test_text_from_a_record_is_text(tmp_path):
@@ -339,6 +344,27 @@ def test_a_damaged_training_is_refused(trained):
     trained[0].result_file.write_bytes(b"damaged")
     with pytest.raises(InterchangeError, match=trained[0].result_file.name):
         measured.fifty_epochs()
+
+
+def test_a_damaged_training_is_named_and_the_rest_is_shown(trained, command, tmp_path):
+    job, case, _ = trained
+    sample_results.manifest("jax", [job])
+    records.write(record("perplexity"))
+    job.result_file.write_bytes(b"damaged")
+    done = command("reports", "exercises", "-o", str(tmp_path / "site"))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"isogru: {job.result_file}: damaged, truncated or not a result file")
+    assert line.endswith("; run tox -e train-jax again, or delete the file")
+    shown = json.loads((tmp_path / "site" / "exercises.json").read_text())
+    assert [one["why"] for one in shown["gates"]["memory"]["passed"]] == ["damaged"]
+    assert len(next(e for e in shown["errata"]["entries"] if e["name"] == "perplexity")["sentences"]) == 1
+    # The case that all of them are of.
+    store.case_file(case.name).write_bytes(b"damaged")
+    done = command("reports", "exercises", "-o", str(tmp_path / "site"))
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"isogru: {store.case_file(case.name)}: damaged")
+    assert line.endswith("; delete the file, and run what is stale again")
 
 
 def test_every_erratum_is_asserted_by_one_test():

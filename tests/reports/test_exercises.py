@@ -353,3 +353,8 @@ def test_waning_needs_the_text_that_was_learned(text):
     with pytest.raises(UserError, match=r"corpus .*no-such"):
         compared._text("no-such")
     assert not store.text_file("no-such").exists()
+    told = []
+    assert list(compared._waning("torch", [outcome(corpus="no-such")], told.append)) == []
+    (line,) = told
+    assert str(store.text_file("no-such")) in line
+    assert line.endswith("; without it nothing is shown of how gradients wane in torch")

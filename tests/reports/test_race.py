@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frameworks.harness import blocks, busy, race, starting
+from frameworks.harness import blocks, busy, child, race, starting
 from frameworks.harness.contender import LostError
 from reports.race import races
 from shared_spec import language_model
@@ -60,6 +60,8 @@ def header(number, rows):
     line = dict(format="isogru-rows/2", framework=framework, machine={{"processor": "one"}}, **known)
     return json.dumps(line | {{"pass": number, "import": 0.1}}) + "\\n"
 if "enter" in arguments:
+    if framework == told.get("silent"):
+        time.sleep(60)
     if "refused" in told:
         sys.stderr.write("isogru: " + told["refused"] + "\\n")
         sys.exit(2)
@@ -99,7 +101,8 @@ def contend(order):
     base, turn = told["seconds"].get(framework, 1.0) * (1 + told["plan"].index(name)), 0
     while os.read(reads, 1) == b"g":
         turn += 1
-        if name == told.get("dies") or told.get("dies in") == [framework, name, number]:
+        is_lost_twin = ".again." in option("--rows") and number == told.get("the twin dies in")
+        if name == told.get("dies") or told.get("dies in") == [framework, name, number] or is_lost_twin:
             print("last words")
             sys.stdout.flush()
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -402,6 +405,88 @@ def test_time_goes_to_near_ties(one):
             writer.write(blocks_format.Block(**at, seconds=seconds, calibration=0.01))
     there = blocks.Blocks(one, {"torch": header}, None, print)
     assert {entry.name.removesuffix(" again") for entry in there._going()[WORKLOAD]} == {"torch/native", "torch/tuned"}
+
+
+def twins_of(board_blocks):
+    """Who raced twice, by start."""
+    return {block.start: {name for name in block.seconds if name.endswith(" again")} for block in board_blocks}
+
+
+def test_the_one_that_races_twice_is_the_same_whoever_else_is_lost(one):
+    plan = [rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned", "compiled")]
+    there = blocks.Blocks(one, {"torch": entered(plan)}, None, print)
+    *_, twin = there.entries(WORKLOAD)
+    for row in plan:
+        if row.implementation != twin.row.implementation:
+            there.lost = {(WORKLOAD, f"torch/{row.implementation}")}
+            assert there.entries(WORKLOAD)[-1] == twin
+    there.lost = {(WORKLOAD, f"torch/{twin.row.implementation}")}
+    other = there.entries(WORKLOAD)[-1]
+    assert other.is_twin
+    assert other != twin
+
+
+def test_where_the_one_that_races_twice_is_lost_another_is_drawn(one, stand_in, text):
+    """In the next start, and it is another one that has none of the first one's blocks."""
+    stand_in.tell(**{"the twin dies in": 1})
+    said = run(one, stand_in, text)
+    twins = twins_of(read_blocks(one.blocks_file))
+    assert twins[1] == set()
+    (later,) = twins[2]
+    assert twins[2] == twins[3] == {later}
+    (lost,) = [line for line in said if "ended by SIGSEGV" in line]
+    assert later not in lost
+    # The rows that they are of are equal.
+    assert {row.status for table in races.board(one).tables for row in table.rows} == {"equal"}
+
+
+def test_one_that_does_not_enter(one, stand_in, text, monkeypatch):
+    monkeypatch.setattr(race, "START_LIMIT", 1.0)
+    stand_in.tell(silent="jax")
+    with pytest.raises(UserError) as refused:
+        run(one, stand_in, text)
+    assert str(refused.value) == (
+        "jax: did not enter within 1 s; race without it, or see why: "
+        "python -m frameworks jax enter --device cpu --threads 2 --workload prediction"
+    )
+    assert not one.blocks_file.exists()
+
+
+def test_what_a_child_has_started_does_not_keep_it(tmp_path):
+    """It has ended, and another holds its output."""
+    lives = f"sleep 20; touch {tmp_path / 'lived'}"
+    command = [sys.executable, "-c", f"import subprocess; print(subprocess.Popen(['sh', '-c', {lives!r}]).pid)"]
+    with child.Child(command, os.environ, apart=True, limit=2.0) as one:
+        (told,) = one.lines()
+        status, _ = one.end()
+    assert one.is_late
+    assert status in (0, -signal.SIGKILL)
+    assert gone([int(told)])
+    assert not (tmp_path / "lived").exists()
+
+
+def test_a_race_that_goes_on_begins_nothing_that_it_cannot_end(one, monkeypatch):
+    """What a start takes is told by the moments of the blocks that are there."""
+    both = [WORKLOAD, WORKLOAD.replace("gru", "rnn")]
+    header = entered(rows.Row(name, "tuned", "tuned") for name in both)
+    writer = blocks_format.Writer(one.blocks_file)
+    # A start of the first takes 100 s, of the other 20 s, and each block 5 s.
+    for start, workload, number, at in (
+        (1, both[0], 1, 105.0),
+        (1, both[0], 2, 110.0),
+        (1, both[1], 1, 135.0),
+        (1, both[1], 2, 140.0),
+    ):
+        known = {"start": start, "workload": workload, "number": number, "at": at}
+        writer.write(blocks_format.Block(**known, seconds={"torch/tuned": 1.0}, calibration=0.01))
+    of_start = rows.Writer(one.file("torch", 1), goes_on=False)
+    of_start.header(header)
+    for row in header.plan:
+        of_start.write(rows.End(row, rows.Outcome(verdict="equal")))
+    for left, going in ((200.0, both), (50.0, both[1:]), (10.0, [])):
+        there = blocks.Blocks(dataclasses.replace(one, budget=140.0 + left), {"torch": header}, None, print)
+        assert [round(there.costs[name].least) for name in both] == [105, 25]
+        assert list(there._going()) == going
 
 
 def test_a_budget_is_for_all_workloads_together(one, monkeypatch):

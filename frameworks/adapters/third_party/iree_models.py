@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import iree.compiler
 import iree.runtime
@@ -17,6 +15,7 @@ import numpy as np
 from frameworks.adapters import flax as adapter
 from frameworks.adapters.onnxruntime import OPSET, made
 from frameworks.adapters.third_party import FEW, Arrays, Implementation
+from shared_spec.files import temporary
 
 SETTINGS = {"target_backends": ["llvm-cpu"], "extra_args": ["--iree-llvmcpu-target-cpu=host"]}
 
@@ -37,8 +36,8 @@ def called(program: bytes, given: Sequence[np.ndarray], name: str | None = None)
 
 
 def run_onnx(layout: str, tensors: Arrays, X: np.ndarray, H0: np.ndarray) -> np.ndarray:
-    with tempfile.TemporaryDirectory() as folder:
-        file, text = Path(folder) / "gru.onnx", Path(folder) / "gru.mlir"
+    with temporary.folder() as folder:
+        file, text = folder / "gru.onnx", folder / "gru.mlir"
         file.write_bytes(made(layout, tensors, X, H0).SerializeToString())
         command = [sys.executable, "-m", "iree.compiler.tools.import_onnx", file, "-o", text]
         subprocess.run([*command, "--opset-version", str(OPSET)], check=True, capture_output=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import tract
 
 from frameworks.adapters.onnxruntime import made
 from frameworks.adapters.third_party import Arrays, Implementation
+from shared_spec.files import temporary
 
 
 def versions() -> dict[str, str]:
@@ -17,8 +15,8 @@ def versions() -> dict[str, str]:
 
 
 def run(layout: str, tensors: Arrays, X: np.ndarray, H0: np.ndarray) -> np.ndarray:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "gru.onnx"
+    with temporary.folder() as folder:
+        file = folder / "gru.onnx"
         file.write_bytes(made(layout, tensors, X, H0).SerializeToString())
         (Y,) = tract.onnx().load(str(file)).into_model().into_runnable().run([X, H0[None]])
     return Y.to_numpy()[:, 0]
