@@ -1,8 +1,10 @@
 """Which implementation runs which case in which dtypes. Every lane runs each of its cells on the ordinary case in each
-dtype; on every other case the dtypes take turns from cell to cell, and with --every-dtype it runs them all.
+dtype; on every other case the dtypes take turns from cell to cell, and with --every-dtype it runs them all. In lanes
+that are compiled for each shape anew, which costs seconds, they take turns on the ordinary case too.
 
 So every two of lane, cell, case and dtype meet, and every three but cell, case and dtype. What depends on the dtype in
-a cell shows on the ordinary case, and what depends on it in a case shows in another cell.
+a cell shows on the ordinary case, or where that takes turns on the long one; what depends on it in a case shows in
+another cell.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from frameworks.protocol import Implementation
 from shared_spec import cases
 
 IN_EACH = "ordinary"
-"""The kind of case that each cell runs in each dtype."""
+"""The kind of case that each cell runs in each dtype, where that is cheap."""
 
 
 def chosen(
@@ -26,10 +28,15 @@ def chosen(
     for name in names:
         for implementation in available:
             dtypes = [dtype for dtype in implementation.dtypes if implementation.runs(name, dtype)]
-            if dtypes and not every_dtype:
+            if dtypes and not every_dtype and not runs_in_each(implementation, kind(name)):
                 dtypes = in_turns(dtypes, implementation.cell, kind(name), cells[implementation.name])
             jobs += [(implementation, name, dtype) for dtype in dtypes]
     return jobs
+
+
+def runs_in_each(implementation: Implementation, of: str) -> bool:
+    """Whether a cell runs that kind of case in each of its dtypes."""
+    return of == IN_EACH and not implementation.brief
 
 
 def cells_by_kind(implementation: str, available: Iterable[Implementation]) -> dict[str, list[str]]:
@@ -45,10 +52,9 @@ def in_turns(dtypes: Sequence[str], cell: str, of: str, cells: dict[str, list[st
     """The dtypes in which a cell runs a kind of case. The next cell has the next dtype, and the next kind begins with
     the next, so that no cell has the same one always. A cell that is alone with a case has nobody to take turns with.
     """
-    if of == IN_EACH or len(cells[of]) == 1:
+    if len(cells[of]) == 1:
         return list(dtypes)
-    others = [each for each in cells if each != IN_EACH]
-    return [dtypes[(others.index(of) + cells[of].index(cell)) % len(dtypes)]]
+    return [dtypes[(list(cells).index(of) + cells[of].index(cell)) % len(dtypes)]]
 
 
 def kind(name: str) -> str:

@@ -48,7 +48,10 @@ def test_a_wrong_request_is_refused_in_one_line(asked, command, results):
     name, words = asked
     done = command(*words, "--erratum", "turned")
     assert done.returncode == 2
-    assert done.stderr.splitlines() == [f"isogru: {name} has no erratum 'turned'; it has {', '.join(names(name))}"]
+    (said,) = done.stderr.splitlines()
+    assert name in said
+    assert "'turned'" in said
+    assert ", ".join(names(name)) in said
     assert not (results / "errata").exists()
 
 

@@ -164,8 +164,8 @@ def test_what_a_function_does_to_its_inputs_changes_nothing():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"cell": "lstm"}, "no cell 'lstm'; the cells are gru, gru_reset_after"),
-        ({"dtype": "int8"}, "no dtype 'int8'; the dtypes are float32, float64, float16, bfloat16"),
+        ({"cell": "lstm"}, "no cell 'lstm'; .*gru_reset_after"),
+        ({"dtype": "int8"}, "no dtype 'int8'; .*float64"),
         ({"dtype": "bfloat16"}, 'NumPy has no bfloat16; say arrays="torch", "jax" or "tensorflow"'),
         ({"arrays": "cupy"}, "no arrays 'cupy'; there are numpy, torch, jax, tensorflow"),
         ({"device": "cuda"}, "NumPy has no device 'cuda'"),
@@ -224,9 +224,6 @@ def test_the_command(command, tmp_path):
     file.with_name("numpy.py").write_text(RIGHT)
     assert command("isogru", "check", f"{tmp_path}/numpy.py:forward", "--cell", "gru", *some).returncode == 0
     for asked, words in (
-        (f"{file}:forwrad", f"{file} has no function 'forwrad'; it has sigmoid, forward"),
-        (str(file), "names no function; write FILE.py:NAME, such as my_gru.py:forward"),
-        (f"{tmp_path}/none.py:forward", "none.py: no such file"),
         (f"{tmp_path}/leaves.py:forward", "leaves.py: cannot be imported: SystemExit: 0"),
         (
             f"{tmp_path}/broken.py:forward",

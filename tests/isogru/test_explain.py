@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import random
 
 import numpy as np
@@ -25,6 +27,8 @@ from tests.isogru.grus import to_keras, torch_layer
 from tests.isogru.planted import SIZES, drawn, planted
 
 GATED = ("gru", "gru_reset_after")
+PLANTED = int(os.environ.get("ISOGRU_PLANTED") or 0)
+"""How many random pairs are planted, instead of a few; each convention is then planted at every size."""
 
 
 def named(explanation):
@@ -32,13 +36,29 @@ def named(explanation):
     return [names for cause in explanation.causes for names in (cause.names, *cause.alike)]
 
 
+@functools.cache
+def chosen(cell):
+    """What is planted at each size: of a convention the sizes at which it is another function take turns."""
+    at_sizes = [{} for _ in SIZES]
+    for turn, name in enumerate(conventions()):
+        there = [(at, H) for at, sizes in enumerate(SIZES) if (H := planted(drawn(cell, sizes, at), name)) is not None]
+        for at, H in there if PLANTED else there[turn % max(1, len(there)) :][:1]:
+            at_sizes[at][name] = H
+    return at_sizes
+
+
+@pytest.mark.parametrize("cell", GATED)
+def test_every_convention_takes_its_turn(cell):
+    at_sizes = chosen(cell)
+    assert len(set().union(*at_sizes)) > 85
+    assert min(map(len, at_sizes)) > 20
+
+
 @pytest.mark.parametrize("seed", range(len(SIZES)))
 @pytest.mark.parametrize("cell", GATED)
 def test_every_convention_is_named_alone_and_rightly(cell, seed):
     case = drawn(cell, SIZES[seed], seed)
-    there = {name: H for name in conventions() if (H := planted(case, name)) is not None}
-    assert len(there) > 80
-    for name, H in there.items():
+    for name, H in chosen(cell)[seed].items():
         explanation = explain(case, H, pairs=False)
         assert (explanation.verdict, (name,) in named(explanation)) == (EXPLAINED, True), (name, explanation.sentence)
         # Outside all rounding before, inside after.
@@ -57,10 +77,10 @@ def test_cells_with_fewer_gates_have_their_conventions(cell):
 
 def test_pairs_are_named():
     # Of 200 pairs 199 were; each takes seconds.
-    chosen, right, count, missed = random.Random(14), 0, 12, []
+    drawing, right, count, missed = random.Random(14), 0, PLANTED or 4, []
     while right + len(missed) < count:
-        case = drawn(chosen.choice(GATED), chosen.choice(SIZES), chosen.randrange(1000))
-        pair = chosen.sample(list(conventions()), 2)
+        case = drawn(drawing.choice(GATED), drawing.choice(SIZES), drawing.randrange(1000))
+        pair = drawing.sample(list(conventions()), 2)
         H = planted(case, *pair)
         if H is None:
             continue
@@ -110,7 +130,9 @@ def test_sequences_are_undone_in_the_order_in_which_they_were_done(sizes):
 def test_every_state_must_be_inside_the_bound():
     case = drawn("gru", SIZES[0], 1)
     right = planted(case, "update_turned")
-    for t, n, h in np.ndindex(right.shape):
+    # Of each step one in every row: each unit in some.
+    for t, n in np.ndindex(right.shape[:2]):
+        h = (t + n) % right.shape[2]
         H = right.copy()
         H[t, n, h] += np.float32(1e-3)
         assert explain(case, H, pairs=False).verdict == UNEXPLAINED, (t, n, h)

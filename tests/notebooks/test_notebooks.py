@@ -172,5 +172,6 @@ def test_ctrl_c_ends_the_kernel(framework_name, tmp_path):
 def test_a_text_that_is_not_there_is_refused_before_anything_runs(command, framework_name, tmp_path):
     done = command("docs", framework_name, "--corpus", "nowhere.txt", "-o", str(tmp_path / "out.ipynb"))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "isogru: corpus nowhere.txt: no such file; give the path of a text file\n"
+    assert done.stderr.startswith("isogru: corpus nowhere.txt: ")
+    assert "give the path" in done.stderr
     assert not any(tmp_path.iterdir())

@@ -594,15 +594,15 @@ def test_blocks_that_are_none(tmp_path, content, words):
 def test_races_that_are_not_there(one, command):
     done = command("reports", "race", "--resume", "yesterday")
     assert done.returncode == 2
-    assert done.stderr == f"isogru: no race 'yesterday'; there are {one.name}\n"
+    assert "'yesterday'" in done.stderr
+    assert one.name in done.stderr
     done = command("reports", "race", "--resume", one.name, "--budget", "7m")
     assert done.returncode == 2
     assert done.stderr.endswith("leave out what to race, and how\n")
     done = command("reports", "race", "torhc")
     assert done.returncode == 2
-    assert (
-        done.stderr.splitlines()[-1] == "isogru: no framework 'torhc'; the frameworks are torch, tensorflow, jax, mxnet"
-    )
+    assert "'torhc'" in done.stderr
+    assert "torch, tensorflow" in done.stderr
     done = command("reports", "race", "torch", "--against", str(one.folder / "race.json"))
     assert done.returncode == 2
     assert "not a leaderboard: its format is isogru-race/1" in done.stderr

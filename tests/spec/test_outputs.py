@@ -247,7 +247,7 @@ def test_no_input_is_written_over(here, line, inputs):
         for output in (given, link):
             app, *words = line.split()
             status, said = ended(app, [*words, "-o", str(output)])
-            assert (status, said) == (2, f"isogru: {output}: would overwrite what is read; write to another file\n")
+            assert (status, said.startswith(f"isogru: {output}: "), "write to another file" in said) == (2, True, True)
             assert given.read_bytes() == before
 
 

@@ -71,13 +71,8 @@ def test_files_and_failures(results):
 
 
 def test_packages_that_are_not_there(command):
-    for package, said in (
-        (
-            "caffe",
-            "no package 'caffe'; the packages are "
-            "equinox, flax, haiku, keras, mlx, mxnet, onnxruntime, openvino, torch",
-        ),
-        ("haiku", "package haiku asked for but not importable here; run tox -e rosetta-haiku"),
-    ):
+    for package, remedy in (("caffe", "equinox, flax, haiku"), ("haiku", "run tox -e rosetta-haiku")):
         done = command("frameworks.adapters", package)
-        assert (done.returncode, done.stderr) == (2, f"isogru: {said}\n")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert package in done.stderr
+        assert remedy in done.stderr
