@@ -31,7 +31,7 @@ def test_every_command_that_can_be_asked_wrongly_is_there():
     """Those that take no file and no name have nothing to be wrong, and those that run a framework are in its tests."""
     requests = [request.replace("frameworks torch ", "frameworks ") for request in refusals.REQUESTS.splitlines()]
     asked = {tuple(request.split()[:2]) for request in requests}
-    nothing_wrong = {"cells", "cases", "layouts", "schema", "exercises", "list", "work", "memory", "enter"}
+    nothing_wrong = {"cells", "cases", "layouts", "schema", "exercises", "list", "work", "memory", "enter", "contend"}
     of_framework = {"prove", "train", "errata", "bench"}
     for name, app in refusals.APPS.items():
         for command in app.registered_commands:
