@@ -64,6 +64,7 @@ def record(row: Row, setups: Setups) -> verdicts.Result:
         heat=([_heat_record(heat) for heat in picture.heat] if picture else []) if verdict else UNSET,
         worst_equation=_worst_equation(row) if verdict else UNSET,
         sentence=verdict.worst_finding.sentence(verdict.origin) if verdict else UNSET,
+        note=(verdict.origin.note if verdict else "") or UNSET,
     )
 
 

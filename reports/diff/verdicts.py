@@ -119,6 +119,7 @@ class Result(Part, frozen=True):
     heat: Sequence[Heat] | UnsetType = UNSET
     worst_equation: Annotated[str | None, about("the quantity whose equation fits worst")] | UnsetType = UNSET
     sentence: Annotated[str, about("the worst finding in words")] | UnsetType = UNSET
+    note: Annotated[str, about("how it came by its states, where it says so")] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         """Raises ValueError for a verdict without what it rests on."""

@@ -45,6 +45,7 @@ function showField() {
   document.getElementById("field-link").href = "#" + new URLSearchParams({ field: fieldName(row, field), case: result.case });
   const sentence = document.getElementById("field-sentence");
   sentence.replaceChildren(verdict(result.status), ": ", result.why || result.sentence);
+  if (result.note) sentence.append(element("br"), result.note);
   if (result.mend) sentence.append(element("br"), "To mend it: ", element("code", {}, result.mend));
   showFindings(result);
   showProfile(result);

@@ -16,6 +16,7 @@ from frameworks.protocol import find
 from isogru import judge
 from shared_spec import cases
 from shared_spec.cells import cells
+from shared_spec.files.interchange import read_case, read_result
 from shared_spec.race import workloads
 from shared_spec.readings import bound
 from shared_spec.readings.floats import UNIT_ROUNDOFF
@@ -145,6 +146,15 @@ def test_wrong_jacobians_cost_iterations_and_gradients(framework, altered):
     assert verdict == "different"
     assert outside
     assert not outside & {"H", "final"}
+
+
+def test_a_run_tells_how_it_came_by_its_states(command, tmp_path):
+    case, result = (tmp_path / f"{name}.safetensors" for name in ("case", "result"))
+    command("shared_spec", "case", FEW, "-o", str(case))
+    ran = command("frameworks", "jax", "run", str(case), "--implementation", "parallel", "-o", str(result))
+    note = read_result(result, read_case(case)).origin.note
+    assert note.startswith("Newton was within the bound of every step after ")
+    assert (ran.returncode, ran.stdout.splitlines()[0]) == (0, note)
 
 
 def test_a_race_has_it_where_it_is_named(framework):

@@ -21,10 +21,8 @@ from shared_spec.command import application, main, say
 from shared_spec.oracle import shapes_of_case
 
 STEPS, UNITS, SCALES = (256, 1024, 4096, 16384), (16, 32, 64), (1.0, 2.0, 4.0)
-AT_LEAST = 3
-"""Calls of each, after the first."""
 SECONDS = 2.0
-"""How long both are called, in turns."""
+"""How long both are called in turns, once at the least."""
 
 app = application("JAX' lane parallel against its loop over time.")
 
@@ -55,7 +53,7 @@ def medians(functions, given):
     for function in functions:
         runtime.wait(function(*given))
     began = time.perf_counter()
-    while len(taken[0]) < AT_LEAST or time.perf_counter() - began < SECONDS:
+    while not taken[0] or time.perf_counter() - began < SECONDS:
         for function, own in zip(functions, taken, strict=True):
             start = time.perf_counter()
             runtime.wait(function(*given))
@@ -64,7 +62,7 @@ def medians(functions, given):
 
 
 def measured(name, T, h, scale, *, gradients):
-    """How many iterations, at how much of the bound, and milliseconds of the lane and of the loop."""
+    """How many iterations, at how much of the bound, and milliseconds of the lane, of the loop."""
     given = problem(name, T, h, scale)
     solve, loop = solver(name), compiled(CELLS[name])
     solved = solve(*given)
@@ -76,7 +74,11 @@ def measured(name, T, h, scale, *, gradients):
     said = f"loop ({by_loop} of {len(solved.within)})" if by_loop else f"{int(solved.iterations.max())}"
     if not by_loop:
         said += f" ({float(solved.ratio.max()):.2g})"
-    return said, f"{1000 * ours:.3g} / {1000 * theirs:.3g}"
+    return said, f"{_milliseconds(ours)} / {_milliseconds(theirs)}, {ours / theirs:.0f}x"
+
+
+def _milliseconds(seconds):
+    return f"{1000 * seconds:,.{1 if seconds < 0.01 else 0}f}"
 
 
 @app.command()

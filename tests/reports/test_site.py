@@ -158,6 +158,14 @@ def test_versions_are_those_of_the_results():
     assert "lib 0.9" in render.write(data, store.folder() / "site").read_text()
 
 
+def test_how_a_result_came_by_its_states_is_kept_where_it_says_so():
+    all_made("jax", names=CASES[:2])
+    sample_results.save(sample_results.job("jax", CASES[0]), note=NASTY)
+    data = report()
+    assert {row.case: row.note for row in data.results} == {CASES[0]: NASTY, CASES[1]: UNSET}
+    assert NASTY not in render.write(data, store.folder() / "site").read_text()
+
+
 def damaged():
     """What is said of the one file that is."""
     (said,) = collect.collect().damaged
