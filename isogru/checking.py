@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from isogru.judge.comparison import EQUAL
 from isogru.runners import arrays as kinds
 from isogru.runners import modules
 from isogru.runners.callable import AUTO, Call, Forward, Gradients
+from isogru.runners.hints import hinted, no_products
 from isogru.runners.reading import Asked
 from isogru.runners.verdict import CaseVerdict as CaseVerdict
 from isogru.runners.verdict import Verdict as Verdict
@@ -17,6 +19,7 @@ from shared_spec import cells
 from shared_spec.cells import Cell
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, Case
+from shared_spec.files.origins import coarser
 from shared_spec.readings.floats import HALVES
 
 
@@ -33,6 +36,7 @@ def check(
     layout: str = "",
     batch_first: bool | None = None,
     seed: int = 0,
+    products: str = "",
 ) -> Verdict:
     """Judge a GRU of one's own, a function or a module of a framework, on several cases.
 
@@ -49,28 +53,48 @@ def check(
     names leave it open, `batch_first` which axis is time where it does not say, `seed` which inputs are drawn; `cell`
     what it should be where that is not what its layout computes.
 
+    `products` says that products and functions are computed in a coarser format than the states are kept in, as
+    autocast does: "bfloat16", "float16" or, of float64, "float32"; the verdict says so too. Without it a GRU is judged
+    in the precision of its dtype, and where another would make it equal the sentence says which.
+
     What a GRU raises is a verdict, "failed". Raises UserError for a request that cannot be judged, such as a cell, a
     dtype or a case that is not there.
     """
-    asked = Asked(variables, layout, batch_first)
     if modules.runner(gru) is not None:
         if arrays or device:
             raise UserError("a module has arrays and a device of its own; leave arrays and device out")
         if callable(gradients) or gradients not in (None, True, False, AUTO):
             raise UserError("a module's gradients come from its framework; say gradients=False to leave them out")
-        return modules.check(
-            gru, asked, claim=cell, dtype=dtype, gradients=gradients is not False, cases=cases, seed=seed
+        chosen = None if cases is None else [cases] if isinstance(cases, str) else list(cases)
+
+        def judged(dtype: str, products: str, pulled: bool) -> Verdict:
+            asked = Asked(variables, layout, batch_first, dtype)
+            return modules.check(gru, asked, claim=cell, products=products, gradients=pulled, cases=chosen, seed=seed)
+
+        pulled = gradients is not False
+        return hinted(
+            judged(dtype, products, pulled),
+            lambda other, of, pulled: judged(other or dtype, of, pulled),
+            products=products,
+            gradients=pulled,
         )
     of_module = {"variables": variables, "layout": layout, "batch_first": batch_first}
     if said := [name for name, value in of_module.items() if value not in (None, "")]:
         raise UserError(
             f"{said[0]} goes with a module, and {type(gru).__qualname__} is none of a framework that is loaded"
         )
-    return _check_function(gru, cell, dtype or "float32", gradients, cases, arrays, device or "cpu")
+    return _check_function(gru, cell, dtype or "float32", gradients, cases, arrays, device or "cpu", products)
 
 
 def _check_function(
-    forward: Any, name: str, dtype: str, gradients: Any, cases: Iterable[str] | None, arrays: str, device: str
+    forward: Any,
+    name: str,
+    dtype: str,
+    gradients: Any,
+    cases: Iterable[str] | None,
+    arrays: str,
+    device: str,
+    products: str,
 ) -> Verdict:
     if not callable(forward):
         raise UserError(f"{type(forward).__qualname__} is neither a function nor a module that is known")
@@ -85,14 +109,27 @@ def _check_function(
     if gradients == AUTO and isinstance(kind, kinds.Numpy):
         kind.pull(lambda leaves: None, {}, None)
     names = case_names(of, cases)
-    call = Call(forward, gradients or None, of, dtype, kind, device)
+    if products and products not in coarser(dtype):
+        raise UserError(no_products(products, dtype))
+    call = Call(forward, gradients or None, of, dtype, kind, device, products)
+    return hinted(
+        _judged(call, names),
+        lambda other, of, pulled: _judged(
+            replace(call, dtype=other or dtype, products=of, gradients=call.gradients if pulled else None), names
+        ),
+        products=products,
+        gradients=call.gradients is not None,
+    )
+
+
+def _judged(call: Call, names: Iterable[str]) -> Verdict:
     roundoff, unmeasured = call.measured()
     judged: list[CaseVerdict] = []
     for name in names:
         case = catalogue.build(name)
         assert isinstance(case, Case)
         judged.append(call.judged(case, roundoff, twice=not judged))
-    return Verdict(of.name, dtype, call.covers, roundoff, tuple(judged), unmeasured)
+    return Verdict(call.cell.name, call.dtype, call.covers, roundoff, tuple(judged), unmeasured, products=call.products)
 
 
 def assert_equal(gru: Forward | Any, **asked: Any) -> None:

@@ -172,6 +172,12 @@ def check_function(
     layout: Annotated[
         str, typer.Option(help="Of a module, if its names leave it open; isogru layouts lists them.")
     ] = "",
+    products: Annotated[
+        str,
+        typer.Option(
+            help="What products are computed in, if coarser than the states: bfloat16, float16 or, of float64, float32."
+        ),
+    ] = "",
     why: Why = False,
     as_json: Json = False,
 ) -> None:
@@ -186,7 +192,15 @@ def check_function(
     gru = _function(module, name, file)
     pulled = gradients if gradients in (None, AUTO) else _function(module, gradients, file)
     verdict = checking.check(
-        gru, cell=cell, dtype=dtype, gradients=pulled, cases=case or None, arrays=arrays, device=device, layout=layout
+        gru,
+        cell=cell,
+        dtype=dtype,
+        gradients=pulled,
+        cases=case or None,
+        arrays=arrays,
+        device=device,
+        layout=layout,
+        products=products,
     )
     made = verdict.explain() if why else None
     if as_json:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared_spec.files.interchange import Result
+from shared_spec.files.interchange import Origin, Result
 from shared_spec.readings import floats
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
@@ -30,7 +30,7 @@ class Delivered:
 
     @property
     def stored(self) -> str:
-        """float16 or bfloat16 where inputs, states and parameters are rounded to it; else empty."""
+        """float16 or bfloat16 where inputs, states and parameters may be rounded to it; else empty."""
         return self.dtype if self.dtype in floats.HALVES else ""
 
     def explained(self, sums: float) -> str:
@@ -45,6 +45,8 @@ def of(result: Result) -> Delivered:
     """The precision of a result."""
     origin, half = result.origin, result.origin.dtype in floats.HALVES
     u = max(origin.unit_roundoff, UNIT_ROUNDOFF[origin.dtype]) if half else origin.unit_roundoff
+    if origin.products:
+        return _of_products(origin)
     # Some say half of what it is: the digit in front counts too.
     coarser = [name for name in ("bfloat16", "float16") if UNIT_ROUNDOFF[name] <= 2 * u and not origin.roundoff]
     claimed = [origin.dtype] if half else coarser if origin.dtype == "float32" else []
@@ -59,6 +61,13 @@ def of(result: Result) -> Delivered:
         return Delivered(kept, u, (origin.roundoff["sum"],))
     why = "as the file has it" if half else "as its values are"
     return Delivered(kept, u, (UNIT_ROUNDOFF["float32"], u), f"judged in {kept}, {why}")
+
+
+def _of_products(origin: Origin) -> Delivered:
+    """Of states that are kept in a finer format than that of the products and functions which they come from."""
+    u = UNIT_ROUNDOFF[origin.products]
+    sums = (UNIT_ROUNDOFF["float32"], u) if origin.products in floats.HALVES else (u,)
+    return Delivered(origin.products, u, sums, f"judged with products in {origin.products}")
 
 
 def _is_kept_in(result: Result, dtype: str) -> bool:

@@ -47,6 +47,8 @@ class Call:
     dtype: str
     arrays: Arrays = Numpy()  # noqa: RUF009
     device: str = "cpu"
+    products: str = ""
+    """What its products are said to be computed in, where that is coarser than the dtype."""
 
     @property
     def covers(self) -> str:
@@ -137,10 +139,11 @@ class Call:
             dtype=self.dtype,
             device=self.device,
             unit_roundoff=UNIT_ROUNDOFF[self.dtype]
-            if self.dtype in HALVES
+            if self.products or self.dtype in HALVES
             else precision.unit_roundoff(roundoff, self.dtype),
             roundoff=roundoff,
             versions={"numpy": np.__version__},
+            products=self.products,
         )
 
 

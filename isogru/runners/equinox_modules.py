@@ -54,4 +54,4 @@ def subjects(module: Any, asked: Asked) -> list[Subject]:
         cell = jax.tree_util.tree_unflatten(treedef, leaves)
         return jax_trees.scanned(lambda H, x: jax.vmap(cell)(x, H), X, H0)
 
-    return [jax_trees.subject(layer, arrays, apply)]
+    return [jax_trees.subject(layer, arrays, apply, dtype=asked.dtype)]

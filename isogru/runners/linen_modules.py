@@ -68,8 +68,8 @@ def subjects(module: Any, asked: Asked) -> list[Subject]:
         return jax_trees.scanned(lambda H, x: bare.apply(given, H, x)[0], X, H0)
 
     arrays = _flat(variables["params"])
-    dtype = computed_in(cell, reading.one_dtype(layer))
-    return [jax_trees.subject(layer, arrays, apply, dtype=dtype)]
+    computed = computed_in(cell)
+    return [jax_trees.subject(layer, arrays, apply, computed=computed, dtype=asked.dtype)]
 
 
 def functions_of(cell: Any, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -78,10 +78,10 @@ def functions_of(cell: Any, settings: Mapping[str, str]) -> dict[str, Any]:
     return {key: function for key, function in there.items() if key in settings and function is not None}
 
 
-def computed_in(cell: Any, dtype: str) -> str:
-    """What a cell computes in, where it says so; else the dtype of its weights."""
+def computed_in(cell: Any) -> str:
+    """What a cell computes in, where it says so; else empty."""
     said = getattr(cell, "dtype", None)
-    return dtype if said is None else str(getattr(said, "__name__", said))
+    return "" if said is None else str(getattr(said, "__name__", said))
 
 
 def looped(run: Any, module: Any, X: Any, H0: Any) -> Any:

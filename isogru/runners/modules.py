@@ -11,6 +11,7 @@ import numpy as np
 from isogru.runners import verdict
 from isogru.runners.arrays import check_states, is_instance
 from isogru.runners.callable import differs, is_request, quietly, said
+from isogru.runners.hints import no_products
 from isogru.runners.reading import Asked
 from isogru.runners.subject import KINDS, Problem, Subject, problems
 from isogru.runners.verdict import CaseVerdict, Verdict
@@ -18,6 +19,7 @@ from isogru.weight_files.contents import Contents
 from shared_spec.cells import cell
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, Case, Origin, Result
+from shared_spec.files.origins import coarser
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 from shared_spec.readings.floats import HALVES
 from shared_spec.weights.layouts import reset_of
@@ -57,7 +59,7 @@ def contents(module: Any, asked: Asked) -> Contents:
 
 
 def check(
-    module: Any, asked: Asked, *, claim: str, dtype: str, gradients: bool, cases: Iterable[str] | None, seed: int
+    module: Any, asked: Asked, *, claim: str, products: str, gradients: bool, cases: Iterable[str] | None, seed: int
 ) -> Verdict:
     """The verdict on a module: the worst of its cases, of every layer and direction that it has."""
     names = _names(cases)
@@ -65,12 +67,20 @@ def check(
     made = runner(module)
     assert made is not None
     subjects: list[Subject] = made.subjects(module, asked)
+    if products:
+        subjects = [replace(subject, products=products) for subject in subjects]
     one = subjects[0]
     of = claimed or cell(one.layer.layout.cell)
-    if dtype and dtype != one.dtype:
-        raise UserError(f"{one.title} computes in {one.dtype}, and {dtype} is asked for; convert the module")
+    own = one.layer.dtypes[0] if asked.dtype == one.dtype else one.dtype
+    # Weights of a half may be widened to any dtype, and states rounded to a half; others are what they are.
+    if asked.dtype not in ("", own, *HALVES) and (asked.dtype != one.dtype or own not in HALVES):
+        raise UserError(f"{one.title} computes in {own}, and {asked.dtype} is asked for; convert the module")
+    if asked.dtype in HALVES and asked.dtype != one.dtype:
+        raise UserError(f"{one.title} computes in {one.dtype}, and {asked.dtype} is asked for; convert the module")
     if one.dtype not in (*DTYPES, *HALVES):
         raise UserError(f"{one.title} computes in {one.dtype}; modules are judged in {', '.join((*DTYPES, *HALVES))}")
+    if products and products not in coarser(one.dtype):
+        raise UserError(no_products(products, one.dtype))
     judged: list[CaseVerdict] = []
     for subject in subjects:
         for problem in problems(subject, of, seed=seed, gradients=gradients and subject.enters is None, names=names):
@@ -79,8 +89,8 @@ def check(
     if not judged:
         raise UserError(f"{one.title} has none of the cases that are asked for: {', '.join(names)}")
     covers = "states and gradients" if gradients else "states"
-    unmeasured = (f"all of it: the probe needs weights of its own; it is judged as {one.dtype}",)
-    return Verdict(of.name, one.dtype, covers, {}, tuple(judged), unmeasured, _notes(subjects))
+    unmeasured = (f"all of it: the probe needs weights of its own; it is judged as {one.computed}",)
+    return Verdict(of.name, one.dtype, covers, {}, tuple(judged), unmeasured, _notes(subjects), one.products)
 
 
 def _names(cases: Iterable[str] | None) -> list[str]:
@@ -109,6 +119,11 @@ def _notes(subjects: Sequence[Subject]) -> tuple[str, ...]:
         if layer.missing:
             notes.append(f"{where} has no {' and no '.join(layer.missing)}, which counts as zero")
         notes += subject.notes
+        if subject.rounds_gradients:
+            own = layer.dtypes[0]
+            notes.append(
+                f"gradients of the weights are in {own}, as the weights are, and not judged; those of X and H0 are"
+            )
         if not subject.redrawn and subject.enters is None:
             notes.append(f"no other weights could be put into {subject.title}: it is judged with its own alone")
     return tuple(dict.fromkeys(notes))
@@ -143,6 +158,8 @@ def _arrays(subject: Subject, problem: Problem, case: Case) -> dict[str, Array]:
         return arrays
     pulled = quietly(subject.pull, problem.X, H0, problem.tensors, case.arrays["dH"])
     inputs = ("X", "H0") if subject.starts else ("X",)
+    if subject.rounds_gradients:
+        return arrays | {f"grad.{name}": pulled[name] for name in inputs}
     layout = subject.layer.layout
     there = [own for own in subject.layer.names if own in pulled]
     tensors = {own: pulled.get(own, np.zeros_like(tensor)) for own, tensor in problem.tensors.items()}
@@ -166,4 +183,5 @@ def _origin(subject: Subject, case: Case) -> Origin:
         device=subject.device,
         unit_roundoff=UNIT_ROUNDOFF[subject.dtype],
         versions={"numpy": np.__version__},
+        products=subject.products,
     )

@@ -42,5 +42,5 @@ def subjects(module: Any, asked: Asked) -> list[Subject]:
             return looped(lambda X, H0: made(X, initial_carry=H0), module, X, H0)
         return jax_trees.scanned(lambda H, x: made(H, x)[0], X, H0)
 
-    dtype = computed_in(cell, reading.one_dtype(layer))
-    return [jax_trees.subject(layer, _parameters(module), apply, dtype=dtype)]
+    computed = computed_in(cell)
+    return [jax_trees.subject(layer, _parameters(module), apply, computed=computed, dtype=asked.dtype)]

@@ -29,6 +29,8 @@ class Asked:
     """Of Flax linen, whose modules hold no weights."""
     layout: str = ""
     batch_first: bool | None = None
+    dtype: str = ""
+    """Of its states, where that is not the dtype of its weights."""
 
 
 def contents(title: str, kind: str, tensors: Mapping[str, Any], described: Iterable[Described] = ()) -> Contents:

@@ -25,7 +25,7 @@ from shared_spec.errors import UserError
 from shared_spec.expression import Place, parse
 from shared_spec.files.interchange import Case
 from shared_spec.readings.arithmetic import Array
-from shared_spec.readings.floats import HALVES, rounded
+from shared_spec.readings.floats import HALVES, UNIT_ROUNDOFF, rounded
 from shared_spec.weights.layouts import SECOND_BIASES, Layout
 from shared_spec.weights.packing import pack, unpack
 
@@ -66,6 +66,18 @@ class Subject:
     """Of the top of a stack: how many inputs the stack takes, and what enters the top, (T, n, d), where X enters that.
     """
     notes: tuple[str, ...] = ()
+    products: str = ""
+    """What its products are computed in, where that is coarser than the dtype of its states."""
+
+    @property
+    def computed(self) -> str:
+        """What it computes in: that of its products, else that of its states."""
+        return self.products or self.dtype
+
+    @property
+    def rounds_gradients(self) -> bool:
+        """Whether gradients of its weights are in a coarser dtype than its states: that of the weights."""
+        return UNIT_ROUNDOFF[self.layer.dtypes[0]] > UNIT_ROUNDOFF[self.dtype]
 
     @property
     def label(self) -> str:
@@ -103,18 +115,23 @@ KINDS = (
 """The cases of a module."""
 
 
-def functional(run: Run, arrays: Arrays, dtype: str, device: str) -> tuple[Any, Any]:
-    """`call` and `pull` of a subject, from what computes it from leaves alone."""
+def functional(run: Run, arrays: Arrays, dtype: str, device: str, *, weights: str = "") -> tuple[Any, Any]:
+    """`call` and `pull` of a subject, from what computes it from leaves alone: X, H0 and states in `dtype`, and the
+    `weights` too unless another is said.
+    """
+    held = weights or dtype
 
     def leaves(X: Array, H0: Array, tensors: Mapping[str, Array]) -> Leaves:
-        return {name: arrays.give(array, dtype) for name, array in {"X": X, "H0": H0, **tensors}.items()}
+        given = {name: arrays.give(array, dtype) for name, array in {"X": X, "H0": H0}.items()}
+        return given | {name: arrays.give(array, held) for name, array in tensors.items()}
 
     def call(X: Array, H0: Array, tensors: Mapping[str, Array]) -> dict[str, Array]:
         return outputs(run(leaves(X, H0, tensors)), dtype, device)
 
     def pull(X: Array, H0: Array, tensors: Mapping[str, Array], dH: Array) -> dict[str, Array]:
         gradients = arrays.pull(run, leaves(X, H0, tensors), arrays.give(dH, dtype))
-        return {name: taken(value, f"grad.{name}", dtype=dtype) for name, value in gradients.items()}
+        of = {name: dtype if name in ("X", "H0") else held for name in gradients}
+        return {name: taken(value, f"grad.{name}", dtype=of[name]) for name, value in gradients.items()}
 
     return call, pull
 
@@ -174,12 +191,12 @@ def _problem(subject: Subject, of: Cell, kind: Drawn, seed: int, gradients: bool
     """
     # float16 and bfloat16 cannot hold gradients there at all, and nothing could be said of them.
     at_ends = bool(kind.gate_bias or kind.input > 1)
-    pulled = gradients and not (at_ends and subject.dtype in HALVES)
+    pulled = gradients and not (at_ends and subject.computed in HALVES)
     first = _draw(subject, of, kind, [seed, zlib.crc32(kind.name.encode())], pulled)
     if not (pulled and at_ends):
         return first
     others = (_draw(subject, of, kind, [seed, zlib.crc32(kind.name.encode()), k], True) for k in range(1, DRAWS))
-    held = (each for each in itertools.chain([first], others) if _held(each.case, subject.dtype))
+    held = (each for each in itertools.chain([first], others) if _held(each.case, subject.computed))
     return next(held, first)
 
 
@@ -223,7 +240,8 @@ def _drawn(subject: Subject, of: Cell, random: np.random.RandomState, gate_bias:
         values = sigma * random.standard_normal([sizes[symbol] for symbol in shapes[name]])
         if gate_bias and name in of.gate_biases and name not in SECOND_BIASES:
             values += gate_bias * np.resize([1.0, -1.0], values.shape)
-        held[name] = rounded(values if name in of.parameters else 0 * values, subject.dtype)
+        narrow = subject.layer.dtypes[0] if subject.rounds_gradients else subject.dtype
+        held[name] = rounded(values if name in of.parameters else 0 * values, narrow)
     packed = pack(layout, held)
     kept = matrices(layout) | set(subject.layer.names)
     return {own: array if own in kept else np.zeros_like(array) for own, array in packed.items()}

@@ -22,7 +22,8 @@ from isogru.runners.reading import Asked
 from isogru.runners.subject import Subject, outputs
 from isogru.weight_files.contents import Contents
 from shared_spec.errors import UserError
-from shared_spec.readings.arithmetic import Array
+from shared_spec.files.origins import coarser
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 STACKS = ("GRU", "RNN")
 """The layers of PyTorch whose stacks are judged layer by layer."""
@@ -65,8 +66,10 @@ def subjects(module: Any, asked: Asked) -> list[Subject]:
         batch_first = bool(getattr(owner, "batch_first", False))
     directions = 1 + any(layer.position.reverse for layer in layers)
     if len(layers) > directions:
+        if asked.dtype not in ("", reading.one_dtype(layers[0])):
+            raise UserError(f"{title(module)} is a stack; say dtype= of a layer by itself")
         return _stack(module, owner, layers, directions, batch_first)
-    called = [_Called(module, layers, row, batch_first, starts) for row in range(len(layers))]
+    called = [_Called(module, layers, row, batch_first, starts, dtype=asked.dtype) for row in range(len(layers))]
     return [each.subject(fixed) for each in called]
 
 
@@ -108,6 +111,8 @@ class _Called:
     starts: bool
     before: int = 0
     """How many rows of H0 belong to layers below it."""
+    dtype: str = ""
+    """Of its states, where that is not the dtype of its weights."""
 
     @property
     def torch(self) -> Any:
@@ -131,19 +136,19 @@ class _Called:
             str(self.layer.contents.path),
             "torch",
             self.layer,
-            reading.one_dtype(self.layer),
+            self._states,
             self._device,
             self.call,
             self.pull,
             self.starts,
             fixed,
-            **{"redrawn": set(weights) == set(self.layer.names), **more},
+            **{"redrawn": set(weights) == set(self.layer.names), "products": self._products, **more},
         )
 
     def call(self, X: Array, H0: Array, tensors: Mapping[str, Array]) -> dict[str, Array]:
         with self._holding(tensors), self.torch.no_grad():
             given = self._run(self._given(X), self._given(H0))
-        return outputs(given, self._dtype, self._device)
+        return outputs(given, self._states, self._device)
 
     def pull(self, X: Array, H0: Array, tensors: Mapping[str, Array], dH: Array) -> dict[str, Array]:
         torch, weights = self.torch, self.weights
@@ -198,8 +203,22 @@ class _Called:
         return self.torch.stack([self.torch.zeros_like(H0)] * self.before + rows)
 
     @property
+    def _states(self) -> str:
+        return self.dtype or reading.one_dtype(self.layer)
+
+    @property
     def _dtype(self) -> str:
-        return reading.one_dtype(self.layer)
+        """Of what it is given: the finer one of its states and its weights."""
+        return min(self._states, reading.one_dtype(self.layer), key=UNIT_ROUNDOFF.__getitem__)
+
+    @property
+    def _products(self) -> str:
+        """What autocast has products computed in, where it is on around the call; else empty."""
+        device = self._device.partition(":")[0]
+        if not (self.torch.amp.is_autocast_available(device) and self.torch.is_autocast_enabled(device)):
+            return ""
+        lower = str(self.torch.get_autocast_dtype(device)).removeprefix("torch.")
+        return lower if lower in coarser(self._states) else ""
 
     @property
     def _device(self) -> str:
@@ -219,10 +238,13 @@ class _Called:
             # By .data: what somebody has computed with the module before can still be differentiated.
             for name, tensor in weights.items():
                 tensor.data.copy_(self._given(tensors[name]))
+            # Autocast keeps what it has made of weights, and does not see that they are others.
+            self.torch.clear_autocast_cache()
             yield
         finally:
             for name, tensor in weights.items():
                 tensor.data.copy_(kept[name])
+            self.torch.clear_autocast_cache()
 
 
 def _stack(module: Any, owner: Any, layers: Sequence[Layer], directions: int, batch_first: bool) -> list[Subject]:

@@ -58,6 +58,10 @@ class Verdict:
     """Operations of the cell whose precision cannot be measured through any function, such as "sigmoid of Z"."""
     notes: tuple[str, ...] = ()
     """What else is to be said, such as as which layer a module was read."""
+    products: str = ""
+    """What its products are computed in, where that is said or known to be coarser than the dtype of its states."""
+    hint: str = ""
+    """Of what is not equal: what it is equal with, and how to say that; it was tried."""
 
     @property
     def worst_case(self) -> CaseVerdict:
@@ -82,8 +86,9 @@ class Verdict:
             largest = f"largest ratio to the bound {of.worst.ratio:.2g} in {of.case}" if of.worst else ""
             told = "" if self.roundoff else "; its precision could not be measured"
             several = f"{len(self.cases)} cases" if len(self.cases) > 1 else "1 case"
-            return f"equal to {self.cell} in {self.dtype}: {self.covers} of {several}, {largest}{told}"
-        return f"{of.verdict}: {of.case}: {of.sentence}"
+            products = f" with products in {self.products}" if self.products else ""
+            return f"equal to {self.cell} in {self.dtype}{products}: {self.covers} of {several}, {largest}{told}"
+        return "; ".join(filter(None, (f"{of.verdict}: {of.case}: {of.sentence}", self.hint)))
 
     def explain(self, *, pairs: bool = True) -> Explanation | None:
         """Why it is not equal: the convention, or unless `pairs` is false the two, under which the smallest case that

@@ -18,6 +18,9 @@ DTYPES = ("float32", "float64")
 too (floats.HALVES); the arrays of those may be float32.
 """
 
+LIE = "the label lies"
+"""How it is said that a float64 is none."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -43,6 +46,10 @@ class Origin:
     corpus: str = ""
     note: str = ""
     """How it came by its states, where the implementation says so."""
+    products: str = ""
+    """What its products and functions are computed in, where that is said to be coarser than the dtype of its states:
+    "float32", "float16" or "bfloat16".
+    """
 
     @property
     def lie(self) -> str:
@@ -51,12 +58,18 @@ class Origin:
         """
         if self.dtype != "float64" or self.unit_roundoff <= UNIT_ROUNDOFF["float64"]:
             return ""
-        return f"asked for float64, computed with unit roundoff {self.unit_roundoff:.1e}: the label lies"
+        return f"asked for float64, computed with unit roundoff {self.unit_roundoff:.1e}: {LIE}"
 
     @property
     def label(self) -> str:
         """Such as ``gru · jax/scratch · float32 · cpu``."""
-        return f"{self.cell} · {self.framework}/{self.implementation} · {self.dtype} · {self.device}"
+        told = f" with products in {self.products}" if self.products else ""
+        return f"{self.cell} · {self.framework}/{self.implementation} · {self.dtype}{told} · {self.device}"
+
+
+def coarser(dtype: str) -> tuple[str, ...]:
+    """The formats in which the products of what is kept in a dtype may be computed, the finest first."""
+    return tuple(name for name in ("float32", *HALVES) if UNIT_ROUNDOFF[name] > UNIT_ROUNDOFF[dtype])
 
 
 def read(path: Path, metadata: Mapping[str, str]) -> Origin:
@@ -74,6 +87,11 @@ def read(path: Path, metadata: Mapping[str, str]) -> Origin:
     door.check_texts(path, told | {f"time {name!r}": name for name in origin.seconds})
     if origin.dtype not in (*DTYPES, *HALVES):
         raise InterchangeError(f"{path}: dtype is {origin.dtype!r}, should be {' or '.join((*DTYPES, *HALVES))}")
+    if origin.products:
+        # Whoever runs an implementation may say so of it, and is told so; a file would widen its own bounds.
+        raise InterchangeError(
+            f"{path}: says that its products are in {origin.products!r}; a result file says its dtype alone"
+        )
     u = origin.unit_roundoff
     if not 2.0**-60 < u <= 2.0**-8:
         raise InterchangeError(f"{path}: says that its unit roundoff is {u}; bfloat16, the coarsest there is, has 2^-8")

@@ -33,6 +33,7 @@ isogru check gru.py --cell gru
 isogru check gru.py:lstm --cell gru
 isogru check gru.py:gru --cell lstm
 isogru check gru.py:gru --cell gru --dtype int8
+isogru check gru.py:gru --cell gru --products tf32
 isogru verdict none.safetensors result.npy
 isogru verdict text.txt result.npy
 isogru verdict empty.safetensors result.npy
