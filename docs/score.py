@@ -7,7 +7,7 @@ from pathlib import Path
 
 from isogru.score import problems, records, tally
 from isogru.score.records import NOT_APPLICABLE, Matrix
-from isogru.score.tally import Tally
+from isogru.score.tally import Tally, percent
 from shared_spec.cells import cells
 from shared_spec.command import main, say
 from shared_spec.errors import UserError
@@ -107,7 +107,7 @@ def _share(drawn: Tally) -> str:
     if not of:
         return "none"
     low, high = drawn.interval
-    return f"{drawn.killed} of {of}, {drawn.share:.2%} ({low:.2%} to {high:.2%})"
+    return f"{drawn.killed} of {of}, {percent(drawn.share)} ({percent(low)} to {percent(high)})"
 
 
 def _kinds(matrices: Sequence[Matrix]) -> Iterator[str]:

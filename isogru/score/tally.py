@@ -95,6 +95,11 @@ def _at_most(k: int, n: int, p: float) -> float:
     return math.fsum(math.exp(each) for each in logs)
 
 
+def percent(share: float) -> str:
+    """A share in words, rounded down: what falls short of 99.90% is not said to reach it."""
+    return f"{math.floor(1e4 * share) / 100:.2f}%"
+
+
 def lines(matrix: Matrix) -> list[str]:
     """What is said of a matrix at the end of a run."""
     whole, held_out = tally(matrix), tally(matrix, drawn=True)
@@ -106,7 +111,7 @@ def lines(matrix: Matrix) -> list[str]:
         low, high = held_out.interval
         told.append(
             f"drawn with seed {matrix.seed}: {held_out.killed} of {held_out.killed + held_out.alive} that are not "
-            f"equivalent are killed, {held_out.share:.2%} (at 95%: {low:.2%} to {high:.2%})"
+            f"equivalent are killed, {percent(held_out.share)} (at 95%: {percent(low)} to {percent(high)})"
         )
     told += [f"alive: {mutant} of {cell}" for mutant, cell in alive(matrix)]
     return told

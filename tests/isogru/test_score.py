@@ -107,6 +107,15 @@ def test_the_interval_of_a_share():
         assert min(chance, 1 - chance) == pytest.approx(0.025)
 
 
+def test_a_share_is_rounded_down():
+    assert [tally.percent(share) for share in (3987 / 3991, 0.0, 1.0, 0.9999999)] == [
+        "99.89%",
+        "0.00%",
+        "100.00%",
+        "99.99%",
+    ]
+
+
 def test_a_training_whose_batches_are_the_same_is_proven_to_be_so():
     setting = E["batch_repeated"].training
     # Before the first batch of an epoch there is none.
