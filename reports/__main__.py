@@ -16,7 +16,7 @@ from rich.console import Console
 from isogru.command import give_verdict
 from isogru.judge import comparison
 from reports import third_party
-from reports.diff import build, collect, compare
+from reports.diff import build, collect, compare, pairs
 from reports.diff.records import Report
 from reports.exercises import build as exercises
 from reports.exercises import export
@@ -57,6 +57,9 @@ def make_site(
     report_file: Annotated[
         Optional[Path], typer.Option("--from", help="Make the page of this report.json instead of the results here.")
     ] = None,
+    compared: Annotated[
+        int, typer.Option(min=2, help="So many implementations of a cell and dtype are compared, each against each.")
+    ] = pairs.MOST,
     as_json: Json = False,
 ) -> None:
     """Everything present, on one page: index.html, report.md and report.json."""
@@ -64,12 +67,14 @@ def make_site(
     collect.check_names(shown)
     damaged: list[str] = []
     if report_file is not None:
+        if report_file.is_dir():
+            raise UserError(f"{report_file}: a folder; name a report.json, or results by ISOGRU_RESULTS={report_file}")
         report = schema.read(report_file)
         page = render.write(report, output)
     elif not store.folder().is_dir():
         raise UserError(f"no results: there is no {store.folder()}; run tox -e torch,jax")
     else:
-        report, page, damaged = _site(output)
+        report, page, damaged = _site(output, compared=compared)
     if as_json:
         typer.echo(_json(report))
     else:
@@ -239,7 +244,9 @@ def run_race(
     raise typer.Exit(NOT_EQUAL if any(standings.wrong(board)) else EQUAL)
 
 
-def _site(output: Path, board: Leaderboard | None = None) -> tuple[Report, Path, list[str]]:
+def _site(
+    output: Path, board: Leaderboard | None = None, *, compared: int = pairs.MOST
+) -> tuple[Report, Path, list[str]]:
     """The report of everything present, with this leaderboard or else the last race's, the path of its page, and what
     is damaged.
     """
@@ -247,8 +254,10 @@ def _site(output: Path, board: Leaderboard | None = None) -> tuple[Report, Path,
     with store.lock_if_written(".lock"):
         board = board or races.latest_board()
         collection = collect.collect(or_none=board is not None)
-        report = build.build(collection, board)
-        return report, render.write(report, output), collection.damaged
+        report, damaged = build.build(collection, board, compared=compared), collection.damaged
+        # The page of many results takes its memory when that of their verdicts is free again.
+        del collection
+        return report, render.write(report, output), damaged
 
 
 def _refused(damaged: Iterable[str]) -> None:

@@ -21,9 +21,9 @@ from shared_spec.files.interchange import Case
 from shared_spec.readings import latex
 
 
-def build(collection: Collection, board: Leaderboard | None = None) -> records.Report:
+def build(collection: Collection, board: Leaderboard | None = None, *, compared: int = pairs.MOST) -> records.Report:
     """The report on what was collected, with the leaderboard of a race where there is one; infinities are None. What is
-    damaged is added to what was collected.
+    damaged is added to what was collected. So many implementations of a cell and dtype are compared, each against each.
     """
     setups = results.Setups()
     every = [_framework_record(name, collection) for name in FRAMEWORKS]
@@ -38,7 +38,7 @@ def build(collection: Collection, board: Leaderboard | None = None) -> records.R
         results=rows,
         implementations=list(_implementations(collection)),
         envelopes=list(_envelopes(collection)),
-        pairs=list(pairs.matrices(collection)),
+        pairs=list(pairs.matrices(collection, compared)),
         training=trainings,
         precision=list(precision.records(collection)),
         rosetta=rosetta.table(collection.damaged),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -21,6 +21,8 @@ from reports.pages.parts import number, numbers
 from shared_spec.files.interchange import TrainingCase
 from shared_spec.readings.arithmetic import Array
 
+SHOWN = ("loss", "text", "perplexity.train", "perplexity.val")
+"""Quantities of a training."""
 MOST_DIGITS = 8
 """Decimals of a perplexity that a report shows."""
 
@@ -41,13 +43,11 @@ def _training(case: TrainingCase, dtype: str, rows: list[Row]) -> Training:
     known = reference.get(case, dtype)
     truth, stray = known.oracle["loss"], known.stray["loss"]
     narrow = is_narrow(stray, truth)
-    arrays = [row.arrays() for row in rows]
-    losses = {row.label: of_row["loss"].astype(np.float64) for row, of_row in zip(rows, arrays, strict=True)}
-    between = [
-        agreeing_digits(losses[a], losses[b])
-        for a, b in itertools.combinations(losses, 2)
-        if a.partition("/")[0] != b.partition("/")[0]
-    ]
+    # Weights at the end are most of a result.
+    arrays = [{name: array for name, array in row.arrays().items() if name in SHOWN} for row in rows]
+    losses: dict[str, list[Array]] = defaultdict(list)
+    for row, of_row in zip(rows, arrays, strict=True):
+        losses[row.job.framework].append(of_row["loss"].astype(np.float64))
     runs = [_run(case, row, of_row, known) for row, of_row in zip(rows, arrays, strict=True)]
     recipe = case.problem.recipe
     return Training(
@@ -66,10 +66,19 @@ def _training(case: TrainingCase, dtype: str, rows: list[Row]) -> Training:
             loss=_short(truth, 6),
             envelope=_short(TWIN_MULTIPLE * stray, 3),
         ),
-        digits_between_frameworks=min(between, default=None),
+        digits_between_frameworks=digits_between(losses),
         same_text=len({tuple(run.text) for run in runs}) == 1,
         runs=runs,
     )
+
+
+def digits_between(losses: Mapping[str, Sequence[Array]]) -> float | None:
+    """To how many digits any two curves of two frameworks agree; None of one framework. The two that are furthest apart
+    at a step are the least of one framework and the largest of another: no loss is below zero.
+    """
+    ends = [(np.min(of, axis=0), np.max(of, axis=0)) for of in losses.values()]
+    two = itertools.combinations(ends, 2)
+    return min((agreeing_digits(*each) for a, b in two for each in ((a[0], b[1]), (a[1], b[0]))), default=None)
 
 
 def _run(case: TrainingCase, row: Row, arrays: Mapping[str, Array], known: Reference) -> Run:

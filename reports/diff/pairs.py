@@ -4,84 +4,119 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from isogru.judge import code, distance
 from isogru.judge.comparison import four
 from isogru.judge.distance import distances
 from isogru.judge.verdict_cache import bits_of
 from reports.diff.collect import Collection, Row
-from reports.diff.quantities import NOT_COMPARED, PAIRED, Difference, NotCompared, group_of
+from reports.diff.quantities import NOT_COMPARED, PAIRED, Difference, group_of
 from reports.diff.records import Distances, Furthest, Pairs
 from reports.pages.parts import number
 from shared_spec.files import kept, store
 from shared_spec.files.interchange import TRACE
 from shared_spec.readings.arithmetic import Array
 
+MOST = 40
+"""Of the implementations of a cell in a dtype, that are compared each against each: it takes time that grows with their
+square, and who reads a larger table?
+"""
 KINDS = ("absolute", "relative", "ulp")
 Measured = dict[str, tuple[float, float, float]]
 """The largest differences of two results in each quantity: absolute, relative, in units in the last place."""
 
 
-def matrices(collection: Collection) -> Iterator[Pairs]:
-    """For each cell and dtype: who is compared, the largest differences over all cases, and who agrees to the bit."""
+def matrices(collection: Collection, most: int = MOST) -> Iterator[Pairs]:
+    """For each cell and dtype: who is compared, `most` of them, the largest differences over all cases, and who agrees
+    to the bit.
+    """
     by_problem: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in collection.rows:
         if row.bits:
             by_problem[row.cell, row.job.dtype][row.job.case].append(row)
     for (cell, dtype), by_case in by_problem.items():
-        labels = list(dict.fromkeys(row.label for rows in by_case.values() for row in rows))
-        of_quantity: dict[str, _Matrix] = {}
-        for case, rows in by_case.items():
-            for (a, b), measured in _measured(case, dtype, rows):
-                for quantity, values in measured.items():
-                    of_quantity.setdefault(quantity, _Matrix(labels)).add(a, b, values, case)
+        every = list(dict.fromkeys((row.job.framework, row.label) for rows in by_case.values() for row in rows))
+        chosen = _chosen(every, most)
+        labels = [label for _, label in every if label in chosen]
+        compared = {case: [row for row in rows if row.label in chosen] for case, rows in by_case.items()}
+        matrix = _Matrices(labels)
+        for case, rows in compared.items():
+            if len(rows) > 1:
+                matrix.add(case, *zip(*_measured(case, dtype, rows), strict=True))
         yield Pairs(
             cell=cell,
             dtype=dtype,
             labels=labels,
-            quantities=[of_quantity[name].record(name) for name in sorted(of_quantity, key=_order)],
-            same_bits=_same_bits(labels, by_case),
+            quantities=matrix.records(),
+            same_bits=_same_bits(labels, compared),
+            left_out=[label for _, label in every if label not in chosen] or UNSET,
         )
+
+
+def _chosen(every: Sequence[tuple[str, str]], most: int) -> set[str]:
+    """Of (framework, label) so many labels: the first of each framework, then the second of each."""
+    of_frameworks: dict[str, list[str]] = defaultdict(list)
+    for framework, label in every:
+        of_frameworks[framework].append(label)
+    in_turns = itertools.chain.from_iterable(itertools.zip_longest(*of_frameworks.values()))
+    return set(itertools.islice((label for label in in_turns if label is not None), most))
 
 
 def _order(quantity: str) -> tuple[int, str]:
     return PAIRED.index(group_of(quantity)), quantity
 
 
-class _Matrix:
-    """The largest differences of every two labels in one quantity; of each two once, below the diagonal."""
+class _Matrices:
+    """The largest differences of every two labels in each quantity; of each two once, below the diagonal."""
 
     def __init__(self, labels: list[str]) -> None:
         self._at = {label: i for i, label in enumerate(labels)}
-        self._values: dict[str, list[list[float | NotCompared]]] = {
-            kind: [[NOT_COMPARED] * i for i in range(len(labels))] for kind in KINDS
-        }
-        self._worst: tuple[float, str, str, str] | None = None
+        self._values: dict[str, Array] = {}
+        """Of each quantity (kinds, labels, labels); NaN where two share no case."""
+        self._worst: dict[str, Furthest] = {}
 
-    def add(self, a: str, b: str, values: Sequence[float], case: str) -> None:
-        j, i = sorted((self._at[a], self._at[b]))
-        for kind, value in zip(KINDS, values, strict=True):
-            before = self._values[kind][i][j]
-            if isinstance(before, str) or value > before:
-                self._values[kind][i][j] = value
-        if self._worst is None or values[0] > self._worst[0]:
-            self._worst = (values[0], a, b, case)
+    def add(self, case: str, labels: Sequence[tuple[str, str]], measured: Sequence[Measured]) -> None:
+        """Every two of a case, and what was measured of them, in the same quantities."""
+        at = np.array([sorted((self._at[a], self._at[b])) for a, b in labels])
+        names = list(measured[0])
+        values = np.array([[of[name] for name in names] for of in measured])
+        size = len(self._at)
+        for name, of_pairs in zip(names, values.swapaxes(0, 1), strict=True):
+            there = self._values.setdefault(name, np.full((len(KINDS), size, size), np.nan))
+            j, i = at.T
+            there[:, i, j] = np.fmax(there[:, i, j], of_pairs.T)
+            top = int(of_pairs[:, 0].argmax())
+            absolute, before = float(of_pairs[top, 0]), self._worst.get(name)
+            if before is None or absolute > _size(before.absolute):
+                a, b = labels[top]
+                self._worst[name] = Furthest(a=a, b=b, absolute=number(absolute), case=case)
 
-    def record(self, quantity: str) -> Distances:
-        assert self._worst is not None  # There is a matrix of what was compared only.
-        absolute, a, b, case = self._worst
-        worst = Furthest(a=a, b=b, absolute=number(absolute), case=case)
-        return Distances(quantity=quantity, worst=worst, **{kind: _finite(self._values[kind]) for kind in KINDS})
+    def records(self) -> list[Distances]:
+        """By quantity."""
+        return [
+            Distances(quantity=name, worst=self._worst[name], **dict(zip(KINDS, map(_rows, values), strict=True)))
+            for name, values in sorted(self._values.items(), key=lambda item: _order(item[0]))
+        ]
 
 
-def _finite(rows: list[list[float | NotCompared]]) -> list[list[Difference]]:
-    return [[value if isinstance(value, str) else number(value) for value in row] for row in rows]
+def _size(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _rows(matrix: Array) -> list[list[Difference]]:
+    """Below the diagonal."""
+    return [
+        [NOT_COMPARED if value != value else number(value) for value in row[:i]]
+        for i, row in enumerate(matrix.tolist())
+    ]
 
 
 def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[str, str], Measured]]:

@@ -178,6 +178,11 @@ class Pairs(Part, frozen=True):
     same_bits: Annotated[
         Sequence[Sequence[str]], about("labels that agree to the bit in every quantity of every case that they share")
     ]
+    # A report of an earlier isogru compares all.
+    left_out: (
+        Annotated[Sequence[str], about("labels that ran too and are compared with no other: there are too many")]
+        | UnsetType
+    ) = UNSET
 
 
 class Run(Part, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import UNSET, structs
 
 from isogru.judge import profile
@@ -22,6 +23,7 @@ class Setups:
 
     def __init__(self) -> None:
         self.records: list[records.Setup] = []
+        self._places: dict[bytes, int] = {}
 
     def number(self, row: Row) -> int | None:
         """The place of what a row was made with, which counts it; None for what was not judged."""
@@ -29,14 +31,14 @@ class Setups:
             return None
         origin = row.verdict.origin
         one = records.Setup(
-            framework=origin.framework, versions=dict(origin.versions), switches=dict(origin.switches), results=1
+            framework=origin.framework, versions=dict(origin.versions), switches=dict(origin.switches), results=0
         )
-        for place, known in enumerate(self.records):
-            if structs.replace(known, results=1) == one:
-                self.records[place] = structs.replace(known, results=known.results + 1)
-                return place
-        self.records.append(one)
-        return len(self.records) - 1
+        place = self._places.setdefault(msgspec.json.encode(one, order="deterministic"), len(self.records))
+        if place == len(self.records):
+            self.records.append(one)
+        known = self.records[place]
+        self.records[place] = structs.replace(known, results=known.results + 1)
+        return place
 
 
 def record(row: Row, setups: Setups) -> verdicts.Result:

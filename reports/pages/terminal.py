@@ -153,6 +153,11 @@ def _pairs(report: Report) -> Iterator[str]:
         if "H" in of_pair:
             gradients = of_pair.get("gradients", 0.0)
             yield f"{a}, {b}, {dtype}: states at most {of_pair['H']:.1e} apart, gradients {gradients:.1e}"
+    counts = [(len(record.labels), len(record.left_out)) for record in report.pairs if record.left_out]
+    if counts:
+        shown, left = max(counts, key=sum)
+        among = f"of up to {shown + left} implementations of a cell {shown} are compared with each other"
+        yield f"{among}; all: python -m reports site --compared {shown + left}"
 
 
 def _rosetta(report: Report) -> Iterator[str]:

@@ -36,8 +36,19 @@ function showPairs() {
   const bits = record.same_bits.map((members) => members.join(" = "));
   place.replaceChildren(
     element("p", {}, `Furthest apart: ${worst.a} and ${worst.b}, ${scientific(worst.absolute)} in ${quantity} of ${worst.case}.`),
+    ...leftOut(record),
     table(["implementation", ...record.labels], rows),
     element("p", { id: "same-bits" }, bits.length ? `The same bits in every quantity of every case they share: ${bits.join("; ")}.` : "No two agree to the bit in everything."));
+}
+
+// Who is not in the table, and how to have everybody in it.
+function leftOut(record) {
+  const those = record.left_out ?? [];
+  if (!those.length) return [];
+  const all = record.labels.length + those.length;
+  return [element("p", { id: "left-out", class: "suspect" },
+    `${record.labels.length} of ${all} implementations are compared here, of each framework the first. How far the others are from the oracle is in the fields above. Not compared: ${those.join(", ")}. All of them: `,
+    element("code", {}, `python -m reports site --compared ${all}`))];
 }
 
 addEventListener("DOMContentLoaded", () => {

@@ -20,10 +20,10 @@ from tests import sample_results
 ROOT = Path(__file__).parents[2]
 
 
-def fill(count):
-    """That many results of the whole catalogue of cells, no two of them the same to the bit."""
+def fill(count, chosen=None):
+    """That many results of the whole catalogue of cells, or of some cases, no two of them the same to the bit."""
     random = np.random.RandomState(0)
-    names = [(name, dtype) for name in cases.cell_case_names() for dtype in ("float32", "float64")]
+    names = [(name, dtype) for name in chosen or cases.cell_case_names() for dtype in ("float32", "float64")]
     right = {(name, dtype): sample_results.run(cases.build(name), dtype) for name, dtype in names}
     jobs = {framework: [] for framework in FRAMEWORKS}
     for number in range(count):

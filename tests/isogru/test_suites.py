@@ -133,6 +133,12 @@ def test_tolerances_are_what_they_say():
         ('["final"]', '["text"]', "compares 'text', should be of H, final, gradients"),
         ('left_out = ""\n', "", "a suite has"),
         ('W_x = "uniform(1/sqrt(h))"\n', "", "'p': ValueError: None is no number"),
+        ("sizes = [2, 3, 4, 5]", "sizes = [2, 3, 4, 50000]", "and no array above"),
+        ("sizes = [2, 3, 4, 5]", "sizes = [2, 3, 4, -5]", "should be at least 1"),
+        ("W_h = 0.1", "W_h = 1" + 400 * "0", "OverflowError"),
+        ("rtol = 1e-5", "rtol = 1" + 400 * "0", "OverflowError"),
+        ('["a: b"]', "3", "TypeError"),
+        ("W_h = 0.1", 'W_h = 0.1\nfunctions = { sigmoid = "sigmoid" }', "change nothing"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_place(tmp_path, old, new, words):

@@ -1,0 +1,73 @@
+"""Ten thousand results and a thousand trials of one machine: processor time and memory of the pages, which grow no
+faster than what they show, and stay within 1 GB. `tox -e load`; tests/reports/test_many.py counts what is done instead.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared_spec import cases
+from tests import sample_trials
+from tests.budgets.test_report import fill
+
+ROOT = Path(__file__).parents[2]
+COUNTS = [int(count) for count in os.environ.get("ISOGRU_LOAD", "1000,3000,10000").split(",")]
+SMALL = 2000
+"""Numbers of a case's inputs and parameters: what is kept of a result for the page is of a bounded size anyway."""
+MEGABYTES = 1000
+STEEPER = 1.5
+"""So many times as fast as the results the time may grow, from one count to the next."""
+
+
+def measured(*words):
+    """Processor seconds of a command and all that it starts, and megabytes of its largest process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    script = f"""
+import resource, subprocess, sys
+done = subprocess.run({[sys.executable, "-m", *map(str, words)]!r}, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
+    # By way of a small process: a child's ru_maxrss begins with that of the one that has started it.
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, int(done.stdout) / 1e3
+
+
+def small_cases():
+    built = {name: cases.build(name) for name in cases.cell_case_names()}
+    return [name for name, case in built.items() if sum(array.size for array in case.arrays.values()) <= SMALL]
+
+
+def test_results(tmp_path_factory, tmp_path, monkeypatch):
+    times = {}
+    for count in COUNTS:
+        monkeypatch.setenv("ISOGRU_RESULTS", str(tmp_path_factory.mktemp(f"results{count}")))
+        fill(count, small_cases())
+        for what in ("cold", "again"):
+            seconds, megabytes = measured("reports", "site", "-o", tmp_path / "site")
+            size = (tmp_path / "site" / "report.json").stat().st_size / 1e6
+            print(f"{count} results, {what}: {seconds:.0f} s of a core, {megabytes:.0f} MB, report.json {size:.0f} MB")
+            assert megabytes < MEGABYTES
+            times[what, count] = seconds
+        print(f"exercises beside them: {measured('reports', 'exercises', '-o', tmp_path / 'site')[1]:.0f} MB")
+    for what in ("cold", "again"):
+        for few, many in itertools.pairwise(COUNTS):
+            assert times[what, many] / times[what, few] < STEEPER * many / few
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+def test_trials(results, tmp_path, count):
+    sample_trials.keep("many", [sample_trials.outcome(lr=1 + number / count) for number in range(count)])
+    for words in (("exercises", "-o", tmp_path / "site"), ("trials", "--export", tmp_path / "trials.csv")):
+        seconds, megabytes = measured("reports", *words)
+        print(f"{count} trials, {words[0]}: {seconds:.1f} s of a core, {megabytes:.0f} MB")
+        assert megabytes < MEGABYTES
