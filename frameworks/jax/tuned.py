@@ -3,7 +3,7 @@
 What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), on
 two cores shared with others: it is the ratios that count. The scratch cell as one program took 44 ms in the same runs.
 It is the parts that bring most, see _by_parts; the loops (loops.py) are made for them. Against loops that kept A and dA
-of all steps the whole step takes 0.82 of the CPU time on one core: 52 -> 44 ms where others were at work too. What has
+of all steps the whole step takes 0.82 of the CPU time on one core: 39 -> 32 ms where others were at work too. What has
 no parts is computed by hand at some sizes alone, see _by_hand_is_faster.
 """
 
