@@ -23,20 +23,27 @@ OUTPUT = ("W_hq", "b_q")
 def logits(forward: Forward, parameters: Parameters, inputs: Array, H0: Array) -> tuple[Array, Array]:
     """Tokens (n, T) and H0 (n, h) -> O (T, n, v) and the final state (n, h)."""
     W_hq, b_q = (parameters[name] for name in OUTPUT)
-    of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
-    tokens = inputs.T
-    if of_tokens := rich(forward).of_tokens:
-        H, final = of_tokens(tokens, H0, of_cell)
-    else:
-        H, final = forward(jax.nn.one_hot(tokens, len(b_q), dtype=W_hq.dtype), H0, of_cell)
+    H, final = _states(forward, parameters, inputs, H0)
     return H @ W_hq + b_q, final
+
+
+def _states(forward: Forward, parameters: Parameters, inputs: Array, H0: Array) -> tuple[Array, Array]:
+    of_cell = {name: value for name, value in parameters.items() if name not in OUTPUT}
+    tokens, b_q = inputs.T, parameters["b_q"]
+    if of_tokens := rich(forward).of_tokens:
+        return of_tokens(tokens, H0, of_cell)
+    return forward(jax.nn.one_hot(tokens, len(b_q), dtype=b_q.dtype), H0, of_cell)
 
 
 # Compiled in every lane: outside jit, JAX compiles the gradient of a scan anew at every call, 0.5 s for each step.
 @partial(jax.jit, static_argnums=0)
 def loss(forward: Forward, parameters: Parameters, inputs: Array, targets: Array) -> Array:
     """Mean cross-entropy over all tokens of inputs and targets (n, T), from a zero state."""
-    O, _ = logits(forward, parameters, inputs, zero_state(parameters, len(inputs)))
+    H0 = zero_state(parameters, len(inputs))
+    if cross_entropy := rich(forward).cross_entropy:
+        H, _ = _states(forward, parameters, inputs, H0)
+        return cross_entropy(H, *(parameters[name] for name in OUTPUT), targets.T)
+    O, _ = logits(forward, parameters, inputs, H0)
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(O, targets.T))
 
 

@@ -2,8 +2,9 @@
 
 What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), on
 two cores shared with others: it is the ratios that count. The scratch cell as one program took 44 ms in the same runs.
-It is the parts that bring most, see _by_parts; the rest by itself only makes up for what cutting fused gates costs.
-What has no parts is computed by hand at some sizes alone, see _by_hand_is_faster.
+It is the parts that bring most, see _by_parts; the loops (loops.py) are made for them. Against loops that kept A and dA
+of all steps the whole step takes 0.82 of the CPU time on one core: 39 -> 32 ms where others were at work too. What has
+no parts is computed by hand at some sizes alone, see _by_hand_is_faster.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from frameworks import RichForward
+from frameworks.jax import loops
 from frameworks.jax.cells import CELLS, Forward, compiled
 from frameworks.jax.runtime import _on_cpu, _threads
 
@@ -30,17 +32,17 @@ TOKENS, ROWS = 4096, (64, 512)
 
 @functools.cache
 def gru() -> Forward:
-    return _forward("gru", _gru, "zrh", lambda p: (_joined(p, "zr"), p["W_hh"]))
+    return _forward("gru", loops.gru, "zrh", lambda p: (_joined(p, "zr"), p["W_hh"]))
 
 
 @functools.cache
 def gru_reset_after() -> Forward:
-    return _forward("gru_reset_after", _reset_after, "zrh", lambda p: (_joined(p, "zrh"), p["b_hh"]))
+    return _forward("gru_reset_after", loops.reset_after, "zrh", lambda p: (_joined(p, "zrh"), p["b_hh"]))
 
 
 @functools.cache
 def rnn() -> Forward:
-    return _forward("rnn", _rnn, "h", lambda p: (p["W_hh"],))
+    return _forward("rnn", loops.rnn, "h", lambda p: (p["W_hh"],))
 
 
 def _joined(parameters: Mapping[str, Array], gates: str) -> Array:
@@ -58,6 +60,10 @@ def _by_hand_is_faster(T: int, n: int, h: int, gates: int) -> bool:
     Few rows make poor products for the gradient of a weight, and by hand that is one product over all T. Many rows make
     arrays that leave the cache, and by hand there are more of them, since gates that are computed together are cut. A
     plain RNN has one gate, and nothing is cut: compiled 1.3. A GPU was seen at n = 32 and h = 256 alone: compiled 1.7.
+
+    Again on one core, in CPU time, turn by turn: n = 1, h = 256 compiled 4.7 to 5.0 (gradients) and 1.2 (forwards), n =
+    32, h = 256 compiled 1.2; a single step 0.94 to 0.99, and every GRU at the chapter's size 0.99 to 1.01, since there
+    it is the compiled cell; a plain RNN there 0.92, but 1.01 on two cores. The other sizes were not measured again.
     """
     return not _on_cpu() or (T > 1 and (gates == 1 or n < h))
 
@@ -67,15 +73,15 @@ def _forward(name: str, loop: Callable[..., Array], gates: str, recurrent: Calla
         W, b = ([parameters[f"{kind}{gate}"] for gate in gates] for kind in ("W_x", "b_"))
         return jnp.concatenate(W, 1), jnp.concatenate(b)
 
-    def states(A: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
-        H = loop(A, H0, *recurrent(parameters))
+    def states(table: Array | None, inputs: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
+        H = loop(table, inputs, H0, *recurrent(parameters))
         return H, H[-1]
 
     @jax.jit
     def by_hand(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
         # The input part of all gates and all steps is one product, outside the loop.
         W, b = project(parameters)
-        return states(X @ W + b, H0, parameters)
+        return states(None, X @ W + b, H0, parameters)
 
     def forward(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
         faster = by_hand if _by_hand_is_faster(len(X), *H0.shape, len(gates)) else compiled(CELLS[name])
@@ -83,12 +89,12 @@ def _forward(name: str, loop: Callable[..., Array], gates: str, recurrent: Calla
 
     @jax.jit
     def of_tokens(tokens: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
-        # Of a one-hot input it is a row of the table. Gathered, not multiplied: 63 -> 54 ms, and its gradient by
-        # scattering 0.3 ms, by a product 0.8 ms.
+        # Of a one-hot input it is a row of the table. Gathered, not multiplied: 63 -> 54 ms.
         W, b = project(parameters)
-        return states((W + b)[tokens], H0, parameters)
+        return states(W + b, tokens, H0, parameters)
 
-    return RichForward(forward, of_tokens=of_tokens, by_parts=_by_parts, side_by_side=_side_by_side)
+    more = {"cross_entropy": loops.cross_entropy, "by_parts": _by_parts, "side_by_side": _side_by_side}
+    return RichForward(forward, of_tokens=of_tokens, **more)
 
 
 def _by_parts(one: Callable[[Array, Array], Any], inputs: Array, targets: Array) -> Any:
@@ -146,129 +152,6 @@ def _side_by_side(gradients: Callable[..., tuple], update: Callable[..., tuple])
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
-
-# Each loop takes A (T, n, gates h), what the input and the biases add to the gates, H0 (n, h) and the recurrent
-# weights, and gives H (T, n, h). Gradients of weights are one product over all T after the backward loop: 53 -> 46 ms.
-# More steps in one turn of a loop (unroll=4) were slower: 53 ms.
-
-
-def _sum_of_products(a: Array, b: Array) -> Array:
-    return a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])
-
-
-def _before(H0: Array, H: Array) -> Array:
-    return jnp.concatenate([H0[None], H[:-1]])
-
-
-@jax.custom_vjp
-def _gru(A: Array, H0: Array, W_zr: Array, W_hh: Array) -> Array:
-    return _gru_kept(A, H0, W_zr, W_hh)[0]
-
-
-def _gru_kept(A, H0, W_zr, W_hh):
-    h = H0.shape[1]
-
-    def step(H, A_t):
-        ZR = jax.nn.sigmoid(A_t[:, : 2 * h] + H @ W_zr)
-        Z, R = ZR[:, :h], ZR[:, h:]
-        C = jnp.tanh(A_t[:, 2 * h :] + (R * H) @ W_hh)
-        H = C + Z * (H - C)
-        return H, (H, ZR, C)
-
-    _, (H, ZR, C) = jax.lax.scan(step, H0, A)
-    return H, (H0, H, ZR, C, W_zr, W_hh)
-
-
-def _gru_back(kept, dH):
-    H0, H, ZR, C, W_zr, W_hh = kept
-    h, before = H0.shape[1], _before(H0, H)
-
-    def back(d, given):
-        dH_t, H, ZR, C = given
-        Z, R = ZR[:, :h], ZR[:, h:]
-        d = d + dH_t
-        dC = d * (1 - Z) * (1 - C * C)
-        dRH = dC @ W_hh.T
-        dZR = jnp.concatenate([d * (H - C) * Z * (1 - Z), dRH * H * R * (1 - R)], 1)
-        return d * Z + dRH * R + dZR @ W_zr.T, (dZR, dC)
-
-    dH0, (dZR, dC) = jax.lax.scan(back, jnp.zeros_like(H0), (dH, before, ZR, C), reverse=True)
-    dW_zr, dW_hh = _sum_of_products(before, dZR), _sum_of_products(ZR[..., h:] * before, dC)
-    return jnp.concatenate([dZR, dC], 2), dH0, dW_zr, dW_hh
-
-
-_gru.defvjp(_gru_kept, _gru_back)
-
-
-@jax.custom_vjp
-def _reset_after(A: Array, H0: Array, W: Array, b_hh: Array) -> Array:
-    return _reset_after_kept(A, H0, W, b_hh)[0]
-
-
-def _reset_after_kept(A, H0, W, b_hh):
-    h = H0.shape[1]
-
-    def step(H, A_t):
-        # One product for all gates, where the reset comes after it.
-        G = H @ W
-        ZR, inner = jax.nn.sigmoid(A_t[:, : 2 * h] + G[:, : 2 * h]), G[:, 2 * h :] + b_hh
-        Z, R = ZR[:, :h], ZR[:, h:]
-        C = jnp.tanh(A_t[:, 2 * h :] + R * inner)
-        H = C + Z * (H - C)
-        return H, (H, ZR, C, inner)
-
-    _, (H, ZR, C, inner) = jax.lax.scan(step, H0, A)
-    return H, (H0, H, ZR, C, inner, W)
-
-
-def _reset_after_back(kept, dH):
-    H0, H, ZR, C, inner, W = kept
-    h, before = H0.shape[1], _before(H0, H)
-
-    def back(d, given):
-        dH_t, H, ZR, C, inner = given
-        Z, R = ZR[:, :h], ZR[:, h:]
-        d = d + dH_t
-        dC = d * (1 - Z) * (1 - C * C)
-        dZR = jnp.concatenate([d * (H - C) * Z * (1 - Z), dC * inner * R * (1 - R)], 1)
-        dG = jnp.concatenate([dZR, dC * R], 1)
-        return d * Z + dG @ W.T, (dG, dC)
-
-    dH0, (dG, dC) = jax.lax.scan(back, jnp.zeros_like(H0), (dH, before, ZR, C, inner), reverse=True)
-    dA = jnp.concatenate([dG[..., : 2 * h], dC], 2)
-    return dA, dH0, _sum_of_products(before, dG), dG[..., 2 * h :].sum((0, 1))
-
-
-_reset_after.defvjp(_reset_after_kept, _reset_after_back)
-
-
-@jax.custom_vjp
-def _rnn(A: Array, H0: Array, W_hh: Array) -> Array:
-    return _rnn_kept(A, H0, W_hh)[0]
-
-
-def _rnn_kept(A, H0, W_hh):
-    def step(H, A_t):
-        H = jnp.tanh(A_t + H @ W_hh)
-        return H, H
-
-    _, H = jax.lax.scan(step, H0, A)
-    return H, (H0, H, W_hh)
-
-
-def _rnn_back(kept, dH):
-    H0, H, W_hh = kept
-
-    def back(d, given):
-        dH_t, H = given
-        dC = (d + dH_t) * (1 - H * H)
-        return dC @ W_hh.T, dC
-
-    dH0, dA = jax.lax.scan(back, jnp.zeros_like(H0), (dH, H), reverse=True)
-    return dA, dH0, _sum_of_products(_before(H0, H), dA)
-
-
-_rnn.defvjp(_rnn_kept, _rnn_back)
 
 BOTH = ("float32", "float64")
 # The cell that each claims to equal: its constructor and the dtypes that it runs in.

@@ -165,10 +165,10 @@ def test_any_term_left_out_is_seen(framework, name, left_out, device):
 
 @pytest.fixture
 def without_weight_gradients(framework, monkeypatch):
-    """The tuned cells with the one product over all steps, in their backward by hand, taken for zero."""
+    """The tuned cells with the products over all rows, in their backward by hand, taken for zero."""
     tuned = framework.tuned
     constructors = [build for build, _ in tuned.TUNED.values() if hasattr(build, "cache_clear")]
-    # PyTorch's loops have a module of their own.
+    # Those of PyTorch and JAX have a module of their own.
     loops = getattr(tuned, "loops", tuned)
     right = loops._sum_of_products
     monkeypatch.setattr(loops, "_sum_of_products", lambda a, b: 0 * right(a, b))
