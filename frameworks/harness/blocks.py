@@ -1,8 +1,7 @@
 """The blocks of a race: contenders are started, take their turns in shuffled order, and end; then those of which it is
 not known yet how they stand are started anew. Imports no framework.
 
-Each start of a workload is given its share of the budget: as much for its blocks as it takes to start them, if three
-starts can be had of it, and never less than one block.
+A start has as many blocks as pay: then another start says more for its time, unless none is left to be had.
 """
 
 from __future__ import annotations
@@ -143,7 +142,7 @@ class Blocks:
         if not all(workload in self.costs for workload in going):
             return FIRST_STARTS
         started = len({block.start for block in self.done})
-        needed = sum(2 * (self.costs[workload].begin + self.costs[workload].end) for workload in going)
+        needed = sum(self.costs[workload].usual for workload in going)
         return max(int(self.left // max(needed, 1e-9)), decisions.LEAST - started, 1)
 
     def _workload(
@@ -166,7 +165,9 @@ class Blocks:
                 self._block(start, workload, count + 1, begun, running, writers)
                 count += 1
                 costs.block = self.gone - before
-                if self.gone + costs.block + costs.end > until or count >= MOST_BLOCKS:
+                after = self.gone + costs.block + costs.end  # Another block.
+                pays = count < costs.enough or (after <= until and self.left - costs.end < costs.least)
+                if after > self.race.budget or not pays or count >= MOST_BLOCKS:
                     break
             before = self.gone
             for name in list(running):

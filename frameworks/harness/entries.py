@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from shared_spec.race.rows import Header, Row
 
 SETUP = 1.0
 """Seconds that a contender takes at the least to be judged, once its framework is imported."""
+FEWEST = 4
+"""Blocks that a start is to have: of fewer none is left out of their mean at either end."""
 FIRST_TURNS = 8
 """How many turns a start may have, before it is known how long one takes."""
 
@@ -42,6 +45,18 @@ class Costs:
     def least(self) -> float:
         """Of a start with one block."""
         return self.begin + self.end + self.block
+
+    @property
+    def enough(self) -> int:
+        """The blocks of a start beyond which another start says more for its time: the root of what a start costs in
+        blocks, where starts differ by as much as blocks do (Kalibera and Jones 2013).
+        """
+        return max(FEWEST, math.ceil(math.sqrt((self.begin + self.end) / max(self.block, 1e-9))))
+
+    @property
+    def usual(self) -> float:
+        """Of a start with as many."""
+        return self.begin + self.end + self.enough * self.block
 
 
 def least_budget(race: Race, headers: Mapping[str, Header]) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frameworks.harness import blocks, busy, child, race, starting
+from frameworks.harness import blocks, busy, child, entries, race, starting
 from frameworks.harness.contender import LostError
 from reports.race import races
 from shared_spec import language_model
@@ -271,6 +271,50 @@ def test_who_waits_takes_no_core(one, stand_in, text, monkeypatch):
         assert contender.turn(60) > 0
         assert contender.end(60).verdict == "equal"
         contender.close()
+
+
+def test_a_start_has_as_many_blocks_as_pay():
+    costs = entries.Costs(begin=50.0, end=14.0, block=1.0)
+    assert costs.enough == 8
+    assert costs.usual == 72.0
+    # Of fewer than four none is left out of their mean.
+    assert dataclasses.replace(costs, block=64.0).enough == 4
+
+
+@pytest.mark.parametrize(("left", "blocks_of_start"), [(300.0, 4), (130.0, 16)], ids=["another", "the last"])
+def test_blocks_go_on_where_no_other_start_is_left(one, monkeypatch, left, blocks_of_start):
+    """It takes a minute to begin, 4 s to end, and blocks of 4 s: in 300 s another start is to be had, in 130 s none."""
+    row = rows.Row(WORKLOAD, "tuned", "tuned")
+    there = blocks.Blocks(one, {"torch": entered([row])}, contextlib.nullcontext, lambda line: None)
+    clock = [one.budget - left]
+    monkeypatch.setattr(blocks.Blocks, "gone", property(lambda self: clock[0]))
+
+    class Stand:
+        def end(self, limit):
+            return rows.Outcome(verdict="equal")
+
+        def close(self):
+            pass
+
+    entry = blocks.Entry("torch", row)
+
+    def begin(self, begun, of, running, turns, writers):
+        clock[0] += 60.0
+        running[entry.name] = (entry, Stand())
+
+    counted = []
+
+    def block(self, start, workload, number, *others):
+        counted.append(number)
+        clock[0] += 4.0
+
+    monkeypatch.setattr(blocks.Blocks, "_begin", begin)
+    monkeypatch.setattr(blocks.Blocks, "_block", block)
+    monkeypatch.setattr(blocks.Blocks, "_come_of", lambda *given: None)
+    there.costs[WORKLOAD] = entries.Costs(end=4.0)
+    monkeypatch.setattr(blocks, "MOST_BLOCKS", 100)
+    there._workload(1, WORKLOAD, None, [entry], one.budget, {})
+    assert len(counted) == blocks_of_start
 
 
 def test_a_framework_is_imported_once_in_each_start(one, stand_in, text):
