@@ -34,6 +34,13 @@ def _bursts(random: np.random.Generator, logs: Array) -> Array:
     return np.where(there & (random.random(logs.shape) < 0.5), np.log(2), 0.0)
 
 
+def _gusts(random: np.random.Generator, logs: Array) -> Array:
+    """Each turn meets the machine at one of three speeds, of which the lowest is half of the highest: so do cores that
+    are shared with other machines.
+    """
+    return random.choice(np.log([1.0, 1.45, 2.0]), p=[0.4, 0.45, 0.15], size=logs.shape)
+
+
 def _one_restless(random: np.random.Generator, logs: Array) -> Array:
     """One program is another one after each start: by 3%, where the others are by half a percent."""
     count, _, starts, _ = logs.shape
@@ -54,6 +61,7 @@ WEATHER: dict[str, Callable[[np.random.Generator, Array], Array]] = {
     "drift": _drift,
     "outliers": _outliers,
     "bursts": _bursts,
+    "gusts": _gusts,
     "one restless": _one_restless,
     "gaps": _gaps,
 }

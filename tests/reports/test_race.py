@@ -275,13 +275,13 @@ def test_who_waits_takes_no_core(one, stand_in, text, monkeypatch):
 
 def test_a_start_has_as_many_blocks_as_pay():
     costs = entries.Costs(begin=50.0, end=14.0, block=1.0)
-    assert costs.enough == 8
-    assert costs.usual == 72.0
+    assert costs.enough == 3 * 8
+    assert costs.usual == 88.0
     # Of fewer than four none is left out of their mean.
-    assert dataclasses.replace(costs, block=64.0).enough == 4
+    assert dataclasses.replace(costs, block=640.0).enough == 4
 
 
-@pytest.mark.parametrize(("left", "blocks_of_start"), [(300.0, 4), (130.0, 16)], ids=["another", "the last"])
+@pytest.mark.parametrize(("left", "blocks_of_start"), [(300.0, 12), (130.0, 16)], ids=["another", "the last"])
 def test_blocks_go_on_where_no_other_start_is_left(one, monkeypatch, left, blocks_of_start):
     """It takes a minute to begin, 4 s to end, and blocks of 4 s: in 300 s another start is to be had, in 130 s none."""
     row = rows.Row(WORKLOAD, "tuned", "tuned")
