@@ -752,3 +752,6 @@ def test_a_page_of_a_race_alone(one, stand_in, text, command, tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "site" / "leaderboard.json").read_text())["name"] == one.name
     assert "no framework: there is no result yet" in (tmp_path / "site" / "report.md").read_text()
+    page = (tmp_path / "site" / "index.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "<h1>Who is fastest: the race below. No other result has been made yet.</h1>" in page
