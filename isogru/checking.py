@@ -64,7 +64,11 @@ def check(
         if arrays or device:
             raise UserError("a module has arrays and a device of its own; leave arrays and device out")
         if callable(gradients) or gradients not in (None, True, False, AUTO):
-            raise UserError("a module's gradients come from its framework; say gradients=False to leave them out")
+            raise UserError(
+                "a module's gradients come from its framework; say gradients=False (--gradients no) to leave them out"
+            )
+        if dtype:
+            _check_dtype(dtype)
         chosen = None if cases is None else [cases] if isinstance(cases, str) else list(cases)
 
         def judged(dtype: str, products: str, pulled: bool) -> Verdict:
@@ -86,6 +90,11 @@ def check(
     return _check_function(gru, cell, dtype or "float32", gradients, cases, arrays, device or "cpu", products)
 
 
+def _check_dtype(dtype: str) -> None:
+    if dtype not in (*DTYPES, *HALVES):
+        raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join((*DTYPES, *HALVES))}")
+
+
 def _check_function(
     forward: Any,
     name: str,
@@ -101,8 +110,7 @@ def _check_function(
     if not name:
         raise UserError(f'say which cell it claims to be: cell="gru", or another of {", ".join(cells.cells())}')
     of = cells.cell(name)
-    if dtype not in (*DTYPES, *HALVES):
-        raise UserError(f"no dtype {dtype!r}; the dtypes are {', '.join((*DTYPES, *HALVES))}")
+    _check_dtype(dtype)
     if not (gradients is None or gradients is False or gradients == AUTO or callable(gradients)):
         raise UserError(f"gradients is {gradients!r}, should be a function or {AUTO!r}")
     kind = kinds.of(arrays or kinds.wanted_by(forward), device)

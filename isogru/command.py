@@ -164,7 +164,7 @@ def check_function(
     dtype: Annotated[str, typer.Option(help="float32, float64, float16 or bfloat16; of a function float32.")] = "",
     gradients: Annotated[
         Optional[str],
-        typer.Option(help="A function of the same file, (X, H0, parameters, dH) -> gradients by name; or auto."),
+        typer.Option(help="A function of the same file, (X, H0, parameters, dH) -> gradients by name; or auto, or no."),
     ] = None,
     case: Annotated[Optional[list[str]], typer.Option(help="Only this case; may be repeated.")] = None,
     arrays: Annotated[str, typer.Option(help="What a function takes: numpy, torch, jax or tensorflow.")] = "",
@@ -183,14 +183,16 @@ def check_function(
 ) -> None:
     """Run a function of a Python file on the catalogue's cases of a cell, or a module on cases with its own weights,
     and judge each. What a function takes may follow from its annotations; --gradients auto is its framework's own
-    autodiff.
+    autodiff. Gradients of a module are judged too; --gradients no leaves them out.
     """
     file, _, name = function.rpartition(":")
     if not file or not name:
         raise UserError(f"{function!r} names no function; write FILE.py:NAME, such as my_gru.py:forward")
     module = _module(Path(file))
     gru = _function(module, name, file)
-    pulled = gradients if gradients in (None, AUTO) else _function(module, gradients, file)
+    pulled: Any = False if gradients == "no" else gradients
+    if gradients not in (None, AUTO, "no"):
+        pulled = _function(module, gradients, file)
     verdict = checking.check(
         gru,
         cell=cell,

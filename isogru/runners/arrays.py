@@ -6,6 +6,7 @@ function of torch tensors has imported torch.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 import typing
@@ -93,7 +94,10 @@ class Torch:
         torch = self._torch
         check_gradient_is_there(isinstance(H, torch.Tensor) and H.requires_grad)
         check_shape(H, dH)
-        gradients = torch.autograd.grad(H, list(roots.values()), dH.to(H.dtype), allow_unused=True)
+        # Autocast is for the forward pass: what was computed without it, or in it, goes back as it was.
+        there = torch.amp.is_autocast_available(H.device.type)
+        with torch.autocast(H.device.type, enabled=False) if there else contextlib.nullcontext():
+            gradients = torch.autograd.grad(H, list(roots.values()), dH.to(H.dtype), allow_unused=True)
         pairs = zip(roots.items(), gradients, strict=True)
         return {name: torch.zeros_like(root) if each is None else each for (name, root), each in pairs}
 

@@ -13,6 +13,8 @@ from isogru.runners.arrays import Jax, Leaves, loaded
 from isogru.runners.subject import Subject, functional
 from shared_spec.errors import UserError
 from shared_spec.files.origins import coarser
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF
+from shared_spec.readings.floats import HALVES
 
 Apply = Callable[[Mapping[str, Any], Any, Any], Any]
 """(tensors by their names in the module, X (T, n, d), H0 (n, h)) -> H (T, n, h)."""
@@ -52,13 +54,20 @@ def subject(layer: Layer, arrays: Mapping[str, Any], apply: Apply, *, computed: 
         }
         try:
             H = jax.eval_shape(applied, {**given, **{own: arrays[name] for own, name in names.items()}})
-        except (TypeError, ValueError):  # A scan refuses a state that comes out in another dtype.
+        except UserError:
+            raise
+        # A scan refuses a state that comes out in another dtype; what else is raised, the cases show.
+        except Exception:
             return False
         return bool(H.dtype.name == states)
 
+    if dtype in HALVES and dtype != weights_dtype and not hands_on(dtype) and hands_on(weights_dtype):
+        raise UserError(
+            f"{layer.contents.path} computes in {weights_dtype}, and {dtype} is asked for; convert the module"
+        )
     # A state is kept in the dtype of the weights, as Flax makes the first one, unless the layer makes another of it.
     states = dtype or next((name for name in (weights_dtype, computed) if hands_on(name)), computed)
-    products = computed if computed in coarser(states) else ""
+    products = computed if states in UNIT_ROUNDOFF and computed in coarser(states) else ""
     call, pull = functional(run, kind, states, platform, weights=weights_dtype)
     return Subject(str(layer.contents.path), "jax", layer, states, platform, call, pull, products=products)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from isogru.judge.comparison import EQUAL
 from isogru.runners import verdict
 from isogru.runners.arrays import check_states, is_instance
 from isogru.runners.callable import differs, is_request, quietly, said
@@ -16,7 +17,7 @@ from isogru.runners.reading import Asked
 from isogru.runners.subject import KINDS, Problem, Subject, problems
 from isogru.runners.verdict import CaseVerdict, Verdict
 from isogru.weight_files.contents import Contents
-from shared_spec.cells import cell
+from shared_spec.cells import Cell, cell
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, Case, Origin, Result
 from shared_spec.files.origins import coarser
@@ -68,7 +69,7 @@ def check(
     assert made is not None
     subjects: list[Subject] = made.subjects(module, asked)
     if products:
-        subjects = [replace(subject, products=products) for subject in subjects]
+        subjects = [replace(subject, products=products, around="") for subject in subjects]
     one = subjects[0]
     of = claimed or cell(one.layer.layout.cell)
     own = one.layer.dtypes[0] if asked.dtype == one.dtype else one.dtype
@@ -81,7 +82,17 @@ def check(
         raise UserError(f"{one.title} computes in {one.dtype}; modules are judged in {', '.join((*DTYPES, *HALVES))}")
     if products and products not in coarser(one.dtype):
         raise UserError(no_products(products, one.dtype))
-    judged: list[CaseVerdict] = []
+    if one.around:
+        # It may have switched that off within, and be right in its own precision.
+        alone = [replace(subject, products="", around="") for subject in subjects]
+        of_itself = _of_all(alone, of, gradients=gradients, names=names, seed=seed)
+        if of_itself.verdict == EQUAL:
+            return of_itself
+    return _of_all(subjects, of, gradients=gradients, names=names, seed=seed)
+
+
+def _of_all(subjects: Sequence[Subject], of: Cell, *, gradients: bool, names: Sequence[str], seed: int) -> Verdict:
+    one, judged = subjects[0], list[CaseVerdict]()
     for subject in subjects:
         for problem in problems(subject, of, seed=seed, gradients=gradients and subject.enters is None, names=names):
             twice = problem.case.name == KINDS[0].name
@@ -90,7 +101,9 @@ def check(
         raise UserError(f"{one.title} has none of the cases that are asked for: {', '.join(names)}")
     covers = "states and gradients" if gradients else "states"
     unmeasured = (f"all of it: the probe needs weights of its own; it is judged as {one.computed}",)
-    return Verdict(of.name, one.dtype, covers, {}, tuple(judged), unmeasured, _notes(subjects), one.products)
+    return Verdict(
+        of.name, one.dtype, covers, {}, tuple(judged), unmeasured, _notes(subjects), one.products, one.around
+    )
 
 
 def _names(cases: Iterable[str] | None) -> list[str]:

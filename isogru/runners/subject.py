@@ -68,6 +68,8 @@ class Subject:
     notes: tuple[str, ...] = ()
     products: str = ""
     """What its products are computed in, where that is coarser than the dtype of its states."""
+    around: str = ""
+    """What says so of its products, where it is not the module itself, which need not heed it."""
 
     @property
     def computed(self) -> str:

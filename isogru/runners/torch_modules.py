@@ -142,7 +142,7 @@ class _Called:
             self.pull,
             self.starts,
             fixed,
-            **{"redrawn": set(weights) == set(self.layer.names), "products": self._products, **more},
+            **{"redrawn": set(weights) == set(self.layer.names), **self._autocast, **more},
         )
 
     def call(self, X: Array, H0: Array, tensors: Mapping[str, Array]) -> dict[str, Array]:
@@ -212,13 +212,13 @@ class _Called:
         return min(self._states, reading.one_dtype(self.layer), key=UNIT_ROUNDOFF.__getitem__)
 
     @property
-    def _products(self) -> str:
-        """What autocast has products computed in, where it is on around the call; else empty."""
-        device = self._device.partition(":")[0]
-        if not (self.torch.amp.is_autocast_available(device) and self.torch.is_autocast_enabled(device)):
-            return ""
-        lower = str(self.torch.get_autocast_dtype(device)).removeprefix("torch.")
-        return lower if lower in coarser(self._states) else ""
+    def _autocast(self) -> dict[str, str]:
+        """What autocast has products computed in, where it is on around the call. It casts no float64."""
+        torch, device = self.torch, self._device.partition(":")[0]
+        there = self._states != "float64" and torch.amp.is_autocast_available(device)
+        on = there and torch.is_autocast_enabled(device)
+        lower = str(torch.get_autocast_dtype(device)).removeprefix("torch.") if on else ""
+        return {"products": lower, "around": "the autocast around it"} if lower in coarser(self._states) else {}
 
     @property
     def _device(self) -> str:

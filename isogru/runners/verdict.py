@@ -60,6 +60,8 @@ class Verdict:
     """What else is to be said, such as as which layer a module was read."""
     products: str = ""
     """What its products are computed in, where that is said or known to be coarser than the dtype of its states."""
+    around: str = ""
+    """What is known to have them so, where that is neither the module nor the request: "the autocast around it"."""
     hint: str = ""
     """Of what is not equal: what it is equal with, and how to say that; it was tried."""
 
@@ -86,9 +88,14 @@ class Verdict:
             largest = f"largest ratio to the bound {of.worst.ratio:.2g} in {of.case}" if of.worst else ""
             told = "" if self.roundoff else "; its precision could not be measured"
             several = f"{len(self.cases)} cases" if len(self.cases) > 1 else "1 case"
-            products = f" with products in {self.products}" if self.products else ""
+            products = f" {self._by_products}" if self.products else ""
             return f"equal to {self.cell} in {self.dtype}{products}: {self.covers} of {several}, {largest}{told}"
-        return "; ".join(filter(None, (f"{of.verdict}: {of.case}: {of.sentence}", self.hint)))
+        around = f"judged {self._by_products}" if self.around else ""
+        return "; ".join(filter(None, (f"{of.verdict}: {of.case}: {of.sentence}", around, self.hint)))
+
+    @property
+    def _by_products(self) -> str:
+        return f"with products in {self.products}" + (f", as {self.around} has" if self.around else "")
 
     def explain(self, *, pairs: bool = True) -> Explanation | None:
         """Why it is not equal: the convention, or unless `pairs` is false the two, under which the smallest case that

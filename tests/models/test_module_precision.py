@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 import torch
-from flax import linen
+from flax import linen, nnx
+from flax.errors import FlaxError
 
 import isogru
+from shared_spec.errors import UserError
 from tests.models.test_torch_modules import Mine
 
 FEW = ["ordinary", "zero_start", "drawn_weights"]
@@ -36,6 +38,31 @@ class Narrow(Mine):
             return tuple(each.to(self.states) for each in super().forward(X, H0))
 
 
+class Without(Mine):
+    """Products in float32, whatever autocast is around it."""
+
+    def forward(self, X, H0):
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(X, H0)
+
+
+class Scaled(Mine):
+    """States a little too large, by as much as is said."""
+
+    def __init__(self, off):
+        super().__init__()
+        self.off = off
+
+    def forward(self, X, H0):
+        states = []
+        for x in X:
+            gates = x @ self.weight_ih_l0.T + self.bias_ih_l0 + H0 @ self.weight_hh_l0.T + self.bias_hh_l0
+            kept = torch.sigmoid(gates[..., 4:8]) * H0
+            H0 = super().forward(x[None], H0)[1] + kept * self.off
+            states.append(H0[0])
+        return torch.stack(states), H0
+
+
 class Widened(Mine):
     """Weights in bfloat16, and all that is computed from them in float32."""
 
@@ -55,8 +82,10 @@ class Wide(torch.nn.Module):
 
 def followed(sentence):
     """What the sentence says to say, as arguments."""
-    said = re.search(r'say (\w+)="(\w+)"( and gradients=False)?', sentence)
+    pattern = r'say (\w+)="(\w+)"( and gradients=False)? \(isogru check --\1 \2( --gradients no)?\)'
+    said = re.search(pattern, sentence)
     assert said is not None, sentence
+    assert bool(said[3]) == bool(said[4]), sentence
     return {said[1]: said[2], **({"gradients": False} if said[3] else {})}
 
 
@@ -70,11 +99,12 @@ def followed(sentence):
 )
 def test_what_a_module_of_torch_does_not_say_is_told_and_makes_it_equal(module, start):
     gru = module()
-    verdict = isogru.check(gru, cases=FEW)
+    few = [*FEW, "long"]  # bfloat16 cannot hold all gradients of the long one.
+    verdict = isogru.check(gru, cases=few)
     assert verdict.verdict in ("different", "failed"), verdict.sentence
     said = followed(verdict.sentence)
     assert said.items() >= start.items()
-    equal = isogru.check(gru, cases=FEW, **said)
+    equal = isogru.check(gru, cases=few, **said)
     assert equal.verdict == "equal", equal.sentence
     assert f" in {start.get('dtype') or 'float32 with products in bfloat16'}: states" in equal.sentence
 
@@ -90,10 +120,40 @@ def test_autocast_around_the_call_is_known():
     with torch.autocast("cpu", torch.bfloat16):
         verdict = isogru.check(Mine(), cases=FEW, gradients=False)
         wrong = isogru.check(Mine("update"), cases=FEW, gradients=False)
-    assert verdict.sentence.startswith(
-        "equal to gru_reset_after in float32 with products in bfloat16: states of 3 cases"
-    )
+    told = "with products in bfloat16, as the autocast around it has"
+    assert verdict.sentence.startswith(f"equal to gru_reset_after in float32 {told}: states of 3 cases")
     assert wrong.verdict == "different"
+    assert f"; judged {told}" in wrong.sentence
+
+
+def test_autocast_around_float64_casts_nothing():
+    with torch.autocast("cpu", torch.bfloat16):
+        right = isogru.check(Mine().double(), cases=FEW)
+        wrong = isogru.check(Scaled(1e-3).double(), cases=FEW)
+    assert right.sentence.startswith("equal to gru_reset_after in float64: states")
+    assert (wrong.verdict, wrong.hint) == ("different", "")
+
+
+def test_a_module_that_switches_autocast_off_is_judged_in_its_own_precision():
+    with torch.autocast("cpu", torch.bfloat16):
+        right = isogru.check(Without(), cases=FEW)
+    assert right.sentence.startswith("equal to gru_reset_after in float32: states and gradients of 3 cases")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("off", [3e-3, 1e-3, 1e-4])
+def test_a_slight_fault_is_no_precision(off, dtype):
+    """Its errors are as large as those of a coarse format, or less, and within its bounds."""
+    verdict = isogru.check(Scaled(off).to(dtype), cases=FEW, gradients=False)
+    assert (verdict.verdict, verdict.hint) == ("different", "")
+
+
+def test_numbers_beyond_a_format_are_no_refused_request():
+    gru = Scaled(1e-3).double()
+    with torch.no_grad():
+        gru.bias_ih_l0[0] = 1e39
+    verdict = isogru.check(gru, cases=["ordinary"], gradients=False)
+    assert (verdict.verdict, verdict.hint) == ("different", "")
 
 
 def test_a_module_in_float64_is_judged_on_its_own_weights():
@@ -119,6 +179,30 @@ def test_flax_says_what_it_computes_in(computed, weights, said, judged):
     variables = jax.tree.map(lambda array: array.astype(weights), made)
     verdict = isogru.check(module, variables=variables, cases=FEW[:1], gradients=False, **said)
     assert verdict.sentence.startswith(f"equal to gru_reset_after in {judged}: states of 1 case"), verdict.sentence
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, AssertionError, FlaxError])
+def test_what_a_module_of_jax_raises_is_a_verdict(raised):
+    class Cell(linen.GRUCell):
+        def __call__(self, H, x):
+            raise raised("out of order")
+
+    variables = linen.GRUCell(4).init(jax.random.key(0), jnp.zeros((3, 4)), jnp.zeros((3, 5)))
+    verdict = isogru.check(Cell(4), variables=variables, cases=FEW[:1], gradients=False)
+    assert verdict.verdict == "failed"
+    assert f"{raised.__name__}: out of order" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("dtype", "told"),
+    [
+        ("double", "no dtype 'double'; the dtypes are float32, float64, float16, bfloat16"),
+        ("bfloat16", "GRUCell computes in float32, and bfloat16 is asked for; convert the module"),
+    ],
+)
+def test_a_dtype_that_a_module_cannot_have(dtype, told):
+    with pytest.raises(UserError, match=re.escape(told)):
+        isogru.check(nnx.GRUCell(5, 4, rngs=nnx.Rngs(0)), dtype=dtype, cases=FEW[:1])
 
 
 def test_weights_of_equinox_in_bfloat16_with_states_in_float32():
