@@ -48,6 +48,8 @@ class Answer:
     notes: tuple[str, ...]
     plain: bool
     """Whether it is no result file, which says what it is of and what it was computed in."""
+    coarse: str = ""
+    """The coarsest format of which all values are numbers, as they are in the file: see `coarser`."""
     others: tuple[tuple[Result, str], ...] = ()
     """The same in another order, where neither shapes nor the case tell which it has; each with what is to be said if
     that alone is equal.
@@ -72,7 +74,9 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
     loaded = {quantity: put(contents.tensors[part.name].load(), part) for quantity, part in parts.items()}
     notes = [f"judged in {dtype}, as the file has it: how it was computed was not measured"]
     notes += [f"{part.name} is taken as {q}, as its shape tells" for q, part in parts.items() if part.by_shape]
-    answer = Answer(Result(origin(case, path.name, dtype), loaded), tuple(notes), True)
+    result = Result(origin(case, path.name, dtype), loaded)
+    # Before they are put in order: what stands past an end then is the case's, in its numbers.
+    answer = Answer(result, tuple(notes), True, coarser(result))
     return _ordered(path, _turned(answer, case, time), case)
 
 
@@ -163,11 +167,13 @@ def judged(case: AnyCase, answer: Answer, *, claim: Cell | None = None, name: st
 
     verdict, result = on(answer.result), answer.result
     notes = answer.notes
-    coarse = coarser(result) if answer.plain and verdict.verdict != EQUAL else ""
+    coarse = answer.coarse if verdict.verdict != EQUAL else ""
     if coarse and isinstance(case, Case):
         dtype, result = result.origin.dtype, _in(result, case, coarse)
         verdict = on(result)
-        told = f"judged in {coarse}: the file is of {dtype}, and all its values are numbers of {coarse}"
+        told = (
+            f"judged in {coarse}: the file is of {dtype}, and all its values are numbers of {coarse}, or print as such"
+        )
         notes = (told, *notes[1:])
     for other, told in answer.others:
         if verdict.verdict == EQUAL:
@@ -194,7 +200,24 @@ def coarser(result: Result) -> str:
     formats = ("bfloat16", "float16", "float32")
     own = result.origin.dtype
     narrower = () if own in HALVES else formats[: formats.index(own)] if own in formats else formats
-    return next((name for name in narrower if np.array_equal(rounded(values, name), values)), "")
+    coarsest = next((name for name in narrower if np.array_equal(rounded(values, name), values)), "")
+    return coarsest or ("float32" if own == "float64" and _is_printed(values) else "")
+
+
+def _is_printed(values: Array) -> bool:
+    """Whether float64 values are what numbers of float32 print as, by the fewest digits that tell them apart or by
+    nine: read as float64 these are no numbers of float32.
+    """
+    few = values[:FEW]
+    if not all(map(_is_print, few)):
+        return False
+    return all(map(_is_print, values))
+
+
+def _is_print(value: float) -> bool:
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    return value in (float(str(single)), float(f"{single:.9g}"))
 
 
 def decimals(result: Result) -> int:
@@ -267,6 +290,7 @@ def problem(
             raise InterchangeError(f"{key} holds what is no finite number; a case holds finite numbers")
     case = Case(name, cell, {key: a.astype(np.float64) for key, a in given.items()}, reverse, ends, source)
     told = (
-        f"{', '.join(case.wide)}: in float64, since float32 does not hold the numbers; what is computed in float32 is"
+        f"in float64, since float32 does not hold the numbers of {', '.join(case.wide)}; what is computed in float32 "
+        "is judged on them rounded to it"
     )
-    return case, (f"{told} judged on them rounded to it",) if case.wide else ()
+    return case, (told,) if case.wide else ()

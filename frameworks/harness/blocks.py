@@ -16,7 +16,7 @@ from msgspec import structs
 
 from frameworks.harness.busy import Watch, calibrate
 from frameworks.harness.contender import Contender, LostError
-from frameworks.harness.entries import Costs, Entry, costs_of
+from frameworks.harness.entries import Costs, Entry, costs_of, share
 from frameworks.harness.starting import Start
 from isogru.judge.comparison import EQUAL
 from shared_spec import frameworks as known
@@ -126,7 +126,8 @@ class Blocks:
             if of:
                 writers[name] = rows.Writer(self.race.file(name, start), goes_on=False)
                 writers[name].header(_replaced(header, start, of))
-        end = self.gone + self.left / self._starts_left(going)
+        seconds, is_plenty = self._share(going)
+        end = self.gone + seconds
         with self.begin(start) as begun:
             for place, workload in enumerate(going):
                 # Those before it took of what was left.
@@ -134,16 +135,14 @@ class Blocks:
                     continue
                 weights = [self.costs[w].least if w in self.costs else 1.0 for w in list(going)[place:]]
                 until = self.gone + (end - self.gone) * weights[0] / sum(weights)
-                self._workload(start, workload, begun, going[workload], until, writers)
+                self._workload(start, workload, begun, going[workload], until, is_plenty, writers)
         for writer in writers.values():
             writer.write(rows.Done())
 
-    def _starts_left(self, going: Mapping[str, list[Entry]]) -> int:
+    def _share(self, going: Mapping[str, list[Entry]]) -> tuple[float, bool]:
         if not all(workload in self.costs for workload in going):
-            return FIRST_STARTS
-        started = len({block.start for block in self.done})
-        needed = sum(self.costs[workload].usual for workload in going)
-        return max(int(self.left // max(needed, 1e-9)), decisions.LEAST - started, 1)
+            return self.left / FIRST_STARTS, False
+        return share(self.left, [self.costs[workload] for workload in going], len({one.start for one in self.done}))
 
     def _workload(
         self,
@@ -152,9 +151,10 @@ class Blocks:
         begun: Start,
         entries: list[Entry],
         until: float,
+        is_plenty: bool,
         writers: Mapping[str, rows.Writer],
     ) -> None:
-        """One start of one workload."""
+        """One start of one workload: until then, or for as many blocks as pay where there is plenty of time."""
         costs, began, count = self.costs.setdefault(workload, Costs()), self.gone, 0
         running: dict[str, tuple[Entry, Contender]] = {}
         try:
@@ -167,7 +167,7 @@ class Blocks:
                 costs.block = self.gone - before
                 after = self.gone + costs.block + costs.end  # Another block.
                 pays = count < costs.enough or (after <= until and self.left - costs.end < costs.least)
-                if after > self.race.budget or not pays or count >= MOST_BLOCKS:
+                if after > (self.race.budget if is_plenty else until) or not pays or count >= MOST_BLOCKS:
                     break
             before = self.gone
             for name in list(running):

@@ -130,7 +130,7 @@ class Contender:
     def _has_ended(self, limit: float) -> bool:
         """Whether it has, or does within so many seconds."""
         if self._status is None and select.select([self._ended], [], [], limit)[0]:
-            # Nothing, where who forked it has been killed: then so was it.
+            # Nothing, where who forked it has been killed: then, on Linux, so was it.
             self._status = int(os.read(self._ended, 16) or -signal.SIGKILL)
         return self._status is not None
 

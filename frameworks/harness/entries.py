@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shared_spec.race import blocks
+from shared_spec.race import blocks, decisions
 from shared_spec.race.blocks import TWICE, Block
 from shared_spec.race.definition import Race
 from shared_spec.race.rows import Header, Row
@@ -61,6 +61,15 @@ class Costs:
     def usual(self) -> float:
         """Of a start with as many."""
         return self.begin + self.end + self.enough * self.block
+
+
+def share(left: float, costs: Sequence[Costs], started: int) -> tuple[float, bool]:
+    """Seconds of what is left of the budget that the next start of these workloads may take, when so many starts have
+    been made; and whether more are to be had than it takes to say anything, so that it need not end by then.
+    """
+    least = max(decisions.LEAST - started, 1)
+    affordable = int(left // max(sum(each.usual for each in costs), 1e-9))
+    return left / max(affordable, least), affordable > least
 
 
 def least_budget(race: Race, headers: Mapping[str, Header]) -> float:

@@ -76,7 +76,7 @@ class Nursery:
         self._channel = ours
         try:
             ours.settimeout(limit)
-            self._line()
+            self._line("import")
         except BaseException:
             self.close()
             raise
@@ -91,16 +91,16 @@ class Nursery:
         """
         with contextlib.suppress(BrokenPipeError):
             socket.send_fds(self._channel, [msgspec.json.encode(order) + b"\n"], files)
-        return msgspec.json.decode(self._line(), type=Born).pid
+        return msgspec.json.decode(self._line("answer"), type=Born).pid
 
     def close(self) -> None:
-        """End it, and with it whatever it has started."""
+        """End it, and with it, on Linux, whatever it has started."""
         self._channel.close()
         self._process.kill()
         self._process.wait()
         self._printed.close()
 
-    def _line(self) -> bytes:
+    def _line(self, what: str) -> bytes:
         said = b""
         try:
             while not said.endswith(b"\n"):
@@ -109,7 +109,7 @@ class Nursery:
                     raise UnbornError(self._words())
                 said += part
         except TimeoutError:
-            raise UnbornError(f"did not import within {self._channel.gettimeout():.0f} s") from None
+            raise UnbornError(f"did not {what} within {self._channel.gettimeout():.0f} s") from None
         except ConnectionError:
             raise UnbornError(self._words()) from None
         return said

@@ -67,6 +67,8 @@ class Start:
     def __init__(self, race: Race, pythons: Mapping[str, str], text: Corpus, number: int) -> None:
         self._race, self._pythons, self._text, self._number = race, pythons, text, number
         self._nurseries: dict[str, Nursery] = {}
+        self._failed: dict[str, str] = {}
+        """Of a framework that cannot be imported in this start, why."""
 
     def __enter__(self) -> Start:
         return self
@@ -93,14 +95,24 @@ class Start:
         arguments += ["--benchmark-json", str(report), "--rows", str(file)]
         # Each contender compiles for itself: JAX' cache is no place for two.
         order = Order(arguments, _compiled(cache(race) / name / stem), planned)
-        return Contender(entry.name, row, self._nursery(name), order, file=file)
+        try:
+            return Contender(entry.name, row, self._nursery(name), order, file=file)
+        except LostError:
+            # It has ended, or what it has not answered yet would be taken for an answer to another order.
+            if name in self._nurseries:
+                self._nurseries.pop(name).close()
+            raise
 
     def _nursery(self, name: str) -> Nursery:
+        if name in self._failed:
+            raise LostError(self._failed[name])
         if name not in self._nurseries:
             command = [self._pythons[name], "-m", "frameworks", name, "contend", "--threads", str(self._race.threads)]
+            whole = environment(self._race, name, self._text)
             try:
-                self._nurseries[name] = Nursery(command, environment(self._race, name, self._text), limit=IMPORT_LIMIT)
+                self._nurseries[name] = Nursery(command, whole, limit=IMPORT_LIMIT)
             except UnbornError as error:
+                self._failed[name] = str(error)
                 raise LostError(str(error)) from None
         return self._nurseries[name]
 

@@ -87,9 +87,9 @@ def _part(name: str) -> Callable[[Array, Array, Mapping[str, Array]], Solved]:
     @jax.jit
     def newton(X: Array, H0: Array, parameters: Mapping[str, Array]) -> Solved:
         if len(X) == 1:
-            # One step is the loop itself.
+            # One step is the loop itself: no iteration.
             H, _ = loop(X, H0, parameters)
-            return Solved(H, jnp.zeros(1, jnp.int32), jnp.zeros(1), jnp.ones(1, bool))
+            return Solved(H, jnp.zeros(1, jnp.int32), _ratio(name, X, H0, H, parameters)[None], jnp.ones(1, bool))
 
         def iterate(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             G, iterations, _ = state
@@ -188,6 +188,10 @@ def _told(solved: Solved) -> str:
         which = "all of it" if by_loop == parts else f"{by_loop} of {parts} parts"
         return f"Newton was not within the bound after {MOST} iterations: {which} computed step by step"
     most, ratio = int(solved.iterations.max()), float(solved.ratio.max())
+    if not most:
+        return (
+            f"each part of time is one step, which the loop computed: at {ratio:.2g} of the bound of every step at most"
+        )
     return f"Newton was within the bound of every step after {most} iterations, at {ratio:.2g} of it at most"
 
 

@@ -16,9 +16,6 @@ if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
     raise UserError(f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}; set it to tensorflow, or unset it")
 # Below 3, oneDNN reports as an error every type that it leaves to Eigen. Its greeting comes before this is read.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if folder := os.environ.get("ISOGRU_COMPILE_CACHE"):
-    # Changes no number: XLA's programs of earlier processes, each taken only for the text that it was made from.
-    os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory='{folder}' {os.environ.get('TF_XLA_FLAGS', '')}"
 
 import keras
 import tensorflow as tf
@@ -34,6 +31,7 @@ def setup(*, device: str = "cpu", threads: int | None = None, tf32: bool = False
     """Set every switch that can change a number. Raises UserError for a device that is not there, and for another
     device or number of threads once TensorFlow has computed something.
     """
+    _keep_compiled()
     if device not in devices():
         raise UserError(f"tensorflow has no device {device!r} here; it has {', '.join(devices())}")
     try:
@@ -49,6 +47,15 @@ def setup(*, device: str = "cpu", threads: int | None = None, tf32: bool = False
     tf.config.experimental.enable_tensor_float_32_execution(tf32)
     # It warns where one function meets many shapes, which is what a catalogue of cases is.
     tf.get_logger().setLevel("ERROR")
+
+
+def _keep_compiled() -> None:
+    """Changes no number: XLA's programs of earlier processes, each taken only for the text that it was made from.
+    TensorFlow reads its flags when it first looks for devices.
+    """
+    folder, flags = os.environ.get("ISOGRU_COMPILE_CACHE"), os.environ.get("TF_XLA_FLAGS", "")
+    if folder and folder not in flags:
+        os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory='{folder}' {flags}"
 
 
 def devices() -> list[str]:

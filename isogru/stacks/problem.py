@@ -14,7 +14,7 @@ from isogru import order
 from shared_spec.cells import cell
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files import door, passage, sources, tensors
-from shared_spec.files.interchange import DTYPES, Case, narrowest
+from shared_spec.files.interchange import DTYPES, Case
 from shared_spec.files.sources import Source
 from shared_spec.readings.arithmetic import Array
 
@@ -93,7 +93,8 @@ def write(path: Path, stack: Stack) -> None:
         arrays |= {f"{case.name}.{name}": array for name, array in own.items()}
         described.append(Described(case.name, level, case.reverse, case.cell.name, case.source))
     metadata = {"format": FORMAT, "name": stack.name, "layers": msgspec.json.encode(described).decode()}
-    held = {name: narrowest(array) for name, array in arrays.items()}
+    dtype = "float64" if any(case.wide for case in stack.layers) else "float32"
+    held = {name: array.astype(dtype) for name, array in arrays.items()}
     tensors.write(path, held, metadata | passage.written(reverse=False, lengths=stack.lengths))
 
 

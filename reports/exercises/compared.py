@@ -13,6 +13,7 @@ import numpy as np
 from isogru.judge.comparison import four
 from reports.exercises import memory
 from reports.exercises.records.studies import Difference, Middle, Rate, Study, Task, Trainings, Waning
+from reports.exercises.sweeps import opened
 from reports.race.paired import interval, ratio
 from shared_spec import language_model, oracle
 from shared_spec.cells import cell
@@ -22,7 +23,7 @@ from shared_spec.language_model import Problem, corpus, specification, tasks, tr
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.value import evaluate
-from shared_spec.sweeps.trial_store import Outcome, Tell, TrialStore, default_file
+from shared_spec.sweeps.trial_store import Outcome, Tell
 from shared_spec.sweeps.trials import FAILED, FINISHED
 
 
@@ -41,9 +42,9 @@ def _study(name: str, tell: Tell | None) -> Study:
     in several ways, the one that was asked for last.
     """
     command, of_tasks, wanings = f"tox -e {name}-torch", list[Task](), list[Waning]()
-    if not default_file().is_file():
+    kept = opened(tell, is_told=False)
+    if kept is None:
         return Study(command)
-    kept = TrialStore(default_file(), reads=True, tell=tell)
     sweeps = kept.sweeps()
     of_study = [one for one in sweeps.values() if one[0].get("study") == name and one[0]["stage"] == "trainings"]
     for told, keys in {(told["framework"], told["task"]): (told, keys) for told, keys in of_study}.values():

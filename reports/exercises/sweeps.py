@@ -11,8 +11,9 @@ import numpy as np
 
 from reports.exercises.records import sweeps as records
 from reports.exercises.records.sweeps import Law
+from shared_spec.errors import UserError
 from shared_spec.readings.arithmetic import Array
-from shared_spec.sweeps.trial_store import Outcome, Tell, TrialStore, default_file
+from shared_spec.sweeps.trial_store import ELSEWHERE, Outcome, Tell, TrialStore, default_file
 from shared_spec.sweeps.trials import FINISHED, GRID, Trial, worded
 
 BEST = 10
@@ -23,13 +24,28 @@ LANE = ("framework", "implementation", "cell", "dtype", "device", "threads")
 """What a cost law is of."""
 
 
+def opened(tell: Tell | None, *, is_told: bool = True) -> TrialStore | None:
+    """The store of trials; none where there is none, or it is damaged and that can be told, unless it is already."""
+    if not default_file().is_file():
+        return None
+    try:
+        return TrialStore(default_file(), reads=True, tell=tell)
+    except UserError as error:
+        if tell is None:
+            raise
+        if is_told:
+            told = str(error).removesuffix(f"; {ELSEWHERE}")
+            tell(f"{told}; move it away: of trials nothing is shown")
+        return None
+
+
 def build(tell: Tell | None = None) -> records.Sweeps:
     """All sweeps of the store that have a trial: their trials, the best of them, what a step costs, and frameworks side
     by side.
     """
-    if not default_file().is_file():
+    kept = opened(tell)
+    if kept is None:
         return records.Sweeps()
-    kept = TrialStore(default_file(), reads=True, tell=tell)
     sweeps = [(name, *one) for name, one in reversed(kept.sweeps().items()) if "study" not in one[0]]
     # What a page shows first is the largest and, of such, the one that was asked for last.
     sweeps.sort(key=lambda each: -len(each[2]))

@@ -33,12 +33,13 @@ function showPairs() {
   const number = (v) => (v === "none" ? "" : kind === "ulp" ? ratio(v) : scientific(v));
   const rows = record.labels.map((label, i) => [element("th", { scope: "row" }, label), ...record.labels.map((_, j) => (i === j ? "" : number(measured[kind][Math.max(i, j)][Math.min(i, j)])))]);
   const worst = measured.worst;
+  const these = record.left_out ? " of these" : "";
   const bits = record.same_bits.map((members) => members.join(" = "));
   place.replaceChildren(
-    element("p", {}, `Furthest apart: ${worst.a} and ${worst.b}, ${scientific(worst.absolute)} in ${quantity} of ${worst.case}.`),
+    element("p", {}, `Furthest apart${these}: ${worst.a} and ${worst.b}, ${scientific(worst.absolute)} in ${quantity} of ${worst.case}.`),
     ...leftOut(record),
     table(["implementation", ...record.labels], rows),
-    element("p", { id: "same-bits" }, bits.length ? `The same bits in every quantity of every case they share: ${bits.join("; ")}.` : "No two agree to the bit in everything."));
+    element("p", { id: "same-bits" }, bits.length ? `The same bits in every quantity of every case they share: ${bits.join("; ")}.` : `No two${these} agree to the bit in everything.`));
 }
 
 // Who is not in the table, and how to have everybody in it.

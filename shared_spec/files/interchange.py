@@ -52,7 +52,9 @@ class Case:
     @functools.cached_property
     def wide(self) -> tuple[str, ...]:
         """Which of its arrays hold numbers that float32 does not."""
-        return tuple(name for name, array in self.arrays.items() if narrowest(array).dtype != np.float32)
+        return tuple(
+            name for name, array in self.arrays.items() if not np.array_equal(floats.rounded(array, "float32"), array)
+        )
 
     def held_in(self, dtype: str) -> Case:
         """The case that a result in a dtype is of: in float32 its numbers rounded to float32, where it holds others.
@@ -116,21 +118,16 @@ class Result:
         return any(name.startswith(TRACE) for name in self.arrays)
 
 
-def narrowest(array: Array) -> Array:
-    """As a file of a case holds it: in float32, or in float64 where it has numbers that float32 does not."""
-    single = floats.rounded(array, "float32")
-    return single if np.array_equal(single, array) else array.astype(np.float64)
-
-
 def write_case(path: Path, case: AnyCase, *, dtype: str = "") -> None:
-    """Writes a case file, whole or not at all. One of a cell is held in `dtype`; where that is not said, each of its
-    arrays in float32, and in float64 where it has numbers that float32 does not.
+    """Writes a case file, whole or not at all. One of a cell is held in `dtype`; where that is not said, in float32, or
+    all of it in float64 where it has numbers that float32 does not: products of arrays of both are in neither.
     """
     metadata = {"format": CASE_FORMAT, "name": case.name, "cell": case.cell.name}
     arrays: dict[str, Array]
     if isinstance(case, Case):
         held = case.held_in(dtype)
-        arrays = {name: array.astype(dtype) if dtype else narrowest(array) for name, array in held.arrays.items()}
+        dtype = dtype or ("float64" if case.wide else "float32")
+        arrays = {name: array.astype(dtype) for name, array in held.arrays.items()}
         metadata |= passage.written(reverse=case.reverse, lengths=case.lengths) | sources.written(case.source)
     else:
         problem = case.problem

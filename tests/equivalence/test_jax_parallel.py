@@ -92,6 +92,13 @@ def test_what_it_certifies_is_within_the_bound_of_every_step(name, dtype):
     assert 1 < int(solved.iterations[0]) < parallel.MOST
 
 
+def test_one_step_is_the_loop_s_and_its_bound_is_evaluated(framework):
+    note, verdict, _ = judged(framework, "gru-one_step")
+    said, _, ratio = note.partition(": at ")
+    assert (said, verdict) == ("each part of time is one step, which the loop computed", "equal")
+    assert 0 < float(ratio.split(" of the bound")[0]) <= 1
+
+
 def test_what_does_not_converge_is_left_to_the_loop_and_told(framework, altered):
     altered(MOST=1)
     _, arrays = given(FEW, "float32")

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from shared_spec import oracle
+from shared_spec.files.interchange import read_case
 from shared_spec.readings.floats import rounded
 from tests.isogru import grus
 
@@ -48,6 +50,39 @@ def test_states_in_any_file(isogru, mine):
         done = isogru("verdict", case, folder / name)
         assert (done.status, said in done.out) == (0, True), done
         assert done.out.startswith(f"✓ equal: {folder / name}\n")
+
+
+@pytest.mark.parametrize("printed", [str, lambda value: f"{value:.9g}"], ids=["fewest digits", "nine"])
+def test_float32_that_was_printed(isogru, mine, printed):
+    """As JSON has it: read as float64 its values are no numbers of float32, and are judged in it all the same."""
+    case, states, folder = mine
+    (folder / "states.json").write_text(json.dumps([float(printed(value)) for value in states.ravel()]))
+    array = np.array(json.loads((folder / "states.json").read_text()), "float64").reshape(states.shape)
+    assert not np.array_equal(array, states)
+    np.save(folder / "printed.npy", array)
+    done = isogru("verdict", case, folder / "printed.npy")
+    assert (done.status, "numbers of float32, or print as such" in done.out) == (0, True), done
+    # Of float64 there is nothing of that.
+    np.save(folder / "wide.npy", array * (1 + 1e-9))
+    assert isogru("verdict", case, folder / "wide.npy").status == 1
+
+
+def test_float32_saved_as_float64_where_sequences_end_early(isogru, mine):
+    """What stands past an end is the case's, and no number of float32."""
+    _, _, folder = mine
+    np.save(folder / "lengths.npy", np.array([T, T - 2]))
+    np.save(folder / "H0.npy", np.full((N, H), 1 / 3))
+    weights = ("--weights", folder / "gru.safetensors", "--input", folder / "X.npy")
+    ends = folder / "ends.safetensors"
+    made = isogru("case", *weights, "--h0", folder / "H0.npy", "--lengths", folder / "lengths.npy", "-o", ends)
+    assert made.status == 0, made
+    of = read_case(ends)
+    single = oracle.run(of.cell, of.held_in("float32").arrays)["H"].astype(np.float32)
+    single[T - 2 :, 1] = 0
+    for dtype in (np.float32, np.float64):
+        np.save(folder / "ended.npy", single.astype(dtype))
+        done = isogru("verdict", ends, folder / "ended.npy")
+        assert done.status == 0, done
 
 
 def test_axes_of_length_one_count_for_nothing(isogru, mine):

@@ -153,3 +153,21 @@ def test_a_bidirectional_is_told_from_a_layer_that_goes_backwards_by_the_file_no
         assert (len(backwards), set(backwards.values())) == (2, {False}), backwards
     else:
         assert backwards == {"backward_gru": True, second.name: False}
+
+
+def test_only_the_second_layer_of_a_bidirectional_is_turned_round_by_it(tmp_path):
+    """Both may go backwards by themselves."""
+    layers = keras.layers
+    given = keras.Input((None, D))
+    back = layers.GRU(H, return_sequences=True, go_backwards=True, name="gru")
+    forth = layers.GRU(H, return_sequences=True, name="other")
+    model = keras.Model(given, layers.Bidirectional(back, backward_layer=forth, name="pair")(given))
+    file = tmp_path / "model.keras"
+    save(lambda: model.save(file))
+    np.save(tmp_path / "X.npy", np.zeros((2, 1, D), np.float32))
+    computed = {}
+    for readings in recognise(weight_files.read(file)).layers:
+        layer = readings[0]
+        case, _ = own_case("case", file, Wish(layers=(layer.label,)), tmp_path / "X.npy", None, None)
+        computed[bool(layer.position.reverse)] = case.source.computed
+    assert computed == {True: True, False: False}

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reports.__main__ import app
+from reports.exercises import build as exercises
 from reports.pages.render import markdown_code
 from reports.race import races
 from shared_spec.errors import UserError
@@ -62,6 +63,18 @@ def test_a_damaged_trial_is_named_and_the_others_go_out(tmp_path, column, value,
     assert f"delete from trials where key = '\"'\"'{key}" in line
     table = table_of(tmp_path / "out.csv")
     assert {row["lr"] for row in table} == {"2.0"}
+
+
+def test_a_store_that_is_none_is_named_and_the_rest_is_shown():
+    """Exercises have no --store to name another with."""
+    default_file().parent.mkdir(parents=True, exist_ok=True)
+    default_file().write_bytes(b"junk")
+    told = []
+    assert exercises.build(told.append).sweeps.sweeps == []
+    (said,) = told
+    assert said.startswith(f"{default_file()}: cannot be a store of trials: file is not a database; move it away")
+    with pytest.raises(UserError, match="file is not a database"):
+        exercises.build()
 
 
 def test_a_damaged_sweep_is_named():

@@ -313,8 +313,17 @@ def test_blocks_go_on_where_no_other_start_is_left(one, monkeypatch, left, block
     monkeypatch.setattr(blocks.Blocks, "_come_of", lambda *given: None)
     there.costs[WORKLOAD] = entries.Costs(end=4.0)
     monkeypatch.setattr(blocks, "MOST_BLOCKS", 100)
-    there._workload(1, WORKLOAD, None, [entry], one.budget, {})
+    there._workload(1, WORKLOAD, None, [entry], one.budget, False, {})
     assert len(counted) == blocks_of_start
+
+
+def test_a_start_has_its_share_of_what_is_left():
+    """Of starts of 410 s: three are to be had of 600 s all the same, the more blocks the later."""
+    costs = [entries.Costs(begin=100.0, end=10.0, block=60.0)]
+    assert costs[0].usual == 410.0
+    assert entries.share(430.0, costs, 1) == (215.0, False)
+    assert entries.share(260.0, costs, 2) == (260.0, False)
+    assert entries.share(1000.0, costs, 2) == (500.0, True)
 
 
 def test_a_framework_is_imported_once_in_each_start(one, stand_in, text):
@@ -343,6 +352,8 @@ def test_a_framework_that_cannot_be_imported_is_rows_that_say_so(one, stand_in, 
     (table,) = races.board(one).tables
     assert {(row.framework, row.status) for row in table.rows} == {("torch", "equal"), ("jax", "failed")}
     assert {row.why for row in table.rows} == {"", why}
+    # It is tried once.
+    assert sum("contend" in words and "jax" in words for words, _ in stand_in.calls) == 1
 
 
 def test_who_forks_is_killed_and_all_its_contenders_with_it(one, stand_in, text):
@@ -358,6 +369,26 @@ def test_who_forks_is_killed_and_all_its_contenders_with_it(one, stand_in, text)
         contender.close()
         with pytest.raises(LostError, match="ended by SIGKILL: it said nothing"):
             start.contender(entry, 4)
+        # Another is started for the next.
+        again = start.contender(entry, 4)
+        again.await_ready(60)
+        again.close()
+
+
+def test_who_forks_does_not_answer_in_time(one, stand_in, text, monkeypatch):
+    """What it answers later is taken for nothing."""
+    monkeypatch.setattr(starting, "IMPORT_LIMIT", 3.0)
+    entry = blocks.Entry("torch", rows.Row(WORKLOAD, "tuned", "tuned"))
+    with starting.Start(one, {"torch": str(stand_in.path)}, text, 1) as start:
+        first = start.contender(entry, 4)
+        first.await_ready(60)
+        first.close()
+        os.kill(start.sessions[0], signal.SIGSTOP)
+        with pytest.raises(LostError, match="did not answer within 3 s"):
+            start.contender(entry, 4)
+        second = start.contender(entry, 4)
+        second.await_ready(60)
+        second.close()
 
 
 def test_a_request_that_is_refused(one, stand_in, text):

@@ -47,6 +47,11 @@ class Layer:
     said: Mapping[str, str] = field(default_factory=dict)
     """What the layers around it say: {"merge_mode": "concat", "time": "first"}."""
 
+    @property
+    def is_second(self) -> bool:
+        """Whether it is a Bidirectional's second layer, whose output that turns round."""
+        return "backward_layer" in self.route
+
     def inner(self, value: Mapping[str, Any], *steps: Step, name: str | None = None) -> Layer:
         """A layer that this one holds."""
         kind, config = value["class_name"], _settings(value)

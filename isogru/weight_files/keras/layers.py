@@ -46,7 +46,7 @@ def layers_of(file: Hdf5, configured: Sequence[Layer], *, keras: int) -> Layers:
             layout, reverse, settings = what
             tensors = {role: f"{entry.place}/{role}" for role in entry.unit.tensors}
             # Without a configuration only a Bidirectional tells that a layer goes backwards.
-            wrapped = "merge_mode" in entry.layer.said if entry.layer else reverse
+            wrapped = entry.layer.is_second if entry.layer else reverse
             described.append(Described(entry.place, layout, tensors, reverse, settings=settings, wrapped=wrapped))
     return Layers(tuple(described), tuple(foreign), names)
 
