@@ -5,6 +5,7 @@ series of sizes, and every number that may be missing.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from msgspec import structs
 
 from reports.race import against, leaderboard
 from reports.race.records import Leaderboard
-from shared_spec.race import rows, workloads
+from shared_spec.race import blocks, definition, rows, workloads
+from shared_spec.race.blocks import Block
+from shared_spec.race.definition import Race
 from shared_spec.race.rows import Outcome
 from shared_spec.race.workloads import Workload
 
@@ -57,6 +60,21 @@ def side_by_side(folder: Path) -> Leaderboard:
     """The leaderboard of everything, held against an earlier one of the first workload, in which torch was faster."""
     now, before = board(folder / "now"), board(folder / "before", timed=(FIRST,), torch=0.5)
     return structs.replace(now, against=against.compare(now, before))
+
+
+def everything(race: Race, *, starts: int, of_start: int) -> int:
+    """The files of a race of all workloads in all lanes, with so many blocks of each in each start. Gives its rows."""
+    definition.begin(race)
+    chosen, random = list(workloads.catalogue()), np.random.default_rng(0)
+    pairs = [(framework, lane) for framework, lanes in LANES.items() for lane in lanes]
+    writer = blocks.Writer(race.blocks_file)
+    for start in range(1, starts + 1):
+        for framework in LANES:
+            _pass(race.folder, framework, start, chosen, 1.0)
+        for number, w in itertools.product(range(1, of_start + 1), chosen):
+            seconds = {blocks.name(*pair): _seconds(w, *pair, start) * random.lognormal(0, 0.03) for pair in pairs}
+            writer.write(Block(start=start, workload=w.name, number=number, seconds=seconds, calibration=0.01))
+    return len(chosen) * len(pairs)
 
 
 def _is_timed(workload: Workload) -> bool:

@@ -1,10 +1,12 @@
-"""Ten thousand results and a thousand trials of one machine: processor time and memory of the pages, which grow no
-faster than what they show, and stay within 1 GB. `tox -e load`; tests/reports/test_many.py counts what is done instead.
+"""Ten thousand results, a thousand trials and a race of everything on one machine: processor time and memory of the
+pages, which grow no faster than what they show, and stay within 1 GB. `tox -e load`; tests/reports/test_many.py counts
+what is done instead.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import resource
 import subprocess
@@ -14,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from shared_spec import cases
-from tests import sample_trials
+from shared_spec.race.definition import Race
+from tests import sample_race, sample_trials
 from tests.budgets.test_report import fill
 
 ROOT = Path(__file__).parents[2]
@@ -71,3 +74,18 @@ def test_trials(results, tmp_path, count):
         seconds, megabytes = measured("reports", *words)
         print(f"{count} trials, {words[0]}: {seconds:.1f} s of a core, {megabytes:.0f} MB")
         assert megabytes < MEGABYTES
+
+
+def test_a_race_of_everything(results, tmp_path):
+    times = {}
+    for starts in (3, 12):
+        race = Race(f"2026-01-{starts:02}T00-00-00", list(sample_race.LANES), ["everything"], budget=6e5, threads=2)
+        count = sample_race.everything(race, starts=starts, of_start=15)
+        seconds, megabytes = measured("reports", "site", "-o", tmp_path / "site")
+        size = (tmp_path / "site" / "leaderboard.json").stat().st_size / 1e6
+        told = f"{seconds:.1f} s of a core, {megabytes:.0f} MB, leaderboard.json {size:.1f} MB"
+        print(f"a race of {count} rows in {starts} starts of 15 blocks: {told}")
+        assert json.loads((tmp_path / "site" / "leaderboard.json").read_text())["name"] == race.name
+        assert megabytes < MEGABYTES
+        times[starts] = seconds
+    assert times[12] / times[3] < STEEPER * 4
