@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from msgspec import structs
 
 from frameworks.harness.busy import Watch, calibrate
-from frameworks.harness.contender import Contender, LostError
+from frameworks.harness.contender import Contender
 from frameworks.harness.entries import Costs, Entry, costs_of, share
+from frameworks.harness.nursery import LostError
 from frameworks.harness.starting import Start
 from isogru.judge.comparison import EQUAL
 from shared_spec import frameworks as known
@@ -24,7 +25,7 @@ from shared_spec import machine
 from shared_spec.race import blocks, decisions, rows
 from shared_spec.race.blocks import TWICE, Block
 from shared_spec.race.definition import Race, passes
-from shared_spec.race.rows import Header, Outcome, Row
+from shared_spec.race.rows import Header, Outcome
 
 Tell = Callable[[str], None]
 START_LIMIT, TURN_LIMIT, END_LIMIT = 600.0, 120.0, 300.0
@@ -125,7 +126,7 @@ class Blocks:
             of = [e.row for entries in going.values() for e in entries if e.framework == name and not e.is_twin]
             if of:
                 writers[name] = rows.Writer(self.race.file(name, start), goes_on=False)
-                writers[name].header(_replaced(header, start, of))
+                writers[name].header(structs.replace(header, number=start, plan=tuple(of)))
         seconds, is_plenty = self._share(going)
         end = self.gone + seconds
         with self.begin(start) as begun:
@@ -218,7 +219,8 @@ class Blocks:
                 self._come_of(entry, Outcome(failed=str(error)), writers)
                 continue
             awaited.append(entry)
-            await_down_to(0 if alone else machine.cores())
+            if alone:
+                await_down_to(0)
         await_down_to(0)
 
     def _block(
@@ -294,7 +296,3 @@ class Blocks:
         self.judged.add(entry.row.workload)
         if outcome.verdict != EQUAL:
             self.lost.add((entry.row.workload, entry.name))
-
-
-def _replaced(header: Header, start: int, plan: Sequence[Row]) -> Header:
-    return structs.replace(header, number=start, plan=tuple(plan))

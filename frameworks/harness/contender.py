@@ -1,4 +1,4 @@
-"""A contender of a race: a process that imports, compiles and is judged once, then waits for its turns, stopped
+"""A contender of a race: a process that is forked, compiles and is judged once, then waits for its turns, stopped
 meanwhile: some frameworks have threads that go on spinning. Imports no framework.
 """
 
@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from frameworks.harness import busy
-from frameworks.harness.nursery import Nursery, Order, UnbornError
+from frameworks.harness.nursery import LostError, Nursery, Order
 from shared_spec.command import last_words
 from shared_spec.race import rows
 from shared_spec.race.rows import Outcome, Ready, Row, Took
@@ -29,10 +29,6 @@ LOOK = 1.0
 GONE = (ProcessLookupError, PermissionError)
 """What a signal to a process that has ended raises; the latter on macOS, before it has been waited for."""
 Said = TypeVar("Said", Ready, Took)
-
-
-class LostError(Exception):
-    """A contender has died, hangs, or was stopped; or it has ended by itself, and its file of rows says why."""
 
 
 class Contender:
@@ -50,9 +46,9 @@ class Contender:
         self._status: int | None = None
         try:
             self.session = nursery.start(order, [reads, writes, self._printed.fileno(), end])
-        except UnbornError as error:
+        except LostError:
             self._let_go()
-            raise LostError(str(error)) from None
+            raise
         finally:
             for of_it in (reads, writes, end):
                 os.close(of_it)

@@ -49,15 +49,15 @@ class Born(Struct, frozen=True):
     pid: int
 
 
-class UnbornError(Exception):
-    """Nothing can be started: the process that forks has ended, and these are its last words."""
+class LostError(Exception):
+    """A process that was asked for is not to be had: it has died, hangs or was stopped, or who is to fork it has."""
 
 
 class Nursery:
     """The process that forks, as whoever runs the race sees it."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], *, limit: float) -> None:
-        """Starts it; the command is given `--channel` and the number of a file. Raises UnbornError where it has ended,
+        """Starts it; the command is given `--channel` and the number of a file. Raises LostError where it has ended,
         or cannot be asked within so many seconds.
         """
         ours, theirs = socket.socketpair()
@@ -87,7 +87,7 @@ class Nursery:
 
     def start(self, order: Order, files: list[int]) -> int:
         """The number of a new process that has these files, the last of which tells its end; see `serve`. Raises
-        UnbornError.
+        LostError.
         """
         with contextlib.suppress(BrokenPipeError):
             socket.send_fds(self._channel, [msgspec.json.encode(order) + b"\n"], files)
@@ -106,12 +106,12 @@ class Nursery:
             while not said.endswith(b"\n"):
                 part = self._channel.recv(MOST_BYTES)
                 if not part:
-                    raise UnbornError(self._words())
+                    raise LostError(self._words())
                 said += part
         except TimeoutError:
-            raise UnbornError(f"did not {what} within {self._channel.gettimeout():.0f} s") from None
+            raise LostError(f"did not {what} within {self._channel.gettimeout():.0f} s") from None
         except ConnectionError:
-            raise UnbornError(self._words()) from None
+            raise LostError(self._words()) from None
         return said
 
     def _words(self) -> str:

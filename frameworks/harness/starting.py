@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from frameworks.harness.contender import Contender, LostError
+from frameworks.harness.contender import Contender
 from frameworks.harness.entries import Entry
-from frameworks.harness.nursery import Nursery, Order, UnbornError
+from frameworks.harness.nursery import LostError, Nursery, Order
 from shared_spec.command import repeated
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.race.definition import Race
@@ -111,9 +111,9 @@ class Start:
             whole = environment(self._race, name, self._text)
             try:
                 self._nurseries[name] = Nursery(command, whole, limit=IMPORT_LIMIT)
-            except UnbornError as error:
+            except LostError as error:
                 self._failed[name] = str(error)
-                raise LostError(str(error)) from None
+                raise
         return self._nurseries[name]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from frameworks.harness import blocks, busy, child, entries, race, starting
-from frameworks.harness.contender import LostError
+from frameworks.harness.nursery import LostError
 from reports.race import races
 from shared_spec import language_model
 from shared_spec.errors import UserError
