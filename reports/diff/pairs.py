@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from reports.diff.collect import Collection, Row
 from reports.diff.quantities import NOT_COMPARED, PAIRED, Difference, group_of
 from reports.diff.records import Distances, Furthest, Pairs
 from reports.pages.parts import number
+from reports.pages.schema import size
 from shared_spec.files import kept, store
 from shared_spec.files.interchange import TRACE
 from shared_spec.readings.arithmetic import Array
@@ -88,14 +88,14 @@ class _Matrices:
         at = np.array([sorted((self._at[a], self._at[b])) for a, b in labels])
         names = list(measured[0])
         values = np.array([[of[name] for name in names] for of in measured])
-        size = len(self._at)
+        count = len(self._at)
         for name, of_pairs in zip(names, values.swapaxes(0, 1), strict=True):
-            there = self._values.setdefault(name, np.full((len(KINDS), size, size), np.nan))
+            there = self._values.setdefault(name, np.full((len(KINDS), count, count), np.nan))
             j, i = at.T
             there[:, i, j] = np.fmax(there[:, i, j], of_pairs.T)
             top = int(of_pairs[:, 0].argmax())
             absolute, before = float(of_pairs[top, 0]), self._worst.get(name)
-            if before is None or absolute > _size(before.absolute):
+            if before is None or absolute > size(before.absolute):
                 a, b = labels[top]
                 self._worst[name] = Furthest(a=a, b=b, absolute=number(absolute), case=case)
 
@@ -105,10 +105,6 @@ class _Matrices:
             Distances(quantity=name, worst=self._worst[name], **dict(zip(KINDS, map(_rows, values), strict=True)))
             for name, values in sorted(self._values.items(), key=lambda item: _order(item[0]))
         ]
-
-
-def _size(value: float | None) -> float:
-    return math.inf if value is None else value
 
 
 def _rows(matrix: Array) -> list[list[Difference]]:
