@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -826,3 +827,6 @@ def test_a_page_of_a_race_alone(one, stand_in, text, command, tmp_path):
     page = (tmp_path / "site" / "index.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "<h1>Who is fastest: the race below. No other result has been made yet.</h1>" in page
+    assert '<section id="answer" hidden>' in page, "a part that is empty is not shown"
+    assert '<section id="fastest">' in page
+    assert re.findall(r'<li><a href="#(\w+)"', page) == ["fastest", "run"]
