@@ -16,7 +16,7 @@ from msgspec import structs
 
 from frameworks.harness.busy import Watch, calibrate
 from frameworks.harness.contender import Contender
-from frameworks.harness.entries import Costs, Entry, costs_of, share
+from frameworks.harness.entries import Costs, Entry, costs_of, lost_twins, share
 from frameworks.harness.nursery import LostError
 from frameworks.harness.starting import Start
 from isogru.judge.comparison import EQUAL
@@ -64,12 +64,14 @@ class Blocks:
             file.unlink()
         there = passes(self.race)
         self._next = 1 + max((one.number for one in there), default=0)
-        for one in there:
-            for row, outcome in one.outcomes.items():
-                self._note(Entry(one.framework, row), outcome)
-            if not one.is_done:
-                # What is complete of it counts. It is not gone on with: its processes are no more.
-                rows.Writer(one.path, goes_on=True).write(rows.Done())
+        for number in range(1, self._next):
+            self.lost |= lost_twins([block for block in self.done if block.start == number], self.entries)
+            for one in [each for each in there if each.number == number]:
+                for row, outcome in one.outcomes.items():
+                    self._note(Entry(one.framework, row), outcome)
+                if not one.is_done:
+                    # What is complete of it counts. It is not gone on with: its processes are no more.
+                    rows.Writer(one.path, goes_on=True).write(rows.Done())
 
     @property
     def gone(self) -> float:
@@ -233,7 +235,7 @@ class Blocks:
         writers: Mapping[str, rows.Writer],
     ) -> None:
         calibration = calibrate()
-        watch = Watch([*begun.sessions, *(contender.session for _, contender in running.values())])
+        watch = Watch(begun.sessions)
         seconds = {}
         for name in self.race.shuffled(running, start, workload, number):
             entry, contender = running[name]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 import typer
 
+from isogru import gradient_paths, judge, reason
+from isogru.answers import origin
 from isogru.conventions import conventions
 from isogru.explain import EQUAL, EXPLAINED, explain, probe, same_function
+from isogru.judge.comparison import EQUAL as SAME
+from shared_spec import oracle
 from shared_spec.command import EQUAL as DONE
 from shared_spec.command import NOT_EQUAL, application, main, say
+from shared_spec.files.interchange import Result
 from tests.false_alarms import implementations, machines
 from tests.isogru.planted import SIZES, drawn, planted
 
@@ -34,6 +40,29 @@ def singles():
                     yield f"{name} in {case.name}", explanation.verdict == EXPLAINED and (name,) in named
 
 
+def gradients():
+    """Every path of the gradient left out, where all states are right, on the same problems."""
+    for cell in CELLS:
+        for seed, sizes in enumerate(SIZES):
+            case = drawn(cell, sizes, seed)
+            dH = np.random.RandomState(seed).standard_normal((*sizes[:2], sizes[3])).astype(np.float32)
+            case = replace(case, arrays={**case.arrays, "dH": dH.astype(np.float64)})
+            H = oracle.run(case.cell, case.arrays)["H"]
+            for path in gradient_paths.paths(case.cell):
+                pulled = {f"grad.{name}": array for name, array in gradient_paths.without(case, path)}
+                explanation, verdict = _why(case, {"H": H, **pulled})
+                named = [cause.names for cause in explanation.causes]
+                yield f"{path.name} in {case.name}", verdict != SAME and named == [(path.name,)]
+
+
+def _why(case, arrays):
+    """The explanation and the verdict of a result in float32."""
+    narrow = {name: array.astype(np.float32) for name, array in arrays.items()}
+    result = Result(origin(case, "planted", "float32"), narrow)
+    verdict = judge.on(case, result, partial=True, kept=False)
+    return reason.why(case, result, verdict), verdict.verdict
+
+
 def pairs(seed, count):
     """Two conventions drawn at random: whether what is named is the same function."""
     chosen, made = random.Random(seed), 0
@@ -53,14 +82,17 @@ def pairs(seed, count):
 
 
 def right(seed, count):
-    """Right results in random forms and orders of sums: whether each is equal, and nothing is named."""
+    """Right results in random forms and orders of sums: whether each has the verdict equal, and nothing is named."""
     for number in range(count):
         case = drawn(CELLS[number % 2], SIZES[number % len(SIZES)], number)
         chosen = np.random.RandomState([seed, number])
         form = implementations.drawn(chosen, machines.drawn(chosen, "float32"))
         H = implementations.Gru(case.cell.name, form).results(case.arrays)["H"]
-        explanation = explain(case, H)
-        yield f"{form.label} in {case.name}", explanation.verdict == EQUAL and not explanation.causes
+        explanation, verdict = _why(case, {"H": H})
+        yield (
+            f"{form.label} in {case.name}",
+            verdict == SAME and explanation.verdict == EQUAL and not explanation.causes,
+        )
 
 
 @app.command()
@@ -73,6 +105,7 @@ def run(
     short = False
     for title, rows, least in (
         ("single faults named alone and rightly", singles(), SINGLES),
+        ("missing paths of gradients named alone and rightly", gradients(), SINGLES),
         ("right results equal, with nothing named", right(seed, right_count), 1.0),
         ("pairs named as the function that they are", pairs(seed, pair_count), PAIRS),
     ):
