@@ -34,7 +34,9 @@ class Cause:
     """Conventions under which a result is equal, and others that are the same function."""
 
     names: tuple[str, ...]
-    """Of the conventions, in the order in which they are applied; none of what became of a batch's sequences."""
+    """Of the conventions, in the order in which they are applied; none where it is the precision of products, or what
+    became of a batch's sequences.
+    """
     sentence: str
     remedy: str
     ratio: float
