@@ -33,7 +33,7 @@ class Cause:
     """Conventions under which a result is equal, and others that are the same function."""
 
     names: tuple[str, ...]
-    """Of the conventions, in the order in which they are applied."""
+    """Of the conventions, in the order in which they are applied; none where it is the precision of products."""
     sentence: str
     remedy: str
     ratio: float

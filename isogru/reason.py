@@ -75,3 +75,11 @@ def lines(made: Explanation) -> Iterator[str]:
     yield f"why: {made.sentence}"
     if made.remedy:
         yield f"remedy: {made.remedy}"
+
+
+def of_products(products: str, before: float, after: float, remedy: str, *, gradients: bool) -> Explanation:
+    """Of a result that is equal with products in a coarser format: largest ratios to the bound, without that and with
+    it. Where its gradients are not, they are left out.
+    """
+    sentence = f"its products are in {products}" + ("" if gradients else ", and gradients are left out")
+    return Explanation(EXPLAINED, before, (Cause((), sentence, remedy, after),))

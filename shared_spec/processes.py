@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -14,6 +15,8 @@ PARENT = "ISOGRU_PARENT"
 """The environment variable that tells a process of ours who started it."""
 INTERRUPTED = 130
 """The exit status of what Ctrl-C has ended."""
+LOOK = 1.0
+"""Seconds after which it is seen at the latest that a parent is gone, where the kernel does not tell."""
 _PR_SET_PDEATHSIG = 1
 """prctl(2)."""
 
@@ -30,17 +33,26 @@ def end_with_parent() -> None:
 
 
 def end_with(parent: int) -> None:
-    """Have the kernel kill this process as soon as its parent is gone, by SIGKILL too, of which nobody is told: else it
-    goes on for nobody, or waits for ever for work. Linux alone has it; elsewhere nothing is done.
+    """End this process as soon as its parent is gone, by SIGKILL too, of which nobody is told: else it goes on for
+    nobody, or waits for ever for work. On Linux the kernel does it; elsewhere a thread looks whether it is there.
     """
-    if sys.platform != "linux":
-        return
     # Here, since this module is imported by whoever imports isogru.
-    import ctypes
+    if sys.platform == "linux":
+        import ctypes
 
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        import threading
+
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     if os.getppid() != parent:  # It was gone before.
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def begin(program: str) -> None:

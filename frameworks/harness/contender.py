@@ -45,7 +45,7 @@ class Contender:
         self._said = b""
         self._status: int | None = None
         try:
-            self.session = nursery.start(order, [reads, writes, self._printed.fileno(), end])
+            self.pid = nursery.start(order, [reads, writes, self._printed.fileno(), end])
         except LostError:
             self._let_go()
             raise
@@ -119,25 +119,25 @@ class Contender:
             raise LostError(f"said what nobody understands: {line[:80]!r}") from None
 
     def _silent(self, limit: float) -> str:
-        if busy.is_stopped(self.session):
+        if busy.is_stopped(self.pid):
             return "was stopped from outside"
         return f"did not come back within {limit:.0f} s"
 
     def _has_ended(self, limit: float) -> bool:
         """Whether it has, or does within so many seconds."""
         if self._status is None and select.select([self._ended], [], [], limit)[0]:
-            # Nothing, where who forked it has been killed: then, on Linux, so was it.
+            # Nothing, where who forked it has been killed: then it has ended too, or is about to.
             self._status = int(os.read(self._ended, 16) or -signal.SIGKILL)
         return self._status is not None
 
     def _signal(self, number: signal.Signals) -> None:
         try:
-            os.killpg(self.session, number)
+            os.killpg(self.pid, number)
         except GONE:
             # It may not lead a group yet.
             if self._status is None:
                 with contextlib.suppress(*GONE):
-                    os.kill(self.session, number)
+                    os.kill(self.pid, number)
 
     def _let_go(self) -> None:
         for end in (self._to, self._from, self._ended):

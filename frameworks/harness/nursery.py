@@ -94,7 +94,7 @@ class Nursery:
         return msgspec.json.decode(self._line("answer"), type=Born).pid
 
     def close(self) -> None:
-        """End it, and with it, on Linux, whatever it has started."""
+        """End it, and with it whatever it has started."""
         self._channel.close()
         self._process.kill()
         self._process.wait()
@@ -179,7 +179,10 @@ def _become(order: Order, files: list[int], run: Callable[[list[str]], int], par
     """What a fork does: it never comes back."""
     status = 1
     try:
-        os.setsid()
+        # A group of its own in the session of who forks it: where that one is gone, POSIX has the system end a group
+        # that is stopped, and could not look for itself, by SIGHUP, which must not be ignored, and SIGCONT.
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # A fork is not ended with its parent, though that one is with its own.

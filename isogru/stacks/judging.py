@@ -6,17 +6,19 @@ they are not, it is held against the oracle of the whole stack, within 10 times 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from isogru import answers, judge, order, reason
+from isogru import answers, formats, judge, order, reason
 from isogru.explain import UNEXPLAINED, Explanation
 from isogru.judge import delivered
 from isogru.judge.comparison import EQUAL, TWIN_MULTIPLE, WORST_CASE, Finding, compare
 from isogru.judge.reference import pooled_stray
 from isogru.judge.verdict import ResultVerdict
+from isogru.runners.hints import of_results
+from isogru.runners.verdict import Evidence
 from isogru.stacks.answer import StackAnswer
 from isogru.stacks.problem import Stack
 from shared_spec import oracle
@@ -25,25 +27,44 @@ from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 
 def judged(
-    stack: Stack, answer: StackAnswer, name: str, *, why: bool = False
+    stack: Stack, answer: StackAnswer, name: str, *, why: bool = False, products: str = ""
 ) -> tuple[ResultVerdict, tuple[str, ...], list[tuple[str, Explanation]]]:
     """The verdict, what is to be said of it, and of each layer that is not equal why, where that is asked and the
-    states below are there.
+    states below are there. `products` says what its products were computed in, where that is coarser than its states.
+
+    Raises UserError for products that are no coarser.
     """
     whole = Result(_origin(stack.layers[0], name, answer.dtype), {str(i): a for i, a in enumerate(answer.arrays)})
-    coarse = answers.coarser(whole)
+    whole = formats.with_products(whole, products) if products else whole
+    coarse = "" if products else formats.coarser(whole)
     findings, reasons = [], []
-    layers = _findings(stack, answer, name, "")
-    notes = answer.notes
+    layers = _findings(stack, answer, name, "", products)
+    notes = (formats.told(answer.dtype, products), *answer.notes[1:]) if products else answer.notes
     if coarse and any(finding.verdict != EQUAL for *_, each in layers for finding in each.findings):
         notes = (f"judged in {coarse}: the file is of {answer.dtype}, and all its values are of {coarse}", *notes[1:])
-        layers = _findings(stack, answer, name, coarse)
+        layers = _findings(stack, answer, name, coarse, "")
+    hint, cause = ("", None) if products else _narrower(stack, answer, name, layers)
+    notes = (*notes, hint) if hint else notes
     below = {case.name: f"l{level - 1}" for case, level in zip(stack.layers, stack.levels, strict=True)}
     for case, result, of in layers:
         findings += [replace(finding, quantity=f"{case.name}.{finding.quantity}") for finding in of.findings]
         if why and of.verdict != EQUAL:
-            reasons.append((case.name, _blind(below[case.name]) if result is None else reason.why(case, result, of)))
+            told = _blind(below[case.name]) if result is None else cause or reason.why(case, result, of)
+            reasons.append((case.name, told))
     return ResultVerdict(whole.origin, tuple(findings)), notes, reasons
+
+
+def _narrower(stack: Stack, answer: StackAnswer, name: str, layers: Sequence[Judged]) -> tuple[str, Explanation | None]:
+    """With products in which coarser format all layers would be equal, as `formats.narrower` says it of one."""
+    there = [Evidence(case, result, of) for case, result, of in layers if result is not None]
+    if len(there) < len(layers):
+        return "", None
+
+    def again(products: str, gradients: bool) -> list[Evidence]:
+        made = _findings(stack, answer, name, "", products)
+        return [Evidence(case, result, of) for case, result, of in made if result is not None]
+
+    return of_results(there, again)
 
 
 def _blind(below: str) -> Explanation:
@@ -56,7 +77,7 @@ Judged = tuple[Case, Result | None, ResultVerdict]
 """A layer with its input, its result where it was judged by itself, and the verdict."""
 
 
-def _findings(stack: Stack, answer: StackAnswer, name: str, coarse: str) -> list[Judged]:
+def _findings(stack: Stack, answer: StackAnswer, name: str, coarse: str, products: str) -> list[Judged]:
     dtype = "float32" if coarse else answer.dtype
     u = UNIT_ROUNDOFF[coarse or dtype]
     chain: _Chain | None = None
@@ -67,7 +88,7 @@ def _findings(stack: Stack, answer: StackAnswer, name: str, coarse: str) -> list
             if not parts:
                 continue
             given = {q: a.astype(np.float32) if coarse else a for q, a in parts.items()}
-            origin = replace(_origin(case, name, dtype), unit_roundoff=u)
+            origin = replace(_origin(case, name, dtype), unit_roundoff=u, products=products)
             if below is not None:
                 own = stack.on(case, below)
                 turns = own.reverse or own.lengths is not None

@@ -81,8 +81,9 @@ def _table(report: Report, frameworks: list[str]) -> Table:
 def _ranking(table: race.Table) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("rank", "", "time", "beside the fastest", "bound", "held by"):
-        wordy = name in ("", "beside the fastest", "held by")
-        grid.add_column(name, no_wrap=True, justify="left" if wordy else "right")
+        # Numbers and names are shown whole; where the line is too short, words go on below.
+        is_words = name in ("beside the fastest", "held by")
+        grid.add_column(name, no_wrap=not is_words, justify="left" if is_words or not name else "right")
     for row in standings.ranked(table):
         who = f"{row.framework}/{row.implementation}"
         cells = [standings.rank(row), who, standings.duration(row.seconds), standings.beside(row)]

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 from msgspec import structs
+from rich.console import Console
 
 from isogru.judge.comparison import EQUAL
-from reports.pages import schema
+from reports.pages import schema, terminal
 from reports.race import against, leaderboard, paired, roofline, standings
 from reports.race.records import Leaderboard
 from shared_spec.errors import UserError
@@ -407,3 +408,17 @@ def test_a_line_that_was_cut_off_is_written_again(tmp_path):
         stream.write('{"line":"begin","row":{"workload":"' + WORKLOAD)
     rows.Writer(one_pass.path, goes_on=True).write(rows.Done())
     assert rows.read(one_pass.path).is_done
+
+
+def test_in_a_terminal_of_80_columns_every_number_is_whole():
+    board = msgspec.json.decode((PUBLISHED / "2-cores" / "leaderboard.json").read_bytes(), type=Leaderboard)
+    console = Console(width=80)
+    with console.capture() as capture:
+        terminal.show_leaderboard(board, console)
+    lines = capture.get().splitlines()
+    assert max(map(len, (line for line in lines if not line.startswith("control")))) <= 80
+    for row in board.tables[0].rows:
+        who = f"{row.framework}/{row.implementation}"
+        (line,) = [line for line in lines if line.split()[1:2] == [who]]
+        assert f" {standings.duration(row.seconds)} " in line
+        assert f" {standings.percent(row.percent)} " in line

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,8 +102,8 @@ def contend(order):
     base, turn = told["seconds"].get(framework, 1.0) * (1 + told["plan"].index(name)), 0
     while os.read(reads, 1) == b"g":
         turn += 1
-        is_lost_twin = ".again." in option("--rows") and number == told.get("the twin dies in")
-        if name == told.get("dies") or told.get("dies in") == [framework, name, number] or is_lost_twin:
+        is_lost_double = ".again." in option("--rows") and number == told.get("the double dies in")
+        if name == told.get("dies") or told.get("dies in") == [framework, name, number] or is_lost_double:
             print("last words")
             sys.stdout.flush()
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -186,10 +187,10 @@ def test_contenders_take_turns_in_shuffled_order(one, stand_in, text):
     kept = read_blocks(one.blocks_file)
     # Three starts decide all that is to be decided, long before the budget is gone.
     assert [(block.start, block.number) for block in kept] == [(s, n) for s in (1, 2, 3) for n in (1, 2, 3, 4)]
-    (twin,) = set(kept[0].seconds) - NAMES
-    assert twin.removesuffix(" again") in NAMES
+    (double,) = set(kept[0].seconds) - NAMES
+    assert double.removesuffix(" again") in NAMES
     for block in kept:
-        assert set(block.seconds) == {*NAMES, twin}
+        assert set(block.seconds) == {*NAMES, double}
         assert list(block.seconds) == one.shuffled(block.seconds, block.start, WORKLOAD, block.number)
     assert len({tuple(block.seconds) for block in kept}) > 1
     assert [line.partition(",")[0] for line in said if line.startswith("start")] == [
@@ -265,9 +266,9 @@ def test_who_waits_takes_no_core(one, stand_in, text, monkeypatch):
         contender.await_ready(60)
         assert contender.turn(60) == pytest.approx(2.0, rel=1e-3)
         deadline = time.monotonic() + 20
-        while not busy.is_stopped(contender.session) and time.monotonic() < deadline:
+        while not busy.is_stopped(contender.pid) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert busy.is_stopped(contender.session)
+        assert busy.is_stopped(contender.pid)
         assert contender.turn(60) > 0
         assert contender.end(60).verdict == "equal"
         contender.close()
@@ -363,7 +364,7 @@ def test_who_forks_is_killed_and_all_its_contenders_with_it(one, stand_in, text)
         contender.await_ready(60)
         (forks,) = start.sessions
         os.kill(forks, signal.SIGKILL)
-        assert gone([forks, contender.session])
+        assert gone([forks, contender.pid])
         with pytest.raises(LostError, match="ended by SIGKILL"):
             contender.turn(60)
         contender.close()
@@ -450,14 +451,14 @@ def test_a_finished_race_is_not_run_again(one, stand_in, text):
     assert len(stand_in.calls) == calls
 
 
-def entered(plan):
+def entered(plan, number=0):
     """The header of what torch enters."""
     return rows.Header(
         framework="torch",
         device="cpu",
         threads=2,
         tf32=False,
-        number=0,
+        number=number,
         plan=tuple(plan),
         import_=0.1,
         versions={},
@@ -468,7 +469,7 @@ def entered(plan):
 
 
 def test_time_goes_to_near_ties(one):
-    """Who is surely far behind, in a place that is known, is not started again; and its twin is not either."""
+    """Who is surely far behind, in a place that is known, is not started again; and its double is not either."""
     random = np.random.default_rng(0)
     header = entered(rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned"))
     writer = blocks_format.Writer(one.blocks_file)
@@ -482,7 +483,7 @@ def test_time_goes_to_near_ties(one):
     assert {entry.name.removesuffix(" again") for entry in there._going()[WORKLOAD]} == {"torch/native", "torch/tuned"}
 
 
-def twins_of(board_blocks):
+def doubles_of(board_blocks):
     """Who raced twice, by start."""
     return {block.start: {name for name in block.seconds if name.endswith(" again")} for block in board_blocks}
 
@@ -490,29 +491,69 @@ def twins_of(board_blocks):
 def test_the_one_that_races_twice_is_the_same_whoever_else_is_lost(one):
     plan = [rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned", "compiled")]
     there = blocks.Blocks(one, {"torch": entered(plan)}, None, print)
-    *_, twin = there.entries(WORKLOAD)
+    *_, double = there.entries(WORKLOAD)
     for row in plan:
-        if row.implementation != twin.row.implementation:
+        if row.implementation != double.row.implementation:
             there.lost = {(WORKLOAD, f"torch/{row.implementation}")}
-            assert there.entries(WORKLOAD)[-1] == twin
-    there.lost = {(WORKLOAD, f"torch/{twin.row.implementation}")}
+            assert there.entries(WORKLOAD)[-1] == double
+    there.lost = {(WORKLOAD, f"torch/{double.row.implementation}")}
     other = there.entries(WORKLOAD)[-1]
-    assert other.is_twin
-    assert other != twin
+    assert other.is_double
+    assert other != double
 
 
 def test_where_the_one_that_races_twice_is_lost_another_is_drawn(one, stand_in, text):
     """In the next start, and it is another one that has none of the first one's blocks."""
-    stand_in.tell(**{"the twin dies in": 1})
+    stand_in.tell(**{"the double dies in": 1})
     said = run(one, stand_in, text)
-    twins = twins_of(read_blocks(one.blocks_file))
-    assert twins[1] == set()
-    (later,) = twins[2]
-    assert twins[2] == twins[3] == {later}
+    doubles = doubles_of(read_blocks(one.blocks_file))
+    assert doubles[1] == set()
+    (later,) = doubles[2]
+    assert doubles[2] == doubles[3] == {later}
     (lost,) = [line for line in said if "ended by SIGSEGV" in line]
     assert later not in lost
     # The rows that they are of are equal.
     assert {row.status for table in races.board(one).tables for row in table.rows} == {"equal"}
+
+
+def test_a_race_that_goes_on_knows_which_of_those_that_race_twice_were_lost(one):
+    """No row says so, but the blocks do; of each start, since where one is lost the next is another."""
+    plan = [rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned", "compiled")]
+    first, second, third, _ = one.shuffled((f"torch/{row.implementation}" for row in plan), WORKLOAD, "double")
+    writer = blocks_format.Writer(one.blocks_file)
+    for start, number, double in ((1, 1, ""), (1, 2, ""), (2, 1, second), (2, 2, ""), (3, 1, third)):
+        names = [f"torch/{row.implementation}" for row in plan] + ([f"{double} again"] if double else [])
+        known = {"start": start, "number": number, "workload": WORKLOAD}
+        writer.write(blocks_format.Block(**known, seconds=dict.fromkeys(names, 1.0), calibration=0.01))
+        of_start = rows.Writer(one.file("torch", start), goes_on=False)
+        of_start.header(entered(plan, start))
+    there = blocks.Blocks(one, {"torch": entered(plan)}, None, print)
+    assert there.lost == {(WORKLOAD, f"{first} again"), (WORKLOAD, f"{second} again")}
+    assert there.entries(WORKLOAD)[-1].name == f"{third} again"
+
+
+def test_who_was_lost_is_not_in_the_last_block():
+    """Though those that they are doubles of are: who has left, or is lost too, says nothing of a double."""
+    row = rows.Row(WORKLOAD, "tuned", "tuned")
+    drawn = [entries.Entry("torch", row), entries.Entry("torch", row, is_double=True)]
+    for names, lost in (
+        (["torch/tuned torch/tuned+"], set()),
+        (["torch/tuned torch/tuned+", "torch/tuned"], {"torch/tuned again"}),
+        (["torch/tuned", "torch/tuned"], {"torch/tuned again"}),
+        (["torch/tuned torch/tuned+", "jax/tuned"], set()),
+        (["jax/tuned jax/tuned+", "jax/tuned"], {"jax/tuned again"}),
+    ):
+        of_start = [
+            blocks_format.Block(
+                start=1,
+                workload=WORKLOAD,
+                number=number,
+                seconds=dict.fromkeys((name.replace("+", " again") for name in each.split()), 1.0),
+                calibration=0.01,
+            )
+            for number, each in enumerate(names, 1)
+        ]
+        assert entries.lost_doubles(of_start, lambda workload: drawn) == {(WORKLOAD, name) for name in lost}
 
 
 def test_one_that_does_not_enter(one, stand_in, text, monkeypatch):
@@ -786,3 +827,6 @@ def test_a_page_of_a_race_alone(one, stand_in, text, command, tmp_path):
     page = (tmp_path / "site" / "index.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "<h1>Who is fastest: the race below. No other result has been made yet.</h1>" in page
+    assert '<section id="answer" hidden>' in page, "a part that is empty is not shown"
+    assert '<section id="fastest">' in page
+    assert re.findall(r'<li><a href="#(\w+)"', page) == ["fastest", "run"]

@@ -52,11 +52,14 @@ for number, case in list(enumerate(jobs))[first:]:
 """
 
 
+@pytest.mark.parametrize("platform", [sys.platform, "elsewhere"])
 @pytest.mark.parametrize("script", [PARENT, POOL], ids=["worker", "references"])
-def test_what_is_started_ends_with_what_started_it(script, tmp_path):
+def test_what_is_started_ends_with_what_started_it(script, platform, tmp_path):
+    """By the kernel; by themselves as if this were a system whose kernel has nothing for it."""
     file = tmp_path / "script.py"
     file.write_text(script)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.platform = {platform!r}\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     with subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
