@@ -339,7 +339,7 @@ def test_the_command_says_what_is_not_searched(tmp_path, isogru):
         1,
         "why: not explained: every step of H is right by itself, and final is not searched",
     )
-    np.savez(tmp_path / "last.npz", final=H[0])
+    np.savez(tmp_path / "last.npz", final=-H[0])
     assert "does not hold the states H" in isogru("explain", tmp_path / "case.safetensors", tmp_path / "last.npz").out
 
 
