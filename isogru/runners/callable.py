@@ -107,6 +107,8 @@ class Call:
             assert callable(self.gradients)
             parameters = {name: leaves[name] for name in case.cell.parameters}
             pulled = quietly(self.gradients, leaves["X"], leaves["H0"], parameters, dH)
+            if not isinstance(pulled, Mapping):
+                raise InterchangeError(f"its gradients are {type(pulled).__name__}, should be a mapping of their names")
         return arrays | {f"grad.{name}": self._taken(value, f"grad.{name}") for name, value in pulled.items()}
 
     def _of_leaves(self, leaves: Leaves) -> Any:
