@@ -8,18 +8,19 @@ is not there is not judged.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from isogru import answer_parts, array_files, judge, order
+from isogru import answer_parts, array_files, formats, judge, layer_gradients, order
 from isogru.answer_parts import axes, put
+from isogru.explain import Explanation
 from isogru.judge.comparison import EQUAL
 from isogru.judge.verdict import ResultVerdict
 from shared_spec.cells import Cell
-from shared_spec.errors import InterchangeError
+from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files.interchange import (
     DTYPES,
     RESULT_FORMAT,
@@ -32,12 +33,10 @@ from shared_spec.files.interchange import (
 )
 from shared_spec.files.sources import Source
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
-from shared_spec.readings.floats import HALVES, rounded
+from shared_spec.readings.floats import HALVES
 
 TIME_FIRST, BATCH_FIRST = "first", "second"
 BATCH_TOLD = "the batch comes first in it, as its values tell: with time first it would be different"
-FEW = 8
-"""Fewer different values than that tell no format."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,13 @@ class Answer:
     plain: bool
     """Whether it is no result file, which says what it is of and what it was computed in."""
     coarse: str = ""
-    """The coarsest format of which all values are numbers, as they are in the file: see `coarser`."""
+    """The coarsest format of which all values are numbers, as they are in the file: see `formats.coarser`."""
     others: tuple[tuple[Result, str], ...] = ()
     """The same in another order, where neither shapes nor the case tell which it has; each with what is to be said if
     that alone is equal.
     """
+    seconds: Mapping[str, Array] = field(default_factory=dict)
+    """Gradients of second biases, which are those of the sums that they are in: {"grad.b_hz": ...}."""
 
 
 def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
@@ -65,6 +66,7 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
         return _turned(Answer(read_result(path), (), False), case, time)
     if not isinstance(case, Case):
         raise InterchangeError(f"{path}: no result file ({RESULT_FORMAT}), and of a training nothing else is judged")
+    contents, seconds, told = layer_gradients.unpacked(contents, case)
     parts = answer_parts.parts(contents, case)
     dtypes = {contents.tensors[part.name].dtype for part in parts.values()}
     known = (*DTYPES, *HALVES)
@@ -73,10 +75,10 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
     (dtype,) = dtypes
     loaded = {quantity: put(contents.tensors[part.name].load(), part) for quantity, part in parts.items()}
     notes = [f"judged in {dtype}, as the file has it: how it was computed was not measured"]
-    notes += [f"{part.name} is taken as {q}, as its shape tells" for q, part in parts.items() if part.by_shape]
+    notes += [f"{part.name} is taken as {q}, as its shape tells" for q, part in parts.items() if part.by_shape] + told
     result = Result(origin(case, path.name, dtype), loaded)
     # Before they are put in order: what stands past an end then is the case's, in its numbers.
-    answer = Answer(result, tuple(notes), True, coarser(result))
+    answer = Answer(result, tuple(notes), True, formats.coarser(result), seconds=seconds)
     return _ordered(path, _turned(answer, case, time), case)
 
 
@@ -154,17 +156,31 @@ class Judged(NamedTuple):
     """What is to be said of it."""
     result: Result
     """As which it was judged."""
+    cause: Explanation | None = None
+    """Of one that is not equal and would be with products in a coarser format: that."""
 
 
-def judged(case: AnyCase, answer: Answer, *, claim: Cell | None = None, name: str = "", case_name: str = "") -> Judged:
+def judged(
+    case: AnyCase,
+    answer: Answer,
+    *,
+    claim: Cell | None = None,
+    products: str = "",
+    name: str = "",
+    case_name: str = "",
+) -> Judged:
     """The verdict on an answer. Where shapes leave open whether the batch comes first, it is taken so if that alone
     makes the states equal; where it is not equal in the dtype of its file and all its values are numbers of a coarser
-    format, which NumPy may not have, it is judged in that.
+    format, which NumPy may not have, it is judged in that. `products` says what its products were computed in, where
+    that is coarser than its states; where it is not said and would make it equal, the notes say it.
+
+    Raises UserError for products that are no coarser, or that are said of a training.
     """
 
     def on(result: Result) -> ResultVerdict:
         return judge.on(case, result, claim=claim, name=name, case_name=case_name, partial=isinstance(case, Case))
 
+    answer = _with_products(answer, case, products) if products else answer
     verdict, result = on(answer.result), answer.result
     notes = answer.notes
     coarse = answer.coarse if verdict.verdict != EQUAL else ""
@@ -175,56 +191,37 @@ def judged(case: AnyCase, answer: Answer, *, claim: Cell | None = None, name: st
             f"judged in {coarse}: the file is of {dtype}, and all its values are numbers of {coarse}, or print as such"
         )
         notes = (told, *notes[1:])
+    tried = [(result, verdict)]
     for other, told in answer.others:
         if verdict.verdict == EQUAL:
             break
         assert isinstance(case, Case)
         other = _in(other, case, coarse) if coarse else other
-        if (turned := on(other)).verdict == EQUAL:
+        tried.append((other, on(other)))
+        if (turned := tried[-1][1]).verdict == EQUAL:
             verdict, result, notes = turned, other, (*notes, told)
-    if answer.plain and verdict.verdict != EQUAL and (digits := decimals(result)):
+    cause = None
+    if verdict.verdict != EQUAL and not products and isinstance(case, Case):
+        hint, cause = next(filter(any, (formats.narrower(case, each, of, claim) for each, of in tried)), ("", None))
+        notes = (*notes, hint) if hint else notes
+    if answer.plain and verdict.verdict != EQUAL and (digits := formats.decimals(result)):
         notes = (
             *notes,
             f"every value has at most {digits} decimals, as printed numbers do: save them with every digit",
         )
-    return Judged(verdict, (*notes, *_covers(case, result)), result)
+    if seconds := layer_gradients.of_seconds(answer.seconds, result, on):
+        verdict = replace(verdict, findings=(*verdict.findings, *seconds))
+    return Judged(verdict, (*notes, *_covers(case, result)), result, cause)
 
 
-def coarser(result: Result) -> str:
-    """The coarsest format, coarser than its dtype, of which all values of a result are numbers; empty where there is
-    none, or so few values are there that they may be such by chance: 0, 1 and 0.5 are numbers of every format.
-    """
-    values = np.unique(np.concatenate([array.ravel() for array in result.arrays.values()]))
-    if len(values) < FEW or not np.isfinite(values).all():
-        return ""
-    formats = ("bfloat16", "float16", "float32")
-    own = result.origin.dtype
-    narrower = () if own in HALVES else formats[: formats.index(own)] if own in formats else formats
-    coarsest = next((name for name in narrower if np.array_equal(rounded(values, name), values)), "")
-    return coarsest or ("float32" if own == "float64" and _is_printed(values) else "")
-
-
-def _is_printed(values: Array) -> bool:
-    """Whether float64 values are what numbers of float32 print as, by the fewest digits that tell them apart or by
-    nine: read as float64 these are no numbers of float32.
-    """
-    return all(map(_is_print, values))
-
-
-def _is_print(value: float) -> bool:
-    with np.errstate(over="ignore"):
-        single = np.float32(value)
-    return value in (float(str(single)), float(f"{single:.9g}"))
-
-
-def decimals(result: Result) -> int:
-    """How many decimals all values of a result have at most, where that is few for its dtype; else 0."""
-    values = np.unique(np.concatenate([array.ravel() for array in result.arrays.values()]))
-    if len(values) < FEW or not np.isfinite(values).all():
-        return 0
-    return next(
-        (k for k in range(1, 7) if np.array_equal(np.round(values.astype(float), k).astype(values.dtype), values)), 0
-    )
+def _with_products(answer: Answer, case: AnyCase, products: str) -> Answer:
+    """The answer as one whose products were in a coarser format than its states, as was said."""
+    if not isinstance(case, Case):
+        raise UserError(f"case {case.name}: a training is judged in its dtype; leave --products out")
+    result = formats.with_products(answer.result, products)
+    others = tuple((formats.with_products(other, products), told) for other, told in answer.others)
+    notes = (formats.told(result.origin.dtype, products), *(answer.notes[1:] if answer.plain else answer.notes))
+    return replace(answer, result=result, notes=notes, coarse="", others=others)
 
 
 def _in(result: Result, case: Case, dtype: str) -> Result:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from isogru import answers, checking, reason, stacks
-from isogru.explain_command import Why
+from isogru.explain_command import Products, Why
 from isogru.judge import comparison
 from isogru.models.own_case import own_case
 from isogru.models.selection import Wish
@@ -41,6 +41,7 @@ def give_verdict(
         Optional[str], typer.Option(help="Judge the results as if they claimed this cell instead of the case's.")
     ] = None,
     time: Annotated[str, typer.Option(help="Which axis of the states is time: first, or second after the batch.")] = "",
+    products: Products = "",
     why: Why = False,
 ) -> None:
     """Hold results against a case: equal, suspect, different or undetermined, and the worst element of each quantity.
@@ -52,29 +53,31 @@ def give_verdict(
     if stacks.is_stack(case_file):
         if claim is not None:
             raise UserError(f"{case_file}: a stack; --claim is of one layer: make its case with isogru case --layer")
-        give_on_stack(case_file, result_files, as_json=as_json, time=time, why=why)
+        give_on_stack(case_file, result_files, as_json=as_json, time=time, why=why, products=products)
         return
     case, claimed = read_case(case_file), None if claim is None else cells.cell(claim)
     verdicts, reasons = [], []
     for file in result_files:
         answer = answers.read(file, case, time=time)
-        judged = answers.judged(case, answer, claim=claimed, name=str(file), case_name=str(case_file))
+        judged = answers.judged(
+            case, answer, claim=claimed, products=products, name=str(file), case_name=str(case_file)
+        )
         verdicts.append(judged)
         asked = why and judged.verdict.verdict != comparison.EQUAL
-        reasons.append(reason.why(case, judged.result, judged.verdict, claimed) if asked else None)
+        reasons.append(judged.cause or reason.why(case, judged.result, judged.verdict, claimed) if asked else None)
     if as_json:
         records = [
             {"file": str(f), "verdict": v.verdict, "notes": list(notes), **asdict(v)}
             | ({"why": made and made.record()} if why else {})
-            for f, (v, notes, _), made in zip(result_files, verdicts, reasons, strict=True)
+            for f, (v, notes, *_), made in zip(result_files, verdicts, reasons, strict=True)
         ]
         typer.echo(json.dumps(finite(records), indent=1))
     else:
-        for file, (verdict, notes, _), made in zip(result_files, verdicts, reasons, strict=True):
+        for file, (verdict, notes, *_), made in zip(result_files, verdicts, reasons, strict=True):
             show(file, verdict, notes)
             for line in reason.lines(made) if made else ():
                 say(f"    {line}")
-    raise typer.Exit(status(comparison.worst(v.verdict for v, _, _ in verdicts)))
+    raise typer.Exit(status(comparison.worst(each.verdict.verdict for each in verdicts)))
 
 
 def write_case(
@@ -172,12 +175,7 @@ def check_function(
     layout: Annotated[
         str, typer.Option(help="Of a module, if its names leave it open; isogru layouts lists them.")
     ] = "",
-    products: Annotated[
-        str,
-        typer.Option(
-            help="What products are computed in, if coarser than the states: bfloat16, float16 or, of float64, float32."
-        ),
-    ] = "",
+    products: Products = "",
     why: Why = False,
     as_json: Json = False,
 ) -> None:

@@ -17,6 +17,12 @@ from shared_spec.command import say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import read_case, write_case
 
+Products = Annotated[
+    str,
+    typer.Option(
+        help="What products are computed in, if coarser than the states: bfloat16, float16 or, of float64, float32."
+    ),
+]
 Why = Annotated[
     bool, typer.Option("--why", help="Name the convention under which what is not equal would be, and prove it.")
 ]
@@ -27,6 +33,7 @@ def explain_result(
     result_file: Annotated[Path, typer.Argument(metavar="RESULT", help="A result file, or states in .npy, .npz, .pt.")],
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     time: Annotated[str, typer.Option(help="Which axis of the states is time: first, or second after the batch.")] = "",
+    products: Products = "",
     telling: Annotated[
         Optional[Path],
         typer.Option("-o", "--output", help="Where causes cannot be told apart: write a case that tells them apart."),
@@ -44,8 +51,12 @@ def explain_result(
         for given in (case_file, result_file):
             keep(given, telling)
     answer = answers.read(result_file, case, time=time)
-    verdict, notes, result = answers.judged(case, answer, name=str(result_file), case_name=str(case_file))
-    made = Explanation(comparison.EQUAL) if verdict.verdict == comparison.EQUAL else reason.why(case, result, verdict)
+    judged = answers.judged(case, answer, products=products, name=str(result_file), case_name=str(case_file))
+    verdict, notes = judged.verdict, judged.notes
+    if verdict.verdict == comparison.EQUAL:
+        made = Explanation(comparison.EQUAL)
+    else:
+        made = judged.cause or reason.why(case, judged.result, verdict)
     if telling is not None and made.telling is not None:
         write_case(telling, made.telling)
     if as_json:

@@ -30,6 +30,11 @@ def with_an_inner_bias() -> tuple[str, ...]:
     return tuple(name for name in native_cells() if "b_hh" in cell(name).parameters)
 
 
+def with_a_gate() -> tuple[str, ...]:
+    """Those with a sigmoid, whether or not some layer computes them."""
+    return tuple(name for name in cells() if any(function.name == "sigmoid" for _, function in cell(name).functions))
+
+
 @dataclass(frozen=True)
 class Entry:
     """A line of the catalogue: for which cells, at which sizes, how drawn."""
@@ -86,6 +91,16 @@ CATALOGUE = (
     Entry("no_inner_bias", "b_hh is zero", with_an_inner_bias, T=5, n=6, d=4, h=7, zero=("b_hh",)),
     Entry("square", "d = h: what is transposed fits", every_cell, T=7, n=3, d=4, h=4),
     Entry("float64_values", "numbers that float32 does not hold", every_cell, T=4, n=2, d=5, h=3, wide=True),
+    Entry(
+        "gates",
+        "few terms beside a gate: the narrowest bound",
+        with_a_gate,
+        T=4,
+        n=300,
+        d=2,
+        h=1,
+        zero=("b_z", "b_r", "W_xh", "b_h", "b_hh"),
+    ),
 )
 
 SHORT_EPOCHS = 2

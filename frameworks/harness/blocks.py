@@ -16,7 +16,7 @@ from msgspec import structs
 
 from frameworks.harness.busy import Watch, calibrate
 from frameworks.harness.contender import Contender
-from frameworks.harness.entries import Costs, Entry, costs_of, lost_twins, share
+from frameworks.harness.entries import Costs, Entry, costs_of, lost_doubles, share
 from frameworks.harness.nursery import LostError
 from frameworks.harness.starting import Start
 from isogru.judge.comparison import EQUAL
@@ -65,7 +65,7 @@ class Blocks:
         there = passes(self.race)
         self._next = 1 + max((one.number for one in there), default=0)
         for number in range(1, self._next):
-            self.lost |= lost_twins([block for block in self.done if block.start == number], self.entries)
+            self.lost |= lost_doubles([block for block in self.done if block.start == number], self.entries)
             for one in [each for each in there if each.number == number]:
                 for row, outcome in one.outcomes.items():
                     self._note(Entry(one.framework, row), outcome)
@@ -95,9 +95,9 @@ class Blocks:
         ]
         there = {each.name: each for each in those if (workload, each.name) not in self.lost}
         # Of all that were ever there: a contender that is lost changes no other's place.
-        order = self.race.shuffled((each.name for each in those), workload, "twin")
-        twin = next((name for name in order if name in there and (workload, name + TWICE) not in self.lost), None)
-        again = [Entry(there[twin].framework, there[twin].row, is_twin=True)] if twin else []
+        order = self.race.shuffled((each.name for each in those), workload, "double")
+        double = next((name for name in order if name in there and (workload, name + TWICE) not in self.lost), None)
+        again = [Entry(there[double].framework, there[double].row, is_double=True)] if double else []
         return [*there.values(), *again]
 
     def _going(self) -> dict[str, list[Entry]]:
@@ -116,7 +116,7 @@ class Blocks:
 
     def _undecided(self, workload: str) -> list[Entry]:
         entries = self.entries(workload)
-        alone = [each for each in entries if not each.is_twin]
+        alone = [each for each in entries if not each.is_double]
         times = blocks.times(self.done, workload, [each.name for each in alone])
         decision = decisions.decide([times[each.name] for each in alone])
         left = {alone[i].name for i in decisions.undecided(decision)}
@@ -125,7 +125,7 @@ class Blocks:
     def _start(self, start: int, going: Mapping[str, list[Entry]]) -> None:
         writers = {}
         for name, header in self.headers.items():
-            of = [e.row for entries in going.values() for e in entries if e.framework == name and not e.is_twin]
+            of = [e.row for entries in going.values() for e in entries if e.framework == name and not e.is_double]
             if of:
                 writers[name] = rows.Writer(self.race.file(name, start), goes_on=False)
                 writers[name].header(structs.replace(header, number=start, plan=tuple(of)))
@@ -213,7 +213,7 @@ class Blocks:
         for entry in entries:
             alone = is_first or self.race.device != "cpu" or known.framework(entry.framework).spins
             await_down_to(0 if alone else machine.cores() - 1)
-            if not entry.is_twin:
+            if not entry.is_double:
                 writers[entry.framework].write(rows.Begin(entry.row))
             try:
                 running[entry.name] = (entry, begun.contender(entry, turns))
@@ -287,7 +287,7 @@ class Blocks:
         contender.close()
 
     def _come_of(self, entry: Entry, came: Outcome, writers: Mapping[str, rows.Writer]) -> None:
-        if not entry.is_twin:
+        if not entry.is_double:
             writers[entry.framework].write(rows.End(entry.row, came))
         elif came.verdict != EQUAL:
             # No row says so.

@@ -29,11 +29,12 @@ class Entry:
 
     framework: str
     row: Row
-    is_twin: bool = False
+    is_double: bool = False
+    """Whether it is raced a second time, under another name, as a control."""
 
     @property
     def name(self) -> str:
-        return blocks.name(self.framework, self.row.implementation) + (TWICE if self.is_twin else "")
+        return blocks.name(self.framework, self.row.implementation) + (TWICE if self.is_double else "")
 
 
 @dataclass
@@ -100,15 +101,15 @@ def costs_of(done: Sequence[Block]) -> dict[str, Costs]:
     return costs
 
 
-def lost_twins(of_start: Sequence[Block], entries: Callable[[str], Sequence[Entry]]) -> set[tuple[str, str]]:
-    """Workloads and twins that were lost in a start of a race that goes on, of which no row says so: the twin is not in
-    the last block, though the one that it is of is. `entries` gives what was to be in the start, by workload. Of one
-    that was lost after its last turn nothing is known.
+def lost_doubles(of_start: Sequence[Block], entries: Callable[[str], Sequence[Entry]]) -> set[tuple[str, str]]:
+    """Workloads and doubles that were lost in a start of a race that goes on, of which no row says so: the double is
+    not in the last block, though the contender that it repeats is. `entries` gives what was to be in the start, by
+    workload. Of one that was lost after its last turn nothing is known.
     """
     lost = set()
     for workload in {block.workload for block in of_start}:
         there = [{*block.seconds} for block in of_start if block.workload == workload]
-        twins = {entry.name for entry in entries(workload) if entry.is_twin}
-        twins |= {name for name in set().union(*there) if name.endswith(TWICE)}
-        lost |= {(workload, name) for name in twins - there[-1] if name.removesuffix(TWICE) in there[-1]}
+        doubles = {entry.name for entry in entries(workload) if entry.is_double}
+        doubles |= {name for name in set().union(*there) if name.endswith(TWICE)}
+        lost |= {(workload, name) for name in doubles - there[-1] if name.removesuffix(TWICE) in there[-1]}
     return lost

@@ -87,7 +87,7 @@ class Start:
     def contender(self, entry: Entry, planned: int) -> Contender:
         """Starts the process of one, for which so many turns are planned. Raises LostError where it cannot."""
         name, row, race = entry.framework, entry.row, self._race
-        stem = _stem(row) + (".again" if entry.is_twin else "")
+        stem = _stem(row) + (".again" if entry.is_double else "")
         report = race.folder / f"{name}.{race.device}.{self._number}.{stem}.json"
         file = report.with_suffix(".rows")
         arguments = ["-q", "--no-header", "--tb=short", *options(race), "--pass", str(self._number)]

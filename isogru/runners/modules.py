@@ -12,8 +12,8 @@ from isogru.judge.comparison import EQUAL
 from isogru.runners import verdict
 from isogru.runners.arrays import check_states, is_instance
 from isogru.runners.callable import differs, is_request, quietly, said
-from isogru.runners.hints import no_products
-from isogru.runners.reading import Asked
+from isogru.runners.hints import is_like, no_products
+from isogru.runners.reading import Asked, same_arrays
 from isogru.runners.subject import KINDS, Problem, Subject, problems
 from isogru.runners.verdict import CaseVerdict, Verdict
 from isogru.weight_files.contents import Contents
@@ -83,12 +83,29 @@ def check(
     if products and products not in coarser(one.dtype):
         raise UserError(no_products(products, one.dtype))
     if one.around:
-        # It may have switched that off within, and be right in its own precision.
+        # It may have switched that off within, and is judged in its own precision then; or on, as it is around it.
         alone = [replace(subject, products="", around="") for subject in subjects]
-        of_itself = _of_all(alone, of, gradients=gradients, names=names, seed=seed)
-        if of_itself.verdict == EQUAL:
-            return of_itself
+
+        def of_itself() -> Verdict:
+            return _of_all(alone, of, gradients=gradients, names=names, seed=seed)
+
+        within = of_itself()
+        if within.verdict == EQUAL:
+            return within
+        with one.without():
+            without = of_itself()
+        if _same_results(within, without) and not is_like(within, one.products):
+            note = f"{one.around} changes nothing of what it gives, to the bit: judged in {one.dtype}"
+            return replace(within, notes=(*within.notes, note))
     return _of_all(subjects, of, gradients=gradients, names=names, seed=seed)
+
+
+def _same_results(one: Verdict, other: Verdict) -> bool:
+    """Whether two runs gave the same in every case, to the bit."""
+    given = [
+        [None if each.evidence is None else each.evidence.result.arrays for each in of.cases] for of in (one, other)
+    ]
+    return all(a is not None and b is not None and same_arrays(a, b) for a, b in zip(*given, strict=True))
 
 
 def _of_all(subjects: Sequence[Subject], of: Cell, *, gradients: bool, names: Sequence[str], seed: int) -> Verdict:

@@ -7,6 +7,7 @@ are drawn for it too, put in, and taken out again.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import zlib
@@ -70,6 +71,8 @@ class Subject:
     """What its products are computed in, where that is coarser than the dtype of its states."""
     around: str = ""
     """What says so of its products, where it is not the module itself, which need not heed it."""
+    without: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    """In which what is around it is switched off."""
 
     @property
     def computed(self) -> str:

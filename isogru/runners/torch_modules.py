@@ -212,18 +212,18 @@ class _Called:
         return min(self._states, reading.one_dtype(self.layer), key=UNIT_ROUNDOFF.__getitem__)
 
     @property
-    def _autocast(self) -> dict[str, str]:
+    def _autocast(self) -> dict[str, Any]:
         """What autocast has products computed in, where it is on around the call. It casts no float64."""
         torch, device = self.torch, self._device.partition(":")[0]
-        there = self._states != "float64" and torch.amp.is_autocast_available(device)
-        on = there and torch.is_autocast_enabled(device)
+        on = self._states != "float64" and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         lower = str(torch.get_autocast_dtype(device)).removeprefix("torch.") if on else ""
-        return {"products": lower, "around": "the autocast around it"} if lower in coarser(self._states) else {}
+        off = functools.partial(torch.autocast, device, enabled=False)
+        told = {"products": lower, "around": "the autocast around it", "without": off}
+        return told if lower in coarser(self._states) else {}
 
     @property
     def _device(self) -> str:
-        weights = self.weights
-        return str(next(iter(weights.values())).device) if weights else "cpu"
+        return next((str(weight.device) for weight in self.weights.values()), "cpu")
 
     def _given(self, array: Array) -> Any:
         return Torch(self._device).give(array, self._dtype)

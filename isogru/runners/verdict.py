@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import msgspec
@@ -64,6 +64,8 @@ class Verdict:
     """What is known to have them so, where that is neither the module nor the request: "the autocast around it"."""
     hint: str = ""
     """Of what is not equal: what it is equal with, and how to say that; it was tried."""
+    cause: Explanation | None = field(default=None, repr=False)
+    """The same of products, as the cause."""
 
     @property
     def worst_case(self) -> CaseVerdict:
@@ -99,10 +101,10 @@ class Verdict:
 
     def explain(self, *, pairs: bool = True) -> Explanation | None:
         """Why it is not equal: the convention, or unless `pairs` is false the two, under which the smallest case that
-        is not equal would be. None where it is equal, or failed.
+        is not equal would be; or products in a coarser format. None where it is equal, or failed.
         """
-        if self.verdict == FAILED:
-            return None
+        if self.verdict == FAILED or self.cause is not None:
+            return self.cause
         off = [each.evidence for each in self.cases if each.verdict != EQUAL and each.evidence is not None]
         if not off:
             return None
@@ -110,10 +112,11 @@ class Verdict:
         smallest = min(off, key=lambda each: (not _states_are_off(each), each.case.arrays["X"].size))
         made = reason.why(smallest.case, smallest.result, smallest.verdict, pairs=pairs)
         others = [each for each in off if each is not smallest and _states_are_off(each)]
-        if made.verdict != EXPLAINED or not others or not _states_are_off(smallest):
+        names = made.causes[0].names if made.verdict == EXPLAINED else ()
+        if not names or not others or not _states_are_off(smallest):
             return made
         # What was found on one case is proven on those that it was not searched on.
-        held = sum(reason.holds(each.case, each.result, made.causes[0].names) for each in others)
+        held = sum(reason.holds(each.case, each.result, names) for each in others)
         return replace(made, note="; ".join(filter(None, [made.note, f"so in {held} of {len(others)} other cases"])))
 
     @property
@@ -130,7 +133,8 @@ class Verdict:
     def json(self) -> str:
         """Everything, as JSON; what is infinite is null there."""
         cases = tuple(replace(each, evidence=None) for each in self.cases)
-        record = asdict(replace(self, cases=cases))
+        record = asdict(replace(self, cases=cases, cause=None))
+        del record["cause"]
         for each in record["cases"]:
             del each["evidence"]
         return msgspec.json.encode({"verdict": self.verdict, "sentence": self.sentence, **record}).decode()
@@ -146,9 +150,21 @@ def judged(case: Case, result: Result, *, label: str, partial: bool = False, kep
         verdict = judge.on(case, result, name=label, partial=partial, kept=kept)
     except InterchangeError as error:
         return failed(case.name, str(error))
-    top = verdict.worst_finding
-    evidence = Evidence(case, result, verdict)
-    return CaseVerdict(case.name, verdict.verdict, top.sentence(verdict.origin), top, verdict.all_findings, evidence)
+    return _case_verdict(Evidence(case, result, verdict))
+
+
+def of_evidence(judged: Sequence[Evidence]) -> Verdict:
+    """The verdict on results, one or more, that were judged already: that of the worst."""
+    origin = judged[0].result.origin
+    covers = "states and gradients" if any(name.startswith("grad.") for name in judged[0].result.arrays) else "states"
+    cases = tuple(map(_case_verdict, judged))
+    return Verdict(origin.cell, origin.dtype, covers, {}, cases, products=origin.products)
+
+
+def _case_verdict(evidence: Evidence) -> CaseVerdict:
+    of, top = evidence.verdict, evidence.verdict.worst_finding
+    sentence = top.sentence(of.origin)
+    return CaseVerdict(evidence.case.name, of.verdict, sentence, top, of.all_findings, evidence)
 
 
 def failed(case: str, why: str) -> CaseVerdict:

@@ -6,17 +6,20 @@ they are not, it is held against the oracle of the whole stack, within 10 times 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from isogru import answers, judge, order, reason
-from isogru.explain import UNEXPLAINED, Explanation
+from isogru import answers, formats, judge, order, reason
+from isogru.explain import EXPLAINED, UNEXPLAINED, Cause, Explanation
 from isogru.judge import delivered
 from isogru.judge.comparison import EQUAL, TWIN_MULTIPLE, WORST_CASE, Finding, compare
 from isogru.judge.reference import pooled_stray
 from isogru.judge.verdict import ResultVerdict
+from isogru.runners.hints import of_results
+from isogru.runners.verdict import Evidence
+from isogru.stacks import otherwise
 from isogru.stacks.answer import StackAnswer
 from isogru.stacks.problem import Stack
 from shared_spec import oracle
@@ -25,25 +28,85 @@ from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 
 def judged(
-    stack: Stack, answer: StackAnswer, name: str, *, why: bool = False
+    stack: Stack, answer: StackAnswer, name: str, *, why: bool = False, products: str = ""
 ) -> tuple[ResultVerdict, tuple[str, ...], list[tuple[str, Explanation]]]:
     """The verdict, what is to be said of it, and of each layer that is not equal why, where that is asked and the
-    states below are there.
+    states below are there. `products` says what its products were computed in, where that is coarser than its states.
+
+    Raises UserError for products that are no coarser.
     """
     whole = Result(_origin(stack.layers[0], name, answer.dtype), {str(i): a for i, a in enumerate(answer.arrays)})
-    coarse = answers.coarser(whole)
+    whole = formats.with_products(whole, products) if products else whole
+    coarse = "" if products else formats.coarser(whole)
     findings, reasons = [], []
-    layers = _findings(stack, answer, name, "")
-    notes = answer.notes
+    layers = _findings(stack, answer, name, "", products)
+    notes = (formats.told(answer.dtype, products), *answer.notes[1:]) if products else answer.notes
     if coarse and any(finding.verdict != EQUAL for *_, each in layers for finding in each.findings):
         notes = (f"judged in {coarse}: the file is of {answer.dtype}, and all its values are of {coarse}", *notes[1:])
-        layers = _findings(stack, answer, name, coarse)
+        layers = _findings(stack, answer, name, coarse, "")
+    hint, cause = ("", None) if products else _narrower(stack, answer, name, layers)
+    notes = (*notes, hint) if hint else notes
     below = {case.name: f"l{level - 1}" for case, level in zip(stack.layers, stack.levels, strict=True)}
     for case, result, of in layers:
         findings += [replace(finding, quantity=f"{case.name}.{finding.quantity}") for finding in of.findings]
         if why and of.verdict != EQUAL:
-            reasons.append((case.name, _blind(below[case.name]) if result is None else reason.why(case, result, of)))
+            told = _blind(below[case.name]) if result is None else cause or reason.why(case, result, of)
+            reasons.append((case.name, told))
+    if reasons and cause is None:
+        ratio = max(each.ratio for each in findings)
+        whole_stack = _otherwise(stack, answer, name, (coarse, products), ratio)
+        reasons = reasons if whole_stack is None else [("the stack", whole_stack)]
     return ResultVerdict(whole.origin, tuple(findings)), notes, reasons
+
+
+def _otherwise(
+    stack: Stack, answer: StackAnswer, name: str, computed: tuple[str, str], ratio: float
+) -> Explanation | None:
+    """What was done otherwise with the whole stack; None where nothing makes every layer equal. `computed` is in what
+    states and products were, where that is coarser than what they are kept in.
+    """
+    coarse, products = computed
+    dtype = "float32" if coarse else answer.dtype
+
+    def truth(stack: Stack) -> list[tuple[Array, Array]]:
+        chain = _Chain(stack, dtype)
+        return [chain.right(number, case) for number, case in enumerate(stack.layers)]
+
+    if all(np.isfinite(array).all() for array in answer.arrays):
+        for sentence, remedy, problem, given in otherwise.ways(stack, answer, truth):
+            held = [each for *_, of in _findings(problem, given, name, coarse, products) for each in of.findings]
+            if all(each.verdict == EQUAL for each in held):
+                cause = Cause((), sentence, remedy, max(each.ratio for each in held))
+                return Explanation(EXPLAINED, ratio, (cause,))
+        return None if products else _at_the_end(stack, answer, dtype, ratio)
+    return None
+
+
+def _at_the_end(stack: Stack, answer: StackAnswer, dtype: str, ratio: float) -> Explanation | None:
+    """Whether the last states of both directions are what the states hold at the last step, such as Y[-1]."""
+    if not any(stack.layers[number].reverse for number in answer.finals) or stack.lengths is not None:
+        return None
+    chain, held = _Chain(stack, dtype), list[Finding]()
+    for number, final in answer.finals.items():
+        held += chain.findings(number, replace(stack.layers[number], reverse=False), {"final": final})
+    if any(each.verdict != EQUAL for each in held):
+        return None
+    told = "it is taken at the last step in both directions, where the backward one has seen one input alone"
+    remedy = "take the backward one's last state at step 0: h_n[-1], or Y[0] from h on"
+    return Explanation(EXPLAINED, ratio, (Cause((), told, remedy, max(each.ratio for each in held)),))
+
+
+def _narrower(stack: Stack, answer: StackAnswer, name: str, layers: Sequence[Judged]) -> tuple[str, Explanation | None]:
+    """With products in which coarser format all layers would be equal, as `formats.narrower` says it of one."""
+    there = [Evidence(case, result, of) for case, result, of in layers if result is not None]
+    if len(there) < len(layers):
+        return "", None
+
+    def again(products: str, gradients: bool) -> list[Evidence]:
+        made = _findings(stack, answer, name, "", products)
+        return [Evidence(case, result, of) for case, result, of in made if result is not None]
+
+    return of_results(there, again)
 
 
 def _blind(below: str) -> Explanation:
@@ -56,7 +119,7 @@ Judged = tuple[Case, Result | None, ResultVerdict]
 """A layer with its input, its result where it was judged by itself, and the verdict."""
 
 
-def _findings(stack: Stack, answer: StackAnswer, name: str, coarse: str) -> list[Judged]:
+def _findings(stack: Stack, answer: StackAnswer, name: str, coarse: str, products: str) -> list[Judged]:
     dtype = "float32" if coarse else answer.dtype
     u = UNIT_ROUNDOFF[coarse or dtype]
     chain: _Chain | None = None
@@ -67,7 +130,7 @@ def _findings(stack: Stack, answer: StackAnswer, name: str, coarse: str) -> list
             if not parts:
                 continue
             given = {q: a.astype(np.float32) if coarse else a for q, a in parts.items()}
-            origin = replace(_origin(case, name, dtype), unit_roundoff=u)
+            origin = replace(_origin(case, name, dtype), unit_roundoff=u, products=products)
             if below is not None:
                 own = stack.on(case, below)
                 turns = own.reverse or own.lengths is not None
@@ -88,8 +151,8 @@ def _layers(stack: Stack, answer: StackAnswer, level: int) -> Iterator[tuple[int
         parts: dict[str, Array] = {}
         if level in answer.states:
             parts["H"] = np.ascontiguousarray(answer.states[level][:, :, start : start + h])
-        if answer.finals is not None:
-            parts["final"] = np.ascontiguousarray(answer.finals[number])
+        if number in answer.finals:
+            parts["final"] = answer.finals[number]
         start += h
         yield number, case, parts
 
@@ -111,6 +174,10 @@ class _Chain:
             value = array if self._lengths is None or quantity == "final" else order.ended(array, self._lengths)
             held = compare(value, truth, TWIN_MULTIPLE * stray)
             yield held.finding(quantity, basis="twins", worst_case=WORST_CASE)
+
+    def right(self, number: int, case: Case) -> tuple[Array, Array]:
+        """All states of a layer, and the last ones."""
+        return self._truth[number], self._of(self._truth[number], "final", case)
 
     def _of(self, states: Array, quantity: str, case: Case) -> Array:
         """A quantity from the states of a layer in the order of time, zero past the ends."""

@@ -108,6 +108,11 @@ def _looks_like(head: bytes) -> str:
         return "a bare pickle, which is never run; in the program that made it, save the state dict or the arrays"
     if head.startswith(b"GGUF"):
         return "a GGUF file, for which there is no GRU"
+    if head[4:8] == b"TFL3":
+        return (
+            "a TensorFlow Lite model, whose GRU is a row of operations and whose weights have no names; take the file "
+            "that it was converted from"
+        )
     if head.startswith(b"PK"):
         return "a zip archive of a kind that is not known"
     if is_text(head):

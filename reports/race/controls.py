@@ -27,10 +27,10 @@ NORMAL = 1.4826
 
 def judge(of: Sequence[Block]) -> list[Control]:
     """The controls of all the blocks of a race. None where there are no blocks."""
-    return [*(_twins(of)), _drift(of), _busy(of)] if of else []
+    return [*(_doubles(of)), _drift(of), _busy(of)] if of else []
 
 
-def _twins(of: Sequence[Block]) -> Iterator[Control]:
+def _doubles(of: Sequence[Block]) -> Iterator[Control]:
     """The contender that raced twice, in each workload."""
     for workload in dict.fromkeys(block.workload for block in of):
         names = dict.fromkeys(name for block in of if block.workload == workload for name in block.seconds)
@@ -38,10 +38,10 @@ def _twins(of: Sequence[Block]) -> Iterator[Control]:
         if not twice:
             yield Control("twice", workload, UNKNOWN, "no contender raced twice")
         for again in twice:
-            yield _twin(workload, again, blocks.times(of, workload, list(names)))
+            yield _double(workload, again, blocks.times(of, workload, list(names)))
 
 
-def _twin(workload: str, again: str, times: Mapping[str, Times]) -> Control:
+def _double(workload: str, again: str, times: Mapping[str, Times]) -> Control:
     name = again.removesuffix(TWICE)
     starts = set(times[again])
     # Beside all that were there as often: how much starts differ is known of all together.

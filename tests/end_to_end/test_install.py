@@ -66,7 +66,7 @@ def test_the_lines_of_the_readme_judge_a_right_and_a_wrong_gru(installed):
     (judging,) = [block for block in blocks if "isogru.check" in block]
     (installed / "my_gru.py").write_text(mine)
     done = run(installed, "python", "-c", judging)
-    assert done.stdout.startswith("equal to gru in float32: states of 13 cases")
+    assert done.stdout.startswith("equal to gru in float32: states of 14 cases")
     wrong = mine.replace("(1 - Z) * C", "Z * C", 1)
     assert wrong != mine
     (installed / "my_gru.py").write_text(wrong)

@@ -101,12 +101,6 @@ def test_no_path_is_cut_in_the_right_gradients():
     assert isogru.check(of("gru"), cell="gru", gradients=pulled(whole), cases=["gru-ordinary"]).verdict == "equal"
 
 
-def test_gradients_that_are_no_mapping():
-    verdict = isogru.check(of("gru"), cell="gru", gradients=lambda *given: None, cases=["gru-one_step"])
-    assert verdict.verdict == "failed"
-    assert "its gradients are NoneType, should be a mapping of their names" in verdict.sentence
-
-
 def test_a_wrong_gradient_that_no_missing_path_gives_is_not_explained():
     def wrong(X, H0, parameters, dH):
         gradients = pulled(gradient_paths.Path("none", "", ""))(X, H0, parameters, dH)

@@ -10,9 +10,11 @@ import pytest
 
 from isogru.conventions import every, read_table
 from isogru.edits import edited, unedited
+from isogru.judge import reference
 from isogru.score import drawing, exact, faults, problems, records, run, tally
 from isogru.score.equations import Equations
 from isogru.score.run import Plan
+from shared_spec import cases
 from shared_spec.cells import cell, cells
 from shared_spec.errors import SpecificationError, UserError
 
@@ -214,6 +216,16 @@ def test_a_mutant_that_fits_square_matrices_alone_is_killed_by_a_case_that_has_t
     transposed = ("--mutant", "input_transposed", "--mutant", "every_matrix_transposed")
     done = isogru("score", "--dtype", "float32", "--drawn", "0", *transposed, *square)
     assert (done.status, f"{2 * len(cells())} mutants, {2 * len(cells())} killed" in done.out) == (0, True), done
+
+
+@pytest.mark.parametrize("name", cases.with_a_gate())
+def test_a_gate_whose_argument_is_rounded_is_seen_to_the_finest_that_is_drawn(name):
+    """Six bits fewer than the precision has, on the case whose bounds are the narrowest."""
+    table = {"sentence": "s", "remedy": "r", "precision": {"bits": 24 - 6, "arguments": ["sigmoid"]}}
+    case = problems.build(f"{name}-gates")
+    planted = faults.fault([read_table("coarse", table, {}, drawing.HERE)[0]], [name])
+    made = run.trial(Equations(), case, "float32", planted, reference.get(case, "float32"))
+    assert (made.outcome, made.quantity) == ("killed", "H")
 
 
 def test_every_mutant_of_a_cell_is_tried_on_some_case():

@@ -140,6 +140,33 @@ def test_a_module_that_switches_autocast_off_is_judged_in_its_own_precision():
     assert right.sentence.startswith("equal to gru_reset_after in float32: states and gradients of 3 cases")
 
 
+class OffWithin(Scaled):
+    """The same, and with products in float32 whatever autocast is around it."""
+
+    def forward(self, X, H0):
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(X, H0)
+
+
+@pytest.mark.parametrize("off", [1e-3, 1e-4])
+def test_autocast_explains_nothing_of_what_it_does_not_change(off):
+    """A fault that is small beside products in bfloat16, in a module that has none."""
+    with torch.autocast("cpu", torch.bfloat16):
+        heeds = isogru.check(Scaled(off), cases=FEW, gradients=False)
+        verdict = isogru.check(OffWithin(off), cases=FEW, gradients=False)
+    assert (heeds.verdict, verdict.verdict, verdict.hint) == ("equal", "different", ""), verdict.sentence
+    told = "the autocast around it changes nothing of what it gives, to the bit: judged in float32"
+    assert told in verdict.notes
+    assert "autocast" not in verdict.sentence
+
+
+def test_autocast_within_as_it_is_around():
+    with torch.autocast("cpu", torch.bfloat16):
+        verdict = isogru.check(Narrow(), cases=FEW, gradients=False)
+    told = "equal to gru_reset_after in float32 with products in bfloat16, as the autocast around it has"
+    assert verdict.sentence.startswith(told)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("off", [3e-3, 1e-3, 1e-4])
 def test_a_slight_fault_is_no_precision(off, dtype):

@@ -328,6 +328,8 @@ def test_a_device_that_is_not_there():
         isogru.check(forward, cell="gru", arrays="torch", device="nowhere")
     verdict = isogru.check(lambda X, H, p: forward(X, H, p)[0].cpu(), cell="gru", arrays="torch", cases=CASES[:1])
     assert verdict.verdict == "equal"
+    verdict = isogru.check(lambda X, H, p: forward(X, H, p)[0].to("meta"), cell="gru", arrays="torch", cases=CASES[:1])
+    assert "H is on meta, should be on cpu" in verdict.sentence
 
 
 def test_the_command_judges_a_module(command, tmp_path):

@@ -102,8 +102,8 @@ def contend(order):
     base, turn = told["seconds"].get(framework, 1.0) * (1 + told["plan"].index(name)), 0
     while os.read(reads, 1) == b"g":
         turn += 1
-        is_lost_twin = ".again." in option("--rows") and number == told.get("the twin dies in")
-        if name == told.get("dies") or told.get("dies in") == [framework, name, number] or is_lost_twin:
+        is_lost_double = ".again." in option("--rows") and number == told.get("the double dies in")
+        if name == told.get("dies") or told.get("dies in") == [framework, name, number] or is_lost_double:
             print("last words")
             sys.stdout.flush()
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -187,10 +187,10 @@ def test_contenders_take_turns_in_shuffled_order(one, stand_in, text):
     kept = read_blocks(one.blocks_file)
     # Three starts decide all that is to be decided, long before the budget is gone.
     assert [(block.start, block.number) for block in kept] == [(s, n) for s in (1, 2, 3) for n in (1, 2, 3, 4)]
-    (twin,) = set(kept[0].seconds) - NAMES
-    assert twin.removesuffix(" again") in NAMES
+    (double,) = set(kept[0].seconds) - NAMES
+    assert double.removesuffix(" again") in NAMES
     for block in kept:
-        assert set(block.seconds) == {*NAMES, twin}
+        assert set(block.seconds) == {*NAMES, double}
         assert list(block.seconds) == one.shuffled(block.seconds, block.start, WORKLOAD, block.number)
     assert len({tuple(block.seconds) for block in kept}) > 1
     assert [line.partition(",")[0] for line in said if line.startswith("start")] == [
@@ -469,7 +469,7 @@ def entered(plan, number=0):
 
 
 def test_time_goes_to_near_ties(one):
-    """Who is surely far behind, in a place that is known, is not started again; and its twin is not either."""
+    """Who is surely far behind, in a place that is known, is not started again; and its double is not either."""
     random = np.random.default_rng(0)
     header = entered(rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned"))
     writer = blocks_format.Writer(one.blocks_file)
@@ -483,7 +483,7 @@ def test_time_goes_to_near_ties(one):
     assert {entry.name.removesuffix(" again") for entry in there._going()[WORKLOAD]} == {"torch/native", "torch/tuned"}
 
 
-def twins_of(board_blocks):
+def doubles_of(board_blocks):
     """Who raced twice, by start."""
     return {block.start: {name for name in block.seconds if name.endswith(" again")} for block in board_blocks}
 
@@ -491,25 +491,25 @@ def twins_of(board_blocks):
 def test_the_one_that_races_twice_is_the_same_whoever_else_is_lost(one):
     plan = [rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned", "compiled")]
     there = blocks.Blocks(one, {"torch": entered(plan)}, None, print)
-    *_, twin = there.entries(WORKLOAD)
+    *_, double = there.entries(WORKLOAD)
     for row in plan:
-        if row.implementation != twin.row.implementation:
+        if row.implementation != double.row.implementation:
             there.lost = {(WORKLOAD, f"torch/{row.implementation}")}
-            assert there.entries(WORKLOAD)[-1] == twin
-    there.lost = {(WORKLOAD, f"torch/{twin.row.implementation}")}
+            assert there.entries(WORKLOAD)[-1] == double
+    there.lost = {(WORKLOAD, f"torch/{double.row.implementation}")}
     other = there.entries(WORKLOAD)[-1]
-    assert other.is_twin
-    assert other != twin
+    assert other.is_double
+    assert other != double
 
 
 def test_where_the_one_that_races_twice_is_lost_another_is_drawn(one, stand_in, text):
     """In the next start, and it is another one that has none of the first one's blocks."""
-    stand_in.tell(**{"the twin dies in": 1})
+    stand_in.tell(**{"the double dies in": 1})
     said = run(one, stand_in, text)
-    twins = twins_of(read_blocks(one.blocks_file))
-    assert twins[1] == set()
-    (later,) = twins[2]
-    assert twins[2] == twins[3] == {later}
+    doubles = doubles_of(read_blocks(one.blocks_file))
+    assert doubles[1] == set()
+    (later,) = doubles[2]
+    assert doubles[2] == doubles[3] == {later}
     (lost,) = [line for line in said if "ended by SIGSEGV" in line]
     assert later not in lost
     # The rows that they are of are equal.
@@ -519,10 +519,10 @@ def test_where_the_one_that_races_twice_is_lost_another_is_drawn(one, stand_in, 
 def test_a_race_that_goes_on_knows_which_of_those_that_race_twice_were_lost(one):
     """No row says so, but the blocks do; of each start, since where one is lost the next is another."""
     plan = [rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned", "compiled")]
-    first, second, third, _ = one.shuffled((f"torch/{row.implementation}" for row in plan), WORKLOAD, "twin")
+    first, second, third, _ = one.shuffled((f"torch/{row.implementation}" for row in plan), WORKLOAD, "double")
     writer = blocks_format.Writer(one.blocks_file)
-    for start, number, twin in ((1, 1, ""), (1, 2, ""), (2, 1, second), (2, 2, ""), (3, 1, third)):
-        names = [f"torch/{row.implementation}" for row in plan] + ([f"{twin} again"] if twin else [])
+    for start, number, double in ((1, 1, ""), (1, 2, ""), (2, 1, second), (2, 2, ""), (3, 1, third)):
+        names = [f"torch/{row.implementation}" for row in plan] + ([f"{double} again"] if double else [])
         known = {"start": start, "number": number, "workload": WORKLOAD}
         writer.write(blocks_format.Block(**known, seconds=dict.fromkeys(names, 1.0), calibration=0.01))
         of_start = rows.Writer(one.file("torch", start), goes_on=False)
@@ -533,9 +533,9 @@ def test_a_race_that_goes_on_knows_which_of_those_that_race_twice_were_lost(one)
 
 
 def test_who_was_lost_is_not_in_the_last_block():
-    """Though those that they are twins of are: who has left, or is lost too, says nothing of a twin."""
+    """Though those that they are doubles of are: who has left, or is lost too, says nothing of a double."""
     row = rows.Row(WORKLOAD, "tuned", "tuned")
-    drawn = [entries.Entry("torch", row), entries.Entry("torch", row, is_twin=True)]
+    drawn = [entries.Entry("torch", row), entries.Entry("torch", row, is_double=True)]
     for names, lost in (
         (["torch/tuned torch/tuned+"], set()),
         (["torch/tuned torch/tuned+", "torch/tuned"], {"torch/tuned again"}),
@@ -553,7 +553,7 @@ def test_who_was_lost_is_not_in_the_last_block():
             )
             for number, each in enumerate(names, 1)
         ]
-        assert entries.lost_twins(of_start, lambda workload: drawn) == {(WORKLOAD, name) for name in lost}
+        assert entries.lost_doubles(of_start, lambda workload: drawn) == {(WORKLOAD, name) for name in lost}
 
 
 def test_one_that_does_not_enter(one, stand_in, text, monkeypatch):

@@ -42,6 +42,7 @@ isogru verdict case.safetensors text.txt
 isogru verdict case.safetensors empty.npz
 isogru verdict case.safetensors short.npy
 isogru verdict case.safetensors folder
+isogru verdict case.safetensors states.npy --products tf32
 isogru explain case.safetensors none.npy
 isogru explain text.txt result.npy
 isogru judge --cell lstm -- true
@@ -155,6 +156,7 @@ def _files(folder: Path) -> None:
     np.savez(folder / "empty.npz")
     np.save(folder / "short.npy", np.zeros((2, 3)))
     np.save(folder / "result.npy", np.zeros((1, 3, 5)))
+    np.save(folder / "states.npy", np.zeros((1, 5, 7)))
     layer = {"weight_ih_l0": (12, 3), "weight_hh_l0": (12, 4), "bias_ih_l0": (12,), "bias_hh_l0": (12,)}
     np.savez(folder / "gru.npz", **{name: np.zeros(shape, np.float32) for name, shape in layer.items()})
 

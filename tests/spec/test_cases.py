@@ -37,6 +37,7 @@ DIGESTS = {
     "gru_reset_after-no_inner_bias": "dde37002637a525a",
     "gru-square": "1e50114c23729b4d",
     "gru_update_only-float64_values": "594f458500c1def0",
+    "gru_reset_only-gates": "69d82988fea1c0fa",
 }
 
 
@@ -51,11 +52,12 @@ def test_which_cells_run_what():
     of = {entry.name: entry.cells for entry in cases.CATALOGUE}
     everywhere = {"ordinary", "zero_start", "long", "large_weights", "square", "float64_values"}
     assert {name for name in of if of[name] == tuple(cells())} == everywhere
+    assert of["gates"] == ("gru", "gru_reset_after", "gru_reset_only", "gru_update_only")
     assert of["chapter"] == ("gru", "gru_reset_after")
     assert of["no_inner_bias"] == ("gru_reset_after",)
     native = {"one_step", "one_sequence", "one_unit", "wide", "saturated", "tiny_weights"}
     assert {name for name in of if of[name] == ("gru", "gru_reset_after", "rnn")} == native
-    assert len(cases.cell_case_names()) == 6 * 5 + 6 * 3 + 2 + 1
+    assert len(cases.cell_case_names()) == 6 * 5 + 6 * 3 + 4 + 2 + 1
     compiled = [name for name in cases.training_case_names() if cases.is_compiled(name)]
     assert compiled == ["short-training-gru", "short-training-gru_reset_after"]
 

@@ -40,7 +40,7 @@ def test_it_has_formulas_costs_and_cases(root):
     assert minimal["latex"][0].startswith(r"\mathbf{F}_t = \sigma(\mathbf{X}_t \mathbf{W}_{xf} + ")
     assert minimal["cost"]["in_turn"] == [1, 1]
     names = [row["name"] for row in cases]
-    entries = ("ordinary", "zero_start", "long", "large_weights", "square", "float64_values")
+    entries = ("ordinary", "zero_start", "long", "large_weights", "square", "float64_values", "gates")
     assert {f"minimal-{entry}" for entry in entries} | {"short-training-minimal", "full-training-minimal"} == {
         name for name in names if "minimal" in name
     }
@@ -62,7 +62,7 @@ def test_a_function_is_judged_by_oracle_twins_and_bound(root, H, verdict, status
     done = project_copy.run(root, "isogru", "check", f"{file}:forward", "--cell", "minimal", "--json")
     assert done.returncode == status, done.stderr
     record = json.loads(done.stdout)
-    assert (record["verdict"], len(record["cases"]), record["unmeasured"]) == (verdict, 6, [])
+    assert (record["verdict"], len(record["cases"]), record["unmeasured"]) == (verdict, 7, [])
     if verdict == "equal":
         assert list(record["roundoff"]) == ["product", "sum", "tanh", "sigmoid", "cell"]
         assert all(2.0**-25 <= u <= 2.0**-21 for u in record["roundoff"].values())
