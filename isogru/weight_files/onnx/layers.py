@@ -124,7 +124,7 @@ class Layers:
         if value.leaves and not value.did:
             return self.stands(value.leaves[0], place)
         name = self._free(f"{place}.{role}", "", self.tensors)
-        self.tensors[name] = Tensor(value.shape, value.dtype, value.load, value.note)
+        self.tensors[name] = Tensor(value.shape, value.dtype, value.load, value.note, value.rounded_to)
         self.values[name] = value
         return name
 
