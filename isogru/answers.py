@@ -266,6 +266,8 @@ def problem(
     X = X[:, None] if X.ndim == 2 else X
     if X.ndim != 3 or X.shape[2] != d:
         raise InterchangeError(f"the input has shape {X.shape}, should be (T, n, d) with d = {d}")
+    if not X.size:
+        raise InterchangeError(f"the input has shape {X.shape}; a case has at least one step of one sequence")
     T, n, _ = X.shape
     H0 = np.zeros((n, h)) if H0 is None else axes(H0, (n, h))
     given = {"X": X, "H0": H0, **({} if dH is None else {"dH": axes(dH, (T, n, h))}), **parameters}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from isogru.models.recognition import some
 from isogru.weight_files.contents import Contents
+from shared_spec.cells import cell
 from shared_spec.errors import UserError
 from shared_spec.readings.floats import FLOATS
 from shared_spec.weights import layouts
@@ -97,7 +98,7 @@ def _of_gates(turned: bool, *, two: bool) -> tuple[str, ...]:
 
 
 def _reset(layout: str) -> str:
-    return layouts.reset_of(layouts.cell(layouts.layout(layout).cell))
+    return layouts.reset_of(cell(layouts.layout(layout).cell))
 
 
 def _options(layout: Layout, held: Sequence[Mapping[str, str]], source: str, name: str) -> str:

@@ -86,8 +86,8 @@ def reader_of(path: Path) -> Any:
         raise InterchangeError(f"{path}: a part of an Orbax checkpoint, which is not read; {told}")
     told = _looks_like(head)
     if told.startswith("looks like JSON"):
-        file, archive = json.dumps(str(path)), json.dumps(str(path.with_suffix(".npz")))
-        of = f"json.loads(pathlib.Path({file}).read_text())"
+        source, archive = json.dumps(str(path)), json.dumps(str(path.with_suffix(".npz")))
+        of = f"json.loads(pathlib.Path({source}).read_text())"
         arrays = f"{{name: numpy.array(a, 'f') for name, a in {of}.items()}}"
         told += f": save arrays by name as .npz: import json, numpy, pathlib; numpy.savez({archive}, **{arrays})"
     raise UnknownKindError(f"{path}: {told}; what can be read: {kinds()}", head)
