@@ -41,12 +41,6 @@ class Value:
     moves: bool = True
     """Whether each of its elements is one of a leaf's, at another place."""
 
-    @property
-    def rounded_to(self) -> str:
-        """The narrowest dtype of float16 and bfloat16 that it is cast from; empty where it is of none."""
-        narrow = [dtype for dtype in ("bfloat16", "float16") if f"Cast from {dtype} to {self.dtype}" in self.did]
-        return next(iter(narrow), "")
-
     def load(self) -> Array:
         """Its values. Raises InterchangeError."""
         # Each piece once, though three gates are cut from it.
