@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from frameworks.protocol import Implementation
 from shared_spec import cases
+from shared_spec.files.interchange import DTYPES
 
 IN_EACH = "ordinary"
 """The kind of case that every lane runs with each of its cells."""
@@ -41,6 +42,8 @@ def chosen(
                 turn[each.name] += 1
                 # What a compiler has made for one case is taken for the next where it can be.
                 dtypes = [of_brief.setdefault((each.name, each.cell), ours) if each.brief else ours]
+                if cases.entry_of(name) is None:
+                    dtypes = [trained_in(name)]
             jobs += [(each, name, dtype) for dtype in dtypes]
     return sorted((job for job in jobs if job[1] in names), key=lambda job: names.index(job[1]))
 
@@ -69,6 +72,11 @@ def in_turns(there: Sequence[Job], number: int) -> list[Job]:
     others = {name for _, name in taken}
     left = [job for job in of_scratch if job[1] not in others]
     return taken + (left or [of_scratch[number % len(of_scratch)]])
+
+
+def trained_in(name: str) -> str:
+    """The dtype of a training, by its cell: in every lane and framework the same, since its reference takes longest."""
+    return DTYPES[cases.training_case_names().index(name) % len(DTYPES)]
 
 
 def kind(name: str) -> str:
