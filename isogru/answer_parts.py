@@ -119,7 +119,21 @@ def _wrong(name: str, shapes: Mapping[str, Shape], case: Case) -> str:
             f"{name}, of shape {shapes[name]}, is no part of a result; name all states H, the last one final, and "
             f"gradients grad.X, grad.H0, grad.{next(iter(case.cell.parameters))} and so on"
         )
-    return (
+    told = (
         f"the array has shape {shapes[name]}; all states are (T, n, h) = {(T, n, h)}, or (n, T, h) = {(n, T, h)}, the "
         f"last one (n, h) = {(n, h)}"
     )
+    return f"{told}{_mended(shapes[name], (T, n, h))}"
+
+
+def _mended(shape: Shape, states: Shape) -> str:
+    """What makes all states of an array that does not have their shape; empty where that is not known."""
+    T, n, h = states
+    if shape in ((T + 1, n, h), (n, T + 1, h)):
+        return f"; there is one step more: leave out the start state, H[{'' if shape[0] == T + 1 else ':, '}1:]"
+    if shape in ((h, n, T), (T, h, n), (n, h, T), (h, T, n)):
+        axes = [shape.index(size) for size in states]
+        return f"; its axes are in another order: save H.transpose({axes})" if len(set(states)) == 3 else ""
+    if np.prod(shape) == np.prod(states):
+        return f"; it has as many numbers: save H.reshape{states}, or H.reshape{(n, T, h)} if the batch comes first"
+    return ""

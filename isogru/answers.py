@@ -8,13 +8,13 @@ is not there is not judged.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from isogru import answer_parts, array_files, formats, judge, order
+from isogru import answer_parts, array_files, formats, judge, layer_gradients, order
 from isogru.answer_parts import axes, put
 from isogru.explain import Explanation
 from isogru.judge.comparison import EQUAL
@@ -53,6 +53,8 @@ class Answer:
     """The same in another order, where neither shapes nor the case tell which it has; each with what is to be said if
     that alone is equal.
     """
+    seconds: Mapping[str, Array] = field(default_factory=dict)
+    """Gradients of second biases, which are those of the sums that they are in: {"grad.b_hz": ...}."""
 
 
 def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
@@ -64,6 +66,7 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
         return _turned(Answer(read_result(path), (), False), case, time)
     if not isinstance(case, Case):
         raise InterchangeError(f"{path}: no result file ({RESULT_FORMAT}), and of a training nothing else is judged")
+    contents, seconds, told = layer_gradients.unpacked(contents, case)
     parts = answer_parts.parts(contents, case)
     dtypes = {contents.tensors[part.name].dtype for part in parts.values()}
     known = (*DTYPES, *HALVES)
@@ -72,10 +75,10 @@ def read(path: Path, case: AnyCase, *, time: str = "") -> Answer:
     (dtype,) = dtypes
     loaded = {quantity: put(contents.tensors[part.name].load(), part) for quantity, part in parts.items()}
     notes = [f"judged in {dtype}, as the file has it: how it was computed was not measured"]
-    notes += [f"{part.name} is taken as {q}, as its shape tells" for q, part in parts.items() if part.by_shape]
+    notes += [f"{part.name} is taken as {q}, as its shape tells" for q, part in parts.items() if part.by_shape] + told
     result = Result(origin(case, path.name, dtype), loaded)
     # Before they are put in order: what stands past an end then is the case's, in its numbers.
-    answer = Answer(result, tuple(notes), True, formats.coarser(result))
+    answer = Answer(result, tuple(notes), True, formats.coarser(result), seconds=seconds)
     return _ordered(path, _turned(answer, case, time), case)
 
 
@@ -206,6 +209,8 @@ def judged(
             *notes,
             f"every value has at most {digits} decimals, as printed numbers do: save them with every digit",
         )
+    if seconds := layer_gradients.of_seconds(answer.seconds, result, on):
+        verdict = replace(verdict, findings=(*verdict.findings, *seconds))
     return Judged(verdict, (*notes, *_covers(case, result)), result, cause)
 
 
@@ -261,6 +266,8 @@ def problem(
     X = X[:, None] if X.ndim == 2 else X
     if X.ndim != 3 or X.shape[2] != d:
         raise InterchangeError(f"the input has shape {X.shape}, should be (T, n, d) with d = {d}")
+    if not X.size:
+        raise InterchangeError(f"the input has shape {X.shape}; a case has at least one step of one sequence")
     T, n, _ = X.shape
     H0 = np.zeros((n, h)) if H0 is None else axes(H0, (n, h))
     given = {"X": X, "H0": H0, **({} if dH is None else {"dH": axes(dH, (T, n, h))}), **parameters}

@@ -138,6 +138,8 @@ def read_table(name: str, table: Any, places: Mapping[str, list[str]], here: Pla
     if len(edits) != 1 or set(table) - {"backward"} != {"sentence", "remedy", *edits}:
         raise here.error(0, f"a convention has a sentence, a remedy and one of {', '.join(EDITS)}, and nothing else")
     sentence, remedy, edit = table["sentence"], table["remedy"], table[edits[0]]
+    if not (isinstance(sentence, str) and isinstance(remedy, str)):
+        raise here.error(0, "a sentence and a remedy are texts")
     of_backward, to_do = table.get("backward", ("", ""))
     plain = Convention(name, sentence, remedy, (of_backward, to_do))
     match edits[0]:
@@ -191,7 +193,7 @@ def read_table(name: str, table: Any, places: Mapping[str, list[str]], here: Pla
             if "bits" not in edit or not set(edit) <= {"bits", "values", "products", "arguments"}:
                 raise here.error(0, "a precision has bits, and values, products or arguments")
             where = {key: tuple(of) for key, of in edit.items() if key != "bits"}
-            return [replace(plain, precision=Rounding(int(edit["bits"]), **where))]
+            return [replace(plain, precision=Rounding(edit["bits"], **where))]
         case how:
             turned = {"transposed": _transposed, "written": _written, "read": _read_as}[how]
             square = tuple(edit) if how == "transposed" else ()

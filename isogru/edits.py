@@ -103,6 +103,14 @@ class Edit:
             compared += [self._held(X[part], before[part], H[part], given, proof=not few) for part in parts]
         return max(np.inf if each.is_undetermined.any() else float(each.ratio.max()) for each in compared)
 
+    def by_row(self, run: Run, given: Delivered) -> Array:
+        """The largest ratio of each row of a run, every step of every sequence; infinite where nothing can be said."""
+        X, before, H = run.rows
+        parts = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
+        with np.errstate(all="ignore"):
+            compared = [self._held(X[part], before[part], H[part], given, proof=False) for part in parts]
+        return np.concatenate([np.where(each.is_undetermined, np.inf, each.ratio).max(-1) for each in compared])
+
     def _held(self, X: Array, before: Array, H: Array, given: Delivered, *, proof: bool) -> Comparison:
         should_be, allowed = self._step(X, before, given)
         held = compare(H, should_be, allowed, dtype=given.stored)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from isogru import each_sequence
 from isogru.conventions import Convention, conventions
 from isogru.edits import Edit, edited, unedited
 from isogru.judge.comparison import WORST_CASE
@@ -33,7 +34,9 @@ class Cause:
     """Conventions under which a result is equal, and others that are the same function."""
 
     names: tuple[str, ...]
-    """Of the conventions, in the order in which they are applied; none where it is the precision of products."""
+    """Of the conventions, in the order in which they are applied; none where it is the precision of products, or what
+    became of a batch's sequences.
+    """
     sentence: str
     remedy: str
     ratio: float
@@ -135,6 +138,9 @@ def _explained(case: Case, H: Array, given: Delivered, pairs: bool) -> Explanati
     if as_it_is <= 1:
         return Explanation(EQUAL, as_it_is)
     fits = search.fits(search.singles)
+    if not fits and (told := search.told(case)):
+        cause = Cause((), told.sentence, told.remedy, told.ratio)
+        return Explanation(EXPLAINED, as_it_is, (cause,), search.tried)
     if not fits and pairs:
         fits = search.fits(search.pairs(), search.nearest)
     causes = _causes(case, fits)
@@ -152,6 +158,8 @@ class _Search:
         self._runs: dict[tuple[int, ...], Run | None] = {}
         self.start = unedited(case)
         self.tried = 0
+        self.is_blunt = False
+        """Whether some bound was so wide that it allowed what is wrong and what is right."""
         made = (self.start.then(each) for each in conventions().values())
         self.singles = [each for each in made if each is not None]
 
@@ -177,14 +185,23 @@ class _Search:
                 continue
             if edit.ratio(run, self._given, few=True) > 1:
                 continue
-            if (ratio := edit.ratio(run, self._given)) <= 1 and not self._allows_what_is_right(edit):
-                matches.append((edit, ratio))
+            if (ratio := edit.ratio(run, self._given)) <= 1:
+                if self._allows_what_is_right(edit):
+                    self.is_blunt = True
+                else:
+                    matches.append((edit, ratio))
         return matches
 
     def _allows_what_is_right(self, edit: Edit) -> bool:
         """Whether the bound under an edit is so wide that right states are within it too, and it proves nothing."""
         run = edit.run(self._X, self._H0, self._right, self._lengths)
         return run is not None and edit.ratio(run, self._given) <= 1
+
+    def told(self, case: Case) -> each_sequence.Told | None:
+        """What became of the sequences of a batch, where every step that was computed is right and bounds tell that."""
+        if self.is_blunt:
+            return None
+        return each_sequence.told(case, self._H, self.start, self._given, self._right)
 
     @functools.cached_property
     def _right(self) -> Array:

@@ -29,6 +29,8 @@ from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, Case, read_case
 
 SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+MOST_SECONDS = 7 * 24 * 3600.0
+"""Of a call: nobody waits longer, and a timer of the system cannot be set to any number."""
 BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 NO_NAMESPACES = "not cut off from the network and from references of earlier verdicts: this system allows no namespaces"
 FUNCTION = re.compile(r".+\.py:\w+")
@@ -152,8 +154,8 @@ def seconds_of(text: str) -> float:
     """A time such as 60s. Raises UserError for what is none."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text.strip())
     seconds = float(match[1]) * SECONDS[match[2]] if match else 0.0
-    if seconds <= 0:
-        raise UserError(f"--timeout is {text!r}, should be a time such as 500ms, 60s or 5m")
+    if not 0 < seconds <= MOST_SECONDS:
+        raise UserError(f"--timeout is {text[:40]!r}, should be a time such as 500ms, 60s or 5m, of seven days at most")
     return seconds
 
 

@@ -106,8 +106,9 @@ def lengths_of(array: Array, T: int, n: int) -> tuple[int, ...]:
         array = mask.sum(1)
         if not all(row[:length].all() for row, length in zip(mask, array, strict=True)):
             raise InterchangeError("a mask has a zero before a one; a case has sequences that end early, and no gaps")
-    if array.shape != (n,) or not (array == np.floor(array)).all() or not ((array >= 1) & (array <= T)).all():
-        raise InterchangeError(
-            f"lengths have shape {array.shape}; they are {n} whole numbers from 1 to {T}, or a mask (n, T) = {(n, T)}"
-        )
+    should = f"they are {n} whole numbers from 1 to {T}, or a mask (n, T) = {(n, T)}"
+    if array.shape != (n,):
+        raise InterchangeError(f"lengths have shape {array.shape}; {should}")
+    if (wrong := array[(array != np.floor(array)) | (array < 1) | (array > T)]).size:
+        raise InterchangeError(f"one of the lengths is {wrong[0]:g}; {should}")
     return tuple(int(length) for length in array)

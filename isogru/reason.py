@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from isogru import gradient_paths
+from isogru import each_sequence, gradient_paths, judge, order
 from isogru.conventions import conventions
 from isogru.edits import edited, unedited
 from isogru.explain import AMBIGUOUS, EXPLAINED, UNEXPLAINED, Cause, Explanation, explain
 from isogru.judge import comparison, delivered
 from isogru.judge.comparison import Finding
 from isogru.judge.verdict import ResultVerdict, claiming
+from shared_spec import oracle
 from shared_spec.cells import Cell
 from shared_spec.files.interchange import AnyCase, Case, Result
+from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import carrier
 
 
@@ -29,7 +31,7 @@ def why(
         return Explanation(UNEXPLAINED, note="of a training nothing is searched")
     H = result.arrays.get("H")
     if H is None:
-        return Explanation(UNEXPLAINED, note="it does not hold the states H, which the search goes by")
+        return _of_last(case, result, verdict, claim)
     made = explain(case if claim is None else claiming(case, claim), H, given=delivered.of(result), pairs=pairs)
     if made.verdict != comparison.EQUAL or verdict.verdict == comparison.EQUAL:
         return made
@@ -38,6 +40,26 @@ def why(
         return _of_gradients(case, result, off)
     names = ", ".join(each.quantity for each in off)
     return Explanation(UNEXPLAINED, made.ratio, note=f"every step of H is right by itself, and {names} is not searched")
+
+
+def _of_last(case: Case, result: Result, verdict: ResultVerdict, claim: Cell | None) -> Explanation:
+    """Where the last states alone are there."""
+    nothing = Explanation(UNEXPLAINED, note="it does not hold the states H, which the search goes by")
+    if "final" not in result.arrays or claim is not None:
+        return nothing
+    dtype = delivered.of(result).dtype
+
+    def ratio(case: Case, final: Array) -> float:
+        arrays = {"final": final} if case.lengths is None else order.of_case(case.held_in(dtype), {"final": final})[0]
+        on = judge.on(case, replace(result, arrays=arrays), partial=True, kept=False)
+        return max(each.ratio for each in on.all_findings) if on.verdict == comparison.EQUAL else np.inf
+
+    right = oracle.run(case.cell, case.held_in(dtype).arrays)["H"]
+    told = each_sequence.of_last(case, result.arrays["final"], right, ratio)
+    if told is None:
+        return nothing
+    off = max(each.ratio for each in verdict.all_findings)
+    return Explanation(EXPLAINED, off, (Cause((), told.sentence, told.remedy, told.ratio),))
 
 
 def _of_gradients(case: Case, result: Result, off: Sequence[Finding]) -> Explanation:
@@ -49,7 +71,7 @@ def _of_gradients(case: Case, result: Result, off: Sequence[Finding]) -> Explana
         verdict = EXPLAINED if len(causes) == 1 else AMBIGUOUS
         return Explanation(verdict, largest, causes, tried, note="every step of H is right by itself")
     names = [each.quantity for each in off]
-    nothing = [name for name in names if not result.arrays[name].any()]
+    nothing = [name for name in names if name in result.arrays and not result.arrays[name].any()]
     told = f"; zero throughout: {', '.join(nothing)}" if nothing else ""
     note = f"every step of H is right by itself, and none of {tried} missing paths makes {', '.join(names)} right{told}"
     return Explanation(UNEXPLAINED, largest, tried=tried, note=note)

@@ -19,6 +19,11 @@ class Rounding:
     arguments: tuple[str, ...] = ()
     """Functions."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is no number of bits."""
+        if not isinstance(self.bits, int) or self.bits < 1:
+            raise ValueError(f"bits is {self.bits!r}, should be a whole number from 1 on")
+
 
 def rounded(expression: Expression, target: str, rounding: Rounding) -> Expression:
     """The right side of an equation that assigns `target`, with what is to be rounded as the argument of a function

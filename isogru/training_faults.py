@@ -5,6 +5,7 @@ Both are made of what every library's arrays have, so that one fault is planted 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -20,6 +21,10 @@ OF_BATCHES = ("labels_shifted", "last_label_shifted", "batch_repeated", "order_k
 OF_UPDATES = ("summed", "clip", "momentum", "weight_decay", "stale", "decayed", "frozen")
 OF_STATES = ("dropout",)
 SETTINGS = (*OF_BATCHES, *OF_UPDATES, *OF_STATES)
+WORDS = {"summed": ("tokens", "steps"), "clip": ("missing", "per tensor", "by value")}
+"""What these are set to; "frozen" to the beginning of names, and the others to numbers."""
+LARGEST = {"dropout": 1}
+"""What a number must be less than."""
 
 UNCLIPPED = 1e30
 """No gradient is as long, and float32 holds it."""
@@ -31,6 +36,18 @@ class Setting:
 
     name: str
     value: float | str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that it cannot be set to."""
+        if words := WORDS.get(self.name):
+            if self.value not in words:
+                raise ValueError(f"{self.name} is {self.value!r}, should be one of {', '.join(words)}")
+        elif self.name == "frozen":
+            if not isinstance(self.value, str):
+                raise ValueError(f"frozen is {self.value!r}, should be how the names of parameters begin")
+        elif isinstance(self.value, bool | str) or not 0 <= self.value < LARGEST.get(self.name, math.inf):
+            most = LARGEST.get(self.name, "infinity")
+            raise ValueError(f"{self.name} is {self.value!r}, should be a number from 0 on that is less than {most}")
 
 
 Arrays = Mapping[str, Any]

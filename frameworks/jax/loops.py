@@ -1,4 +1,5 @@
-"""The tuned cells' loops over time in JAX, each one function with a gradient by hand, and the cross-entropy.
+"""The tuned cells' loops over time in JAX, each one function with a gradient by hand, and the cross-entropy. Loops over
+tokens on a CPU are in columns.py.
 
 Ratios are of the CPU time of a training step of the chapter, in parts of 128 rows on one core, as in tuned.py.
 """
@@ -16,16 +17,13 @@ from jax import Array
 from frameworks.jax.runtime import _on_cpu
 
 # Each loop takes a table (v, gates h) and tokens (T, n), or None and A (T, n, gates h): what the input and the biases
-# add to the gates; H0 (n, h) and the recurrent weights; and gives H (T, n, h). What was tried:
+# add to the gates; H0 (n, h) and the recurrent weights; and gives H (T, n, h). What was tried, of tokens on a CPU:
 #
 #     rows of the table gathered in each step, where they are added, not before the loop             0.92
 #     gates cut before their functions, not after, so that each is one function of its own           0.96
-#     tokens' gradients of weights summed up in each step, from what is in the cache: nothing is
-#     kept of dA (the table's gradient is a product with one-hot rows, not a scatter)                0.96
-#     8 steps in one turn of the loop 1.4, all 32 of them 2.2; 512 bits in a vector and one thread in a program, as
-#     options of XLA, 1.0
+#     8 steps in one turn of the loop 1.4, all 32 of them 2.2; one thread in a program, as an option of XLA, 1.0
 #
-# Without tokens, or on a GPU, gradients of weights are one product over all T after the loop: n may be small.
+# Gradients of weights are one product over all T after the loop: n may be small.
 
 
 def _states(step: Callable[..., tuple], table: Array | None, inputs: Array, H0: Array, *, keep: bool) -> tuple:
@@ -60,28 +58,12 @@ def _pulled_back(
     and gradients of the sums under the gates. Of those, `pieces` makes that of A, and `pairs`, with what was kept, for
     each weight the two whose products, summed over all rows and steps, are its gradient; for a bias (None, b).
     """
-    at_once = table is not None and _on_cpu()
 
-    def turn(carry: tuple[Array, Any], given: tuple) -> tuple[tuple[Array, Any], Any]:
-        (d, total), (dH_t, inputs_t, kept_t) = carry, given
-        d, sums = back(d + dH_t, *kept_t)
-        if not at_once:
-            return (d, total), sums
-        return (d, jax.tree.map(jnp.add, total, products(inputs_t, kept_t, sums))), None
+    def turn(d: Array, given: tuple) -> tuple[Array, tuple]:
+        dH_t, kept_t = given
+        return back(d + dH_t, *kept_t)
 
-    def products(inputs: Array, kept: tuple, sums: tuple) -> tuple[list[Array], list[Array]]:
-        rows = jax.nn.one_hot(inputs, len(table), dtype=dH.dtype)
-        return [rows.T @ piece for piece in pieces(*sums)], [_summed(a, b) for a, b in pairs(kept, *sums)]
-
-    start, total = jnp.zeros_like(dH[0]), None
-    if at_once:
-        first = jax.tree.map(lambda a: a[0], kept)
-        like = jax.eval_shape(lambda d, *kept: products(inputs[0], kept, back(d, *kept)[1]), start, *first)
-        total = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
-    (d, total), sums = jax.lax.scan(turn, (start, total), (dH, inputs, kept), reverse=True)
-    if at_once:
-        of_table, weights = total
-        return jnp.concatenate(of_table, -1), None, d, *weights
+    d, sums = jax.lax.scan(turn, jnp.zeros_like(dH[0]), (dH, kept), reverse=True)
     dA, weights = jnp.concatenate(pieces(*sums), -1), [_summed(a, b) for a, b in pairs(kept, *sums)]
     return (None, dA, d, *weights) if table is None else (jnp.zeros_like(table).at[inputs].add(dA), None, d, *weights)
 
@@ -166,7 +148,6 @@ reset_after.defvjp(_reset_after_kept, _reset_after_back)
 
 
 def rnn(table: Array | None, inputs: Array, H0: Array, W_hh: Array) -> Array:
-    # Of one gate there is too little in a step for the rest to be hidden: rows gathered before the loop take 0.95.
     return _rnn(inputs if table is None else table[inputs], H0, W_hh)
 
 
@@ -201,22 +182,26 @@ _rnn.defvjp(_rnn_kept, _rnn_back)
 def cross_entropy(H: Array, W_hq: Array, b_q: Array, labels: Array) -> Array:
     """The output layer of all steps, H (T, n, h), and the mean cross-entropy against labels (T, n). Its gradient comes
     with it, step by step, from what is in the cache, with logits as one row for each token of the vocabulary, along
-    which XLA adds up faster than across 28 columns: 0.93. All steps at once 0.99, by columns 1.02; in float64 1.05.
+    which XLA adds up faster than across 28 columns: 0.93. All steps at once 0.99, by columns 1.02.
     """
-    if _on_cpu() and H.dtype == jnp.float32:
+    if _on_cpu():
         return _in_steps(H, W_hq, b_q, labels)
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(H @ W_hq + b_q, labels))
 
 
+def _columns(array: Array) -> Array:
+    return array.transpose(0, 2, 1)
+
+
 @jax.custom_vjp
 def _in_steps(H: Array, W_hq: Array, b_q: Array, labels: Array) -> Array:
-    losses = jax.lax.map(lambda given: _logits(given[0], W_hq, b_q, given[1])[-1], (H, labels))
+    losses = jax.lax.map(lambda given: _logits(given[0], W_hq, b_q, given[1])[-1], (_columns(H), labels))
     return losses.sum() / labels.size
 
 
 def _logits(H, W_hq, b_q, labels):
-    """Where the labels are, (v, n); what softmax divides by what; and the sum of losses."""
-    O = W_hq.T @ H.T + b_q[:, None]
+    """Where the labels are, (v, n); what softmax divides by what; and the sum of losses, of H (h, n)."""
+    O = W_hq.T @ H + b_q[:, None]
     O = O - O.max(0)
     E, at = jnp.exp(O), labels == jnp.arange(len(O))[:, None]
     total = E.sum(0)
@@ -228,11 +213,11 @@ def _in_steps_kept(H, W_hq, b_q, labels):
         H, labels = given
         at, (E, total), loss = _logits(H, W_hq, b_q, labels)
         dO = (E / total - at) / size
-        return (sums[0] + loss, sums[1] + (dO @ H).T, sums[2] + dO.sum(1)), dO.T @ W_hq.T
+        return (sums[0] + loss, sums[1] + dO @ H.T, sums[2] + dO.sum(1)), W_hq @ dO
 
-    size, start = labels.size, (jnp.zeros_like(b_q[0]), jnp.zeros_like(W_hq), jnp.zeros_like(b_q))
-    (loss, dW, db), dH = jax.lax.scan(step, start, (H, labels))
-    return loss / size, (dH, dW, db)
+    size, start = labels.size, (jnp.zeros_like(b_q[0]), jnp.zeros_like(W_hq.T), jnp.zeros_like(b_q))
+    (loss, dW, db), dH = jax.lax.scan(step, start, (_columns(H), labels))
+    return loss / size, (_columns(dH), dW.T, db)
 
 
 def _in_steps_back(gradients, d):

@@ -2,9 +2,8 @@
 
 What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), on
 two cores shared with others: it is the ratios that count. The scratch cell as one program took 44 ms in the same runs.
-It is the parts that bring most, see _by_parts; the loops (loops.py) are made for them. Against loops that kept A and dA
-of all steps the whole step takes 0.82 of the CPU time on one core: 39 -> 32 ms where others were at work too. What has
-no parts is computed by hand at some sizes alone, see _by_hand_is_faster.
+It is the parts that bring most, see _by_parts; the loops over tokens (columns.py) are made for them. What has no parts
+is computed by hand (loops.py) at some sizes alone, see _by_hand_is_faster.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from frameworks import RichForward
-from frameworks.jax import loops
+from frameworks.jax import columns, loops
 from frameworks.jax.cells import CELLS, Forward, compiled
 from frameworks.jax.runtime import _on_cpu, _threads
 
@@ -32,17 +31,17 @@ TOKENS, ROWS = 4096, (64, 512)
 
 @functools.cache
 def gru() -> Forward:
-    return _forward("gru", loops.gru, "zrh", lambda p: (_joined(p, "zr"), p["W_hh"]))
+    return _forward("gru", "gru", "zrh", lambda p: (_joined(p, "zr"), p["W_hh"]))
 
 
 @functools.cache
 def gru_reset_after() -> Forward:
-    return _forward("gru_reset_after", loops.reset_after, "zrh", lambda p: (_joined(p, "zrh"), p["b_hh"]))
+    return _forward("gru_reset_after", "reset_after", "zrh", lambda p: (_joined(p, "zrh"), p["b_hh"]))
 
 
 @functools.cache
 def rnn() -> Forward:
-    return _forward("rnn", loops.rnn, "h", lambda p: (p["W_hh"],))
+    return _forward("rnn", "rnn", "h", lambda p: (p["W_hh"],))
 
 
 def _joined(parameters: Mapping[str, Array], gates: str) -> Array:
@@ -68,20 +67,17 @@ def _by_hand_is_faster(T: int, n: int, h: int, gates: int) -> bool:
     return not _on_cpu() or (T > 1 and (gates == 1 or n < h))
 
 
-def _forward(name: str, loop: Callable[..., Array], gates: str, recurrent: Callable[..., tuple[Array, ...]]) -> Forward:
+def _forward(name: str, loop: str, gates: str, recurrent: Callable[..., tuple[Array, ...]]) -> Forward:
     def project(parameters: Mapping[str, Array]) -> tuple[Array, Array]:
         W, b = ([parameters[f"{kind}{gate}"] for gate in gates] for kind in ("W_x", "b_"))
         return jnp.concatenate(W, 1), jnp.concatenate(b)
-
-    def states(table: Array | None, inputs: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
-        H = loop(table, inputs, H0, *recurrent(parameters))
-        return H, H[-1]
 
     @jax.jit
     def by_hand(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
         # The input part of all gates and all steps is one product, outside the loop.
         W, b = project(parameters)
-        return states(None, X @ W + b, H0, parameters)
+        H = getattr(loops, loop)(None, X @ W + b, H0, *recurrent(parameters))
+        return H, H[-1]
 
     def forward(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
         faster = by_hand if _by_hand_is_faster(len(X), *H0.shape, len(gates)) else compiled(CELLS[name])
@@ -89,9 +85,10 @@ def _forward(name: str, loop: Callable[..., Array], gates: str, recurrent: Calla
 
     @jax.jit
     def of_tokens(tokens: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
-        # Of a one-hot input it is a row of the table. Gathered, not multiplied: 63 -> 54 ms.
+        # Of a one-hot input it is a row of the table.
         W, b = project(parameters)
-        return states(W + b, tokens, H0, parameters)
+        H = getattr(columns if _on_cpu() else loops, loop)(W + b, tokens, H0, *recurrent(parameters))
+        return H, H[-1]
 
     more = {"cross_entropy": loops.cross_entropy, "by_parts": _by_parts, "side_by_side": _side_by_side}
     return RichForward(forward, of_tokens=of_tokens, **more)

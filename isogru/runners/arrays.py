@@ -210,23 +210,25 @@ def taken(value: Any, name: str, *, dtype: str = "", device: str = "") -> Array:
     float32, which holds it. Raises InterchangeError for what is no array of numbers, of another dtype, or on another
     device.
     """
-    if is_instance(value, "torch", "Tensor"):
-        there = value.device.type
+    of_torch = is_instance(value, "torch", "Tensor")
+    there = value.device.type if of_torch else _platform(value)
+    # Before it is copied, which not every device allows.
+    if device and there and there != device.partition(":")[0]:
+        raise InterchangeError(f"{name} is on {there}, should be on {device}")
+    if of_torch:
         value = value.detach().cpu()
         given = str(value.dtype).removeprefix("torch.")
         array: Array = (value.float() if given in HALVES else value).numpy().copy()
     else:
-        there = _platform(value)
         array = _copied(value)
         given = array.dtype.name
         if given in HALVES:
             array = array.astype(np.float32)
     if array.dtype.kind not in "fiub":
-        raise InterchangeError(f"{name} is {type(value).__name__}, should be an array of numbers")
+        what = f"an array of {given}" if hasattr(value, "dtype") else type(value).__name__
+        raise InterchangeError(f"{name} is {what}, should be an array of numbers")
     if dtype and given != dtype:
         raise InterchangeError(f"{name} is {given}, should be {dtype}")
-    if device and there and there != device.partition(":")[0]:
-        raise InterchangeError(f"{name} is on {there}, should be on {device}")
     return array
 
 

@@ -107,6 +107,11 @@ class Call:
             assert callable(self.gradients)
             parameters = {name: leaves[name] for name in case.cell.parameters}
             pulled = quietly(self.gradients, leaves["X"], leaves["H0"], parameters, dH)
+            if not isinstance(pulled, Mapping):
+                kind = type(pulled).__name__
+                raise InterchangeError(
+                    f"gradients are {kind}, should be a dict of them by name: X, H0, {', '.join(parameters)}"
+                )
         return arrays | {f"grad.{name}": self._taken(value, f"grad.{name}") for name, value in pulled.items()}
 
     def _of_leaves(self, leaves: Leaves) -> Any:

@@ -197,7 +197,7 @@ def _found(command: Sequence[str]) -> list[str]:
     """The command with whole paths, since it runs in another folder: of the program, and of words that name a file.
     Raises UserError where there is no such program, or it is not one.
     """
-    if not command:
+    if not command or not command[0]:
         raise UserError(
             "no program to judge; write it last, after --: isogru judge --cell gru -- ./program {case} {result}"
         )

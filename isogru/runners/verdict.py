@@ -112,10 +112,11 @@ class Verdict:
         smallest = min(off, key=lambda each: (not _states_are_off(each), each.case.arrays["X"].size))
         made = reason.why(smallest.case, smallest.result, smallest.verdict, pairs=pairs)
         others = [each for each in off if each is not smallest and _states_are_off(each)]
-        if made.verdict != EXPLAINED or not others or not _states_are_off(smallest):
+        names = made.causes[0].names if made.verdict == EXPLAINED else ()
+        if not names or not others or not _states_are_off(smallest):
             return made
         # What was found on one case is proven on those that it was not searched on.
-        held = sum(reason.holds(each.case, each.result, made.causes[0].names) for each in others)
+        held = sum(reason.holds(each.case, each.result, names) for each in others)
         return replace(made, note="; ".join(filter(None, [made.note, f"so in {held} of {len(others)} other cases"])))
 
     @property

@@ -18,6 +18,8 @@ from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES
 
 SEEDS = 2**32
+MOST_DRAWN = 10_000
+"""Mutants: to draw them takes minutes, and to try them days."""
 Seed = Annotated[
     Optional[int],
     typer.Option(min=0, max=SEEDS - 1, help="Of the mutants that are drawn. Default: drawn, and printed."),
@@ -29,7 +31,10 @@ Dtypes = Annotated[Optional[list[str]], typer.Option("--dtype", help="float32 or
 Drawn = Annotated[
     Optional[int],
     typer.Option(
-        "--drawn", min=0, help="How many mutants are drawn. Default: half as many as there are, one in three."
+        "--drawn",
+        min=0,
+        max=MOST_DRAWN,
+        help="How many mutants are drawn. Default: half as many as there are, one in three.",
     ),
 ]
 FirstKill = Annotated[

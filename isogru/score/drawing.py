@@ -30,12 +30,14 @@ Table = Mapping[str, Any]
 def drawn(seed: int, count: int, *, dtype: str, file: Path = conventions.FILE) -> list[Fault]:
     """So many faults, all of them different, the same for the same seed."""
     random, every = Random(seed), list(conventions.every(file).values())
+    # What is not made here is one of those that are written down.
+    kinds = [kind for kind in KINDS if kind in MAKERS or any(each.kind == kind for each in every)]
     names, faults = list(cells()), dict[str, Fault]()
     for _ in range(TRIES + 10 * count):
         if len(faults) == count:
             break
         name = names[random.randint(len(names))]
-        made = _conventions(random, cells()[name], KINDS[random.randint(len(KINDS))], every, dtype)
+        made = _conventions(random, cells()[name], kinds, every, dtype)
         one = fault(made, [name], drawn=True)
         # What is written down is held out from nobody.
         if one.cells and one.id not in conventions.every(file) and len({each.name for each in made}) == len(made):
@@ -43,12 +45,15 @@ def drawn(seed: int, count: int, *, dtype: str, file: Path = conventions.FILE) -
     return list(faults.values())
 
 
-def _conventions(random: Random, cell: Cell, kind: str, every: Sequence[Convention], dtype: str) -> list[Convention]:
-    """One convention of a kind, or with it another that it can be planted beside."""
+def _conventions(
+    random: Random, cell: Cell, kinds: Sequence[str], every: Sequence[Convention], dtype: str
+) -> list[Convention]:
+    """One convention of any of these kinds, or with it another that it can be planted beside."""
+    kind = kinds[random.randint(len(kinds))]
     first = _one(random, cell, kind, every, dtype)
     if random.uniform() >= PAIRS or kind in (GRADIENT, TRAINING):
         return [first]
-    others = [each for each in KINDS if each in CHANGES_STATES]
+    others = [each for each in kinds if each in CHANGES_STATES]
     return [first, _one(random, cell, others[random.randint(len(others))], every, dtype)]
 
 

@@ -12,7 +12,7 @@ from isogru.edits import edited, unedited
 from isogru.score import records
 from isogru.score.exact import SIZES, problem
 from shared_spec.cells import Cell, cell, cells
-from shared_spec.errors import UserError
+from shared_spec.errors import SpecificationError, UserError
 
 AND = " + "
 CHANGES_STATES = (*OF_STATES, PRECISION)
@@ -48,10 +48,28 @@ class Fault:
 
 def fixed(file: Path = conventions.FILE) -> list[Fault]:
     """Every convention of a file, with the cells that can have it. Raises SpecificationError, with the place, for a
-    convention that is none.
+    convention that is none, and where no cell can have any of them.
     """
-    faults = [fault([each], cells()) for each in conventions.every(file).values()]
+    faults = []
+    for each in conventions.every(file).values():
+        one = fault([each], cells())
+        try:
+            _compute(one)
+        except ValueError as error:  # Of shapes that do not fit.
+            raise SpecificationError(f"{file}: [{each.name}] cannot be computed: {error}") from None
+        faults.append(one)
+    if not any(each.cells for each in faults):
+        raise SpecificationError(f"{file}: has no convention that any cell can have; isogru/conventions.toml has some")
     return [each for each in faults if each.cells]
+
+
+def _compute(planted: Fault) -> None:
+    """States of each cell that has it. Raises ValueError where they are not to be had."""
+    for name in planted.cells if is_of_states(planted) else ():
+        case = problem(cell(name), SIZES[0])
+        edit = edited(unedited(case), planted.conventions)
+        if edit is not None:
+            edit.states(case.arrays["X"], case.arrays["H0"])
 
 
 def fault(made: Sequence[Convention], names: Iterable[str], *, drawn: bool = False) -> Fault:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,14 +25,14 @@ class StackAnswer:
     dtype: str
     states: Mapping[int, Array]
     """By level: (T, n, width), in the order of time."""
-    finals: Array | None = None
-    """(layers, n, h)."""
+    finals: Mapping[int, Array] = field(default_factory=dict)
+    """Last states (n, h), by the numbers of layers."""
     notes: tuple[str, ...] = field(default=())
 
     @property
     def arrays(self) -> list[Array]:
         """All that is there."""
-        return [*self.states.values(), *([] if self.finals is None else [self.finals])]
+        return [*self.states.values(), *self.finals.values()]
 
 
 def read(path: Path, stack: Stack, *, batch_first: bool = False) -> StackAnswer:
@@ -48,15 +48,14 @@ def read(path: Path, stack: Stack, *, batch_first: bool = False) -> StackAnswer:
         told = " and ".join(dtypes) or "no array"
         raise InterchangeError(f"{path}: {told}; save all states in one of {', '.join(known)}")
     states: dict[int, Array] = {}
-    finals, notes, turned = (
-        None,
-        [f"judged in {dtypes[0]}, as the file has it: how it was computed was not measured"],
-        False,
-    )
+    finals: dict[int, Array] = {}
+    notes, turned = [f"judged in {dtypes[0]}, as the file has it: how it was computed was not measured"], False
     for name, tensor in contents.tensors.items():
         level = _level(name, tensor.shape, stack, states)
-        if _is_finals(name, tensor.shape, stack) and finals is None:
-            finals = tensor.load()
+        if not finals and (numbers := _finals(name, tensor.shape, stack)):
+            finals = _by_layer(tensor.load(), numbers, stack)
+            if len(numbers) < len(stack.layers):
+                notes.append(f"its shape {tensor.shape} is that of the last layer's last states")
         elif level is None or level in states:
             raise InterchangeError(f"{path}: {_wrong(name, tensor.shape, stack, contents)}")
         else:
@@ -83,13 +82,36 @@ def _level(name: str, shape: tuple[int, ...], stack: Stack, taken: Mapping[int, 
     return None
 
 
-def _is_finals(name: str, shape: tuple[int, ...], stack: Stack) -> bool:
-    sizes = {case.arrays["H0"].shape for case in stack.layers}
-    if len(sizes) > 1 or shape != (len(stack.layers), *next(iter(sizes))):
-        return False
+def _finals(name: str, shape: tuple[int, ...], stack: Stack) -> list[int]:
+    """Of which layers an array holds the last states: of all, (layers, n, h), with both directions on an axis of their
+    own or the batch first; or of those of the last level, (n, width). None where of none.
+    """
     T, n = stack.X.shape[:2]
-    as_states = shape in ((T, n, stack.width(stack.depth - 1)), (n, T, stack.width(stack.depth - 1)))
-    return not as_states or name.rsplit(".", 1)[-1].lower() in FINAL or name == "1"
+    top, width = stack.levels.index(stack.depth - 1), stack.width(stack.depth - 1)
+    is_named = name.rsplit(".", 1)[-1].lower() in FINAL or name == "1"
+    sizes = {case.arrays["H0"].shape for case in stack.layers}
+    every = (len(stack.layers), *next(iter(sizes))) if len(sizes) == 1 else ()
+    apart = (stack.depth, len(stack.layers) // stack.depth, *every[1:])
+    if every and shape in (every, apart, (n, len(stack.layers), every[-1])):
+        return list(range(len(stack.layers))) if is_named or shape not in ((T, n, width), (n, T, width)) else []
+    if shape in ((n, width), (1, n, width)) and (is_named or not (n == 1 and shape[-2] == T)):
+        return list(range(top, len(stack.layers)))
+    return []
+
+
+def _by_layer(array: Array, numbers: Sequence[int], stack: Stack) -> dict[int, Array]:
+    """The last states of so many layers: one behind the other, or those of the last level side by side."""
+    if len(numbers) == len(stack.layers) and array.shape[-1] == stack.layers[0].arrays["H0"].shape[1]:
+        n = stack.X.shape[1]
+        turned = array.ndim == 3 and array.shape[:2] == (n, len(numbers)) != (len(numbers), n)
+        stacked = array.swapaxes(0, 1) if turned else array.reshape(len(numbers), n, array.shape[-1])
+        return {number: np.ascontiguousarray(stacked[number]) for number in numbers}
+    start, apart = 0, {}
+    for number in numbers:
+        h = stack.layers[number].arrays["H0"].shape[1]
+        apart[number] = np.ascontiguousarray(array.reshape(array.shape[-2:])[:, start : start + h])
+        start += h
+    return apart
 
 
 def _wrong(name: str, shape: tuple[int, ...], stack: Stack, contents: Contents) -> str:
@@ -100,24 +122,19 @@ def _wrong(name: str, shape: tuple[int, ...], stack: Stack, contents: Contents) 
     more = f", and all states of the layers below are called {below}" if below else ""
     return (
         f"{what} has shape {shape}; all states of the last layer are {(T, n, width)}, or {(n, T, width)}, the last "
-        f"states of all {(len(stack.layers), n, h)}{more}"
+        f"states of all {(len(stack.layers), n, h)}, those of the last layer {(n, width)}{more}"
     )
 
 
-def _covers(stack: Stack, states: Mapping[int, Array], finals: Array | None) -> list[str]:
+def _covers(stack: Stack, states: Mapping[int, Array], finals: Mapping[int, Array]) -> list[str]:
     """What is not there, and how what is above it is judged."""
     top = stack.depth - 1
     told = []
     absent = [f"l{level}" for level in range(stack.depth) if level not in states]
     if absent:
-        told.append(
-            f"not there: all states of {', '.join(absent)}{'' if finals is None else ', but for the last ones'}"
-        )
-    blind = [
-        f"l{level}"
-        for level in range(1, top + 1)
-        if level - 1 not in states and (level in states or finals is not None)
-    ]
+        last = ", but for the last ones" if len(finals) == len(stack.layers) else ""
+        told.append(f"not there: all states of {', '.join(absent)}{last}")
+    blind = [f"l{level}" for level in range(1, top + 1) if level - 1 not in states and (level in states or finals)]
     if blind:
         they = "they are" if len(blind) > 1 else "it is"
         told.append(

@@ -12,13 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from isogru import answers, formats, judge, order, reason
-from isogru.explain import UNEXPLAINED, Explanation
+from isogru.explain import EXPLAINED, UNEXPLAINED, Cause, Explanation
 from isogru.judge import delivered
 from isogru.judge.comparison import EQUAL, TWIN_MULTIPLE, WORST_CASE, Finding, compare
 from isogru.judge.reference import pooled_stray
 from isogru.judge.verdict import ResultVerdict
 from isogru.runners.hints import of_results
 from isogru.runners.verdict import Evidence
+from isogru.stacks import otherwise
 from isogru.stacks.answer import StackAnswer
 from isogru.stacks.problem import Stack
 from shared_spec import oracle
@@ -51,7 +52,48 @@ def judged(
         if why and of.verdict != EQUAL:
             told = _blind(below[case.name]) if result is None else cause or reason.why(case, result, of)
             reasons.append((case.name, told))
+    if reasons and cause is None:
+        ratio = max(each.ratio for each in findings)
+        whole_stack = _otherwise(stack, answer, name, (coarse, products), ratio)
+        reasons = reasons if whole_stack is None else [("the stack", whole_stack)]
     return ResultVerdict(whole.origin, tuple(findings)), notes, reasons
+
+
+def _otherwise(
+    stack: Stack, answer: StackAnswer, name: str, computed: tuple[str, str], ratio: float
+) -> Explanation | None:
+    """What was done otherwise with the whole stack; None where nothing makes every layer equal. `computed` is in what
+    states and products were, where that is coarser than what they are kept in.
+    """
+    coarse, products = computed
+    dtype = "float32" if coarse else answer.dtype
+
+    def truth(stack: Stack) -> list[tuple[Array, Array]]:
+        chain = _Chain(stack, dtype)
+        return [chain.right(number, case) for number, case in enumerate(stack.layers)]
+
+    if all(np.isfinite(array).all() for array in answer.arrays):
+        for sentence, remedy, problem, given in otherwise.ways(stack, answer, truth):
+            held = [each for *_, of in _findings(problem, given, name, coarse, products) for each in of.findings]
+            if all(each.verdict == EQUAL for each in held):
+                cause = Cause((), sentence, remedy, max(each.ratio for each in held))
+                return Explanation(EXPLAINED, ratio, (cause,))
+        return None if products else _at_the_end(stack, answer, dtype, ratio)
+    return None
+
+
+def _at_the_end(stack: Stack, answer: StackAnswer, dtype: str, ratio: float) -> Explanation | None:
+    """Whether the last states of both directions are what the states hold at the last step, such as Y[-1]."""
+    if not any(stack.layers[number].reverse for number in answer.finals) or stack.lengths is not None:
+        return None
+    chain, held = _Chain(stack, dtype), list[Finding]()
+    for number, final in answer.finals.items():
+        held += chain.findings(number, replace(stack.layers[number], reverse=False), {"final": final})
+    if any(each.verdict != EQUAL for each in held):
+        return None
+    told = "it is taken at the last step in both directions, where the backward one has seen one input alone"
+    remedy = "take the backward one's last state at step 0: h_n[-1], or Y[0] from h on"
+    return Explanation(EXPLAINED, ratio, (Cause((), told, remedy, max(each.ratio for each in held)),))
 
 
 def _narrower(stack: Stack, answer: StackAnswer, name: str, layers: Sequence[Judged]) -> tuple[str, Explanation | None]:
@@ -109,8 +151,8 @@ def _layers(stack: Stack, answer: StackAnswer, level: int) -> Iterator[tuple[int
         parts: dict[str, Array] = {}
         if level in answer.states:
             parts["H"] = np.ascontiguousarray(answer.states[level][:, :, start : start + h])
-        if answer.finals is not None:
-            parts["final"] = np.ascontiguousarray(answer.finals[number])
+        if number in answer.finals:
+            parts["final"] = answer.finals[number]
         start += h
         yield number, case, parts
 
@@ -132,6 +174,10 @@ class _Chain:
             value = array if self._lengths is None or quantity == "final" else order.ended(array, self._lengths)
             held = compare(value, truth, TWIN_MULTIPLE * stray)
             yield held.finding(quantity, basis="twins", worst_case=WORST_CASE)
+
+    def right(self, number: int, case: Case) -> tuple[Array, Array]:
+        """All states of a layer, and the last ones."""
+        return self._truth[number], self._of(self._truth[number], "final", case)
 
     def _of(self, states: Array, quantity: str, case: Case) -> Array:
         """A quantity from the states of a layer in the order of time, zero past the ends."""

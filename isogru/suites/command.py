@@ -59,8 +59,8 @@ def chosen(names: list[str] | None) -> list[Suite | str]:
 
     there = suites()
     known = list(dict.fromkeys([*(suite.name for suite in there), OWN]))
-    if unknown := next((name for name in names or () if name not in known), None):
-        raise UserError(f"no suite {unknown!r}; the suites are {', '.join(known)}")
+    if unknown := [name for name in names or () if name not in known]:
+        raise UserError(f"no suite {unknown[0]!r}; the suites are {', '.join(known)}")
     wanted: list[Suite | str] = [suite for suite in there if not names or suite.name in names]
     return [*wanted, *(CELLS if not names or OWN in names else ())]
 

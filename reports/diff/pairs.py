@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections import defaultdict
@@ -29,6 +30,8 @@ MOST = 40
 """Of the implementations of a cell in a dtype, that are compared each against each: it takes time that grows with their
 square, and who reads a larger table?
 """
+HELD = 2**28
+"""Bytes of results that are held in memory at once, about: of some megabytes each, all that are compared are more."""
 KINDS = ("absolute", "relative", "ulp")
 Measured = dict[str, tuple[float, float, float]]
 """The largest differences of two results in each quantity: absolute, relative, in units in the last place."""
@@ -120,27 +123,47 @@ def _measured(case: str, dtype: str, rows: list[Row]) -> Iterator[tuple[tuple[st
     file = store.folder() / "pairs" / f"{case}.{dtype}.msgpack"
     known = kept.read(file, dict[str, Measured]) or {}
     fresh: dict[str, Measured] = {}
-    flat: dict[str, list[_Flat]] = {}
     changed = False
+    of_label = {row.label: row for row in rows}
+    together = max(HELD // max(1, *map(_bytes, rows)) // 2, 1)
+
+    @functools.lru_cache(maxsize=2 * together)
+    def flat(label: str) -> list[_Flat]:
+        nonlocal changed
+        arrays = of_label[label].arrays()
+        # A run that goes on meanwhile may have put another result there.
+        changed = changed or bits_of(arrays) != of_label[label].bits
+        return _flattened(arrays)
+
     digests, made_by = {row.label: _digest(row) for row in rows}, _code()
-    for a, b in itertools.combinations(rows, 2):
+    for a, b in _in_tiles(list(of_label), together):
         # Whichever comes first: the difference of two is that of the other two.
-        key = " ".join([*sorted((digests[a.label], digests[b.label])), made_by])
+        key = " ".join([*sorted((digests[a], digests[b])), made_by])
         measured = fresh.get(key) or known.get(key)
         if measured is None:
-            for row in (a, b):
-                if row.label not in flat:
-                    arrays = row.arrays()
-                    # A run that goes on meanwhile may have put another result there.
-                    changed = changed or bits_of(arrays) != row.bits
-                    flat[row.label] = _flattened(arrays)
             measured = {}
-            for one, other in zip(flat[a.label], flat[b.label], strict=True):
+            for one, other in zip(flat(a), flat(b), strict=True):
                 measured |= one.against(other)
         fresh[key] = measured
-        yield (a.label, b.label), measured
+        yield (a, b), measured
     if fresh.keys() != known.keys() and not changed:
         kept.keep(file, fresh)
+
+
+def _bytes(row: Row) -> int:
+    try:
+        return row.job.result_file.stat().st_size
+    except OSError:  # Taken away meanwhile, of which whoever reads it is told.
+        return 0
+
+
+def _in_tiles(labels: Sequence[str], size: int) -> Iterator[tuple[str, str]]:
+    """Every two of them, in such an order that no more than twice `size` of them are needed again and again."""
+    tiles = [labels[i : i + size] for i in range(0, len(labels), size)]
+    for i, tile in enumerate(tiles):
+        yield from itertools.combinations(tile, 2)
+        for other in tiles[i + 1 :]:
+            yield from itertools.product(tile, other)
 
 
 class _Flat:

@@ -13,9 +13,9 @@ from tests.isogru.planted import drawn
 
 SIZES = (32, 64, 64, 64)
 """T, n, d, h."""
-ROUNDS = 5
+ROUNDS = 3
 SINGLES_SECONDS, PAIRS_SECONDS = 1.0, 20.0
-SINGLES_TIMES, PAIRS_TIMES = 100.0, 2000.0
+SINGLES_TIMES, PAIRS_TIMES = 150.0, 3000.0
 """Of the layer itself in NumPy: the seconds are those of a quiet machine, and hold on any as multiples."""
 
 

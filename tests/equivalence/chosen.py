@@ -1,10 +1,12 @@
-"""Which implementation runs which case in which dtypes. Every lane runs each of its cells on the ordinary case in each
-dtype; on every other case the dtypes take turns from cell to cell, and with --every-dtype it runs them all. In lanes
-that are compiled for each shape anew, which costs seconds, they take turns on the ordinary case too.
+"""Which implementation runs which case in which dtype. Every lane runs each of its cells on the ordinary case, in each
+dtype; where it is compiled for each shape, which costs seconds, in one.
 
-So every two of lane, cell, case and dtype meet, and every three but cell, case and dtype. What depends on the dtype in
-a cell shows on the ordinary case, or where that takes turns on the long one; what depends on it in a case shows in
-another cell.
+On every other kind of case lanes and cells take turns: each lane runs it with one of its cells, the next kind with the
+next cell, and from scratch run the cells that no other lane has run then. Dtypes take turns too. With --every-dtype
+everything is run in each.
+
+So every two of lane, cell, kind and dtype meet. What goes wrong in a lane on a kind of case shows with the cell whose
+turn it is; what goes wrong in a cell alone shows from scratch, and on the ordinary case in every lane.
 """
 
 from __future__ import annotations
@@ -15,46 +17,58 @@ from frameworks.protocol import Implementation
 from shared_spec import cases
 
 IN_EACH = "ordinary"
-"""The kind of case that each cell runs in each dtype, where that is cheap."""
+"""The kind of case that every lane runs with each of its cells."""
+SCRATCH, TUNED = "scratch", "tuned"
+Job = tuple[Implementation, str]
 
 
 def chosen(
     available: Iterable[Implementation], names: Iterable[str], *, every_dtype: bool = False
 ) -> list[tuple[Implementation, str, str]]:
     """Implementations, cases and dtypes, in the order of the cases."""
-    available = list(available)
-    cells = {each.name: cells_by_kind(each.name, available) for each in available}
+    available, names = list(available), list(names)
+    catalogue = [*cases.cell_case_names(), *cases.training_case_names()]
+    # Lanes begin with another dtype than the one before, so that a kind of case has both.
+    turn = {lane: at for at, lane in enumerate(dict.fromkeys(each.name for each in available))}
+    of_brief: dict[tuple[str, str], str] = {}
     jobs = []
-    for name in names:
-        for implementation in available:
-            dtypes = [dtype for dtype in implementation.dtypes if implementation.runs(name, dtype)]
-            if dtypes and not every_dtype and not runs_in_each(implementation, kind(name)):
-                dtypes = in_turns(dtypes, implementation.cell, kind(name), cells[implementation.name])
-            jobs += [(implementation, name, dtype) for dtype in dtypes]
-    return jobs
+    for number, of in enumerate(dict.fromkeys(map(kind, catalogue))):
+        there = [(each, name) for name in catalogue if kind(name) == of for each in available if runs(each, name)]
+        for each, name in there if every_dtype or of == IN_EACH else in_turns(there, number):
+            dtypes = [dtype for dtype in each.dtypes if each.runs(name, dtype)]
+            if not every_dtype and not runs_in_each(each, of):
+                ours = dtypes[turn[each.name] % len(dtypes)]
+                turn[each.name] += 1
+                # What a compiler has made for one case is taken for the next where it can be.
+                dtypes = [of_brief.setdefault((each.name, each.cell), ours) if each.brief else ours]
+            jobs += [(each, name, dtype) for dtype in dtypes]
+    return sorted((job for job in jobs if job[1] in names), key=lambda job: names.index(job[1]))
+
+
+def runs(implementation: Implementation, name: str) -> bool:
+    """Whether it runs a case in any dtype."""
+    return any(implementation.runs(name, dtype) for dtype in implementation.dtypes)
 
 
 def runs_in_each(implementation: Implementation, of: str) -> bool:
-    """Whether a cell runs that kind of case in each of its dtypes."""
-    return of == IN_EACH and not implementation.brief
+    """Whether it runs that kind of case in each of its dtypes."""
+    return of == IN_EACH and not implementation.brief and not implementation.kinds
 
 
-def cells_by_kind(implementation: str, available: Iterable[Implementation]) -> dict[str, list[str]]:
-    """For each kind of case the cells that the implementation of that name runs it with."""
-    mine = [each for each in available if each.name == implementation]
-    cells: dict[str, list[str]] = {}
-    for name in [*cases.cell_case_names(), *cases.training_case_names()]:
-        cells.setdefault(kind(name), []).extend(i.cell for i in mine if any(i.runs(name, d) for d in i.dtypes))
-    return {each: them for each, them in cells.items() if them}
-
-
-def in_turns(dtypes: Sequence[str], cell: str, of: str, cells: dict[str, list[str]]) -> list[str]:
-    """The dtypes in which a cell runs a kind of case. The next cell has the next dtype, and the next kind begins with
-    the next, so that no cell has the same one always. A cell that is alone with a case has nobody to take turns with.
+def in_turns(there: Sequence[Job], number: int) -> list[Job]:
+    """Of all that run the kind of case with that number: each lane with one of its cells, and from scratch the cells
+    that are left, one at the least. A tuned lane trains each of its cells: it brings its own way from tokens to a loss.
     """
-    if len(cells[of]) == 1:
-        return list(dtypes)
-    return [dtypes[(list(cells).index(of) + cells[of].index(cell)) % len(dtypes)]]
+    by_lane: dict[str, list[Job]] = {}
+    for each, name in there:
+        by_lane.setdefault(each.name, []).append((each, name))
+    of_scratch, taken = by_lane.pop(SCRATCH), []
+    for at, (lane, mine) in enumerate(by_lane.items()):
+        trains = cases.entry_of(mine[0][1]) is None
+        taken += mine if lane == TUNED and trains else [mine[(number + at) % len(mine)]]
+    others = {name for _, name in taken}
+    left = [job for job in of_scratch if job[1] not in others]
+    return taken + (left or [of_scratch[number % len(of_scratch)]])
 
 
 def kind(name: str) -> str:

@@ -72,3 +72,18 @@ def test_a_tuned_cell_is_computed_by_hand_where_that_is_faster(monkeypatch, on_c
         else:
             assert program == other
     assert seen == by_hand
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_tokens_are_columns_on_a_cpu_and_rows_on_a_gpu(monkeypatch, on_cpu):
+    monkeypatch.setattr(tuned, "_on_cpu", lambda: on_cpu)
+    taken = []
+    for module in (tuned.columns, tuned.loops):
+        for loop in ("gru", "reset_after", "rnn"):
+            monkeypatch.setattr(module, loop, lambda *given, name=module.__name__: taken.append(name) or given[2][None])
+    for name in frameworks.native_cells():
+        sizes = {"d": 5, "h": 4}
+        parameters = {p: jnp.ones([sizes[s] for s in symbols]) for p, symbols in cell(name).parameters.items()}
+        build, _ = tuned.TUNED[name]
+        build.__wrapped__().of_tokens(jnp.zeros((3, 2), jnp.int32), jnp.zeros((2, 4)), parameters)
+    assert taken == ["frameworks.jax.columns" if on_cpu else "frameworks.jax.loops"] * len(frameworks.native_cells())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from dataclasses import replace
 from typing import Annotated
@@ -18,6 +19,8 @@ from shared_spec import oracle
 from shared_spec.command import EQUAL as DONE
 from shared_spec.command import NOT_EQUAL, application, main, say
 from shared_spec.files.interchange import Result
+from shared_spec.weights import proof
+from shared_spec.weights.layouts import layout
 from tests.false_alarms import implementations, machines
 from tests.isogru.planted import SIZES, drawn, planted
 
@@ -95,20 +98,43 @@ def right(seed, count):
         )
 
 
+def of_package(name, count):
+    """The same of a package's own layers, one layout after the other."""
+    adapter = importlib.import_module(f"frameworks.adapters.{name}")
+    own = [layout(each) for each, dtypes in adapter.LAYOUTS.items() if "float32" in dtypes]
+    own = [each for each in own if each.cell in CELLS]
+    for number in range(count):
+        of = own[number % len(own)]
+        case = drawn(of.cell, SIZES[number % len(SIZES)], number)
+        zeros = {each: np.zeros_like(case.arrays[each]) for each in of.without}
+        case = replace(case, arrays={**case.arrays, **zeros})
+        X, H0 = (case.arrays[each].astype(np.float32) for each in ("X", "H0"))
+        H = np.asarray(adapter.run(of.name, proof.weights(of, case, dtype="float32"), X, H0))
+        explanation, verdict = _why(case, {"H": H})
+        right = verdict == SAME and explanation.verdict == EQUAL and not explanation.causes
+        yield f"{of.layer} on {case.name}", right
+
+
 @app.command()
 def run(
     seed: Annotated[int, typer.Option(help="Of the pairs and the forms.")] = 14,
     pair_count: Annotated[int, typer.Option("--pairs", min=0, help="How many pairs; each takes seconds.")] = 200,
     right_count: Annotated[int, typer.Option("--right", min=0, help="How many right results.")] = 500,
+    package: Annotated[
+        str, typer.Option(help="Right results of this package's layers alone, such as torch; see frameworks/adapters.")
+    ] = "",
 ) -> None:
     """Print how many are named rightly; exit status 1 where that is less than what is promised."""
     short = False
-    for title, rows, least in (
+    parts = (
         ("single faults named alone and rightly", singles(), SINGLES),
         ("missing paths of gradients named alone and rightly", gradients(), SINGLES),
         ("right results equal, with nothing named", right(seed, right_count), 1.0),
         ("pairs named as the function that they are", pairs(seed, pair_count), PAIRS),
-    ):
+    )
+    if package:
+        parts = ((f"right results of {package} equal, with nothing named", of_package(package, right_count), 1.0),)
+    for title, rows, least in parts:
         told = list(rows)
         missed = [what for what, well in told if not well]
         say(f"{title}: {len(told) - len(missed)} of {len(told)}")

@@ -115,6 +115,7 @@ def leaving(X, H0, parameters):
         (raising, "raising: ZeroDivisionError: a message of its own"),
         (leaving, "leaving: SystemExit: 0"),
         (lambda X, H0, p: None, "H is NoneType, should be an array of numbers"),
+        (lambda X, H0, p: of("gru")(X, H0, p).astype(complex), "H is an array of complex128, should be an array of"),
         (lambda X, H0, p: of("gru")(X, H0, p).astype("float64"), "H is float64, should be float32"),
         (lambda X, H0, p: of("gru")(X, H0, p).swapaxes(0, 1), "H has shape (3, 7, 4), should be (T, n, h) = (7, 3, 4)"),
         (lambda X, H0, p: (of("gru")(X, H0, p), H0[0]), "final has shape (4,), should be (n, h) = (3, 4)"),
@@ -125,6 +126,11 @@ def test_what_is_no_result_fails_and_says_why(forward, words):
     assert verdict.verdict == "failed"
     assert words in verdict.sentence
     assert verdict.worst is None
+
+
+def test_gradients_that_are_none_fail_and_say_what_they_should_be():
+    verdict = isogru.check(of("gru"), cell="gru", cases=["gru-ordinary"], gradients=lambda *_: None)
+    assert "gradients are NoneType, should be a dict of them by name: X, H0, W_xz, W_hz, b_z" in verdict.sentence
 
 
 def test_not_a_number_is_different():

@@ -55,6 +55,31 @@ def test_no_two_conventions_are_one_function():
         ('[a]\nsentence = "s"\nremedy = "r"\nfunctions = { sine = "tanh" }\n', "can stand for one of sigmoid, tanh"),
         ('[a]\nsentence = "s"\nremedy = "r"\nweights = { b_h = "b_h ** 2" }\n', "outside the grammar"),
         ('[a]\nsentence = "s"\nremedy = "r"\nrewrite = [["R", "1 +"]]\n', "'H = 1 +'; write it as the equations of"),
+        ('[a]\nsentence = 3\nremedy = "r"\nrewrite = [["R", "1"]]\n', "a sentence and a remedy are texts"),
+        (
+            '[a]\nsentence = "s"\nremedy = "r"\ntraining = { momentum = "soon" }\n',
+            "momentum is 'soon', should be a number from 0 on",
+        ),
+        (
+            '[a]\nsentence = "s"\nremedy = "r"\ntraining = { dropout = 1.0 }\n',
+            "dropout is 1.0, should be a number from 0 on that is less than 1",
+        ),
+        (
+            '[a]\nsentence = "s"\nremedy = "r"\ntraining = { summed = 3 }\n',
+            "summed is 3, should be one of tokens, steps",
+        ),
+        (
+            '[a]\nsentence = "s"\nremedy = "r"\ntraining = { frozen = 3 }\n',
+            "frozen is 3, should be how the names of parameters begin",
+        ),
+        (
+            '[a]\nsentence = "s"\nremedy = "r"\nprecision = { bits = -3, values = ["H"] }\n',
+            "bits is -3, should be a whole number from 1 on",
+        ),
+        (
+            '[a]\nsentence = "s"\nremedy = "r"\nprecision = { bits = "8", values = ["H"] }\n',
+            "bits is '8', should be a whole number",
+        ),
     ],
 )
 def test_a_wrong_convention_is_refused_with_its_place(tmp_path, text, words):

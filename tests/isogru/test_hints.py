@@ -258,3 +258,9 @@ def test_a_folder_names_a_file(isogru, tmp_path):
     np.savez(tmp_path / "gru.npz", **grus.torch_layer())
     file = isogru("layers", tmp_path).err.strip().rpartition("such as ")[2]
     assert isogru("layers", file).status == 0
+
+
+def test_a_model_of_tensorflow_lite_is_known(isogru, tmp_path):
+    (tmp_path / "gru.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(60))
+    done = isogru("layers", tmp_path / "gru.tflite")
+    assert (done.status, "; take the file that it was converted from; what can be read: " in done.err) == (2, True)

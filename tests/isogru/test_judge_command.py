@@ -127,6 +127,8 @@ def test_a_function_is_judged_as_by_check(isogru, tmp_path):
         (("--case", "README.md", "--", "true"), "README.md: damaged, truncated or not a case file"),
         (("--cell", "gru", "--dtype", "float16", "--", "true"), "no dtype 'float16'; the dtypes are float32, float64"),
         (("--cell", "gru", "--timeout", "0s", "--", "true"), "--timeout is '0s', should be a time"),
+        (("--cell", "gru", "--timeout", "9" * 20 + "h", "--", "true"), "5m, of seven days at most"),
+        (("--cell", "gru", "--", ""), "no program to judge"),
         (("--cell", "gru", "--memory", "much", "--", "true"), "--memory is 'much', should be a size such as 512M"),
         (("--cell", "gru", "--jobs", "-1", "--", "true"), "--jobs is -1, should be 1 or more"),
         (("--cell", "gru", "--", "./nowhere"), "./nowhere: no such program"),

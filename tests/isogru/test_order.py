@@ -185,9 +185,9 @@ def test_gradients_are_in_the_order_of_the_input(isogru, weights):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.array([6, 0, 1]), "they are 3 whole numbers from 1 to 6, or a mask (n, T) = (3, 6)"),
-        (np.array([6, 2.5, 1]), "they are 3 whole numbers from 1 to 6"),
-        (np.array([7, 2, 1]), "they are 3 whole numbers from 1 to 6"),
+        (np.array([6, 0, 1]), "lengths is 0; they are 3 whole numbers from 1 to 6, or a mask (n, T) = (3, 6)"),
+        (np.array([6, 2.5, 1]), "one of the lengths is 2.5; they are 3 whole numbers from 1 to 6"),
+        (np.array([7, 2, 1]), "one of the lengths is 7; they are 3 whole numbers from 1 to 6"),
         (np.array([6, 2]), "lengths have shape (2,)"),
         (np.array([[1, 0, 1, 0, 0, 0]] * 3), "a mask has a zero before a one"),
         (np.zeros((3, 6)), "they are 3 whole numbers from 1 to 6"),
@@ -200,6 +200,16 @@ def test_lengths_that_are_none(isogru, weights, array, words):
     given = ["--weights", folder / "gru.safetensors", "--layer", "l0", "--input", folder / "X.npy", "-o", case]
     done = isogru("case", *given, "--lengths", folder / "wrong.npy")
     assert (done.status, words in done.err, case.exists()) == (2, True, False), done
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_an_input_that_is_empty(isogru, weights, axis):
+    _, _, folder = weights
+    np.save(folder / "empty.npy", np.take(np.load(folder / "X.npy"), [], axis=axis))
+    case = folder / "none.safetensors"
+    given = ["--weights", folder / "gru.safetensors", "--layer", "l0", "--input", folder / "empty.npy", "-o", case]
+    done = isogru("case", *given)
+    assert (done.status, "at least one step of one sequence" in done.err, case.exists()) == (2, True, False), done
 
 
 @pytest.mark.parametrize(

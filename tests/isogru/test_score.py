@@ -16,7 +16,7 @@ from isogru.score.equations import Equations
 from isogru.score.run import Plan
 from shared_spec import cases
 from shared_spec.cells import cell, cells
-from shared_spec.errors import UserError
+from shared_spec.errors import SpecificationError, UserError
 
 E = every()
 ONE_CASE = ("--case", "gru-one_step", "--dtype", "float32", "--drawn", "0")
@@ -97,6 +97,37 @@ def test_what_is_drawn_is_of_every_kind_and_written_down_nowhere():
     assert {name for each in drawn for name in each.cells} == {*cells()}
     assert 0.15 < sum(len(each.conventions) == 2 for each in drawn) / 300 < 0.35
     assert all(len(each.cells) == 1 and faults.applies(each.conventions, cell(each.cells[0])) for each in drawn)
+
+
+def one_convention(folder, edit):
+    file = folder / "conventions.toml"
+    table = f'[a]\nsentence = "s"\nremedy = "r"\n{edit}\n' if edit else ""
+    file.write_text(f'format = "isogru-conventions/1"\n{table}')
+    return file
+
+
+def test_where_nothing_of_a_kind_is_written_down_none_of_it_is_drawn(tmp_path):
+    """Of sequences, which are not made by drawing."""
+    file = one_convention(tmp_path, 'rewrite = [["R * H", "H"]]')
+    drawn = drawing.drawn(3, 60, dtype="float32", file=file)
+    assert len(drawn) == 60
+    assert {kind for each in drawn for kind in each.kind.split(" + ")} == {*drawing.MAKERS}
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ('rewrite = [["R * H", "X"]]', "[a] cannot be computed: "),
+        ('weights = { W_xz = "W_hz" }', "[a] cannot be computed: "),
+        ('weights = { W_none = "W_none" }', "has no convention that any cell can have; "),
+        ("", "has no convention that any cell can have; "),
+    ],
+)
+def test_conventions_that_cannot_be_planted(tmp_path, edit, words):
+    file = one_convention(tmp_path, edit)
+    with pytest.raises(SpecificationError) as refused:
+        faults.fixed(file)
+    assert str(refused.value).startswith(f"{file}: {words}")
 
 
 def test_the_interval_of_a_share():

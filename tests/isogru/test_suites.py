@@ -156,6 +156,8 @@ def test_a_wrong_file_is_refused_with_its_place(tmp_path, old, new, words):
 def test_a_suite_that_is_not_there_is_refused_with_those_that_are():
     with pytest.raises(UserError, match=r"no suite 'jest'; the suites are onnx, .*, isogru"):
         command.chosen(["jest"])
+    with pytest.raises(UserError, match="no suite ''"):
+        command.chosen([""])
 
 
 def test_the_command_counts_and_keeps_nothing_of_a_part(results, capsys):

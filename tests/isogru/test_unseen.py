@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isogru import judge, reason
+from isogru import formats, judge, reason
 from isogru.answers import origin
 from isogru.edits import edited, unedited
 from isogru.explain import explain
+from isogru.judge import delivered
 from shared_spec import oracle
 from shared_spec.files.interchange import Case, Result
 from shared_spec.readings import value
@@ -90,6 +91,9 @@ def sentences(*, pairs):
     """By the first column of the table, what is said."""
     for what, made in STATES.items():
         yield what, explain(*made(), pairs=pairs).sentence
+    too_large = stepwise(lambda H, _: H * 1.001)
+    narrow = formats.with_products(Result(origin(CASE, "own", "float32"), {"H": too_large}), "bfloat16")
+    yield "what its precision hides", explain(CASE, too_large, given=delivered.of(narrow), pairs=pairs).sentence
     whole = oracle.run(CASE.cell, {**CASE.arrays, "dH": np.ones_like(CASE.arrays["X"][:, :, :1] + CASE.arrays["H0"])})
     asked = Case(CASE.name, CASE.cell, {**CASE.arrays, "dH": np.ones(whole["H"].shape)})
     off = {"H": whole["H"], "grad.W_xz": whole["grad.W_xz"] * 1.01}

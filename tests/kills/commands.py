@@ -106,7 +106,7 @@ def racing(framework):
         return next((folder / "results/benchmarks").glob("*/race.json"), None)
 
     def words(folder):
-        of = ["--workload", "prediction", "--implementation", "scratch", "--cell", "gru", "--budget", "40s"]
+        of = ["--workload", "prediction", "--implementation", "scratch", "--cell", "gru", "--budget", "20s"]
         begun = the_race(folder)
         chosen = ["--resume", begun.parent.name] if begun else [framework, *of, "--seconds", "0", "--threads", "1"]
         return ["reports", "race", *chosen, "-o", str(folder / "site")]

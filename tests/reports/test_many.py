@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from reports.__main__ import app
 from reports.diff import build, collect, curves, pairs
 from shared_spec import cases
+from shared_spec.files import store
 from tests import sample_results
 
 CASE = "gru-one_unit"
@@ -47,6 +48,24 @@ def test_pairs_are_bounded(counted):
     assert record.labels == [f"{framework}/way{way:02}" for framework in ("torch", "jax") for way in range(3)]
     assert record.left_out == [f"{framework}/way{way:02}" for framework in ("torch", "jax") for way in range(3, 8)]
     assert len(record.quantities[0].absolute) == 6
+
+
+def test_large_results_are_not_held_all_at_once(monkeypatch):
+    """Each two are compared once all the same, and results are read again no more often than it takes."""
+    made(4)
+    whole = build.build(collect.collect()).pairs
+    for file in (store.folder() / "pairs").iterdir():
+        file.unlink()
+    read, held = [], []
+    flattened = pairs._flattened
+    monkeypatch.setattr(pairs, "_flattened", lambda arrays: read.append(1) or flattened(arrays))
+    in_tiles = pairs._in_tiles
+    monkeypatch.setattr(pairs, "_in_tiles", lambda labels, size: held.append(size) or in_tiles(labels, size))
+    monkeypatch.setattr(pairs, "HELD", 5 * max(file.stat().st_size for file in store.folder().glob("*/*.safetensors")))
+    assert build.build(collect.collect()).pairs == whole
+    assert held == [2]
+    # Of four tiles of two each at its own turn, and at the turns of those before it.
+    assert 8 < len(read) <= 8 + 2 * (3 + 2 + 1)
 
 
 def test_of_one_framework_with_few_more_of_the_others_are_compared():

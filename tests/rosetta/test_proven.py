@@ -49,16 +49,17 @@ def test_the_module_runs_what_the_table_says(package, module):
 
 
 def test_converted_weights_give_the_cell(package, module, each):
+    """On one case: the command that the environment runs before these tests proves them all, or fails."""
     for layout, dtype in each:
-        delivered = prove.measure(module, layout, proof.case_of(layout, proof.case_names(layout)[0]), dtype)
+        name = proof.case_names(layout)[0]
+        delivered = prove.measure(module, layout, proof.case_of(layout, name), dtype)
         assert precision.unit_roundoff(delivered, dtype) == roundoff(dtype)["product"]
-        for name in proof.case_names(layout):
-            row = prove.prove(package, module, layout, name, dtype, delivered)
-            assert row.verdict == "equal", row.sentence
-            assert row.ratio <= 1
-            kept = read_result(proof.result_file(layout.name, name, dtype), proof.case_of(layout, name))
-            assert (kept.origin.framework, kept.origin.implementation) == (package, layout.name)
-            assert kept.origin.versions == module.versions()
+        row = prove.prove(package, module, layout, name, dtype, delivered)
+        assert row.verdict == "equal", row.sentence
+        assert row.ratio <= 1
+        kept = read_result(proof.result_file(layout.name, name, dtype), proof.case_of(layout, name))
+        assert (kept.origin.framework, kept.origin.implementation) == (package, layout.name)
+        assert kept.origin.versions == module.versions()
 
 
 def test_second_biases_are_not_zero_where_a_layer_has_them(each):

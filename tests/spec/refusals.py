@@ -61,6 +61,7 @@ isogru score --mutant reset_none
 isogru score --case gru-none
 isogru score --dtype int8
 isogru score --seed soon
+isogru score --drawn 10001
 isogru score --resume
 isogru score --conventions text.txt
 isogru case none -o out.safetensors

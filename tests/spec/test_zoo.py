@@ -9,6 +9,7 @@ import contextlib
 import inspect
 import io
 import os
+import re
 import signal
 import sys
 import typing
@@ -49,6 +50,14 @@ WITH = {
 """What goes with an option, by command line, command and option."""
 NAMED = {("isogru", "check", "function"): "{}:gru", ("isogru", "judge", "case"): "{}"}
 """Files that are given within a text."""
+TEXTS = {
+    ("isogru", "check", "gradients"),
+    *(("isogru", "judge", name) for name in ("command", "format")),
+    *(("isogru", command, "name") for command in ("layers", "same", "convert")),
+    *(("isogru", command, "source") for command in ("same", "convert", "case")),
+    *(("isogru", command, "pair") for command in ("same", "convert")),
+}
+"""What is a text that speaks of files and names none, or a program, which is run."""
 NEW = {("frameworks", "sweep", "kept"), ("frameworks", "compare", "kept")}
 """What need not be there: it is made."""
 OUTPUTS = ("output", "telling")
@@ -112,6 +121,20 @@ def places() -> list[Place]:
                     taken.append((option, name))
             places += [Place(app, command.name, name, option, tuple(needed)) for option, name in taken]
     return places
+
+
+def texts_of_files() -> set[tuple[str, str, str]]:
+    """Everything else that is given to a command as a text, and whose help speaks of files."""
+    speaking = set()
+    for app, application in APPS.items():
+        for command in application.registered_commands:
+            hints = {} if command.hidden else typing.get_type_hints(command.callback, include_extras=True)
+            for name, hint in hints.items():
+                kind, *told = typing.get_args(hint) or [hint]
+                said = " ".join(f"{getattr(each, 'help', '')} {getattr(each, 'metavar', '')}" for each in told)
+                if "str" in str(kind) and re.search(r"(?i)\b(files?|folders?)\b|\.(json|csv|py)\b", said):
+                    speaking.add((app, command.name, name))
+    return speaking - {place[:3] for place in PLACES}
 
 
 PLACES = places()
@@ -189,6 +212,11 @@ def test_the_zoo_is_large(zoo):
 def test_every_application_has_a_place():
     assert {place.app for place in PLACES} == set(APPS)
     assert ("isogru", "verdict", "case_file") in {place[:3] for place in READ}
+
+
+def test_no_place_that_takes_a_file_is_left_out():
+    """A file is a Path. What is a text and speaks of files has its place in NAMED, or takes none."""
+    assert texts_of_files() == TEXTS
 
 
 @pytest.mark.parametrize("place", READ, ids=lambda place: " ".join(place[:3]))
