@@ -1,9 +1,10 @@
 """The tuned cells' loops over tokens in JAX on a CPU, each one function with a gradient by hand, sequences as columns.
 
 Ratios are of the CPU time of the gradients of a training step of the chapter, in parts of 128 rows on one core, turn by
-turn in one process, on a machine where others were at work: of loops over rows, as in loops.py, with what gradients of
-weights a step adds summed up on the way, it takes 0.71 to 0.83 with gru, 0.84 to 0.90 with gru_reset_after, 0.66 with
-rnn; with gru in float64 0.83, at T=128 0.84, at h=128 1.0. A loss without gradients takes 1.05 to 1.15.
+turn in one process, on a machine where others were at work. Of loops over rows, as in loops.py, with what a step adds
+to the gradients of weights summed up on the way, it takes 0.72 with gru, 0.77 with gru_reset_after and 0.59 with rnn.
+With transposed weights made in each step, before they were made once, it took 0.83, 0.88 and 0.66; then gru in float64
+took 0.83, at T=128 0.84, at h=128 1.0. A loss without gradients takes 1.03 to 1.09.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from jax import Array
 # with 32).
 #
 # Each array that is kept takes 2 us of the 100 of a step: R H is multiplied again, as kept it takes 1.06; and states
-# are not kept twice, before a step and after it. Parts of 64 rows 1.1, of 256 1.07; rows of logits filled up to 32
-# 1.03; two products for Z and R 1.05. Of XLA: 512 bits in a vector 0.96 to 1.0; and, process against process, Eigen's
-# products instead of YNNPACK's 1.06, elementwise functions in YNNPACK too 1.15, the whole loop as one kernel
-# (xla_cpu_small_while_loop_byte_threshold) 1.1.
+# are not kept twice, before a step and after it. Weights are transposed once, before a loop: what is transposed in a
+# step becomes part of the product, which is Eigen's then, and takes 7 to 11 us where YNNPACK's takes 3 to 5: 0.87.
+# Parts of 64 rows 1.1, of 256 1.07; rows of logits filled up to 32 1.03; two products for Z and R 1.05. And of XLA,
+# process against process: Eigen for all products 1.06, elementwise functions in YNNPACK too 1.15, the whole loop as one
+# kernel (xla_cpu_small_while_loop_byte_threshold) 1.1.
 VECTOR = 16
 
 
@@ -97,15 +99,16 @@ def _gru_kept(W_zr, W_h, tokens, H0, keep=True):
 def _gru_back(residuals, dH):
     W_zr, W_h, *residuals = residuals
     h = len(W_h)
+    back_zr, back_h = W_zr[:, :h].T, W_h[:, :h].T
 
     def back(d, H, tokens, ZR, C):
         Z, R = ZR[:h], ZR[h:]
         RH = R * H
         dC = d * (1 - Z) * (1 - C * C)
-        dRH = W_h[:, :h].T @ dC
+        dRH = back_h @ dC
         dZR = jnp.concatenate([d * (H - C) * Z * (1 - Z), dRH * RH * (1 - R)])
         products = dZR @ _above_tokens(H, tokens, W_zr).T, dC @ _above_tokens(RH, tokens, W_h).T
-        return d * Z + dRH * R + W_zr[:, :h].T @ dZR, products
+        return d * Z + dRH * R + back_zr @ dZR, products
 
     return _pulled_back(back, (W_zr, W_h), dH, residuals)
 
@@ -143,13 +146,14 @@ def _reset_after_kept(W, W_x, tokens, H0, keep=True):
 def _reset_after_back(residuals, dH):
     W, W_x, *residuals = residuals
     h = len(W_x)
+    back_h = W[:, :h].T
 
     def back(d, H, tokens, ZR, inner, C):
         Z, R = ZR[:h], ZR[h:]
         dC = d * (1 - Z) * (1 - C * C)
         dG = jnp.concatenate([d * (H - C) * Z * (1 - Z), dC * inner * R * (1 - R), dC * R])
         products = dG @ _above_tokens(H, tokens, W).T, dC @ _above_tokens(H[:0], tokens, W_x).T
-        return d * Z + W[:, :h].T @ dG, products
+        return d * Z + back_h @ dG, products
 
     return _pulled_back(back, (W, W_x), dH, residuals)
 
@@ -176,10 +180,11 @@ def _rnn_kept(W, tokens, H0, keep=True):
 
 def _rnn_back(residuals, dH):
     W, (states,), tokens, H0 = residuals
+    back_h = W[:, : H0.shape[1]].T
 
     def back(d, H, tokens, after):
         dC = d * (1 - after * after)
-        return W[:, : len(H)].T @ dC, (dC @ _above_tokens(H, tokens, W).T,)
+        return back_h @ dC, (dC @ _above_tokens(H, tokens, W).T,)
 
     return _pulled_back(back, (W,), dH, ((states, states), tokens, H0))
 

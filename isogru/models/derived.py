@@ -7,6 +7,7 @@ arXiv:1602.07868), under W_v and W_g, or under parametrizations.W.original1 and 
 from __future__ import annotations
 
 import functools
+import math
 import re
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from isogru.weight_files.contents import Contents, Tensor
 from shared_spec.readings.arithmetic import Array, length
-from shared_spec.readings.floats import FLOATS
+from shared_spec.readings.floats import FLOATS, UNIT_ROUNDOFF
 
 _OLD = re.compile(r"(?P<before>.*?)(?P<name>[^./]+)_v", re.DOTALL)
 _NEW = re.compile(r"(?P<before>.*?)parametrizations\.(?P<name>[^.]+)\.original1", re.DOTALL)
@@ -35,7 +36,11 @@ def put_together(contents: Contents) -> Contents:
         if len(v.shape) < 2 or sum(n != 1 for n in g.shape) > 1 or len(g.shape) != len(v.shape):
             continue
         order = list(tensors.items())
-        made = Tensor(v.shape, v.dtype, functools.partial(_product, v, g), f"{other} * v / |v|, v = {name}")
+        # PyTorch's own is in the dtype of v: a norm of so many squares, a quotient and a product, each rounded.
+        length_of = math.prod(n for n, k in zip(v.shape, g.shape, strict=True) if k == 1)
+        u = (length_of / 2 + 4) * UNIT_ROUNDOFF[v.dtype]
+        note = f"{other} * v / |v|, v = {name}"
+        made = Tensor(v.shape, v.dtype, functools.partial(_product, v, g), note, unit_roundoff=u)
         tensors = {key: value for key, value in order if key not in (name, other)} | {whole: made}
     return replace(contents, tensors=tensors)
 

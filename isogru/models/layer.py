@@ -103,9 +103,16 @@ class Layer:
         return tuple(dict.fromkeys(self.contents.tensors[name].dtype for name in self.names.values()))
 
     @property
+    def narrowest(self) -> str:
+        """The coarsest dtype that its tensors' numbers were rounded to."""
+        tensors = [self.contents.tensors[name] for name in self.names.values()]
+        return max((t.rounded_to or t.dtype for t in tensors), key=lambda dtype: UNIT_ROUNDOFF.get(dtype, 0.0))
+
+    @property
     def unit_roundoff(self) -> float:
-        """The largest of its tensors' dtypes."""
-        return max(UNIT_ROUNDOFF.get(dtype, 0.0) for dtype in self.dtypes)
+        """That of its narrowest dtype, or of how its tensors were made."""
+        made = (self.contents.tensors[name].unit_roundoff for name in self.names.values())
+        return max(UNIT_ROUNDOFF.get(self.narrowest, 0.0), *made)
 
     @property
     def functions(self) -> dict[str, str]:

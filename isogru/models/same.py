@@ -15,7 +15,6 @@ from isogru.models.layer import Layer, check_sizes
 from isogru.models.naming import one_way, stripped
 from shared_spec.errors import UserError
 from shared_spec.readings.arithmetic import PLAIN, Array, Plain
-from shared_spec.readings.floats import UNIT_ROUNDOFF
 from shared_spec.weights import same
 from shared_spec.weights.convert import PROBE
 from shared_spec.weights.layouts import Layout
@@ -208,12 +207,19 @@ def compare(one: Layer, other: Layer) -> Comparison:
     return comparison
 
 
+def is_scrambled(one: Layer, other: Layer) -> bool:
+    """Whether a tensor of one of two layers holds another order of the right values."""
+    tensors, others = one.tensors(), other.tensors()
+    return bool(
+        scrambled(one.layout, tensors, other.layout, others) or scrambled(other.layout, others, one.layout, tensors)
+    )
+
+
 def _side(layer: Layer, other: Layer) -> Side:
     functions = {**USUAL, **layer.functions}
     for key in set(functions) - set(layer.functions):
         # What a file does not say is taken to be as in the other.
         functions[key] = other.functions.get(key, functions[key])
-    narrow = max(layer.dtypes, key=lambda dtype: UNIT_ROUNDOFF.get(dtype, 0.0))
     reverse = bool(layer.position.reverse) and other.position.reverse is False
     try:
         arithmetic: Plain = Arithmetic(functions["gate"], functions["candidate"])
@@ -222,7 +228,7 @@ def _side(layer: Layer, other: Layer) -> Side:
             f"{layer.contents.path}: {layer.title} has the function {error}, which isogru does not know"
         ) from None
     name = f"{layer.contents.path} ({layer.layout.name})"
-    return Side(name, PLAIN if functions == USUAL else arithmetic, reverse, narrow, layer.unit_roundoff)
+    return Side(name, PLAIN if functions == USUAL else arithmetic, reverse, layer.narrowest, layer.unit_roundoff)
 
 
 def _beside(one: Layer, other: Layer) -> tuple[list[str], list[str]]:

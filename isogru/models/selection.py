@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isogru.models.layer import Layer
@@ -20,16 +18,14 @@ from isogru.models.recognition import (
     recognise,
     some,
 )
+from isogru.models.unnamed import could_be
 from isogru.weight_files.contents import Contents
 from isogru.weight_files.writing import FORMAT
 from shared_spec.errors import InterchangeError, UserError
-from shared_spec.readings.floats import FLOATS
 from shared_spec.weights import layouts
 from shared_spec.weights.layouts import Layout
 from shared_spec.weights.packing import expected, sizes
 
-MOST_WAYS = 200
-"""How many ways are looked at to give a layout's tensors those of a file."""
 _PROJECTION = re.compile(r"(?:^|\.)weight_hr_l\d+(?:_reverse)?$")
 
 
@@ -176,7 +172,8 @@ def nothing(contents: Contents, recognised: Recognised, wanted: Layout | None, w
         if wanted is None
         else f"none of the tensors of {wanted.name}, {expected(wanted)}"
     )
-    told = _by_shape(contents, known, wish)
+    known = [*known, *layouts.own().values()] if wanted is None else known
+    told = could_be(contents, known, wish.from_option, wish.option("name"))
     return f"{start}; there are {some(there)}{told}"
 
 
@@ -219,52 +216,3 @@ def _wrong(layer: Layer, missing: set[str]) -> str:
     except UserError as error:
         return f"{place}{error}"
     return ""
-
-
-def _by_shape(contents: Contents, known: Sequence[Layout], wish: Wish) -> str:
-    """Which tensors could be which, by their shapes alone, as the options that would say so."""
-    floats = [n for n, t in contents.tensors.items() if t.dtype in FLOATS and 1 <= len(t.shape) <= 3]
-    if not 2 <= len(floats) <= 40:
-        return ""
-    told = []
-    for layout in known:
-        if len(layout.tensors) > 4 or layout.name in layouts.own():
-            continue
-        ways = list(itertools.islice(_assigned(contents, layout, floats), MOST_WAYS))
-        if not ways:
-            continue
-        fitting = {own: list(dict.fromkeys(way[own] for way in ways)) for own in layout.tensors}
-        # Several tensors of one shape: which of them it is, the file does not tell.
-        open_ones = [f"{own} is one of {some(names)}" for own, names in fitting.items() if len(names) > 1]
-        options = " ".join(f"{wish.option('name')} {shlex.quote(f'{own}={name}')}" for own, name in ways[0].items())
-        doubt = f", where {'; '.join(open_ones)}" if open_ones else ""
-        told.append((len(ways) > 1, f"{wish.from_option} {layout.name} {options}", doubt))
-    if not told:
-        return f"; a name that is not known is told by {wish.from_option} LAYOUT {wish.option('name')} TENSOR=NAME"
-    told.sort(key=lambda each: each[0])
-    (_, options, doubt), *rest = told
-    more = f" (or as {', '.join(options.split()[1] for _, options, _ in rest[:3])})" if rest else ""
-    return f"; by their shapes they could be {options}{more}{doubt}"
-
-
-def _alike(name: str, own: str) -> bool:
-    """Whether the last part of a name begins with the layout's own."""
-    return re.split(r"[./:]", name)[-1].startswith(own)
-
-
-def _assigned(contents: Contents, layout: Layout, floats: Sequence[str]) -> Iterator[Mapping[str, str]]:
-    """Ways to give each tensor of a layout one of the file's, in their order, with shapes that fit."""
-    owns = list(layout.tensors)
-    axes = {own: len(layout.tensors[own].shape) for own in owns}
-    fitting = []
-    for own in owns:
-        names = [name for name in floats if len(contents.tensors[name].shape) == axes[own]]
-        fitting.append([n for n in names if _alike(n, own)] + [n for n in names if not _alike(n, own)])
-    for chosen in itertools.islice(itertools.product(*fitting), 5_000):
-        if len(set(chosen)) == len(chosen):
-            shapes = {own: contents.tensors[name].shape for own, name in zip(owns, chosen, strict=True)}
-            try:
-                sizes(layout, shapes)
-            except UserError:
-                continue
-            yield dict(zip(owns, chosen, strict=True))

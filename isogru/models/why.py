@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from isogru.explain import EQUAL
+from isogru.explain import EQUAL, UNEXPLAINED
 from isogru.explain_weights import WeightExplanation, explain_weights
-from isogru.models.same import ModelComparison, Pair
+from isogru.models.layer import Layer
+from isogru.models.same import ModelComparison, Pair, compare, is_scrambled
 from shared_spec.weights.same import DIFFERENT
+
+MOST = 32
+"""How many layers are held against each other: the time grows with the square of it."""
 
 Why = Annotated[bool, typer.Option("--why", help="Name the edit that makes the weights of the one those of the other.")]
 
@@ -29,13 +34,33 @@ def why(pair: Pair) -> WeightExplanation:
     )
 
 
+def exchanged(pair: Pair, off: Sequence[Pair]) -> Layer | None:
+    """The partner of another pair that is off, whose weights those of the first layer are; None where none is."""
+    one, others = pair.one, [each.other for each in off if each is not pair]
+    for other in others if len(off) <= MOST else ():
+        if one.sizes == other.sizes:
+            held = compare(one, other)
+            turned = one.position.reverse != other.position.reverse and len(held.reasons) == 1
+            if not held.differences and (held.verdict != DIFFERENT or turned):
+                return other
+    return None
+
+
 def lines(comparison: ModelComparison) -> Iterator[str]:
     """A line for each pair that is different, and its remedy."""
-    for pair in comparison.pairs:
-        if pair.comparison.verdict != DIFFERENT:
+    off = [pair for pair in comparison.pairs if pair.comparison.verdict == DIFFERENT]
+    for pair in off:
+        title = f"{pair.title}: " if len(comparison.pairs) > 1 else ""
+        if (partner := exchanged(pair, off)) is not None:
+            file = pair.other.contents.path
+            yield f"why: {title}the weights of {pair.one.title} are those of {partner.title} of {file}"
+            told = shlex.quote(f"{pair.one.title}={partner.title}")
+            yield f"remedy: put the layers in order, or hold these against each other with --pair {told}"
             continue
         made = why(pair)
-        title = f"{pair.title}: " if len(comparison.pairs) > 1 else ""
+        if made.verdict == UNEXPLAINED and is_scrambled(pair.one, pair.other):
+            yield f"why: {title}the order of the values is wrong, as is said above"
+            continue
         if made.verdict == EQUAL:
             yield f"why: {title}the weights are the same; what differs is said above"
             continue

@@ -28,7 +28,7 @@ WITHIN = 2
 """Powers of two between the errors of states and those of products in a format, of which no two are closer than 3."""
 LIKENESS = 0.35
 """The least cosine of the errors of states and of those that rounding makes. Of cells under autocast, with what comes
-out of products kept narrow or widened, it was 0.42 to 0.9; errors of another origin have one near 0.
+out of products kept narrow or widened, it was 0.41 to 1; errors of another origin have one near 0.
 """
 DEVIATIONS = 3
 """Standard deviations of the cosine of what has nothing to do with each other, 1 / sqrt(n) of n numbers."""

@@ -20,6 +20,7 @@ from isogru.runners import reading
 from isogru.runners.arrays import Torch, first, is_instance, loaded, taken
 from isogru.runners.reading import Asked
 from isogru.runners.subject import Subject, outputs
+from isogru.runners.torch_steps import is_loop, stepped
 from isogru.weight_files.contents import Contents
 from shared_spec.errors import UserError
 from shared_spec.files.origins import coarser
@@ -166,27 +167,25 @@ class _Called:
                 parameter.requires_grad_(False)
         return {name: taken(value, f"grad.{name}") for name, value in gradients.items()}
 
+    @functools.cached_property
+    def _loops(self) -> bool:
+        """Whether it is a module that goes through the steps itself, over a cell that it holds."""
+        of_cell = self.layer.layout.time == "step" and bool(self.layer.position.place)
+        how = {"starts": self.starts, "batch_first": self.batch_first}
+        return of_cell and is_loop(self.module, self._given, self.layer.sizes, **how)
+
     def _run(self, X: Any, H0: Any) -> Any:
         """H (T, n, h), and the final state (n, h)."""
-        torch = self.torch
-        if self.layer.layout.time == "step":
-            states, H = [], H0
-            for x in X:
-                given = self.module(x, H)
-                H = given[0] if isinstance(given, (tuple, list)) else given
-                states.append(H)
-            return torch.stack(states)
+        if self.layer.layout.time == "step" and not self._loops:
+            return self.torch.stack(stepped(self.module, X, H0))
         reverse = bool(self.layer.position.reverse) and len(self.layers) > 1
         # What enters the top of a stack is turned where it comes out of the layers below.
         X = X.flip(0) if reverse and not self.before else X
         X = X.transpose(0, 1) if self.batch_first else X
         given = self.module(X, self._start(H0)) if self.starts else self.module(X)
         H, final = given if isinstance(given, (tuple, list)) else (given, None)
-        if (
-            not isinstance(H, torch.Tensor)
-            or H.ndim != 3
-            or (final is not None and not isinstance(final, torch.Tensor))
-        ):
+        is_tensor = [isinstance(each, self.torch.Tensor) for each in (H, final)]
+        if not is_tensor[0] or H.ndim != 3 or (final is not None and not is_tensor[1]):
             return H if final is None else (H, final)
         h = H0.shape[-1]
         H = H.transpose(0, 1) if self.batch_first else H
@@ -197,7 +196,7 @@ class _Called:
         return H, final[self.before + self.row]
 
     def _start(self, H0: Any) -> Any:
-        if self.layer.layout.package == "isogru":
+        if self.layer.layout.package == "isogru" or self._loops:
             return H0
         rows = [H0 if i == self.row else self.torch.zeros_like(H0) for i in range(len(self.layers))]
         return self.torch.stack([self.torch.zeros_like(H0)] * self.before + rows)

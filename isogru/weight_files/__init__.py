@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import stat
 import zipfile
 from pathlib import Path
@@ -83,7 +84,13 @@ def reader_of(path: Path) -> Any:
     if folders.is_tree(path.parent):
         told = folders.remedy(path.parent)
         raise InterchangeError(f"{path}: a part of an Orbax checkpoint, which is not read; {told}")
-    raise UnknownKindError(f"{path}: {_looks_like(head)}; what can be read: {kinds()}", head)
+    told = _looks_like(head)
+    if told.startswith("looks like JSON"):
+        source, archive = json.dumps(str(path)), json.dumps(str(path.with_suffix(".npz")))
+        of = f"json.loads(pathlib.Path({source}).read_text())"
+        arrays = f"{{name: numpy.array(a, 'f') for name, a in {of}.items()}}"
+        told += f": save arrays by name as .npz: import json, numpy, pathlib; numpy.savez({archive}, **{arrays})"
+    raise UnknownKindError(f"{path}: {told}; what can be read: {kinds()}", head)
 
 
 def kinds() -> str:

@@ -27,6 +27,10 @@ class Tensor:
     """
     note: str = ""
     """What was done to get it, such as "weight_g * weight_v / |weight_v|"; empty where it is as it stands."""
+    rounded_to: str = ""
+    """The dtype that its numbers were rounded to, where that is narrower than its own, as after a Cast from float16."""
+    unit_roundoff: float = 0.0
+    """How far its numbers may be from what others make of the same parts, relative to them; 0 where none does."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ DAMAGED = (
 """What NumPy and zipfile raise on what is none of their files."""
 
 
+class ObjectsError(Exception):
+    """An array of Python objects."""
+
+
 def recognises(head: bytes, path: Path) -> bool:
     """An array by its magic, with a line of JSON before it or not, or a zip archive of nothing but arrays."""
     if _start(head) is not None:
@@ -61,6 +65,11 @@ def read(path: Path) -> Contents:
         with path.open("rb") as file:
             start = _start(file.read(4096))
         tensors = _archive(path) if start is None else _row(path, start)
+    except ObjectsError:
+        raise InterchangeError(
+            f"{path}: holds Python objects, which are pickles, and no pickle is read; save the arrays where it was "
+            "made, with numpy.savez(FILE, **arrays), or *arrays of a list"
+        ) from None
     except DAMAGED as error:
         raise InterchangeError(f"{path}: damaged or truncated ({error})") from None
     return Contents(path, KIND, tensors, ordered=start is not None)
@@ -84,7 +93,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     with warnings.catch_warnings(action="ignore"):  # NumPy warns of headers that Python 2 might have written.
         shape, fortran, dtype = reader(file)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are pickles; no pickle is read")
+        raise ObjectsError
     return shape, fortran, dtype
 
 

@@ -20,7 +20,9 @@ STRANGE = """() => [
 
 @pytest.fixture(params=["with", "without"])
 def url(request, hostile, stripped):
-    """The hostile page with its policy and without it."""
+    """The hostile page with its policy and without it. What is opened and chosen on it is tried without: with it there
+    is one guard more, and the pages of all other tests have it.
+    """
     return hostile.url if request.param == "with" else stripped
 
 
@@ -70,8 +72,8 @@ def test_everything_from_data_is_text(visit, look, site, hostile, url):
     assert f'continuation of "{NASTY}"' in page.locator("#trainings table").inner_text()
 
 
-def test_every_field_and_case_can_be_opened(visit, look, site, hostile, url):
-    page = visit(url)
+def test_every_field_and_case_can_be_opened(visit, look, site, hostile, stripped):
+    page = visit(stripped)
     scripts = scripts_of(site, look)
     opened = 0
     for row in hostile.report["implementations"]:
@@ -96,8 +98,8 @@ def quoted(text):
     return "concat(" + ", '\"', ".join(f'"{part}"' for part in text.split('"')) + ")"
 
 
-def test_charts_and_tooltips(visit, hostile, url):
-    page = visit(url)
+def test_charts_and_tooltips(visit, hostile, stripped):
+    page = visit(stripped)
     labels = page.locator("#chart-loss svg .role-legend-label text").all_text_contents()
     assert any(label.startswith(f"torch/{IMAGE}"[:24]) for label in labels)
     page.locator("#chart-loss svg .mark-symbol.role-mark path").last.hover()
@@ -110,8 +112,8 @@ def test_charts_and_tooltips(visit, hostile, url):
     assert page.evaluate(STRANGE) == []
 
 
-def test_filters_on_hostile_values(visit, look, site, hostile, url):
-    page = visit(url)
+def test_filters_on_hostile_values(visit, look, site, hostile, stripped):
+    page = visit(stripped)
     scripts = scripts_of(site, look)
     for box in page.locator(".filters input").all():
         box.click()

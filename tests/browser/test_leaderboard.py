@@ -74,6 +74,18 @@ def tables(raced):
     return msgspec.convert(raced.report["leaderboard"]["tables"], list[Table])
 
 
+def some_tables(raced):
+    """Those that have something that others have not, and one in four of those that differ in numbers alone."""
+    several = [
+        table
+        for at, table in enumerate(tables(raced))
+        if at % 4 == 1 or table.bound is None or standings.unranked(table)
+    ]
+    assert {table.dtype for table in several} == {"float32", "float64"}
+    assert 5 < len(several) < len(tables(raced))
+    return several
+
+
 def test_without_a_race_there_is_the_command(page):
     section = page.locator("#fastest")
     expect(section.locator("code")).to_have_text(["tox -e bench"])
@@ -91,9 +103,9 @@ def test_numbers_are_those_of_the_terminal(look, raced):
     assert page.evaluate("(all) => all.map(standings.megabytes)", sizes) == [standings.megabytes(s) for s in sizes]
 
 
-def test_every_table_says_what_the_terminal_does(look, raced):
+def test_a_table_says_what_the_terminal_does(look, raced):
     page = look(raced.url)
-    for table in tables(raced):
+    for table in some_tables(raced):
         page.goto(raced.url + chosen(table))
         settle(page)
         ranked, unranked = standings.ranked(table), standings.unranked(table)
@@ -112,7 +124,7 @@ def test_every_table_says_what_the_terminal_does(look, raced):
         for part in ("compute", "memory", "latency"):
             value = getattr(table.bound, part)
             expect(bound).to_contain_text(f"{part} {standings.duration(value) if value else '0'} (")
-    statuses = {row.status for table in tables(raced) for row in standings.unranked(table)}
+    statuses = {row.status for table in some_tables(raced) for row in standings.unranked(table)}
     assert statuses == {"failed", "different", "unfinished"}
 
 
@@ -365,7 +377,7 @@ def test_hostile_texts_in_every_table(look, hostile):
 def test_nothing_overflows_on_a_phone(visit, raced):
     page = visit(raced.url, width=390, height=844)
     page.locator("#race-again summary").click()
-    for table in tables(raced):
+    for table in some_tables(raced):
         page.evaluate("(hash) => { location.hash = hash; }", chosen(table))
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), table.workload

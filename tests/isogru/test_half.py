@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 
 import numpy as np
@@ -18,6 +19,9 @@ from shared_spec.files.interchange import Origin, Result
 from tests import sample_results
 from tests.isogru.half_problems import CELLS, DTYPES, U, judged, loop, problem, result_of, said, with_cotangents
 from tests.isogru.halves import Half, rounded
+
+PROBLEMS = int(os.environ.get("ISOGRU_HALVES") or 28)
+"""How many random problems are drawn: four in turn, of two cells and two kinds of sums."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -144,7 +148,7 @@ def test_what_a_float32_happens_to_hold_is_no_half():
     )
 
 
-@pytest.mark.parametrize("number", range(100))
+@pytest.mark.parametrize("number", range(PROBLEMS))
 def test_right_results_of_random_problems(number):
     random = np.random.RandomState(1000 + number)
     sizes = {

@@ -44,7 +44,7 @@ fill the state dict of the model in float32 | write a .pt | {}
 """
 # Nothing is to be done: the sentence says why.
 REASONS = """
-no GRU has one | no pickle is read | the cells are {} | the cells have sigmoid and tanh alone, and no clip
+no GRU has one | the cells are {} | the cells have sigmoid and tanh alone, and no clip
 weights are finite numbers | weights are floats | what can be read: {}
 list it in `without` if the layer takes it for zero
 """

@@ -10,13 +10,16 @@ import pytest
 from safetensors.numpy import save_file
 
 import isogru as public
+from isogru import formats, judge
+from isogru.answers import origin
 from shared_spec import cases as catalogue
 from shared_spec import oracle
 from shared_spec.cells import cell
-from shared_spec.files.interchange import read_case, write_case
+from shared_spec.files.interchange import Result, read_case, write_case
 from shared_spec.readings import floats, value
 from shared_spec.readings.arithmetic import Plain
 from tests.isogru import grus
+from tests.isogru.planted import drawn
 from tests.isogru.test_products import computed
 
 FORMATS = [("float32", "bfloat16"), ("float32", "float16"), ("float64", "float32")]
@@ -130,6 +133,18 @@ def test_gradients_that_are_wrong_do_not_hide_the_states(isogru, asked):
     assert (plain.status, "its states are equal in float32 with products in bfloat16, where" in plain.out) == (1, True)
     assert "why: equal if its products are in bfloat16, and gradients are left out (" in plain.out
     assert isogru("verdict", file, H.with_suffix(".npz"), "--products", "bfloat16").status == 1
+
+
+def test_few_numbers_tell_no_format():
+    """Of errors as large as those of bfloat16, which of six numbers are like them by chance now and then."""
+    for seed in range(16):
+        case = drawn("gru", (3, 1, 2, 2), seed)
+        right, random = oracle.run(case.cell, case.arrays)["H"], np.random.RandomState(seed)
+        H = (right + 2e-3 * random.standard_normal(right.shape)).astype("f")
+        result = Result(origin(case, "own", "float32"), {"H": H})
+        verdict = judge.on(case, result, partial=True, kept=False)
+        assert verdict.verdict == "different"
+        assert formats.narrower(case, result, verdict) == ("", None)
 
 
 def test_a_claim_and_products(isogru, asked):

@@ -1,5 +1,5 @@
-"""Ten thousand results, 3 GB of large ones, a thousand trials and a race of everything on one machine: processor time and
-memory of the pages, which grow no faster than what they show, and stay within 1 GB. `tox -e load`;
+"""Ten thousand results, 3 GB of large ones, a thousand trials and a race of everything on one machine: processor time
+and memory of the pages, which grow no faster than what they show, and stay within 1 GB. `tox -e load`;
 tests/reports/test_many.py counts what is done instead.
 """
 

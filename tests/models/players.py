@@ -170,7 +170,8 @@ class Flax:
         both = kind == "both"
         layers = [nn.Bidirectional(rnn(), rnn(), time_major=True) if both else rnn() for _ in range(2)]
         module = nn.Sequential(layers)
-        return [module, module.init(jax.random.key(seed), np.zeros((T, N, D), np.float32))]
+        # Outside jit, each call would be compiled anew.
+        return [jax.jit(module.apply), jax.jit(module.init)(jax.random.key(seed), np.zeros((T, N, D), np.float32))]
 
     def save(self, model, folder):
         import flax
@@ -188,7 +189,7 @@ class Flax:
         model[1] = flax.serialization.from_bytes(model[1], file.read_bytes())
 
     def run(self, model, X):
-        return np.asarray(model[0].apply(model[1], X))
+        return np.asarray(model[0](model[1], X))
 
 
 class Equinox:

@@ -108,7 +108,7 @@ def test_one_layer_runs_as_keras_runs_it(ending: str, settings: dict[str, Any], 
     (layer,) = contents.described
     assert layer.place == "mine"
     X = np.random.default_rng(1).normal(size=(2, STEPS, D)).astype(np.float32)
-    assert np.abs(run(contents, layer, X) - np.asarray(model.predict(X, verbose=0))).max() < 1e-5
+    assert np.abs(run(contents, layer, X) - np.asarray(model(X))).max() < 1e-5
     assert layer.layout == ("keras" if settings.get("reset_after", True) else "keras-reset-before")
     assert layer.settings["reset_after"] == str(settings.get("reset_after", True))
     assert layer.settings["use_bias"] == str(settings.get("use_bias", True))
@@ -137,7 +137,7 @@ def test_a_stack_runs_in_the_order_in_which_it_is_described(ending: str, tmp_pat
     Y = run(contents, one, X)
     Y = np.concatenate([run(contents, forward, Y), run(contents, backward, Y)[:, ::-1]], 2)
     Y = run(contents, last, run(contents, simple, Y))
-    assert np.abs(Y - np.asarray(model.predict(X.astype(np.float32), verbose=0))).max() < 1e-5
+    assert np.abs(Y - np.asarray(model(X.astype(np.float32)))).max() < 1e-5
 
 
 def everything() -> tuple[Any, dict[str, tuple[str, Any]]]:
@@ -196,7 +196,8 @@ def test_models_within_models(ending: str, tmp_path: Path) -> None:
 def test_the_state_of_an_optimizer_is_no_tensor(ending: str, tmp_path: Path) -> None:
     model = sequential(L.GRU(H), L.Dense(2))
     model.compile("adam", "mse")
-    model.fit(np.zeros((2, STEPS, D)), np.zeros((2, 2)), verbose=0)
+    # As the first step of a training does.
+    model.optimizer.build(model.trainable_variables)
     contents = reader.read(saved(model, tmp_path / f"model{ending}"))
     assert len(contents.described) == 1
     assert sum(tensor.shape == (D, 3 * H) for tensor in contents.tensors.values()) == 1
@@ -733,7 +734,6 @@ def test_a_gru_costs_no_more_than_itself(ending: str, tmp_path: Path) -> None:
 
 def test_what_the_library_never_ends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A heap of texts, of which one takes no room: HDF5 1.14 goes round in it for ever."""
-    monkeypatch.setattr(keras_hdf5, "PATIENCE", 5)
     config = {"class_name": "Sequential", "config": {"layers": [layer("GRU", "g", reset_after=True)]}}
     path = legacy(tmp_path / "model.h5", {"g": under("g", weights())}, config)
     assert len(reader.read(path).described) == 1
@@ -741,16 +741,18 @@ def test_what_the_library_never_ends_on(tmp_path: Path, monkeypatch: pytest.Monk
     at = content.index(b"GCOL") + 16
     content[at : at + 16] = bytes(16)
     path.write_bytes(content)
+    monkeypatch.setattr(keras_hdf5, "PATIENCE", 1)
     refused(path, "the library of HDF5 itself fails on it")
 
 
-@pytest.mark.parametrize(("ending", "flips"), [(".h5", 30), (".weights.h5", 20), (".keras", 30)])
+@pytest.mark.parametrize(("ending", "flips"), [(".h5", 15), (".weights.h5", 10), (".keras", 15)])
 def test_damage_is_told_in_a_sentence(ending: str, flips: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keras_hdf5, "PATIENCE", 5)
+    monkeypatch.setattr(keras_hdf5, "PATIENCE", 1)
     model = sequential(L.Bidirectional(L.GRU(2, return_sequences=True)), L.GRU(2))
     content = saved(model, tmp_path / f"model{ending}").read_bytes()
     numbers = random.Random(5)
-    damaged = [content[: len(content) * i // 20] for i in range(20)]
+    # Each is read in a process of its own.
+    damaged = [content[: len(content) * i // 10] for i in range(10)]
     for _ in range(flips):
         flipped = bytearray(content)
         for _ in range(numbers.choice([1, 4, 40])):
@@ -763,5 +765,5 @@ def test_damage_is_told_in_a_sentence(ending: str, flips: int, tmp_path: Path, m
             everything_of(path)
         except UserError as error:
             messages.append(str(error))
-    assert len(messages) >= 20
+    assert len(messages) >= 10
     assert [message for message in messages if not message.isprintable()] == []

@@ -332,6 +332,24 @@ def test_weights_that_the_graph_cuts_and_joins(tmp_path):
     assert off(states(contents, layer, X), ran(tmp_path / "out", X=X)[0][:, 0]) < 1e-6
 
 
+@pytest.mark.parametrize("narrow", ["float16", "bfloat16"])
+def test_weights_that_were_rounded_are_the_same_but_for_that(isogru, tmp_path, narrow):
+    """As a model in half precision keeps them, with a Cast before the node; what is further off is not that."""
+    arrays = weights()
+    tensors = {f"{role}0": numpy_helper.from_array(array, f"{role}0") for role, array in arrays.items()}
+    nodes = [
+        helper.make_node("Cast", [f"{role}0"], [f"{role}1"], to=getattr(TensorProto, narrow.upper())) for role in arrays
+    ]
+    nodes += [helper.make_node("Cast", [f"{role}1"], [role], to=TensorProto.FLOAT) for role in arrays]
+    rounded = saved(tmp_path / "rounded.onnx", model([*nodes, node(name="gru")], tensors))
+    np.savez(tmp_path / "right.npz", **arrays)
+    np.savez(tmp_path / "off.npz", **{**arrays, "W": arrays["W"] * np.float32(1.01)})
+    asked = ("--to", "onnx-reset-before")
+    done = isogru("same", rounded, tmp_path / "right.npz", *asked)
+    assert (done.status, f"but for one rounding of a parameter to {narrow}" in done.out) == (0, True), done
+    assert isogru("same", rounded, tmp_path / "off.npz", *asked).status == 1
+
+
 @pytest.mark.parametrize("kind", ["tensor", "row", "column", "block"])
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_dequantised_as_it_runs(tmp_path, kind, dtype):

@@ -65,6 +65,22 @@ class Held(torch.nn.Module):
         return self.gru(X, H0)
 
 
+class Loop(torch.nn.Module):
+    """A module that goes through the steps itself, over a cell that it holds."""
+
+    def __init__(self, fault="", *, batch_first=False):
+        super().__init__()
+        self.cell, self.fault, self.batch_first = torch.nn.GRUCell(5, 4), fault, batch_first
+
+    def forward(self, X, H):
+        states = []
+        for x in X.transpose(0, 1) if self.batch_first else X:
+            state = self.cell(x, H.detach() if self.fault == "detached" else H)
+            H = H if self.fault == "not carried" else state
+            states.append(state)
+        return torch.stack(states, dim=1 if self.batch_first else 0)
+
+
 def traced(*inputs):
     return torch.jit.trace(torch.nn.GRU(5, 4), inputs)
 
@@ -119,6 +135,26 @@ def test_a_right_module_is_equal_and_is_left_as_it_was(name):
     assert all(torch.equal(tensor, before[key]) for key, tensor in state.items())
     if name == "frozen":
         assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_loop_over_a_cell(batch_first):
+    given = {"batch_first": True} if batch_first else {}
+    verdict = isogru.check(Loop(batch_first=batch_first), **given)
+    assert (verdict.verdict, len(verdict.cases)) == ("equal", 7), verdict.report
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("not carried", "why: equal if the state is not carried on: every step starts from H0"),
+        ("detached", "why: equal if no gradient flows from a state to the step before, nor to H0"),
+    ],
+)
+def test_a_fault_of_a_loop_is_named(fault, words):
+    with pytest.raises(AssertionError) as failure:
+        isogru.assert_equal(Loop(fault), cases=FEW)
+    assert words in str(failure.value)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ class Layers:
         if value.leaves and not value.did:
             return self.stands(value.leaves[0], place)
         name = self._free(f"{place}.{role}", "", self.tensors)
-        self.tensors[name] = Tensor(value.shape, value.dtype, value.load, value.note)
+        self.tensors[name] = Tensor(value.shape, value.dtype, value.load, value.note, _narrowest(value))
         self.values[name] = value
         return name
 
@@ -216,3 +216,9 @@ def _quantised(kind: str, node: Any, scope: Scope, values: Mapping[str, Value]) 
         except (ValueError, IndexError):
             raise UnknownError(f"of another kind, {name}, whose scales do not fit") from None
     return tensors
+
+
+def _narrowest(value: Value) -> str:
+    """The narrowest dtype of float16 and bfloat16 that it is cast from; empty where it is of none."""
+    cast = [dtype for dtype in ("bfloat16", "float16") if f"Cast from {dtype} to {value.dtype}" in value.did]
+    return next(iter(cast), "")

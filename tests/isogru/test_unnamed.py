@@ -1,0 +1,72 @@
+"""Files whose names no layout has: what is said of them is done, and gives the layer that they hold."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+
+from tests.isogru import grus
+
+D, H = 3, 4
+LAYER = grus.torch_layer(D, H)
+GATES = {"r": slice(0, H), "z": slice(H, 2 * H), "n": slice(2 * H, 3 * H)}
+BLOCKS = {kind: {gate: LAYER[f"{kind}_l0"][rows] for gate, rows in GATES.items()} for kind in
+          ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}  # fmt: skip
+
+
+def apart(*names, turned=False):
+    """A file with a matrix or a vector for each gate: names of the input's, of the state's and of the biases, in which
+    {} is the gate."""
+    made = {}
+    for name, (kind, blocks) in zip(names, BLOCKS.items(), strict=False):
+        for gate, block in blocks.items():
+            made[name.format(gate)] = block.T if turned and kind.startswith("weight") else block
+    return made
+
+
+FILES = {
+    "packed": {"w_ih": LAYER["weight_ih_l0"], "w_hh": LAYER["weight_hh_l0"], "b_hh": LAYER["bias_hh_l0"],
+               "b_ih": LAYER["bias_ih_l0"]},
+    "two linear layers": {"h2h.bias": LAYER["bias_hh_l0"], "h2h.weight": LAYER["weight_hh_l0"],
+                          "x2h.bias": LAYER["bias_ih_l0"], "x2h.weight": LAYER["weight_ih_l0"]},
+    "six linear layers": apart("gru.W_i{}.weight", "gru.W_h{}.weight", "gru.W_i{}.bias", "gru.W_h{}.bias"),
+    "x2z and h2z": apart("x2{}.weight", "h2{}.weight", "x2{}.bias", "h2{}.bias"),
+    "W, U, b and c": apart("W{}", "U{}", "b{}", "c{}"),
+    "W, U, b and c, turned": apart("W_{}", "U_{}", "b_{}", "c_{}", turned=True),
+    "W_i, W_h, b_i and b_h": apart("W_i{}", "W_h{}", "b_i{}", "b_h{}"),
+}  # fmt: skip
+
+
+def followed(isogru, folder, told):
+    """The options that a message says to add, of the second file."""
+    options = re.search(r"(?:could be|say) (--to \S+(?: --to-name \S+)+)", told)[1].rstrip(",;")
+    return isogru("same", folder / "torch.npz", folder / "mine.npz", *shlex.split(options))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_names_tell_which_is_which(isogru, tmp_path, file):
+    np.savez(tmp_path / "torch.npz", **LAYER)
+    np.savez(tmp_path / "mine.npz", **FILES[file])
+    done = isogru("same", tmp_path / "torch.npz", tmp_path / "mine.npz")
+    assert done.status == 2, done
+    assert "rnn" not in done.err.partition("could be")[2].partition("(or as")[0], done.err
+    again = followed(isogru, tmp_path, done.err)
+    assert (again.status, "the same function" in again.out) == (0, True), (done.err, again)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_bias_leaves_the_reset_gate_open(isogru, tmp_path, turned):
+    """Both ways are said, and each is the layer that it says."""
+    np.savez(tmp_path / "mine.npz", **apart("gru_1_W_{}", "gru_1_U_{}", "gru_1_b_{}", turned=turned))
+    told = isogru("layers", tmp_path / "mine.npz").err
+    ways = re.findall(r"(before|after) (?:the product|it), (?:say )?(--from \S+(?: --name [^\s,;]+)+)", told)
+    assert [way for way, _ in ways] == ["before", "after"], told
+    for way, options in ways:
+        keras = grus.to_keras({**LAYER, "bias_hh_l0": np.zeros_like(LAYER["bias_hh_l0"])})
+        keras = {**keras, "bias": keras["bias"][0]} if way == "before" else keras
+        np.savez(tmp_path / "keras.npz", **keras)
+        done = isogru("same", tmp_path / "mine.npz", tmp_path / "keras.npz", *shlex.split(options))
+        assert (done.status, "the same function, if" in done.out) == (0, True), (options, done)
