@@ -130,7 +130,8 @@ def _living(matrices: Sequence[Matrix]) -> Iterator[str]:
     if not living:
         return
     yield "Alive on the cases that were tried. In numpy a fault of states is judged by its states alone, in a framework"
-    yield "by its gradients too:"
+    yield "by its gradients too. What rounds the argument of tanh is measured to have sums of so many bits, since sums"
+    yield "come out through tanh, and has their bound: it is seen where it is further off than ten times the twins:"
     yield ""
     for each, mutant, cell in living:
         yield f"- {each.framework}, {each.dtype}: `{mutant}` of {cell}"

@@ -15,6 +15,7 @@ from isogru.rounding import Rounding, rounded
 from isogru.sequences import SEQUENCES, Sequence
 from isogru.training_faults import SETTINGS, Setting
 from shared_spec.cells import Cell, cells, place_of, read_tables
+from shared_spec.errors import SpecificationError
 from shared_spec.expression import FUNCTIONS, Equation, Expression, Function, Operation, Place, names, parse
 from shared_spec.files import door
 from shared_spec.readings import value
@@ -206,7 +207,10 @@ def _assigned() -> list[str]:
 
 
 def _expression(text: str, place: Place) -> Expression:
-    return parse(f"H = {text}", place).expression
+    try:
+        return parse(f"H = {text}", place).expression
+    except SpecificationError as error:
+        raise SpecificationError(f"{error}; write it as the equations of shared_spec/cells.toml are") from None
 
 
 def _evaluated(expression: Expression) -> Callable[[Held], Array | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -78,12 +79,25 @@ def states(result: Result) -> Result:
     return Result(result.origin, {name: result.arrays[name] for name in ("H", "final") if name in result.arrays})
 
 
+def narrower_of(judged: Sequence[Evidence]) -> tuple[str, Explanation | None]:
+    """With products in which coarser format results of several cases would all be equal, in words and as the cause;
+    empty where with none.
+    """
+
+    def again(products: str, gradients: bool) -> list[Evidence]:
+        others = [with_products(each.result if gradients else states(each.result), products) for each in judged]
+        return [
+            Evidence(each.case, other, judge.on(each.case, other, partial=True))
+            for each, other in zip(judged, others, strict=True)
+        ]
+
+    return of_results(judged, again)
+
+
 def narrower(
     case: Case, result: Result, verdict: ResultVerdict, claim: Cell | None = None
 ) -> tuple[str, Explanation | None]:
-    """With products in which coarser format a result that is not equal would be, in words and as the cause; empty where
-    with none. `claim` is the cell that it was judged as, where that is another than its case's.
-    """
+    """The same of one result. `claim` is the cell that it was judged as, where that is another than its case's."""
 
     def again(products: str, gradients: bool) -> list[Evidence]:
         other = with_products(result if gradients else states(result), products)

@@ -13,10 +13,11 @@ import typer
 from isogru import reason
 from isogru.checking import case_names
 from isogru.command import check_function
-from isogru.explain_command import Why
+from isogru.explain_command import Products, Why
 from isogru.judge.comparison import EQUAL
 from isogru.program_check import Judged, ProgramCheck
 from isogru.runners import exchange
+from isogru.runners.hints import no_products
 from isogru.runners.program import Limits, Program
 from isogru.runners.verdict import FAILED, CaseVerdict
 from isogru.wording import MARKS, finite, ratio, status
@@ -27,6 +28,7 @@ from shared_spec.cells import Cell
 from shared_spec.command import say
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, Case, read_case
+from shared_spec.files.origins import coarser
 
 SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 MOST_SECONDS = 7 * 24 * 3600.0
@@ -47,6 +49,7 @@ def judge_program(
     ] = None,
     cell: Annotated[str, typer.Option(help="The cell that it claims to be; isogru cells lists them.")] = "",
     dtype: Annotated[str, typer.Option(help="float32, unless float64 is said.")] = "",
+    products: Products = "",
     case: Annotated[
         Optional[list[str]],
         typer.Option(help="Only this case, by its name or as a file of isogru case; may be repeated."),
@@ -78,7 +81,7 @@ def judge_program(
             raise UserError(
                 "the gradients of a function are another function: isogru check FILE.py:NAME --gradients NAME"
             )
-        check_function(program[0], cell=cell, dtype=dtype, case=case, why=why, as_json=as_json)
+        check_function(program[0], cell=cell, dtype=dtype, products=products, case=case, why=why, as_json=as_json)
         return
     dtype = dtype or "float32"
     if dtype not in DTYPES:
@@ -87,9 +90,11 @@ def judge_program(
         raise UserError(f"no format {format!r}; the formats are {', '.join(exchange.FORMATS)}")
     if jobs < 0:
         raise UserError(f"--jobs is {jobs}, should be 1 or more, or 0 for as many as cores")
+    if products and products not in coarser(dtype):
+        raise UserError(no_products(products, dtype))
     of, cases = _cases(cell, case, gradients)
     limits = Limits(seconds_of(timeout), bytes_of(memory), network)
-    check = ProgramCheck(Program(program, limits), of, dtype, format, gradients)
+    check = ProgramCheck(Program(program, limits), of, dtype, format, gradients, products)
     at_once = min(jobs or len(os.sched_getaffinity(0)), len(cases))
     if not as_json:
         say(_told(of, cases, at_once, limits))

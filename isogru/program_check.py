@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from isogru import formats
 from isogru.explain import Explanation
 from isogru.judge import precision
 from isogru.runners import exchange, verdict
@@ -17,7 +18,7 @@ from isogru.runners.verdict import CaseVerdict, Verdict
 from shared_spec.cells import Cell
 from shared_spec.errors import InterchangeError
 from shared_spec.files.interchange import Case, Origin, Result
-from shared_spec.readings.arithmetic import Array
+from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class ProgramCheck:
     dtype: str
     format: str
     gradients: bool
+    products: str = ""
+    """What its products are computed in, where that is said to be coarser than its dtype."""
 
     def judged(self, cases: Sequence[Case], *, jobs: int, tell: Callable[[CaseVerdict], None]) -> Judged:
         """The verdict, from as many calls beside each other as there are jobs; each case is told in order. Raises
@@ -91,7 +94,18 @@ class ProgramCheck:
             verdicts.append(case_verdict)
             tell(case_verdict)
         covers = "states and gradients" if self.gradients else "states"
-        return Judged(Verdict(self.cell.name, self.dtype, covers, roundoff, tuple(verdicts), unmeasured), ended)
+        whole = Verdict(
+            self.cell.name, self.dtype, covers, roundoff, tuple(verdicts), unmeasured, products=self.products
+        )
+        return Judged(self._hinted(whole), ended)
+
+    def _hinted(self, whole: Verdict) -> Verdict:
+        """A verdict, and with products in which format it would be equal, if it is not and nothing of that was said."""
+        there = [each.evidence for each in whole.cases if each.evidence is not None]
+        if self.products or len(there) < len(whole.cases):
+            return whole
+        hint, cause = formats.narrower_of(there)
+        return replace(whole, hint=hint, cause=cause)
 
     def _called(self, case: Case) -> Call:
         """The program on a case. Whatever it leaves is gone with its folder."""
@@ -144,6 +158,7 @@ class ProgramCheck:
             lane="program",
             dtype=self.dtype,
             device="not said",
-            unit_roundoff=precision.unit_roundoff(roundoff, self.dtype),
+            unit_roundoff=UNIT_ROUNDOFF[self.dtype] if self.products else precision.unit_roundoff(roundoff, self.dtype),
             roundoff=roundoff,
+            products=self.products,
         )

@@ -65,7 +65,7 @@ def read(file: Path, seed: int) -> list[Record]:
     one of another seed, and one that other code has judged.
     """
     remedy = f"remove {file} and begin anew without --resume"
-    first, *lines = door.content(file, remedy).split(b"\n")
+    first, *lines = door.content(file, "begin without --resume").split(b"\n")
     header = door.decoded(first, Header, f"{file}: line 1", remedy)
     if (header.format, header.seed, header.judge) != (FORMAT, seed, code.judge()):
         raise UserError(f"{file} is of another version of the judge, or of seed {header.seed} and not {seed}; {remedy}")

@@ -54,7 +54,7 @@ def test_no_two_conventions_are_one_function():
         ('[a]\nsentence = "s"\nremedy = "r"\nfunctions = { tanh = "sine" }\n', "sine is no function"),
         ('[a]\nsentence = "s"\nremedy = "r"\nfunctions = { sine = "tanh" }\n', "can stand for one of sigmoid, tanh"),
         ('[a]\nsentence = "s"\nremedy = "r"\nweights = { b_h = "b_h ** 2" }\n', "outside the grammar"),
-        ('[a]\nsentence = "s"\nremedy = "r"\nrewrite = [["R", "1 +"]]\n', "not an equation"),
+        ('[a]\nsentence = "s"\nremedy = "r"\nrewrite = [["R", "1 +"]]\n', "'H = 1 +'; write it as the equations of"),
         ('[a]\nsentence = 3\nremedy = "r"\nrewrite = [["R", "1"]]\n', "a sentence and a remedy are texts"),
         (
             '[a]\nsentence = "s"\nremedy = "r"\ntraining = { momentum = "soon" }\n',

@@ -88,6 +88,8 @@ def test_records_that_are_not_those_of_the_campaign_are_refused(tmp_path, line, 
     with pytest.raises((UserError, InterchangeError), match=said) as error:
         campaign.read(file, 5)
     assert str(error.value).endswith(f"remove {file} and begin anew without --resume")
+    with pytest.raises(InterchangeError, match="no such file; begin without --resume"):
+        campaign.read(tmp_path / "6.jsonl", 6)
 
 
 @contextmanager

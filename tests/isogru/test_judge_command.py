@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -101,6 +102,31 @@ def test_the_cause_is_named(isogru, tmp_path):
     assert "\nwhy: equal if the update gate" in done.out
 
 
+def test_products_in_a_coarser_format(isogru, tmp_path):
+    """Judged so where that is said; where it is not, told that it would be equal, and named as the cause."""
+    file = tmp_path / "coarse.py"
+    right = (ROOT / "examples/numpy/gru.py").read_text()
+    coarse = re.sub(r'(\w+|\(R \* H\)) @ (p\["\w+"\])(?!\.T)', r"narrow(\1) @ narrow(\2)", right)
+    assert coarse.count(") @ narrow(") == 6
+    file.write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests.isogru.halves import rounded\n"
+        'narrow = lambda array: rounded(array, "bfloat16").astype("float32")\n' + coarse
+    )
+    words, program = ("judge", "--cell", "gru", *ORDINARY, "--format", "npz"), ("--", sys.executable, file, *FILES)
+    done = isogru(*words, "--why", *program)
+    assert done.status == 1, done
+    told = "equal in float32 with products in bfloat16, where that is meant: say --products bfloat16"
+    assert done.out.splitlines()[-3].endswith(told)
+    assert "\nwhy: equal if its products are in bfloat16" in done.out
+    done = isogru(*words, "--products", "bfloat16", *program)
+    assert done.status == 0, done
+    assert "equal to gru in float32 with products in bfloat16: states of 1 case" in done.out
+    # Nothing is told of one whose fault is none of rounding.
+    file.write_text(file.read_text().replace("H = Z * H + (1 - Z) * C", "H = Z * C + (1 - Z) * H"))
+    done = isogru(*words, *program)
+    assert (done.status, "--products" in done.out) == (1, False)
+
+
 def test_a_function_is_judged_as_by_check(isogru, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
@@ -108,7 +134,8 @@ def test_a_function_is_judged_as_by_check(isogru, tmp_path):
         "def forward(X, H, p):\n    return gru.forward(X, H, p)[0]\n"
     )
     words = (f"{file}:forward", "--cell", "gru", *ORDINARY)
-    assert isogru("judge", *words) == isogru("check", *words)
+    for more in ((), ("--products", "bfloat16")):
+        assert isogru("judge", *words, *more) == isogru("check", *words, *more)
     assert "--timeout goes with a program" in isogru("judge", *words, "--timeout", "1s").err
     assert "isogru check FILE.py:NAME --gradients NAME" in isogru("judge", *words, "--gradients").err
 
@@ -126,6 +153,7 @@ def test_a_function_is_judged_as_by_check(isogru, tmp_path):
         (("--case", "nowhere.safetensors", "--", "true"), "nowhere.safetensors: no such file"),
         (("--case", "README.md", "--", "true"), "README.md: damaged, truncated or not a case file"),
         (("--cell", "gru", "--dtype", "float16", "--", "true"), "no dtype 'float16'; the dtypes are float32, float64"),
+        (("--cell", "gru", "--products", "float32", "--", "true"), "should be coarser than float32"),
         (("--cell", "gru", "--timeout", "0s", "--", "true"), "--timeout is '0s', should be a time"),
         (("--cell", "gru", "--timeout", "9" * 20 + "h", "--", "true"), "5m, of seven days at most"),
         (("--cell", "gru", "--", ""), "no program to judge"),

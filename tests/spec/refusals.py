@@ -48,6 +48,7 @@ isogru explain text.txt result.npy
 isogru judge --cell lstm -- true
 isogru judge --cell gru -- no-such-program
 isogru judge --cell gru --timeout soon -- true
+isogru judge --cell gru --products float32 -- true
 isogru judge --cell gru --format zip -- true
 isogru layers none.pt
 isogru layers text.txt
