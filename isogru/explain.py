@@ -26,6 +26,12 @@ from shared_spec.files.interchange import Case
 from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
 from shared_spec.readings.floats import HALVES
 
+NEARER = 2
+"""How many times nearer a result has to be to an edit than to what is right."""
+MOST_IN_HALVES = 0.5
+"""The largest ratio to the bound that proves an edit in float16 and bfloat16, whose bounds of sums are wide: right
+results have 0.2 there at most (docs/verdict.md), and what lies between two functions may be within that of either.
+"""
 EQUAL, EXPLAINED, AMBIGUOUS, UNEXPLAINED = "equal", "explained", "cannot tell apart", "not explained"
 
 
@@ -134,7 +140,7 @@ def _in_any_sums(case: Case, H: Array, given: Delivered, pairs: bool) -> Explana
 
 def _explained(case: Case, H: Array, given: Delivered, pairs: bool) -> Explanation:
     search = _Search(case, H, given)
-    as_it_is = search.exactly(search.start)
+    as_it_is = search.as_it_is
     if as_it_is <= 1:
         return Explanation(EQUAL, as_it_is)
     fits = search.fits(search.singles)
@@ -186,16 +192,25 @@ class _Search:
             if edit.ratio(run, self._given, few=True) > 1:
                 continue
             if (ratio := edit.ratio(run, self._given)) <= 1:
-                if self._allows_what_is_right(edit):
-                    self.is_blunt = True
-                else:
+                if self._is_proof(edit, ratio):
                     matches.append((edit, ratio))
+                else:
+                    self.is_blunt = True
         return matches
 
-    def _allows_what_is_right(self, edit: Edit) -> bool:
-        """Whether the bound under an edit is so wide that right states are within it too, and it proves nothing."""
+    def _is_proof(self, edit: Edit, ratio: float) -> bool:
+        """Whether the bound under an edit, within which the result is, tells it from what is right: right states are
+        outside, and the result is nearer to the edit than to what is right, and than right states are to the edit.
+        """
         run = edit.run(self._X, self._H0, self._right, self._lengths)
-        return run is not None and edit.ratio(run, self._given) <= 1
+        of_right = np.inf if run is None else edit.ratio(run, self._given)
+        most = MOST_IN_HALVES if self._given.stored else 1
+        return of_right > 1 and ratio <= most and NEARER * ratio <= min(of_right, self.as_it_is)
+
+    @functools.cached_property
+    def as_it_is(self) -> float:
+        """The largest ratio of any state without an edit."""
+        return self.exactly(self.start)
 
     def told(self, case: Case) -> each_sequence.Told | None:
         """What became of the sequences of a batch, where every step that was computed is right and bounds tell that."""

@@ -29,6 +29,8 @@ def why(
     """
     if not isinstance(case, Case):
         return Explanation(UNEXPLAINED, note="of a training nothing is searched")
+    if verdict.verdict == comparison.UNDETERMINED:
+        return Explanation(UNEXPLAINED, note="nothing is known to be wrong, the verdict is undetermined")
     H = result.arrays.get("H")
     if H is None:
         return _of_last(case, result, verdict, claim)

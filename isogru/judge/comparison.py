@@ -73,7 +73,10 @@ class Finding:
             more = f" and {self.undetermined - 1} more elements" if self.undetermined > 1 else ""
             why = self.vacuous or "numbers on the way there overflow, and nothing limits what rounding can do"
             judged = f"; {self.judged}" if self.judged else ""
-            return f"{origin.products or origin.dtype} cannot hold {first}{more}: {why}{judged} [{origin.label}]"
+            # Its dtype may be wider than what it is judged in.
+            is_wider = self.judged and origin.dtype not in floats.HALVES
+            holder = origin.products or ("its precision" if is_wider else origin.dtype)
+            return f"{holder} cannot hold {first}{more}: {why}{judged} [{origin.label}]"
         judged = f", {self.judged}" if self.judged else ""
         return (
             f"{where} = {self.value:.7g}, should be {self.should_be:.7g} "

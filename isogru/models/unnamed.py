@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from isogru.models.naming import natural
 from isogru.models.recognition import some
 from isogru.weight_files.contents import Contents
 from shared_spec.cells import cell
@@ -158,7 +159,9 @@ def _assigned(contents: Contents, layout: Layout, floats: Sequence[str]) -> Iter
         of_state = {bool(re.fullmatch("W_h.|b_h.", part)) for part in parts}
         side = "" if len(of_state) > 1 else "state" if True in of_state else "input"
         names = [name for name in names if not side or _side(name) in ("", side)]
-        fitting.append([n for n in names if _alike(n, own)] + [n for n in names if not _alike(n, own)])
+        # One by one as they are counted: kernel0, recurrent_kernel1 and bias2 are a layer's, bias10 is another's.
+        alike = sorted((n for n in names if _alike(n, own)), key=natural)
+        fitting.append(alike + [n for n in names if not any(_alike(n, each) for each in owns)])
     for chosen in itertools.islice(itertools.product(*fitting), 5_000):
         if len(set(chosen)) == len(chosen):
             shapes = {own: contents.tensors[name].shape for own, name in zip(owns, chosen, strict=True)}

@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 
 from isogru import judge
+from isogru.explain import explain
 from isogru.judge import delivered
 from shared_spec import cases
 from shared_spec.errors import InterchangeError
@@ -224,3 +225,14 @@ def test_a_training_in_half_precision_is_refused(text):
     )
     with pytest.raises(InterchangeError):
         judge.on(case, Result(origin, arrays))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_lies_between_two_functions_is_not_explained(cell):
+    """States a third too large: with sums in bfloat16 they are within the bound of a candidate without its tanh too,
+    and that is no proof of it.
+    """
+    case = problem(cell, T=10, n=6, d=22, h=32)
+    H = rounded(1.3 * loop(case, "bfloat16"), "bfloat16").astype(np.float32)
+    given = delivered.of(result_of(case, H, "bfloat16"))
+    assert explain(case, H, given=given, pairs=False).verdict == "not explained"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isogru import judge
+from isogru import judge, reason
 from shared_spec.cells import cell
 from shared_spec.files.interchange import Result
 from shared_spec.readings import bound, floats, span
@@ -33,9 +33,12 @@ def test_a_vacuous_bound_passes_nothing(dtype):
     """Wide sums in the format itself: k u is 1 and more in bfloat16, in float16 with large weights too."""
     case = problem("gru", T=3, d=20, h=300 if dtype == "bfloat16" else 800, scale=3.0)
     claims = {"product": U[dtype], "sum": U[dtype]}
-    verdict = judged(case, loop(case, dtype, narrow_sums=True), dtype, roundoff=claims)
+    H = loop(case, dtype, narrow_sums=True)
+    verdict = judged(case, H, dtype, roundoff=claims)
     assert verdict.verdict == "undetermined", said(verdict)
     assert f"{dtype} cannot hold H[0,0,0]" in said(verdict)
+    made = reason.why(case, result_of(case, H, dtype, roundoff=claims), verdict)
+    assert made.sentence == "not explained: nothing is known to be wrong, the verdict is undetermined"
     assert "the bound is vacuous from step 0 on" in said(verdict)
     assert judged(case, np.full((3, 3, case.arrays["H0"].shape[1]), 5.0), dtype, roundoff=claims).verdict == "different"
 

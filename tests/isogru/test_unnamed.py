@@ -70,3 +70,16 @@ def test_one_bias_leaves_the_reset_gate_open(isogru, tmp_path, turned):
         np.savez(tmp_path / "keras.npz", **keras)
         done = isogru("same", tmp_path / "mine.npz", tmp_path / "keras.npz", *shlex.split(options))
         assert (done.status, "the same function, if" in done.out) == (0, True), (options, done)
+
+
+def test_of_layers_that_are_numbered_the_first_is_taken(isogru, tmp_path):
+    """In the order of numbers: bias2 is of the layer of kernel0, bias10 of another."""
+    keras = grus.to_keras(LAYER)
+    names = {"kernel": (0, 8), "recurrent_kernel": (1, 9), "bias": (2, 10)}
+    numbered = {f"{own}{i}": keras[own] + (i > 2) for own, numbers in names.items() for i in numbers[::-1]}
+    np.savez(tmp_path / "torch.npz", **LAYER)
+    np.savez(tmp_path / "mine.npz", **numbered)
+    told = isogru("same", tmp_path / "torch.npz", tmp_path / "mine.npz").err
+    again = followed(isogru, tmp_path, told)
+    assert (again.status, "the same function" in again.out) == (0, True), (told, again)
+    assert told.rstrip().endswith("bias is one of bias2, bias10")
