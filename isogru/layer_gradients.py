@@ -30,7 +30,8 @@ def unpacked(contents: Contents, case: Case) -> tuple[Contents, dict[str, Array]
     """The contents with gradients by the specification's names, in the place of those by the layer's; those of second
     biases, {"grad.b_hz": ...}, apart from them; and what is to be said of it.
 
-    Raises InterchangeError for gradients that the case does not ask for, or that do not have their tensors' shapes.
+    Raises InterchangeError for gradients that the case does not ask for, that are there twice, or that do not have
+    their tensors' shapes.
     """
     given = {} if case.source is None else _given(contents, case.source)
     if not given or case.source is None:
@@ -46,7 +47,12 @@ def unpacked(contents: Contents, case: Case) -> tuple[Contents, dict[str, Array]
     dtype = contents.tensors[next(iter(given.values()))].dtype
     seconds = {f"{GRADIENT}{two}": made.pop(two) for two in layout.second if two in made}
     gradients = {f"{GRADIENT}{name}": Tensor(array.shape, dtype, _held(array)) for name, array in made.items()}
-    note = f"{', '.join(given.values())} are taken as gradients of the layer's tensors ({layout.name})"
+    if twice := next((name for name in gradients if name in others), None):
+        raise InterchangeError(
+            f"{contents.path}: {twice} is there by itself, and in {', '.join(given.values())}; leave one of them out"
+        )
+    are = "is taken as a gradient" if len(given) == 1 else "are taken as gradients"
+    note = f"{', '.join(given.values())} {are} of the layer's tensors ({layout.name})"
     return replace(contents, tensors={**others, **gradients}), seconds, [note]
 
 
@@ -65,12 +71,19 @@ def _held(array: Array) -> Callable[[], Array]:
 
 
 def _given(contents: Contents, source: Source) -> dict[str, str]:
-    """The layout's own names -> the file's, of the gradients that are there by the layer's names."""
+    """The layout's own names -> the file's, of the gradients that are there by the layer's names. Raises
+    InterchangeError where one is there twice.
+    """
     known = {**{own: own for own in source.names}, **{name: own for own, name in source.names.items()}}
-    return {
-        known[bare]: name for name in contents.tensors
-        if (bare := name.removeprefix(GRADIENT).removesuffix(".grad")) in known
-    }  # fmt: skip
+    given: dict[str, str] = {}
+    for name in contents.tensors:
+        own = known.get(name.removeprefix(GRADIENT).removesuffix(".grad"))
+        if own is None:
+            continue
+        if own in given:
+            raise InterchangeError(f"{contents.path}: {given[own]} and {name} are one gradient; leave one of them out")
+        given[own] = name
+    return given
 
 
 def _parameters(contents: Contents, case: Case, layout: Layout, given: Mapping[str, str]) -> dict[str, Array]:

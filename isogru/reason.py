@@ -19,6 +19,7 @@ from shared_spec.cells import Cell
 from shared_spec.files.interchange import AnyCase, Case, Result
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.floats import carrier
+from shared_spec.weights.layouts import SECOND_BIASES
 
 
 def why(
@@ -38,16 +39,28 @@ def why(
     if made.verdict != comparison.EQUAL or verdict.verdict == comparison.EQUAL:
         return made
     off = [f for f in verdict.all_findings if f.verdict != comparison.EQUAL]
-    if claim is None and all(each.quantity.startswith("grad.") for each in off):
+    if claim is None and all(_is_searched(each.quantity, off, result) for each in off):
         return _of_gradients(case, result, off)
     names = ", ".join(each.quantity for each in off)
     return Explanation(UNEXPLAINED, made.ratio, note=f"every step of H is right by itself, and {names} is not searched")
 
 
+def _is_searched(quantity: str, off: Sequence[Finding], result: Result) -> bool:
+    """Whether what is off is a gradient that the search looks at. That of a second bias is none, but where the bias
+    that it is added to is off too the same path is missing in both.
+    """
+    parameter = quantity.removeprefix("grad.")
+    one = f"grad.{SECOND_BIASES.get(parameter, parameter)}"
+    return quantity.startswith("grad.") and (
+        quantity in result.arrays or (one in result.arrays and any(each.quantity == one for each in off))
+    )
+
+
 def _of_last(case: Case, result: Result, verdict: ResultVerdict, claim: Cell | None) -> Explanation:
     """Where the last states alone are there."""
     nothing = Explanation(UNEXPLAINED, note="it does not hold the states H, which the search goes by")
-    if "final" not in result.arrays or claim is not None:
+    off = [each for each in verdict.all_findings if each.verdict != comparison.EQUAL]
+    if claim is not None or not off or any(each.quantity != "final" for each in off):
         return nothing
     dtype = delivered.of(result).dtype
 
@@ -60,8 +73,7 @@ def _of_last(case: Case, result: Result, verdict: ResultVerdict, claim: Cell | N
     told = each_sequence.of_last(case, result.arrays["final"], right, ratio)
     if told is None:
         return nothing
-    off = max(each.ratio for each in verdict.all_findings)
-    return Explanation(EXPLAINED, off, (Cause((), told.sentence, told.remedy, told.ratio),))
+    return Explanation(EXPLAINED, off[0].ratio, (Cause((), told.sentence, told.remedy, told.ratio),))
 
 
 def _of_gradients(case: Case, result: Result, off: Sequence[Finding]) -> Explanation:

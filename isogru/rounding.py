@@ -21,7 +21,7 @@ class Rounding:
 
     def __post_init__(self) -> None:
         """Raises ValueError for what is no number of bits."""
-        if not isinstance(self.bits, int) or self.bits < 1:
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or self.bits < 1:
             raise ValueError(f"bits is {self.bits!r}, should be a whole number from 1 on")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -45,9 +45,13 @@ class Setting:
         elif self.name == "frozen":
             if not isinstance(self.value, str):
                 raise ValueError(f"frozen is {self.value!r}, should be how the names of parameters begin")
-        elif isinstance(self.value, bool | str) or not 0 <= self.value < LARGEST.get(self.name, math.inf):
+        elif not _is_number(self.value) or not 0 <= self.value < LARGEST.get(self.name, math.inf):
             most = LARGEST.get(self.name, "infinity")
             raise ValueError(f"{self.name} is {self.value!r}, should be a number from 0 on that is less than {most}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 Arrays = Mapping[str, Any]

@@ -94,7 +94,9 @@ def _finals(name: str, shape: tuple[int, ...], stack: Stack) -> list[int]:
     apart = (stack.depth, len(stack.layers) // stack.depth, *every[1:])
     if every and shape in (every, apart, (n, len(stack.layers), every[-1])):
         return list(range(len(stack.layers))) if is_named or shape not in ((T, n, width), (n, T, width)) else []
-    if shape in ((n, width), (1, n, width)) and (is_named or not (n == 1 and shape[-2] == T)):
+    # All states of one step, or of one sequence without its axis, have such a shape too.
+    is_all = shape == (T, n, width) or (n == 1 and shape[-2] == T)
+    if shape in ((n, width), (1, n, width)) and (is_named or not is_all):
         return list(range(top, len(stack.layers)))
     return []
 

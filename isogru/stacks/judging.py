@@ -54,16 +54,21 @@ def judged(
             reasons.append((case.name, told))
     if reasons and cause is None:
         ratio = max(each.ratio for each in findings)
-        whole_stack = _otherwise(stack, answer, name, (coarse, products), ratio)
+        whole_stack = _otherwise(stack, answer, name, (coarse, products), ratio, layers)
         reasons = reasons if whole_stack is None else [("the stack", whole_stack)]
     return ResultVerdict(whole.origin, tuple(findings)), notes, reasons
 
 
 def _otherwise(
-    stack: Stack, answer: StackAnswer, name: str, computed: tuple[str, str], ratio: float
+    stack: Stack,
+    answer: StackAnswer,
+    name: str,
+    computed: tuple[str, str],
+    ratio: float,
+    layers: Sequence[Judged],
 ) -> Explanation | None:
     """What was done otherwise with the whole stack; None where nothing makes every layer equal. `computed` is in what
-    states and products were, where that is coarser than what they are kept in.
+    states and products were, where that is coarser than what they are kept in; `layers` are as they were judged.
     """
     coarse, products = computed
     dtype = "float32" if coarse else answer.dtype
@@ -78,15 +83,22 @@ def _otherwise(
             if all(each.verdict == EQUAL for each in held):
                 cause = Cause((), sentence, remedy, max(each.ratio for each in held))
                 return Explanation(EXPLAINED, ratio, (cause,))
-        return None if products else _at_the_end(stack, answer, dtype, ratio)
+        return None if products else _at_the_end(stack, answer, dtype, ratio, layers)
     return None
 
 
-def _at_the_end(stack: Stack, answer: StackAnswer, dtype: str, ratio: float) -> Explanation | None:
-    """Whether the last states of both directions are what the states hold at the last step, such as Y[-1]."""
+def _at_the_end(
+    stack: Stack, answer: StackAnswer, dtype: str, ratio: float, layers: Sequence[Judged]
+) -> Explanation | None:
+    """Whether the last states of both directions are what the states hold at the last step, such as Y[-1], and all else
+    is equal.
+    """
     if not any(stack.layers[number].reverse for number in answer.finals) or stack.lengths is not None:
         return None
-    chain, held = _Chain(stack, dtype), list[Finding]()
+    held = [each for *_, of in layers for each in of.all_findings if each.quantity != "final"]
+    if any(each.verdict != EQUAL for each in held):
+        return None
+    chain = _Chain(stack, dtype)
     for number, final in answer.finals.items():
         held += chain.findings(number, replace(stack.layers[number], reverse=False), {"final": final})
     if any(each.verdict != EQUAL for each in held):

@@ -61,6 +61,14 @@ def test_no_two_conventions_are_one_function():
             "momentum is 'soon', should be a number from 0 on",
         ),
         (
+            '[a]\nsentence = "s"\nremedy = "r"\ntraining = { momentum = [1] }\n',
+            "momentum is [1], should be a number from 0 on",
+        ),
+        (
+            '[a]\nsentence = "s"\nremedy = "r"\nprecision = { bits = true, values = ["H"] }\n',
+            "bits is True, should be a whole number from 1 on",
+        ),
+        (
             '[a]\nsentence = "s"\nremedy = "r"\ntraining = { dropout = 1.0 }\n',
             "dropout is 1.0, should be a number from 0 on that is less than 1",
         ),

@@ -222,6 +222,42 @@ def test_a_stack_is_told_what_was_done_otherwise(isogru, stack, what):
     assert ("the stack: why: equal if" in done.out) == (what != "nothing")
 
 
+@pytest.mark.parametrize("states", ["right", "off", "halves exchanged"])
+def test_the_last_step_is_named_only_where_the_states_are_right(isogru, stack, states):
+    _, torch, X, folder = stack
+    H, _ = both_layers(torch, X)
+    whole = np.concatenate(H[2:], axis=2)
+    h_n = whole[-1].copy()
+    if states == "off":
+        whole[2, :, 0] += 0.3
+    elif states == "halves exchanged":
+        whole = np.concatenate([H[3], H[2]], axis=2)
+    np.savez(folder / "mine.npz", l0=np.concatenate(H[:2], axis=2), H=whole, h_n=h_n)
+    done = isogru("verdict", folder / "s.st", folder / "mine.npz", "--why")
+    assert done.status == 1
+    assert ("at the last step in both directions" in done.out) == (states == "right"), done
+    assert ("l1: why:" in done.out) == (states != "right")
+
+
+@pytest.mark.parametrize("name", ["H", ""])
+def test_states_of_one_step_beside_the_last_ones(isogru, name, tmp_path):
+    """Of X (1, n, d), as nn.GRU gives both: (1, n, width) are all states where nothing calls them the last ones."""
+    torch = grus.torch_stack(D, H, layers=1)
+    X = np.random.RandomState(3).standard_normal((1, N, D)).astype(np.float32)
+    np.savez(tmp_path / "gru.npz", **torch)
+    np.save(tmp_path / "X.npy", X)
+    weights = ("case", "--weights", tmp_path / "gru.npz", "--input", tmp_path / "X.npy", "-o", tmp_path / "s.st")
+    assert isogru(*weights).status == 0
+    right = last_layer(stacks.read(tmp_path / "s.st"))
+    last = np.stack([right[0, :, :H], right[0, :, H:]])
+    if name:
+        np.savez(tmp_path / "mine.npz", H=right, h_n=last)
+    else:
+        np.savez(tmp_path / "mine.npz", right, last)
+    done = isogru("verdict", tmp_path / "s.st", tmp_path / "mine.npz")
+    assert (done.status, "l0_reverse.final" in done.out, "l0_reverse.H" in done.out) == (0, True, True), done
+
+
 def last_layer(of):
     """What the oracle gives of a stack: the states of both directions of its last layer."""
     below = of.X

@@ -71,3 +71,28 @@ def test_what_is_refused(isogru, mine):
     np.savez(folder / "mine.npz", **{name: gradients[name].T})
     done = isogru("verdict", folder / "c.st", folder / "mine.npz")
     assert (done.status, f"{name} has shape" in done.err) == (2, True), done
+
+
+def test_a_gradient_that_is_there_twice_is_refused(isogru, mine):
+    """Neither of the two is taken for both."""
+    gradients, _, folder = mine
+    name = next(iter(gradients))
+    np.savez(folder / "mine.npz", **gradients, **{"grad.W_xz": np.ones((D, H), np.float32)})
+    done = isogru("verdict", folder / "c.st", folder / "mine.npz")
+    assert (done.status, "grad.W_xz is there by itself, and in " in done.err) == (2, True), done
+    np.savez(folder / "mine.npz", **gradients, **{f"grad.{name}": 2 * gradients[name]})
+    done = isogru("verdict", folder / "c.st", folder / "mine.npz")
+    assert (done.status, "are one gradient; leave one of them out" in done.err) == (2, True), done
+
+
+def test_no_path_is_named_for_what_is_not_searched(isogru, mine):
+    """The gradient of a second bias alone is off, and that of H0 is not there: a path to H0 would explain nothing."""
+    gradients, states, folder = mine
+    name = list(gradients)[-1]
+    second = gradients[name].copy()
+    (second[1] if second.ndim == 2 else second)[:H] *= 2
+    np.savez(folder / "mine.npz", **{**gradients, name: second}, H=states)
+    done = isogru("verdict", folder / "c.st", folder / "mine.npz", "--why")
+    assert (done.status, "is not searched" in done.out, "H0 " in done.out.partition("why:")[2]) == (1, True, False), (
+        done
+    )
