@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,11 +13,11 @@ from isogru.explain import EQUAL, EXPLAINED, UNEXPLAINED
 from isogru.remedies import build, of_file
 from shared_spec.cells import cell
 from shared_spec.files.sources import Source
-from shared_spec.readings.arithmetic import UNIT_ROUNDOFF, Array
+from shared_spec.readings.arithmetic import Array
 from shared_spec.weights import convert
 from shared_spec.weights.layouts import SECOND_BIASES, Layout, reset_of
 from shared_spec.weights.packing import unpack
-from shared_spec.weights.same import within_rounding
+from shared_spec.weights.same import unit_roundoffs, within_rounding
 
 PLACE = "build one of the two with the reset gate where the other has it: reset_after or linear_before_reset"
 OF_THE_PRODUCT = {*SECOND_BIASES, "b_h"}
@@ -43,14 +44,14 @@ def explain_weights(
     other: Layout,
     others: Mapping[str, Array],
     *,
-    unit_roundoff: float = 0.0,
+    roundoffs: Mapping[str, float] = MappingProxyType({}),
     names: tuple[str, str] = ("ONE", "OTHER"),
     sources: tuple[Source | None, Source | None] = (None, None),
     pairs: bool = True,
 ) -> WeightExplanation:
     """Name the conventions, one or else two, that make the weights of one layer those of the other, or those of the
-    other those of the one, up to one rounding of a parameter. `unit_roundoff` is the coarser one that they were rounded
-    with, where their dtypes do not tell; `names` are what sentences call the two, and
+    other those of the one, up to one rounding of a parameter. `roundoffs` are the coarser unit roundoffs of what
+    either holds, by the spec's names, where the dtypes do not tell; `names` are what sentences call the two, and
     `sources` where they stand, so that remedies name their tensors.
 
     Which of several that do is named first in conventions.toml: on these weights they are the same. Where they are of
@@ -58,7 +59,7 @@ def explain_weights(
     tensors that do not fit their layouts.
     """
     of, to = reset_of(cell(one.cell)), reset_of(cell(other.cell))
-    explanation = _searched(one, tensors, other, others, unit_roundoff, names, sources, pairs)
+    explanation = _searched(one, tensors, other, others, roundoffs, names, sources, pairs)
     if of == to or convert.is_diagonal(unpack(one, tensors)["W_hh"]):
         return explanation
     cells = (
@@ -80,14 +81,14 @@ def _searched(
     tensors: Mapping[str, Array],
     other: Layout,
     others: Mapping[str, Array],
-    unit_roundoff: float,
+    roundoffs: Mapping[str, float],
     names: tuple[str, str],
     sources: tuple[Source | None, Source | None],
     pairs: bool,
 ) -> WeightExplanation:
-    u = max(unit_roundoff, *(UNIT_ROUNDOFF[a.dtype.name] for given in (tensors, others) for a in given.values()))
     a, b = unpack(one, tensors), unpack(other, others)
-    if within_rounding(one, a, other, b, unit_roundoff=u):
+    u = unit_roundoffs(one, a, other, b, roundoffs)
+    if within_rounding(one, a, other, b, roundoffs=u):
         return WeightExplanation(EQUAL, "nothing to explain: the weights are the same")
     tried = 0
     for most in (1, 2) if pairs else (1,):
@@ -97,9 +98,9 @@ def _searched(
         ):
             for applied, edit in _edits(held, most):
                 tried += 1
-                if within_rounding(source, edit, target, sought, unit_roundoff=u):
+                if within_rounding(source, edit, target, sought, roundoffs=u):
                     return _told(applied, this, that, mended, _sizes(a), tried)
-        if most == 1 and (lower := _coarser(a, b, u)):
+        if most == 1 and (lower := _coarser(a, b, {part: u[one.second.get(part, part)] for part in a})):
             return WeightExplanation(
                 EXPLAINED, f"{names[1]} is {names[0]}, but {lower}", "write every digit", (), tried
             )
@@ -137,15 +138,15 @@ def _edits(held: Held, most: int) -> Iterator[tuple[tuple[Convention, ...], Held
                 yield (first, second), twice
 
 
-def _coarser(a: Held, b: Held, u: float) -> str:
+def _coarser(a: Held, b: Held, u: Mapping[str, float]) -> str:
     """How the second's numbers are the first's, rounded more coarsely than their dtype; empty where they are not."""
     if a.keys() != b.keys():
         return ""
     with np.errstate(over="ignore"):
-        if all(_near(a[name].astype(np.float16), b[name], u) for name in a):
+        if all(_near(a[name].astype(np.float16), b[name], u[name]) for name in a):
             return "each number is rounded to float16"
     for digits in DECIMALS:
-        if all(_near(np.round(a[name].astype(np.float64), digits), b[name], u) for name in a):
+        if all(_near(np.round(a[name].astype(np.float64), digits), b[name], u[name]) for name in a):
             return f"each number is rounded to {digits} decimals"
     return ""
 

@@ -95,7 +95,8 @@ class Blocks:
         ]
         there = {each.name: each for each in those if (workload, each.name) not in self.lost}
         # Of all that were ever there: a contender that is lost changes no other's place.
-        order = self.race.shuffled((each.name for each in those), workload, "double")
+        # "twin" is a seed: another would draw others in a race that goes on.
+        order = self.race.shuffled((each.name for each in those), workload, "twin")
         double = next((name for name in order if name in there and (workload, name + TWICE) not in self.lost), None)
         again = [Entry(there[double].framework, there[double].row, is_double=True)] if double else []
         return [*there.values(), *again]

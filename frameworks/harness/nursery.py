@@ -179,10 +179,9 @@ def _become(order: Order, files: list[int], run: Callable[[list[str]], int], par
     """What a fork does: it never comes back."""
     status = 1
     try:
-        # A group of its own in the session of who forks it: where that one is gone, POSIX has the system end a group
-        # that is stopped, and could not look for itself, by SIGHUP, which must not be ignored, and SIGCONT.
+        # A group of its own in the session of who forks it: where that one is gone, POSIX has the system send SIGHUP
+        # and SIGCONT to a group that is stopped and cannot look for itself. Then it looks, and ends.
         os.setpgid(0, 0)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # A fork is not ended with its parent, though that one is with its own.

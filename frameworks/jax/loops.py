@@ -17,7 +17,8 @@ from jax import Array
 from frameworks.jax.runtime import _on_cpu
 
 # Each loop takes a table (v, gates h) and tokens (T, n), or None and A (T, n, gates h): what the input and the biases
-# add to the gates; H0 (n, h) and the recurrent weights; and gives H (T, n, h). What was tried, of tokens on a CPU:
+# add to the gates; H0 (n, h) and the recurrent weights; and gives H (T, n, h). What was tried, of tokens on a CPU,
+# which columns.py takes now:
 #
 #     rows of the table gathered in each step, where they are added, not before the loop             0.92
 #     gates cut before their functions, not after, so that each is one function of its own           0.96

@@ -36,9 +36,11 @@ def put_together(contents: Contents) -> Contents:
         if len(v.shape) < 2 or sum(n != 1 for n in g.shape) > 1 or len(g.shape) != len(v.shape):
             continue
         order = list(tensors.items())
-        # PyTorch's own is in the dtype of v: a norm of so many squares, a quotient and a product, each rounded.
+        # PyTorch's own is in the dtype of v: a norm, a quotient and a product, each rounded, and here a product once
+        # more. It adds up squares in float32 where v is narrower; half of their sum's error is the root's.
         length_of = math.prod(n for n, k in zip(v.shape, g.shape, strict=True) if k == 1)
-        u = (length_of / 2 + 4) * UNIT_ROUNDOFF[v.dtype]
+        own = UNIT_ROUNDOFF[v.dtype]
+        u = 4 * own + length_of / 2 * min(own, UNIT_ROUNDOFF["float32"])
         note = f"{other} * v / |v|, v = {name}"
         made = Tensor(v.shape, v.dtype, functools.partial(_product, v, g), note, unit_roundoff=u)
         tensors = {key: value for key, value in order if key not in (name, other)} | {whole: made}

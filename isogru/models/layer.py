@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -103,16 +103,18 @@ class Layer:
         return tuple(dict.fromkeys(self.contents.tensors[name].dtype for name in self.names.values()))
 
     @property
-    def narrowest(self) -> str:
-        """The coarsest dtype that its tensors' numbers were rounded to."""
-        tensors = [self.contents.tensors[name] for name in self.names.values()]
-        return max((t.rounded_to or t.dtype for t in tensors), key=lambda dtype: UNIT_ROUNDOFF.get(dtype, 0.0))
+    def roundoffs(self) -> dict[str, float]:
+        """Of what it holds, by the spec's names, the unit roundoff of the dtype that it was rounded to."""
+        return self._of_parts(lambda tensor: UNIT_ROUNDOFF.get(tensor.rounded_to or tensor.dtype, 0.0))
 
     @property
-    def unit_roundoff(self) -> float:
-        """That of its narrowest dtype, or of how its tensors were made."""
-        made = (self.contents.tensors[name].unit_roundoff for name in self.names.values())
-        return max(UNIT_ROUNDOFF.get(self.narrowest, 0.0), *made)
+    def worked_out(self) -> dict[str, float]:
+        """The same of what is made of several tensors: how far others may be that make it of them."""
+        return {part: u for part, u in self._of_parts(lambda tensor: tensor.unit_roundoff).items() if u}
+
+    def _of_parts(self, of: Callable[[Tensor], float]) -> dict[str, float]:
+        parts = ((part.name, name) for own, name in self.names.items() for part in self.layout.tensors[own].parts)
+        return {part: of(self.contents.tensors[name]) for part, name in parts}
 
     @property
     def functions(self) -> dict[str, str]:

@@ -228,7 +228,7 @@ def _side(layer: Layer, other: Layer) -> Side:
             f"{layer.contents.path}: {layer.title} has the function {error}, which isogru does not know"
         ) from None
     name = f"{layer.contents.path} ({layer.layout.name})"
-    return Side(name, PLAIN if functions == USUAL else arithmetic, reverse, layer.narrowest, layer.unit_roundoff)
+    return Side(name, PLAIN if functions == USUAL else arithmetic, reverse, layer.roundoffs, layer.worked_out)
 
 
 def _beside(one: Layer, other: Layer) -> tuple[list[str], list[str]]:

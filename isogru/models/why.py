@@ -23,12 +23,15 @@ Why = Annotated[bool, typer.Option("--why", help="Name the edit that makes the w
 def why(pair: Pair) -> WeightExplanation:
     """What makes the weights of one layer those of its partner."""
     one, other = pair.one, pair.other
+    roundoffs: dict[str, float] = {}
+    for known in (one.roundoffs, one.worked_out, other.roundoffs, other.worked_out):
+        roundoffs |= {part: max(u, roundoffs.get(part, 0.0)) for part, u in known.items()}
     return explain_weights(
         one.layout,
         one.tensors(),
         other.layout,
         other.tensors(),
-        unit_roundoff=max(one.unit_roundoff, other.unit_roundoff),
+        roundoffs=roundoffs,
         names=(str(one.contents.path), str(other.contents.path)),
         sources=(one.source, other.source),
     )

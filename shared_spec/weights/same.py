@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -41,7 +41,11 @@ class Comparison:
     conditions: tuple[str, ...] = ()
     """What must hold besides, which the weights do not tell."""
     precision: str = ""
-    """The narrowest dtype of the weights, where it is narrower than float32."""
+    """The narrowest dtype of the parameters that differ by one rounding, where it is narrower than float32."""
+    worked_out: Mapping[str, float] = field(default_factory=dict)
+    """The parameters that differ by more than one rounding, and no more than the roundings of how they were made ->
+    how far those may be, relative to a value.
+    """
 
     @property
     def sentence(self) -> str:
@@ -64,9 +68,18 @@ class Comparison:
         how = f" (measured with these weights on {convert.PROBE})" if measured else ""
         off = f"states up to {self.error:.2g} off{how}"
         if self.verdict == ROUNDED:
-            to = f" to {self.precision}" if self.precision else ""
-            return f"the same function but for one rounding of a parameter{to}{condition}: {why}; {off}"
+            return f"the same function but for {self._rounding}{condition}: {why}; {off}"
         return f"different: {why}; {off}"
+
+    @property
+    def _rounding(self) -> str:
+        to = f" to {self.precision}" if self.precision else ""
+        kinds = [f"one rounding of a parameter{to}"] if len(self.differences) > len(self.worked_out) else []
+        if self.worked_out:
+            names, verb = " and ".join(self.worked_out), "is" if len(self.worked_out) == 1 else "are"
+            most = max(self.worked_out.values())
+            kinds.append(f"the several roundings with which {names} {verb} worked out, at most {most:.2g} of a value")
+        return " and ".join(kinds)
 
 
 @dataclass(frozen=True)
@@ -79,10 +92,12 @@ class Side:
     """Its functions, where they are not sigmoid and tanh."""
     reverse: bool = False
     """Whether it runs from the last step to the first."""
-    precision: str = ""
-    """The narrowest dtype that its weights were rounded to, such as bfloat16; theirs as they are given where empty."""
-    unit_roundoff: float = 0.0
-    """Of that dtype."""
+    roundoffs: Mapping[str, float] = field(default_factory=dict)
+    """Of what it holds, by the spec's names, the unit roundoff that it was rounded with; where there is none, that of
+    the array's dtype.
+    """
+    worked_out: Mapping[str, float] = field(default_factory=dict)
+    """Of what was made of several tensors, how far it may be from what others make of the same, relative to a value."""
 
 
 def compare(
@@ -103,20 +118,21 @@ def compare(
     of, to = cell(one.cell), cell(other.cell)
     if of.name != to.name and {of.name, to.name} != set(convert.GATED):
         raise UserError(f"{one.name} computes {of.name} and {other.name} {to.name}: two different cells")
-    u = max(UNIT_ROUNDOFF[array.dtype.name] for given in (tensors, others) for array in given.values())
-    coarsest = max(sides, key=lambda side: side.unit_roundoff)
-    u = max(u, coarsest.unit_roundoff)
     a, b = _Held(one, unpack(one, tensors, copied=False)), _Held(other, unpack(other, others, copied=False))
     if a.shape != b.shape:
         (d, h), (e, k) = a.shape, b.shape
         raise UserError(f"{one.name} has {d} inputs and {h} units, {other.name} {e} and {k}: two different problems")
-    differences, within = [], True
+    u = unit_roundoffs(one, a.held, other, b.held, *(side.roundoffs for side in sides))
+    several = unit_roundoffs(one, a.held, other, b.held, *(side.worked_out for side in sides))
+    differences, within, worked_out = [], True, {}
     for name in dict.fromkeys((*of.parameters, *to.parameters)):
         if a.alike(name, b):
             continue
         if difference := _difference(name, a, b):
             differences.append(difference)
-            within = within and a.within(name, b, u)
+            if within and not a.within(name, b, u[name]):
+                worked_out[name] = several[name]
+                within = a.within(name, b, several[name])
     reasons = list(reasons)
     if of.name != to.name and not convert.is_diagonal(a.held["W_hh"]):
         names = [side.name or layout.name for side, layout in zip(sides, (one, other), strict=True)]
@@ -131,8 +147,33 @@ def compare(
             for c, p, side in zip((of, to), (a, b), sides, strict=True)
         ]
         error = float(np.abs(states[0] - states[1]).max())
-    narrow = coarsest.precision if coarsest.unit_roundoff > UNIT_ROUNDOFF["float32"] else ""
-    return Comparison(verdict, tuple(reasons), tuple(differences), error, tuple(conditions), narrow)
+    once = [each.parameter for each in differences if each.parameter not in worked_out]
+    coarsest = max((u[name] for name in once), default=0.0)
+    narrow = next((dtype for dtype, of_it in UNIT_ROUNDOFF.items() if of_it == coarsest), "")
+    return Comparison(
+        verdict,
+        tuple(reasons),
+        tuple(differences),
+        error,
+        tuple(conditions),
+        narrow if coarsest > UNIT_ROUNDOFF["float32"] else "",
+        worked_out if verdict == ROUNDED else {},
+    )
+
+
+def unit_roundoffs(
+    one: Layout, held: Mapping[str, Array], other: Layout, others: Mapping[str, Array], *known: Mapping[str, float]
+) -> dict[str, float]:
+    """Of each parameter the coarsest unit roundoff of what either layer holds of it, of two biases both: that of the
+    arrays' dtypes, or a coarser one that is `known` of it. A matrix in bfloat16 says nothing of a bias in float32.
+    """
+    coarsest: dict[str, float] = {}
+    for layout, arrays in ((one, held), (other, others)):
+        for part, array in arrays.items():
+            name = layout.second.get(part, part)
+            own = (UNIT_ROUNDOFF[array.dtype.name], *(each.get(part, 0.0) for each in known))
+            coarsest[name] = max(coarsest.get(name, 0.0), *own)
+    return coarsest
 
 
 def _difference(name: str, a: _Held, b: _Held) -> Difference | None:
@@ -146,16 +187,21 @@ def _difference(name: str, a: _Held, b: _Held) -> Difference | None:
 
 
 def within_rounding(
-    one: Layout, held: Mapping[str, Array], other: Layout, others: Mapping[str, Array], *, unit_roundoff: float
+    one: Layout,
+    held: Mapping[str, Array],
+    other: Layout,
+    others: Mapping[str, Array],
+    *,
+    roundoffs: Mapping[str, float],
 ) -> bool:
-    """Whether what two layers hold, by the spec's names, is the same parameters but for one rounding of each: what
-    `compare` asks of weights.
+    """Whether what two layers hold, by the spec's names, is the same parameters but for one rounding of each, with
+    the unit roundoff that it has in `roundoffs`: what `compare` asks of weights.
     """
     a, b = _Held(one, held), _Held(other, others)
     every = dict.fromkeys((*cell(one.cell).parameters, *cell(other.cell).parameters))
     # One row of each first: it tells most of what differs in no time.
-    return all(a.within_rows(name, b, unit_roundoff, slice(1)) for name in every) and all(
-        a.within(name, b, unit_roundoff) for name in every
+    return all(a.within_rows(name, b, roundoffs.get(name, 0.0), slice(1)) for name in every) and all(
+        a.within(name, b, roundoffs.get(name, 0.0)) for name in every
     )
 
 

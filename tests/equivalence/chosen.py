@@ -5,8 +5,9 @@ On every other kind of case lanes and cells take turns: each lane runs it with o
 next cell, and from scratch run the cells that no other lane has run then. Dtypes take turns too. With --every-dtype
 everything is run in each.
 
-So every two of lane, cell, kind and dtype meet. What goes wrong in a lane on a kind of case shows with the cell whose
-turn it is; what goes wrong in a cell alone shows from scratch, and on the ordinary case in every lane.
+So every two of lane, cell, kind and dtype meet; not every three. What goes wrong in a lane on a kind of case shows with
+the cell whose turn it is; what goes wrong in a cell on a kind of case shows in the lane whose turn it is, and in every
+lane on the ordinary case.
 """
 
 from __future__ import annotations

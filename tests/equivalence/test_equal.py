@@ -187,7 +187,7 @@ def test_a_gradient_left_out_of_a_backward_by_hand_is_seen(framework, name, devi
 @pytest.mark.parametrize(
     ("kind", "T", "n"), [("forward", 1, 2), ("forward", 5, 2), ("forward", 5, 6), ("gradient", 5, 6)]
 )
-@pytest.mark.parametrize("name", frameworks.gated_cells())
+@pytest.mark.parametrize("name", frameworks.native_cells())
 def test_each_way_of_a_tuned_lane_is_equal(framework, name, device, kind, T, n, monkeypatch):
     """It may have one for a single step, for fewer or more sequences than units, and for gradients."""
     monkeypatch.setattr(framework.tuned, "MANY", 1, raising=False)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from frameworks.jax import tuned
+from frameworks.jax import columns, loops, tuned
 from frameworks.jax.cells import CELLS, compiled
 from shared_spec import frameworks
 from shared_spec.cells import cell
@@ -87,3 +87,34 @@ def test_tokens_are_columns_on_a_cpu_and_rows_on_a_gpu(monkeypatch, on_cpu):
         build, _ = tuned.TUNED[name]
         build.__wrapped__().of_tokens(jnp.zeros((3, 2), jnp.int32), jnp.zeros((2, 4)), parameters)
     assert taken == ["frameworks.jax.columns" if on_cpu else "frameworks.jax.loops"] * len(frameworks.native_cells())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("loop", "gates", "shapes"), [
+    ("gru", 3, [(4, 8), (4, 4)]),
+    ("reset_after", 3, [(4, 12), (4,)]),
+    ("rnn", 1, [(4, 4)]),
+])  # fmt: skip
+def test_loops_over_columns_and_over_rows_are_one_function(loop, gates, shapes, dtype):
+    """Values and gradients: on a CPU no training goes through the rows of the table, which a GPU takes."""
+    T, n, v, h = 6, 5, 7, 4
+    random = np.random.RandomState(3)
+
+    def drawn(*shape):
+        return jnp.asarray(random.standard_normal(shape), dtype)
+
+    given = drawn(v, gates * h), drawn(n, h), *(drawn(*shape) for shape in shapes)
+    tokens, dH = jnp.asarray(random.randint(v, size=(T, n))), drawn(T, n, h)
+
+    def of(module):
+        def states(table, H0, *weights):
+            return getattr(module, loop)(table, tokens, H0, *weights)
+
+        made, back = jax.vjp(states, *given)
+        return made, *back(dH)
+
+    for one, other in zip(of(columns), of(loops), strict=True):
+        assert one.dtype == other.dtype == dtype
+        # A rounding for each number that is added up on the way, at the most.
+        allowed = jnp.finfo(dtype).eps * T * n * gates * h * jnp.abs(other).max()
+        assert jnp.abs(one - other).max() <= allowed

@@ -38,6 +38,41 @@ def test_weight_norm_is_the_same_but_for_its_rounding(isogru, tmp_path, off, sta
     assert (done.status, "the same function but for" in done.out) == (status, not status), done
 
 
+@pytest.mark.parametrize(
+    ("name", "times", "status"),
+    [
+        ("weight_hh_l0", 1 + 1.5e-6, 0),
+        ("weight_hh_l0", 1.78, 1),
+        ("bias_ih_l0", 1 + 1.5e-6, 1),
+        ("weight_ih_l0", 1 + 1.5e-6, 1),
+    ],
+)
+def test_only_what_is_worked_out_is_rounded_more_than_once(isogru, tmp_path, name, times, status):
+    """Of 64 columns a norm in float32 may be 36 roundings off; the biases are none of it, and neither is W_ih."""
+    layer = grus.torch_layer(D, 64)
+    v = layer["weight_hh_l0"]
+    g = np.random.RandomState(1).uniform(0.5, 2, (len(v), 1)).astype(np.float32)
+    rest = {name: array for name, array in layer.items() if name != "weight_hh_l0"}
+    np.savez(tmp_path / "parts.npz", **rest, weight_hh_l0_v=v, weight_hh_l0_g=g)
+    plain = rest | {"weight_hh_l0": in_parts(v, g)}
+    np.savez(tmp_path / "plain.npz", **plain | {name: plain[name] * np.float32(times)})
+    done = isogru("same", tmp_path / "parts.npz", tmp_path / "plain.npz")
+    several = "the several roundings with which W_hz and W_hr and W_hh are worked out, at most 2.1e-06 of a value"
+    assert (done.status, several in done.out, "one rounding" in done.out) == (status, not status, False), done
+
+
+@pytest.mark.parametrize(("times", "status"), [(1 + 2**-10, 0), (1.1, 1)])
+def test_weight_norm_in_half_precision_adds_up_in_float32(isogru, tmp_path, times, status):
+    """However many columns there are, the roundings to float16 are four."""
+    v, g = np.ones((3 * 512, 512), np.float16), np.full((3 * 512, 1), 2.0, np.float16)
+    rest = {"weight_ih_l0": np.ones((3 * 512, 1), np.float16)}
+    np.savez(tmp_path / "parts.npz", **rest, weight_hh_l0_v=v, weight_hh_l0_g=g)
+    W = (g / np.sqrt(512.0) * v * times).astype(np.float16)
+    np.savez(tmp_path / "plain.npz", **rest, weight_hh_l0=W)
+    done = isogru("same", tmp_path / "parts.npz", tmp_path / "plain.npz")
+    assert (done.status, "the same function but for" in done.out) == (status, not status), done
+
+
 @pytest.mark.follows("save the arrays where it was made, with numpy.savez(FILE, **arrays), or *arrays of a list")
 @pytest.mark.parametrize("arrays", [LAYER, list(grus.to_keras(LAYER).values())], ids=["by name", "a list"])
 def test_objects_are_saved_as_arrays(isogru, tmp_path, arrays):

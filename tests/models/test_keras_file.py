@@ -747,7 +747,7 @@ def test_what_the_library_never_ends_on(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("ending", "flips"), [(".h5", 15), (".weights.h5", 10), (".keras", 15)])
 def test_damage_is_told_in_a_sentence(ending: str, flips: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keras_hdf5, "PATIENCE", 1)
+    monkeypatch.setattr(keras_hdf5, "PATIENCE", 5)
     model = sequential(L.Bidirectional(L.GRU(2, return_sequences=True)), L.GRU(2))
     content = saved(model, tmp_path / f"model{ending}").read_bytes()
     numbers = random.Random(5)

@@ -348,6 +348,14 @@ def test_weights_that_were_rounded_are_the_same_but_for_that(isogru, tmp_path, n
     done = isogru("same", rounded, tmp_path / "right.npz", *asked)
     assert (done.status, f"but for one rounding of a parameter to {narrow}" in done.out) == (0, True), done
     assert isogru("same", rounded, tmp_path / "off.npz", *asked).status == 1
+    # A cast of W says nothing of R and B.
+    wide = {role: array for role, array in tensors.items() if role != "W0"}
+    alone = [each for each in nodes if each.output[0] in ("W1", "W")]
+    tensors = {"W0": tensors["W0"], **{role[0]: numpy_helper.from_array(arrays[role[0]], role[0]) for role in wide}}
+    one = saved(tmp_path / "one.onnx", model([*alone, node(name="gru")], tensors))
+    assert isogru("same", one, tmp_path / "right.npz", *asked).status == 0
+    np.savez(tmp_path / "further.npz", **{**arrays, "R": arrays["R"] * np.float32(1 + 1e-5)})
+    assert isogru("same", one, tmp_path / "further.npz", *asked).status == 1
 
 
 @pytest.mark.parametrize("kind", ["tensor", "row", "column", "block"])

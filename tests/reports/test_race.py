@@ -519,7 +519,7 @@ def test_where_the_one_that_races_twice_is_lost_another_is_drawn(one, stand_in, 
 def test_a_race_that_goes_on_knows_which_of_those_that_race_twice_were_lost(one):
     """No row says so, but the blocks do; of each start, since where one is lost the next is another."""
     plan = [rows.Row(WORKLOAD, name, name) for name in ("scratch", "native", "tuned", "compiled")]
-    first, second, third, _ = one.shuffled((f"torch/{row.implementation}" for row in plan), WORKLOAD, "double")
+    first, second, third, _ = one.shuffled((f"torch/{row.implementation}" for row in plan), WORKLOAD, "twin")
     writer = blocks_format.Writer(one.blocks_file)
     for start, number, double in ((1, 1, ""), (1, 2, ""), (2, 1, second), (2, 2, ""), (3, 1, third)):
         names = [f"torch/{row.implementation}" for row in plan] + ([f"{double} again"] if double else [])
