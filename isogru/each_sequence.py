@@ -1,5 +1,5 @@
 """What became of the sequences of a batch, where every step that was computed is right: they ended early, steps were
-passed over, they started from another state, or they stand in another order.
+passed over, or they stand in another order. Where the first step alone is off, that is said too.
 
 conventions.toml has none of these, since what was done is in the result's own numbers: so many steps, in that order.
 """
@@ -22,6 +22,8 @@ FEW = 8
 """How many of them a sentence tells."""
 ZEROS = "past their ends it gives zeros, as packed sequences and ONNX do"
 HELD = "past their ends it holds the last state, as a mask of Keras does"
+HELD_REVERSE = "past their ends it holds the start state, as a mask of Keras does"
+BOTH = "past their ends some are zero, others hold {} state"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Told:
     sentence: str
     remedy: str
     ratio: float
+    is_cause: bool = True
+    """Whether the result is equal if that was done; else it says where the fault is, and there is no remedy."""
 
 
 def told(case: Case, H: Array, edit: Edit, given: Delivered, right: Array) -> Told | None:
@@ -44,23 +48,21 @@ def told(case: Case, H: Array, edit: Edit, given: Delivered, right: Array) -> To
     ratios = edit.by_row(run, given).reshape(H.shape[:2])
     return (
         _passed_over(case, H, ratios)
-        or _started(ratios)
+        or _first_alone(case, ratios)
         or _reshaped(case, H, edit, given)
         or _exchanged(case, H, edit, given, right)
     )
 
 
-def _started(ratios: Array) -> Told | None:
-    """Whether the first step alone is off."""
+def _first_alone(case: Case, ratios: Array) -> Told | None:
+    """Whether the first step alone is off: from another start state, or by any fault of that step."""
     if len(ratios) < 2 or (ratios[1:] > 1).any():
         return None
     rows = np.flatnonzero(ratios[0] > 1)
     of = "" if len(rows) == ratios.shape[1] else f" in {_some(rows)} of the sequences, counted from 0"
-    return Told(
-        f"it starts from another state than H0{of}: every step after the first is right by itself",
-        "give the state that it started from to isogru case as --h0, or start from zero (stateful=False, no h_0)",
-        float(ratios[1:].max()),
-    )
+    first = "the first step that it computes, of the input the last," if case.reverse else "the first step"
+    told = f"{first} alone is off{of}; every step after it is right by itself, as from another start state"
+    return Told(told, "", float(ratios[1:].max()), is_cause=False)
 
 
 def _passed_over(case: Case, H: Array, ratios: Array) -> Told | None:
@@ -78,10 +80,12 @@ def _passed_over(case: Case, H: Array, ratios: Array) -> Told | None:
     past = np.arange(len(H))[:, None] >= lengths
     past = past[::-1] if case.reverse else past
     if (zero | held)[past].all() and (past | ~off).all():
-        told = f"sequences end early, and {ZEROS if zero[past].all() else HELD}"
-        return Told(*early(told, lengths.tolist()), ratio)
+        holds = HELD_REVERSE if case.reverse else HELD
+        both = BOTH.format("the start" if case.reverse else "the last")
+        how = ZEROS if zero[past].all() else holds if held[past].all() else both
+        return Told(*early(f"sequences end early, and {how}", lengths.tolist()), ratio)
     row = int(off.any(0).argmax())
-    steps = np.flatnonzero(off[:, row])
+    steps = np.flatnonzero(in_time[:, row])
     return Told(
         f"steps are passed over and the state is kept, as a mask does: {len(steps)} of sequence {row}, counted from 0, "
         f"the first of them step {steps[0]}",
@@ -91,14 +95,20 @@ def _passed_over(case: Case, H: Array, ratios: Array) -> Told | None:
 
 
 def _reshaped(case: Case, H: Array, edit: Edit, given: Delivered) -> Told | None:
-    """Whether batch and time were exchanged by a reshape of the states."""
+    """Whether batch and time were exchanged in the states, by a reshape where the shape shows it otherwise."""
     T, n, h = H.shape
-    for first, second, states in (
-        ("time", "batch", H.swapaxes(0, 1).reshape(T, n, h)),
-        ("batch", "time", H.reshape(n, T, h).swapaxes(0, 1)),
-    ):
-        run = edit.run(case.arrays["X"], case.arrays["H0"], states)
-        if run is not None and edit.ratio(run, given, few=True) <= 1 and (ratio := edit.ratio(run, given)) <= 1:
+    # A layer that runs backwards gives its states in the order of its input, or in that in which it computes them.
+    for turn in (-1, 1) if case.reverse else (1,):
+        own = H[::turn]
+        for first, second, states in (
+            ("time", "batch", own.swapaxes(0, 1).reshape(T, n, h)),
+            ("batch", "time", own.reshape(n, T, h).swapaxes(0, 1)),
+        ):
+            run = edit.run(case.arrays["X"], case.arrays["H0"], states[::turn])
+            if run is None or edit.ratio(run, given, few=True) > 1 or (ratio := edit.ratio(run, given)) > 1:
+                continue
+            if n == T:
+                return Told("the batch comes first in its states", "exchange the first two axes of the states", ratio)
             sentence = f"its numbers lie {first} first, under a shape with the {second} first: they were reshaped"
             return Told(sentence, "transpose the first two axes of the states instead of reshaping", ratio)
     return None

@@ -145,6 +145,8 @@ def _explained(case: Case, H: Array, given: Delivered, pairs: bool) -> Explanati
         return Explanation(EQUAL, as_it_is)
     fits = search.fits(search.singles)
     if not fits and (told := search.told(case)):
+        if not told.is_cause:
+            return Explanation(UNEXPLAINED, as_it_is, tried=search.tried, note=told.sentence)
         cause = Cause((), told.sentence, told.remedy, told.ratio)
         return Explanation(EXPLAINED, as_it_is, (cause,), search.tried)
     if not fits and pairs:
@@ -214,9 +216,7 @@ class _Search:
 
     def told(self, case: Case) -> each_sequence.Told | None:
         """What became of the sequences of a batch, where every step that was computed is right and bounds tell that."""
-        if self.is_blunt:
-            return None
-        return each_sequence.told(case, self._H, self.start, self._given, self._right)
+        return None if self.is_blunt else each_sequence.told(case, self._H, self.start, self._given, self._right)
 
     @functools.cached_property
     def _right(self) -> Array:

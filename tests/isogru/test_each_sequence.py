@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,13 +47,9 @@ WAYS = {
         lambda case: ended(states(case), held=True),
         "it holds the last state, as a mask of Keras does: their lengths are 7, 5, 2",
     ),
-    "another start": (
-        lambda case: states(case, H0=case.arrays["H0"] + 0.5),
-        "it starts from another state than H0: every step after the first is right by itself",
-    ),
-    "another start of one": (
-        lambda case: states(case, H0=case.arrays["H0"] + [[0], [0.5], [0]]),
-        "it starts from another state than H0 in 1 of the sequences, counted from 0",
+    "zeros in one, held in another": (
+        lambda case: np.where(np.arange(N)[:, None] == 1, ended(states(case), held=True), ended(states(case), held=0)),
+        "past their ends some are zero, others hold the last state: their lengths are 7, 5, 2",
     ),
     "another order": (
         lambda case: states(case)[:, ORDER],
@@ -76,6 +73,51 @@ def test_what_was_done_is_named(case, way):
     assert (explanation.verdict, told in explanation.sentence) == (EXPLAINED, True), explanation.sentence
     assert explanation.causes[0].ratio <= 1 < explanation.ratio
     assert explanation.remedy
+
+
+@pytest.mark.parametrize("way", ["another start", "another start of one", "its input is zero", "noise"])
+def test_a_first_step_that_is_off_has_no_cause(case, way):
+    """What is wrong with it shows nothing more: many a state, and many a fault, leads to any one after it."""
+    start = [[0], [0.5], [0]] if way == "another start of one" else 0.5
+    H = states(case, H0=case.arrays["H0"] + start)
+    if way == "its input is zero":
+        H = states(case, X=np.concatenate([np.zeros((1, N, D)), case.arrays["X"][1:]]))
+    elif way == "noise":
+        first = np.random.RandomState(0).uniform(-0.9, 0.9, (N, H.shape[2]))
+        rest = replace(case, arrays={**case.arrays, "X": case.arrays["X"][1:], "H0": first.astype("f")})
+        H = np.concatenate([first[None].astype("f"), states(rest)])
+    explanation = explain(case, H)
+    assert explanation.verdict == UNEXPLAINED
+    of = " in 1 of the sequences, counted from 0" if way == "another start of one" else ""
+    said = f"not explained: the first step alone is off{of}; every step after it is right by itself, as from another"
+    assert explanation.sentence.startswith(said), explanation.sentence
+    turned = replace(case, reverse=True)
+    assert "the first step that it computes, of the input the last, alone is off" in explain(turned, H).sentence
+
+
+def test_a_layer_that_runs_backwards_is_told_in_the_order_of_its_input(case):
+    """A case has it in the order in which it is computed."""
+    case = replace(case, reverse=True)
+    gap = states(case)
+    there = np.delete(case.arrays["X"][:, 0], 2, axis=0)[:, None]
+    gap[:, 0] = np.insert(states(case, X=there, H0=case.arrays["H0"][:1])[:, 0], 2, gap[1, 0], axis=0)
+    told = explain(case, gap).sentence
+    assert f"1 of sequence 0, counted from 0, the first of them step {T - 1 - 2}" in told, told
+    H = states(case)
+    for given in (H[::-1].reshape(N, T, H.shape[2]).swapaxes(0, 1)[::-1], H.reshape(N, T, H.shape[2]).swapaxes(0, 1)):
+        assert "under a shape with the batch first" in explain(case, given).sentence
+    late = states(case, X=np.concatenate([case.arrays["X"][2:], case.arrays["X"][:2]]))
+    H[:2, 1], H[2:, 1] = case.arrays["H0"][1], late[:-2, 1]
+    told = explain(case, H).sentence
+    assert f"it holds the start state, as a mask of Keras does: their lengths are {T}, {T - 2}, {T}" in told, told
+
+
+def test_states_with_the_batch_first_are_called_that():
+    """Where there are as many steps as sequences, the shape does not show it, and no reshape was needed."""
+    case = drawn("gru_reset_after", (N, N, D, H), 0)
+    explanation = explain(case, states(case).swapaxes(0, 1))
+    assert "the batch comes first in its states" in explanation.sentence
+    assert explanation.remedy == "exchange the first two axes of the states"
 
 
 def test_a_mask_with_gaps(case):
