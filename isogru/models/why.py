@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from isogru.explain import EQUAL, UNEXPLAINED
+from isogru.explain import EQUAL, EXPLAINED, UNEXPLAINED
 from isogru.explain_weights import WeightExplanation, explain_weights
 from isogru.models.layer import Layer
 from isogru.models.same import ModelComparison, Pair, compare, is_scrambled
+from shared_spec.weights.convert import GATED
 from shared_spec.weights.same import DIFFERENT
 
 MOST = 32
@@ -41,7 +42,8 @@ def exchanged(pair: Pair, off: Sequence[Pair]) -> Layer | None:
     """The partner of another pair that is off, whose weights those of the first layer are; None where none is."""
     one, others = pair.one, [each.other for each in off if each is not pair]
     for other in others if len(off) <= MOST else ():
-        if one.sizes == other.sizes:
+        cells = {one.layout.cell, other.layout.cell}
+        if one.sizes == other.sizes and (len(cells) == 1 or cells == set(GATED)):
             held = compare(one, other)
             turned = one.position.reverse != other.position.reverse and len(held.reasons) == 1
             if not held.differences and (held.verdict != DIFFERENT or turned):
@@ -49,18 +51,24 @@ def exchanged(pair: Pair, off: Sequence[Pair]) -> Layer | None:
     return None
 
 
+def _reason(pair: Pair, off: Sequence[Pair]) -> WeightExplanation:
+    """Of a pair that is off: the weights of another layer, or else an edit of its own."""
+    if (partner := exchanged(pair, off)) is None:
+        return why(pair)
+    told = shlex.quote(f"{pair.one.title}={partner.title}")
+    return WeightExplanation(
+        EXPLAINED,
+        f"the weights of {pair.one.title} are those of {partner.title} of {pair.other.contents.path}",
+        f"put the layers in order, or hold these against each other with --pair {told}",
+    )
+
+
 def lines(comparison: ModelComparison) -> Iterator[str]:
     """A line for each pair that is different, and its remedy."""
     off = [pair for pair in comparison.pairs if pair.comparison.verdict == DIFFERENT]
     for pair in off:
         title = f"{pair.title}: " if len(comparison.pairs) > 1 else ""
-        if (partner := exchanged(pair, off)) is not None:
-            file = pair.other.contents.path
-            yield f"why: {title}the weights of {pair.one.title} are those of {partner.title} of {file}"
-            told = shlex.quote(f"{pair.one.title}={partner.title}")
-            yield f"remedy: put the layers in order, or hold these against each other with --pair {told}"
-            continue
-        made = why(pair)
+        made = _reason(pair, off)
         if made.verdict == UNEXPLAINED and is_scrambled(pair.one, pair.other):
             yield f"why: {title}the order of the values is wrong, as is said above"
             continue
@@ -74,5 +82,6 @@ def lines(comparison: ModelComparison) -> Iterator[str]:
 
 def record(comparison: ModelComparison) -> dict[str, Any]:
     """For machines: `why`, a list with an entry for each pair, null where it is not different."""
-    made = [why(pair) if pair.comparison.verdict == DIFFERENT else None for pair in comparison.pairs]
+    off = [pair for pair in comparison.pairs if pair.comparison.verdict == DIFFERENT]
+    made = [_reason(pair, off) if pair in off else None for pair in comparison.pairs]
     return {"why": [None if each is None else vars(each) for each in made]}

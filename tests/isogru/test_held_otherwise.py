@@ -125,6 +125,19 @@ def test_two_layers_taken_in_a_wrong_order(isogru, tmp_path):
     asked = [option for pair in pairs for option in ("--pair", pair)]
     assert (done.status, len(pairs)) == (1, 2), done
     assert isogru("same", tmp_path / "one.npz", tmp_path / "other.npz", *asked).status == 0
+    record = json.loads(isogru("same", tmp_path / "one.npz", tmp_path / "other.npz", "--why", "--json").out)
+    assert all(
+        f"with --pair {shlex.quote(pair)}" in each["remedy"] for pair, each in zip(pairs, record["why"], strict=True)
+    )
+
+
+def test_layers_of_other_cells_are_no_partners(isogru, tmp_path):
+    """A GRU and an RNN of the same sizes, both off: each is held against what it could be alone."""
+    for seed, name in enumerate(("one", "other")):
+        rnn = {name: array[:H] for name, array in grus.torch_layer(D, H, prefix="dec.", seed=seed).items()}
+        np.savez(tmp_path / f"{name}.npz", **grus.torch_layer(D, H, prefix="enc.", seed=seed), **rnn)
+    done = isogru("same", tmp_path / "one.npz", tmp_path / "other.npz", "--why")
+    assert (done.status, done.out.count("why: "), "two different cells" in done.err) == (1, 2, False), done
 
 
 def test_a_wrong_order_of_values_is_said_once(isogru, tmp_path):
