@@ -20,7 +20,7 @@ from isogru.runners import reading
 from isogru.runners.arrays import Torch, first, is_instance, loaded, taken
 from isogru.runners.reading import Asked
 from isogru.runners.subject import Subject, outputs
-from isogru.runners.torch_steps import is_loop, stepped
+from isogru.runners.torch_steps import LOOP, STEP, WHOLE, form, stepped
 from isogru.weight_files.contents import Contents
 from shared_spec.errors import UserError
 from shared_spec.files.origins import coarser
@@ -168,15 +168,16 @@ class _Called:
         return {name: taken(value, f"grad.{name}") for name, value in gradients.items()}
 
     @functools.cached_property
-    def _loops(self) -> bool:
-        """Whether it is a module that goes through the steps itself, over a cell that it holds."""
-        of_cell = self.layer.layout.time == "step" and bool(self.layer.position.place)
-        how = {"starts": self.starts, "batch_first": self.batch_first}
-        return of_cell and is_loop(self.module, self._given, self.layer.sizes, **how)
+    def _form(self) -> str:
+        """How it is called: a module that holds a cell may go through the steps itself."""
+        if self.layer.layout.time == "step":
+            how = {"starts": self.starts, "batch_first": self.batch_first}
+            return form(self.module, self._given, self.layer.sizes, **how) if self.layer.position.place else STEP
+        return LOOP if self.layer.layout.package == "isogru" else WHOLE
 
     def _run(self, X: Any, H0: Any) -> Any:
         """H (T, n, h), and the final state (n, h)."""
-        if self.layer.layout.time == "step" and not self._loops:
+        if self._form == STEP:
             return self.torch.stack(stepped(self.module, X, H0))
         reverse = bool(self.layer.position.reverse) and len(self.layers) > 1
         # What enters the top of a stack is turned where it comes out of the layers below.
@@ -196,7 +197,7 @@ class _Called:
         return H, final[self.before + self.row]
 
     def _start(self, H0: Any) -> Any:
-        if self.layer.layout.package == "isogru" or self._loops:
+        if self._form == LOOP:
             return H0
         rows = [H0 if i == self.row else self.torch.zeros_like(H0) for i in range(len(self.layers))]
         return self.torch.stack([self.torch.zeros_like(H0)] * self.before + rows)

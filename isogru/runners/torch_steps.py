@@ -10,8 +10,10 @@ import numpy as np
 from isogru.runners.arrays import loaded
 from shared_spec.readings.arithmetic import Array
 
-STEPS, ROWS = 3, 2
-"""Of what a module is given to see which it is."""
+STEP, LOOP, WHOLE = "step", "loop", "whole"
+"""What a module around a cell takes: one step; all of them, with H0 (n, h); all of them as nn.GRU has it, with H0
+(1, n, h).
+"""
 
 
 def stepped(module: Any, X: Any, H0: Any) -> list[Any]:
@@ -24,19 +26,29 @@ def stepped(module: Any, X: Any, H0: Any) -> list[Any]:
     return states
 
 
-def is_loop(
+def form(
     module: Any, give: Callable[[Array], Any], sizes: Mapping[str, int], *, starts: bool, batch_first: bool
-) -> bool:
-    """Whether a module takes all steps, X (T, n, d), where one step, (n, d), is none of its: it loops over a cell.
+) -> str:
+    """Which of them a module takes, as the shapes of what it gives tell.
 
-    `give` makes what it takes of an array, `starts` says whether it takes H0 (n, h).
+    `give` makes what it takes of an array, `starts` says whether it takes a start state.
     """
-    first = (ROWS, STEPS) if batch_first else (STEPS, ROWS)
-    X, H0 = (give(np.zeros(shape)) for shape in ((*first, sizes["d"]), (ROWS, sizes["h"])))
+    # No two axes are of one length.
+    rows, steps = [size for size in range(2, 6) if size not in sizes.values()][:2]
+    time_axis, H = (1 if batch_first else 0), (rows, sizes["h"])
+    sequence = (rows, steps) if batch_first else (steps, rows)
+    X, H0 = give(np.zeros((*sequence, sizes["d"]))), give(np.zeros(H))
+    x, states = X.select(time_axis, 0), (*sequence, sizes["h"])
     with loaded("torch").no_grad():
-        if _shape(module, X[:, 0] if batch_first else X[0], H0) == tuple(H0.shape):
-            return False
-        return _shape(module, X, *([H0] if starts else [])) == (*first, sizes["h"])
+        if not starts:
+            return WHOLE if _shape(module, X) == states else STEP
+        # A loop that takes H0[0] goes through the rows of one step, too. A step whose arithmetic takes any axes takes
+        # sequences, too, but keeps the first axis of H0 of one step, where a loop has one for each row.
+        if _shape(module, X, H0[None]) == states and _shape(module, x, H0[None]) != (1, *H):
+            return WHOLE
+        if _shape(module, x, H0) == H:
+            return STEP
+        return LOOP if _shape(module, X, H0) == states else STEP
 
 
 def _shape(module: Any, *given: Any) -> tuple[int, ...]:

@@ -81,6 +81,37 @@ class Loop(torch.nn.Module):
         return torch.stack(states, dim=1 if self.batch_first else 0)
 
 
+class Whole(torch.nn.Module):
+    """The same in nn.GRU's own form: H0 (1, n, h) in, all states and the last ones (1, n, h) out. Given rows alone it
+    goes through these.
+    """
+
+    def __init__(self, cell, *, batch_first=False):
+        super().__init__()
+        self.cell, self.batch_first = cell, batch_first
+
+    def forward(self, X, H0):
+        H, states = H0[0], []
+        for x in X.transpose(0, 1) if self.batch_first else X:
+            H = self.cell(x, H)
+            states.append(H)
+        return torch.stack(states, dim=1 if self.batch_first else 0), H[None]
+
+
+class Step(torch.nn.Module):
+    """One step with the weights of a cell that it holds, which takes arrays with more axes, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = torch.nn.GRUCell(5, 4)
+
+    def forward(self, x, H):
+        given = torch.nn.functional.linear(x, self.cell.weight_ih, self.cell.bias_ih).chunk(3, -1)
+        kept = torch.nn.functional.linear(H, self.cell.weight_hh, self.cell.bias_hh).chunk(3, -1)
+        R, Z = (torch.sigmoid(a + b) for a, b in zip(given[:2], kept[:2], strict=True))
+        return (1 - Z) * torch.tanh(given[2] + R * kept[2]) + Z * H
+
+
 def traced(*inputs):
     return torch.jit.trace(torch.nn.GRU(5, 4), inputs)
 
@@ -142,6 +173,17 @@ def test_a_loop_over_a_cell(batch_first):
     given = {"batch_first": True} if batch_first else {}
     verdict = isogru.check(Loop(batch_first=batch_first), **given)
     assert (verdict.verdict, len(verdict.cases)) == ("equal", 7), verdict.report
+
+
+@pytest.mark.parametrize("how", ["whole", "whole, batch first", "whole, by hand", "step by hand"])
+def test_what_goes_through_the_steps_is_told_by_what_comes_back(how):
+    """All of these take (n, d) and (n, h) as well as sequences, or seem to."""
+    batch_first = how == "whole, batch first"
+    cell = Step() if "hand" in how else torch.nn.GRUCell(5, 4)
+    module = cell if how == "step by hand" else Whole(cell, batch_first=batch_first)
+    given = {"batch_first": True} if batch_first else {}
+    verdict = isogru.check(module, cases=FEW, **given)
+    assert (verdict.verdict, len(verdict.cases)) == ("equal", 2), verdict.report
 
 
 @pytest.mark.parametrize(
