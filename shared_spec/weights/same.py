@@ -131,8 +131,8 @@ def compare(
         if difference := _difference(name, a, b):
             differences.append(difference)
             if within and not a.within(name, b, u[name]):
+                within = several[name] > u[name] and a.within(name, b, several[name])
                 worked_out[name] = several[name]
-                within = a.within(name, b, several[name])
     reasons = list(reasons)
     if of.name != to.name and not convert.is_diagonal(a.held["W_hh"]):
         names = [side.name or layout.name for side, layout in zip(sides, (one, other), strict=True)]
