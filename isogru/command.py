@@ -15,6 +15,7 @@ import typer
 from isogru import answers, checking, reason, stacks
 from isogru.explain_command import Products, Why
 from isogru.judge import comparison
+from isogru.models.layers_command import Name, named
 from isogru.models.own_case import own_case
 from isogru.models.selection import Wish
 from isogru.runners.callable import AUTO
@@ -105,6 +106,7 @@ def write_case(
         typer.Option("--reverse", help="The layer runs from the last step to the first, if the file leaves it open."),
     ] = False,
     source: Annotated[str, typer.Option("--from", help="The layout of the weights, if the file leaves it open.")] = "",
+    names: Name = None,
     prefix: Annotated[str, typer.Option(help="Only layers under this place.")] = "",
     layer: Annotated[str, typer.Option(help="Only this layer; isogru layers lists them.")] = "",
     time: Annotated[str, typer.Option(help="Which axis of the given arrays is time: first, or second.")] = "first",
@@ -131,7 +133,7 @@ def write_case(
     case, notes = own_case(
         output.stem,
         weights,
-        Wish(source, prefix, (layer,) if layer else ()),
+        Wish(source, prefix, (layer,) if layer else (), named(names)),
         input_file,
         h0,
         cotangent,

@@ -51,7 +51,11 @@ def list_layers(
             recognised = recognise(contents, units)
             if source or name or not (recognised.layers or recognised.foreign):
                 chosen = select(contents, wish)
-                recognised = replace(recognised, layers=tuple((layer,) for layer in chosen), foreign=())
+                used = {name for layer in chosen for name in layer.names.values()}
+                left = tuple(name for name in recognised.passed_over if name not in used)
+                recognised = replace(
+                    recognised, layers=tuple((layer,) for layer in chosen), foreign=(), passed_over=left
+                )
         except UserError as error:
             if len(files) == 1:
                 raise

@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-from isogru.models.naming import natural
+from isogru.models.naming import natural, stripped
 from isogru.models.recognition import some
 from isogru.weight_files.contents import Contents
 from shared_spec.cells import cell
@@ -23,17 +23,22 @@ MOST, MOST_WAYS = 40, 200
 """How many tensors, and how many ways to give a layout's tensors those of a file, are looked at."""
 
 _GATES = {"z": "z|u|update", "r": "r|reset", "h": "h|n|c|g|cand|candidate|new|hat"}
-_WHERE = r"(?:.*[./_:\-])?"
-_END = r"(?P<linear>[._](?:weight|kernel))?(?::0)?"
+_WHERE = r"(?P<place>(?:.*[./_:\-])?)"
+_END = r"(?:[._](?:weight|kernel))?(?::0)?"
 _BIAS = r"[._]bias(?::0)?"
 # Of each way to name nine matrices and vectors: those of the input, of the state, the first bias and the second.
 _WAYS = (
-    (rf"(?:w|W){{}}{_END}", rf"(?:u|U|r|R){{}}{_END}", r"(?:b|bs|bx|bi){}", r"(?:c|bh|bu|br|b2){}"),
     (
-        rf"(?:w|W)_?(?:i|x){{}}{_END}", rf"(?:w|W)_?h{{}}{_END}", rf"(?:b|b_?i|b_?x){{}}|(?:w|W)_?(?:i|x){{}}{_BIAS}",
-        rf"b_?h{{}}|(?:w|W)_?h{{}}{_BIAS}",
+        rf"(?:w|W){{}}{_END}", rf"(?:u|U|r|R){{}}{_END}", rf"(?:b|bs|bx|bi|bias){{}}|(?:w|W){{}}{_BIAS}",
+        rf"(?:c|bh|bu|br|b2){{}}|(?:u|U|r|R){{}}{_BIAS}",
     ),
-    (rf"(?:i|x)2?{{}}{_END}", rf"h2?{{}}{_END}", rf"(?:i|x)2?{{}}{_BIAS}", rf"h2?{{}}{_BIAS}"),
+    (
+        rf"(?:w|W)_?(?:i|x){{}}{_END}", rf"(?:w|W)_?h{{}}{_END}",
+        rf"(?:b|bias|b_?i|b_?x){{}}|(?:w|W)_?(?:i|x){{}}{_BIAS}", rf"b_?h{{}}|(?:w|W)_?h{{}}{_BIAS}",
+    ),
+    (
+        rf"(?:i|x)2?{{}}{_END}", rf"h2?{{}}{_END}", rf"(?:b|bias){{}}|(?:i|x)2?{{}}{_BIAS}", rf"h2?{{}}{_BIAS}",
+    ),
 )  # fmt: skip
 _OF_STATE = re.compile(r"hh|h2h|recurrent|hidden|state|(?:^|[._])[uU](?:$|[._])")
 _OF_INPUT = re.compile(r"ih|xh|i2h|x2h|input|(?:^|[._])[wW](?:$|[._])")
@@ -49,41 +54,77 @@ def could_be(contents: Contents, known: Sequence[Layout], source: str, name: str
 
 
 def _gates_apart(contents: Contents, floats: Sequence[str], known: Sequence[Layout], source: str, name: str) -> str:
-    """Of a GRU that has a matrix and a vector for each gate, in the names of equations."""
+    """Of GRUs that have a matrix and a vector for each gate, in the names of equations: of the first of them."""
     for way in _WAYS:
         parts = [{gate: _named(pattern, letters, floats) for gate, letters in _GATES.items()} for pattern in way]
-        if not all(len(names) == 1 for part in parts[:2] for names in part.values()):
-            continue
-        held = [{gate: names[0] for gate, names in part.items() if len(names) == 1} for part in parts]
-        of_input, of_state, _, second = held
-        shapes = [contents.tensors[of_input[gate]].shape for gate in _GATES]
-        squares = {contents.tensors[of_state[gate]].shape for gate in _GATES}
-        if len(set(shapes)) > 1 or len(squares) > 1 or any(len(shape) != 2 for shape in (shapes[0], *squares)):
-            continue
-        h = squares.pop()[0]
-        turned = shapes[0][0] == h and (shapes[0][1] != h or _is_linear(of_input["z"]))
-        told = [
-            (layout, options)
-            for layout in _of_gates(turned, two=bool(second))
-            if layout in {each.name for each in known}
-            and (options := _options(layouts.layout(layout), held, source, name))
-        ]  # fmt: skip
-        if told:
-            (layout, options), *rest = told
-            other = f", or if it acts {_reset(rest[0][0])} it, {rest[0][1]}" if rest else ""
-            return (
-                f"; by their names the gates of a GRU stand apart: if its reset gate acts {_reset(layout)} the product,"
-                f" say {options}{other}; {TURNS}"
-            )
+        layers = []
+        for place in parts[0]["z"]:
+            # What has another place is another layer's: encoder.b_z is no bias of decoder.W_z.
+            there = [{gate: names.get(place, []) for gate, names in part.items()} for part in parts]
+            held = [{gate: names[0] for gate, names in part.items() if len(names) == 1} for part in there]
+            if all(len(part) == len(_GATES) for part in held[:2]) and (
+                told := _told(contents, held, known, source, name)
+            ):
+                layers.append((place, held, told))
+        if layers:
+            _, held, told = layers[0]
+            used = {each for part in held for each in part.values()}
+            left = [each for each in floats if each not in used]
+            unused = f"; no option uses {some(left)}" if left else ""
+            start = "the gates of a GRU stand apart"
+            if len(layers) > 1:
+                places = ", ".join(stripped(place) or "no place" for place, _, _ in layers)
+                start = f"the gates of {len(layers)} GRUs stand apart ({places}), and one is read at a time"
+            return f"; by their names {start}: {told}{unused}; {TURNS}"
     return ""
 
 
-def _named(pattern: str, letters: str, floats: Sequence[str]) -> list[str]:
+def _told(
+    contents: Contents, held: Sequence[Mapping[str, str]], known: Sequence[Layout], source: str, name: str
+) -> str:
+    """The options that read these tensors; empty where their shapes are none of a GRU."""
+    of_input, of_state, _, second = held
+    shapes = [contents.tensors[of_input[gate]].shape for gate in _GATES]
+    squares = {contents.tensors[of_state[gate]].shape for gate in _GATES}
+    if len(set(shapes)) > 1 or len(squares) > 1 or any(len(shape) != 2 for shape in (shapes[0], *squares)):
+        return ""
+    h = squares.pop()[0]
+    linear = _is_linear(of_input["z"])
+
+    def ways(*, turned: bool) -> list[tuple[str, str]]:
+        return [
+            (_reset(layout), _options(layouts.layout(layout), held, source, name))
+            for layout in _of_gates(turned, two=bool(second))
+            if layout in {each.name for each in known}
+        ]
+
+    told = ways(turned=shapes[0][0] == h and (shapes[0][1] != h or linear))
+    if not told:
+        return ""
+    (reset, options), *rest = told
+    other = f", or if it acts {rest[0][0]} it, {rest[0][1]}" if rest else ""
+    doubt = ""
+    if shapes[0] == (h, h) and not linear:
+        # Nothing tells H @ W from W @ H then. The other placement of the reset gate has the same names.
+        turned = next((options for where, options in ways(turned=True) if where == reset), "")
+        way = f"say {turned}" if turned else "transpose them"
+        doubt = f"; its matrices are square, and are taken for (d, h): where they are (h, d), {way}"
+    return f"if its reset gate acts {reset} the product, say {options}{other}{doubt}"
+
+
+def _named(pattern: str, letters: str, floats: Sequence[str]) -> dict[str, list[str]]:
+    """The tensors of a name, by their place."""
     gate = f"_?(?:{letters})"
     whole = re.compile(f"{_WHERE}(?:{pattern.replace('{}', gate)})", re.DOTALL)
-    named = [each for each in floats if whole.fullmatch(each)]
-    # b_h is the bias of the gate h before it is a second bias.
-    return named if len(named) < 2 else sorted(named, key=len)[:1] if len(set(map(len, named))) > 1 else named
+    places: dict[str, list[str]] = {}
+    for each in floats:
+        if match := whole.fullmatch(each):
+            places.setdefault(match["place"], []).append(each)
+    for place, named in places.items():
+        # b_h is the bias of the gate h before it is a second bias.
+        if len(set(map(len, named))) > 1:
+            places[place] = sorted(named, key=len)[:1]
+    return places
 
 
 def _is_linear(name: str) -> bool:

@@ -12,6 +12,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from isogru.weight_files import folders
 from isogru.weight_files.contents import Contents
 from shared_spec.errors import InterchangeError, UserError
@@ -21,6 +23,9 @@ READERS = ("safetensors", "torch", "onnx", "keras", "numpy", "mxnet", "msgpack",
 
 HEAD = 4096
 """How many bytes of a file are looked at to know its kind."""
+
+LARGEST_TEXT = 2**26
+"""How many bytes of JSON are read to say how its arrays are saved."""
 
 
 class UnknownKindError(InterchangeError):
@@ -86,11 +91,40 @@ def reader_of(path: Path) -> Any:
         raise InterchangeError(f"{path}: a part of an Orbax checkpoint, which is not read; {told}")
     told = _looks_like(head)
     if told.startswith("looks like JSON"):
-        source, archive = json.dumps(str(path)), json.dumps(str(path.with_suffix(".npz")))
-        of = f"json.loads(pathlib.Path({source}).read_text())"
-        arrays = f"{{name: numpy.array(a, 'f') for name, a in {of}.items()}}"
-        told += f": save arrays by name as .npz: import json, numpy, pathlib; numpy.savez({archive}, **{arrays})"
+        told += f": save its arrays by name as .npz{_saved(path)}"
     raise UnknownKindError(f"{path}: {told}; what can be read: {kinds()}", head)
+
+
+def _saved(path: Path) -> str:
+    """The line that saves the arrays of a JSON file, as float32 where that holds them all; empty where it holds more
+    than numbers in lists, by name, under several levels of names, or one after the other.
+    """
+    source, archive = json.dumps(str(path)), json.dumps(str(path.with_suffix(".npz")))
+    of = f"json.loads(pathlib.Path({source}).read_text())"
+    try:
+        tree: Any = json.loads(path.read_text("utf-8")) if path.stat().st_size <= LARGEST_TEXT else None
+        arrays = [np.array(leaf) for leaf in _leaves(tree)]
+    except (OSError, ValueError, RecursionError):
+        return ""
+    if not arrays or any(array.dtype.kind not in "if" or not array.ndim for array in arrays):
+        return ""
+    with np.errstate(over="ignore"):
+        dtype = "f" if all(np.array_equal(array, array.astype("f")) for array in arrays) else "d"
+    start, array = ": import json, numpy, pathlib; ", f"numpy.array(a, {dtype!r})"
+    if isinstance(tree, list):
+        return f"{start}numpy.savez({archive}, *[{array} for a in {of}])"
+    if not any(isinstance(value, dict) for value in tree.values()):
+        return f"{start}numpy.savez({archive}, **{{name: {array} for name, a in {of}.items()}})"
+    below = "{k: v for n in a for k, v in flat(a[n], f'{at}.{n}').items()}"
+    flat = f"flat = lambda a, at='': {below} if isinstance(a, dict) else {{at[1:]: {array}}}"
+    return f"{start}{flat}; numpy.savez({archive}, **flat({of}))"
+
+
+def _leaves(tree: Any) -> list[Any]:
+    """What stands under names, at any level, or one after the other."""
+    if isinstance(tree, dict):
+        return [leaf for value in tree.values() for leaf in (_leaves(value) if isinstance(value, dict) else [value])]
+    return tree if isinstance(tree, list) else []
 
 
 def kinds() -> str:

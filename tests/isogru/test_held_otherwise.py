@@ -88,13 +88,32 @@ def test_objects_are_saved_as_arrays(isogru, tmp_path, arrays):
     assert isogru("same", tmp_path / "torch.npz", tmp_path / "mine.npz").status == 0
 
 
-def test_json_is_saved_as_arrays(isogru, tmp_path, monkeypatch):
-    np.savez(tmp_path / "torch.npz", **LAYER)
-    (tmp_path / "mine.json").write_text(json.dumps({name: array.tolist() for name, array in LAYER.items()}))
+LISTS = {name: array.tolist() for name, array in LAYER.items()}
+
+
+@pytest.mark.parametrize("held", [LISTS, list(LISTS.values()), {"model": {"gru": LISTS}, "other": [1]}],
+                         ids=["by name", "a list", "levels"])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_json_is_saved_as_arrays(isogru, tmp_path, monkeypatch, held, dtype):
+    third = 1 / 3 if dtype == "float64" else 0.0
+    (tmp_path / "mine.json").write_text(
+        json.dumps([*held, [third]] if isinstance(held, list) else {**held, "x": [third]})
+    )
     monkeypatch.chdir(tmp_path)
     told = isogru("layers", "mine.json").err
-    exec(re.search(r"import json, numpy, pathlib; numpy\.savez\(.*\)\}?\)(?=; what)", told)[0], {})
-    assert isogru("same", tmp_path / "torch.npz", tmp_path / "mine.npz").status == 0
+    exec(re.search(r"import json, numpy, pathlib; .*\)(?=; what)", told)[0], {})
+    with np.load("mine.npz") as saved:
+        arrays = list(saved.values())
+    assert {array.dtype.name for array in arrays} == {dtype}
+    assert all(any(np.array_equal(array, each) for each in arrays) for array in LAYER.values())
+
+
+@pytest.mark.parametrize("held", [{"name": "gru", "W": [1.0]}, {"W": [[1], [2, 3]]}, [{"W": [1.0]}], [1.0, 2.0], {}])
+def test_json_that_is_more_than_arrays_is_told_no_line(isogru, tmp_path, held):
+    """No line that would fail."""
+    (tmp_path / "mine.json").write_text(json.dumps(held))
+    told = isogru("layers", tmp_path / "mine.json")
+    assert (told.status, "as .npz; what can be read" in told.err, "import json" in told.err) == (2, True, False), told
 
 
 def test_layers_in_another_order_are_named(isogru, tmp_path):

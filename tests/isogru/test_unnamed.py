@@ -83,3 +83,62 @@ def test_of_layers_that_are_numbered_the_first_is_taken(isogru, tmp_path):
     again = followed(isogru, tmp_path, told)
     assert (again.status, "the same function" in again.out) == (0, True), (told, again)
     assert told.rstrip().endswith("bias is one of bias2, bias10")
+
+
+@pytest.mark.parametrize("bias", ["W_{}.bias", "bias_{}", "b_{}"])
+def test_a_bias_beside_matrices_that_have_none(isogru, tmp_path, bias):
+    """The input's layers with a bias, the state's without; a tensor that no option uses is named."""
+    np.savez(tmp_path / "torch.npz", **LAYER | {"bias_hh_l0": np.zeros_like(LAYER["bias_hh_l0"])})
+    np.savez(tmp_path / "mine.npz", **apart("W_{}.weight", "U_{}.weight", bias), **{"head.weight": np.ones((2, H))})
+    told = isogru("same", tmp_path / "torch.npz", tmp_path / "mine.npz").err
+    assert "no option uses head.weight;" in told
+    after = re.search(r"after it, (--to \S+(?: --to-name [^\s;]+)+)", told)[1]
+    done = isogru("same", tmp_path / "torch.npz", tmp_path / "mine.npz", *shlex.split(after))
+    assert (done.status, "the same function" in done.out) == (0, True), (told, done)
+
+
+def test_a_layer_has_one_place(isogru, tmp_path):
+    """A bias of another place is another layer's, and of two layers the first is told."""
+    encoder, attention = apart("encoder.W_{}", "encoder.U_{}", "encoder.b_{}"), apart("", "", "attention.b_{}")
+    np.savez(tmp_path / "two.npz", **apart("dec.W_{}", "dec.U_{}"), **encoder)
+    told = isogru("layers", tmp_path / "two.npz").err
+    assert "the gates of 2 GRUs stand apart (dec, encoder), and one is read at a time" in told
+    options = told[: told.index("no option uses")]
+    assert ("dec.W_z" in options, "encoder." in options.partition("one is read")[2]) == (True, False), told
+    biases = {name: array for name, array in attention.items() if name}
+    np.savez(tmp_path / "one.npz", **apart("gru.W_{}", "gru.U_{}"), **biases)
+    told = isogru("layers", tmp_path / "one.npz").err
+    assert "attention" not in told[told.index("stand apart") : told.index("no option uses")]
+    assert "no option uses attention.b_r, attention.b_z, attention.b_n" in told
+
+
+def test_square_matrices_may_be_transposed(isogru, tmp_path):
+    layer = grus.torch_layer(H, H)
+    blocks = {kind: {gate: layer[f"{kind}_l0"][rows] for gate, rows in GATES.items()} for kind in BLOCKS}
+    names = {"weight_ih": "W_{}", "weight_hh": "U_{}", "bias_ih": "b_{}", "bias_hh": "c_{}"}
+    made = {names[kind].format(gate): block for kind, each in blocks.items() for gate, block in each.items()}
+    np.savez(tmp_path / "torch.npz", **layer)
+    np.savez(tmp_path / "mine.npz", **made)
+    told = isogru("same", tmp_path / "torch.npz", tmp_path / "mine.npz").err
+    ways = re.findall(r"--to \S+(?: --to-name [^\s,;]+)+", told.partition("where they are (h, d), say")[2])
+    held = [isogru("same", tmp_path / "torch.npz", tmp_path / "mine.npz", *shlex.split(way)) for way in ways]
+    assert [each.status for each in held] == [0], told
+
+
+def test_a_case_of_layers_that_are_named(isogru, tmp_path):
+    np.savez(tmp_path / "mine.npz", **apart("W{}", "U{}", "b{}", "c{}"))
+    np.save(tmp_path / "X.npy", np.zeros((2, 1, D)))
+    given = (
+        "case",
+        "--weights",
+        tmp_path / "mine.npz",
+        "--input",
+        tmp_path / "X.npy",
+        "-o",
+        tmp_path / "c.safetensors",
+    )
+    options = re.search(r"say (--from \S+(?: --name [^\s,;]+)+)", isogru(*given).err)[1]
+    done = isogru(*given, *shlex.split(options))
+    assert (done.status, (tmp_path / "c.safetensors").exists()) == (0, True), done
+    # What the options use is no other tensor.
+    assert "other tensor" not in isogru("layers", tmp_path / "mine.npz", *shlex.split(options)).out
