@@ -83,13 +83,15 @@ def _passed_over(case: Case, H: Array, ratios: Array) -> Told | None:
         holds = HELD_REVERSE if case.reverse else HELD
         both = BOTH.format("the start" if case.reverse else "the last")
         how = ZEROS if zero[past].all() else holds if held[past].all() else both
-        return Told(*early(f"sequences end early, and {how}", lengths.tolist()), ratio)
+        return Told(*early(f"sequences end early, and {how}", lengths.tolist(), own=_is_own(case)), ratio)
     row = int(off.any(0).argmax())
     steps = np.flatnonzero(in_time[:, row])
     return Told(
         f"steps are passed over and the state is kept, as a mask does: {len(steps)} of sequence {row}, counted from 0, "
         f"the first of them step {steps[0]}",
-        "leave these steps out of the input: a case has sequences that end early, and no gaps",
+        "leave these steps out of the input: a case has sequences that end early, and no gaps"
+        if _is_own(case)
+        else "compute these steps too: the case has no mask",
         ratio,
     )
 
@@ -168,17 +170,27 @@ def of_last(case: Case, final: Array, right: Array, ratio: Callable[[Case, Array
     nearest = np.abs(right - final).max(-1).argmin(0)
     lengths = tuple(int(t) + 1 for t in nearest)
     if min(lengths) < len(right) and (left := ratio(replace(case, lengths=lengths), final)) <= 1:
+        own = _is_own(case)
         if len(set(lengths)) == 1:
             told = f"it is the state after {lengths[0]} of {len(right)} steps"
-            return Told(told, f"give the last state, or write the case with the first {lengths[0]} steps alone", left)
-        return Told(*early("sequences end early", lengths), left)
+            otherwise = f", or write the case with the first {lengths[0]} steps alone" if own else ""
+            return Told(told, f"give the last state{otherwise}", left)
+        return Told(*early("sequences end early", lengths, own=own), left)
     return None
 
 
-def early(told: str, lengths: Sequence[int]) -> tuple[str, str]:
-    """A sentence on sequences that end after so many steps, and what to do about it."""
+def _is_own(case: Case) -> bool:
+    """Whether somebody made the case of weights and an input of their own, and can write it anew."""
+    return case.source is not None
+
+
+def early(told: str, lengths: Sequence[int], *, own: bool) -> tuple[str, str]:
+    """A sentence on sequences that end after so many steps, and what to do about it; `own` as _is_own has it."""
+    told = f"{told}: their lengths are {_some(lengths)}"
+    if not own:
+        return told, "compute every sequence to its last step: the case has no lengths"
     code = f": numpy.save('lengths.npy', {list(lengths)})" if len(lengths) <= FEW else ""
-    return f"{told}: their lengths are {_some(lengths)}", f"write the case with --lengths lengths.npy, these{code}"
+    return told, f"write the case with --lengths lengths.npy, these{code}"
 
 
 def _some(numbers: Array | Sequence[int]) -> str:

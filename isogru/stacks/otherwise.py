@@ -129,4 +129,4 @@ def _ends(stack: Stack, answer: StackAnswer, first: Array) -> Iterator[Way]:
         if lengths.min() < len(stack.X):
             given = tuple(lengths.tolist())
             layers = tuple(replace(case, lengths=given) for case in stack.layers)
-            yield *early(told, given), replace(stack, lengths=given, layers=layers), answer
+            yield *early(told, given, own=True), replace(stack, lengths=given, layers=layers), answer

@@ -73,6 +73,8 @@ def test_what_was_done_is_named(case, way):
     assert (explanation.verdict, told in explanation.sentence) == (EXPLAINED, True), explanation.sentence
     assert explanation.causes[0].ratio <= 1 < explanation.ratio
     assert explanation.remedy
+    # It is no case of one's own, which could be written with other lengths.
+    assert "write the case" not in explanation.remedy
 
 
 @pytest.mark.parametrize("way", ["another start", "another start of one", "its input is zero", "noise"])
