@@ -94,8 +94,7 @@ class Blocks:
             Entry(name, row) for name, header in self.headers.items() for row in header.plan if row.workload == workload
         ]
         there = {each.name: each for each in those if (workload, each.name) not in self.lost}
-        # Of all that were ever there: a contender that is lost changes no other's place.
-        # "twin" is a seed: another would draw others in a race that goes on.
+        # Of all that were ever there, so that a loss changes no other's place; "twin" is a seed, of older races too.
         order = self.race.shuffled((each.name for each in those), workload, "twin")
         double = next((name for name in order if name in there and (workload, name + TWICE) not in self.lost), None)
         again = [Entry(there[double].framework, there[double].row, is_double=True)] if double else []
