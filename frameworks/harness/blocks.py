@@ -64,7 +64,7 @@ class Blocks:
             file.unlink()
         there = passes(self.race)
         self._next = 1 + max((one.number for one in there), default=0)
-        for number in range(1, self._next):
+        for number in sorted({one.number for one in there} | {block.start for block in self.done}):
             self.lost |= lost_doubles([block for block in self.done if block.start == number], self.entries)
             for one in [each for each in there if each.number == number]:
                 for row, outcome in one.outcomes.items():
