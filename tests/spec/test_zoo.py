@@ -54,6 +54,7 @@ TEXTS = {
     ("isogru", "check", "gradients"),
     *(("isogru", "judge", name) for name in ("command", "format")),
     *(("isogru", command, "name") for command in ("layers", "same", "convert")),
+    ("isogru", "case", "names"),
     *(("isogru", command, "source") for command in ("same", "convert", "case")),
     *(("isogru", command, "pair") for command in ("same", "convert")),
 }
