@@ -19,6 +19,7 @@ from isogru.answer_parts import axes, put
 from isogru.explain import Explanation
 from isogru.judge.comparison import EQUAL
 from isogru.judge.verdict import ResultVerdict
+from isogru.runners.verdict import Evidence
 from shared_spec.cells import Cell
 from shared_spec.errors import InterchangeError, UserError
 from shared_spec.files.interchange import (
@@ -202,7 +203,8 @@ def judged(
             verdict, result, notes = turned, other, (*notes, told)
     cause = None
     if verdict.verdict != EQUAL and not products and isinstance(case, Case):
-        hint, cause = next(filter(any, (formats.narrower(case, each, of, claim) for each, of in tried)), ("", None))
+        hints = (formats.narrower([Evidence(case, each, of)], claim) for each, of in tried)
+        hint, cause = next(filter(any, hints), ("", None))
         notes = (*notes, hint) if hint else notes
     if answer.plain and verdict.verdict != EQUAL and (digits := formats.decimals(result)):
         notes = (

@@ -79,31 +79,19 @@ def states(result: Result) -> Result:
     return Result(result.origin, {name: result.arrays[name] for name in ("H", "final") if name in result.arrays})
 
 
-def narrower_of(judged: Sequence[Evidence]) -> tuple[str, Explanation | None]:
-    """With products in which coarser format results of several cases would all be equal, in words and as the cause;
-    empty where with none.
+def narrower(judged: Sequence[Evidence], claim: Cell | None = None) -> tuple[str, Explanation | None]:
+    """With products in which coarser format results of one case or several would all be equal, in words and as the
+    cause; empty where with none. `claim` is the cell that they were judged as, where that is another than their cases'.
     """
 
     def again(products: str, gradients: bool) -> list[Evidence]:
         others = [with_products(each.result if gradients else states(each.result), products) for each in judged]
         return [
-            Evidence(each.case, other, judge.on(each.case, other, partial=True))
+            shown(each.case, other, judge.on(each.case, other, claim=claim, partial=True))
             for each, other in zip(judged, others, strict=True)
         ]
 
-    return of_results(judged, again)
+    def shown(case: Case, result: Result, verdict: ResultVerdict) -> Evidence:
+        return Evidence(*((case, result) if claim is None else claimed(case, result, claim)), verdict)
 
-
-def narrower(
-    case: Case, result: Result, verdict: ResultVerdict, claim: Cell | None = None
-) -> tuple[str, Explanation | None]:
-    """The same of one result. `claim` is the cell that it was judged as, where that is another than its case's."""
-
-    def again(products: str, gradients: bool) -> list[Evidence]:
-        other = with_products(result if gradients else states(result), products)
-        return [evidence(other, judge.on(case, other, claim=claim, partial=True))]
-
-    def evidence(of: Result, on_it: ResultVerdict) -> Evidence:
-        return Evidence(*((case, of) if claim is None else claimed(case, of, claim)), on_it)
-
-    return of_results([evidence(result, verdict)], again)
+    return of_results([shown(each.case, each.result, each.verdict) for each in judged], again)

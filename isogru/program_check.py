@@ -104,7 +104,7 @@ class ProgramCheck:
         there = [each.evidence for each in whole.cases if each.evidence is not None]
         if self.products or len(there) < len(whole.cases):
             return whole
-        hint, cause = formats.narrower_of(there)
+        hint, cause = formats.narrower(there)
         return replace(whole, hint=hint, cause=cause)
 
     def _called(self, case: Case) -> Call:

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 import isogru as public
 from isogru import formats, judge
 from isogru.answers import origin
+from isogru.runners.verdict import Evidence
 from shared_spec import cases as catalogue
 from shared_spec import oracle
 from shared_spec.cells import cell
@@ -144,7 +145,7 @@ def test_few_numbers_tell_no_format():
         result = Result(origin(case, "own", "float32"), {"H": H})
         verdict = judge.on(case, result, partial=True, kept=False)
         assert verdict.verdict == "different"
-        assert formats.narrower(case, result, verdict) == ("", None)
+        assert formats.narrower([Evidence(case, result, verdict)]) == ("", None)
 
 
 def test_a_claim_and_products(isogru, asked):
