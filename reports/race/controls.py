@@ -71,11 +71,31 @@ def _drift(of: Sequence[Block]) -> Control:
         return Control("drift", "", UNKNOWN, "no two blocks follow each other")
     typical = NORMAL * float(np.median(np.abs(changes)))
     words = f"a loop that is always the same changes by {typical:.1%} from block to block"
+    # The loop is one thread: what holds up two of them at once shows in the contenders alone.
+    if (apart := _from_start_to_start(of)) is not None:
+        words += f", all contenders together by {apart:.0%} from start to start"
     if typical > DRIFT:
         return Control(
             "drift", "", FAILED_CONTROL, f"{words}, more than {DRIFT:.0%}: the machine's speed is not steady"
         )
     return Control("drift", "", PASSED, words)
+
+
+def _from_start_to_start(of: Sequence[Block]) -> float | None:
+    """How much longer those contenders took, on the average, that every start has, in their slowest start than in their
+    fastest: the largest of all workloads. None where no workload has two starts.
+    """
+    largest = None
+    for workload in dict.fromkeys(block.workload for block in of):
+        names = dict.fromkeys(name for block in of if block.workload == workload for name in block.seconds)
+        times = blocks.times(of, workload, list(names)).values()
+        starts = {start for by_start in times for start in by_start}
+        there = [by_start for by_start in times if starts <= set(by_start)]
+        typical = [[np.log(np.nanmedian(by_start[start])) for start in starts] for by_start in there]
+        if len(starts) > 1 and typical:
+            apart = float(np.expm1(np.ptp(np.mean(typical, axis=0))))
+            largest = max(apart, largest or 0.0)
+    return largest
 
 
 def _busy(of: Sequence[Block]) -> Control:

@@ -20,8 +20,10 @@ from tests.reports.test_leaderboard import WORKLOAD, race, record, write
 NAMES = ("torch/scratch", "torch/tuned", "torch/tuned again")
 
 
-def blocks(*, starts=6, count=12, again=1.0, drift=0.0, busy=0, noise=0.01, names=NAMES):
-    """Of a race with three contenders, of which two are the same; in one of so many blocks another process is busy."""
+def blocks(*, starts=6, count=12, again=1.0, drift=0.0, busy=0, noise=0.01, names=NAMES, slow=()):
+    """Of a race with three contenders, of which two are the same; in one of so many blocks another process is busy. In
+    slow starts all contenders take half as long again.
+    """
     random = np.random.default_rng(0)
     made = []
     calibration = 0.01
@@ -29,7 +31,8 @@ def blocks(*, starts=6, count=12, again=1.0, drift=0.0, busy=0, noise=0.01, name
         for number in range(1, count + 1):
             calibration *= float(np.exp(random.normal(0, drift)))
             base = dict(zip(NAMES, (2.0, 1.0, again), strict=True))
-            seconds = {name: float(base[name] * np.exp(random.normal(0, noise))) for name in names}
+            longer = 1.5 if start in slow else 1.0
+            seconds = {name: float(longer * base[name] * np.exp(random.normal(0, noise))) for name in names}
             other = {"cc1plus": 0.9} if busy and len(made) % busy == 0 else {}
             known = {"seconds": seconds, "calibration": calibration, "busy": other}
             made.append(Block(start=start, workload=WORKLOAD, number=number, **known))
@@ -68,6 +71,14 @@ def test_a_control_that_says_nothing_fails_nothing(how, words):
     status, said = judged(**how)["twice"]
     assert status == "unknown"
     assert words in said
+
+
+def test_starts_in_which_all_contenders_are_slow_are_told():
+    loop = "a loop that is always the same changes by 0.0% from block to block"
+    told = ", all contenders together by {} from start to start"
+    assert judged(noise=0.0)["drift"] == ("passed", loop + told.format("0%"))
+    assert judged(noise=0.0, slow=(2, 3))["drift"] == ("passed", loop + told.format("50%"))
+    assert judged(noise=0.0, starts=1)["drift"][1].endswith("from block to block")
 
 
 def test_a_machine_whose_speed_is_not_steady():
