@@ -52,10 +52,10 @@ def _time_axis(records: Sequence[Record]) -> Sentences:
     return [
         f"At the chapter's sizes, T = {data.T} and n = {data.n}, the layer takes {data.steps_wrong} steps instead "
         f"of {data.steps_right}. Forward and backward, eager as in the book, took {wrong:g} s instead of {right:g} s, "
-        f"{times:g} times as long (medians of {data.rounds}; {records[0].machine['processor']}).",
-        f"Trained at these sizes for {data.epochs} epochs from one start, the training perplexity was "
-        f"{data.perplexity_wrong:.2f} instead of {data.perplexity_right:.2f}. Whoever sees the current character "
-        f"alone cannot come below {data.perplexity_of_character:.2f} on these windows. Text: {data.corpus}.",
+        f"{times:g} times as long (passes timed of each: {data.rounds}; {records[0].machine['processor']}).",
+        f"Trained in batches of {data.batch_size or data.n} for {data.epochs} epochs from one start, the training "
+        f"perplexity was {data.perplexity_wrong:.2f} instead of {data.perplexity_right:.2f}. Whoever sees the current "
+        f"character alone cannot come below {data.perplexity_of_character:.2f} on these windows. Text: {data.corpus}.",
     ]
 
 

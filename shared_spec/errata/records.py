@@ -69,6 +69,8 @@ class TimeAxis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     perplexity_of_character: float
     """The least that any prediction from the current character alone can have on these windows."""
     corpus: str
+    batch_size: int = 0
+    """Of the training; 0 where it is n."""
 
 
 class ResetOnly(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
