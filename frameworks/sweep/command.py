@@ -102,6 +102,10 @@ def carry_out(
     # What is refused leaves no trace: a store that is not there yet is made where somebody can run them.
     kept = TrialStore(file) if file.exists() else None
     keys = list(dict.fromkeys(key for each in planned for key in each.keys))
+    if kept is not None:
+        for each in planned:
+            # Before workers are waited for.
+            kept.check_name(each.name, each.definition)
     try:
         if kept is None or len(kept.done(keys)) < len(keys):
             device = planned[0].trials[0].device

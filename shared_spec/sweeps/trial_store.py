@@ -139,6 +139,11 @@ class TrialStore:
                 _METADATA.create_all(connection)
                 connection.execute(insert(_ABOUT).prefix_with("OR IGNORE").values(name="format", value=FORMAT))
 
+    def check_name(self, sweep: str, definition: Mapping[str, Any]) -> None:
+        """Raises UserError where that name stands for another sweep."""
+        with self._writing() as connection:
+            self._check_name(connection, sweep, json.dumps(definition))
+
     def define(self, sweep: str, definition: Mapping[str, Any], keys: Sequence[str]) -> None:
         """Remember what a sweep consists of, as the one that was asked for last.
 
@@ -146,9 +151,7 @@ class TrialStore:
         """
         told = json.dumps(definition)
         with self._writing() as connection:
-            text = connection.scalar(select(_SWEEPS.c.definition).where(_SWEEPS.c.name == sweep))
-            if text is not None and not _same(text, told):
-                raise UserError(f"{self.file}: has another sweep of the name {sweep!r}; choose another --name")
+            self._check_name(connection, sweep, told)
             # Its trials may be others than they were: equations and defaults change.
             connection.execute(delete(_MEMBERS).where(_MEMBERS.c.sweep == sweep))
             connection.execute(delete(_SWEEPS).where(_SWEEPS.c.name == sweep))
@@ -224,6 +227,11 @@ class TrialStore:
                 except UserError as error:
                     self._damaged(f"trial {row.key!r}", error, "trials", "key", row.key)
         return {key: outcomes[key] for key in keys if key in outcomes}
+
+    def _check_name(self, connection: Connection, sweep: str, told: str) -> None:
+        text = connection.scalar(select(_SWEEPS.c.definition).where(_SWEEPS.c.name == sweep))
+        if text is not None and not _same(text, told):
+            raise UserError(f"{self.file}: has another sweep of the name {sweep!r}; choose another --name")
 
     def _done(self, connection: Connection, keys: Collection[str]) -> set[str]:
         query = select(_TRIALS.c.key).where(_TRIALS.c.key.in_(keys), _TRIALS.c.status != trials.FAILED)

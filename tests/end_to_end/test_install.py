@@ -71,7 +71,7 @@ def test_the_lines_of_the_readme_judge_a_right_and_a_wrong_gru(installed):
     assert wrong != mine
     (installed / "my_gru.py").write_text(wrong)
     assert run(installed, "python", "-c", judging).stdout.startswith("different: gru-")
-    run(installed, "isogru", "check", "my_gru.py:my_gru", "--cell", "gru", status=1)
+    run(installed, "isogru", "check", "my_gru.py:my_gru", "--cell", "gru", "--case", "gru-ordinary", status=1)
 
 
 def test_the_command(installed):

@@ -12,6 +12,8 @@ from frameworks.torch import kernels, loops
 from isogru import judge
 from shared_spec import cases
 
+KINDS = {"narrow": kernels.NARROW, "wide": 0}
+"""By the name of each of the two kernels: up to how many units the narrow one is used."""
 CELLS = {"gru": "Gru", "gru_reset_after": "ResetAfter"}
 NAMES = [
     name
@@ -21,13 +23,22 @@ NAMES = [
     and not name.endswith(("-chapter", "-long", "-wide", "-gates"))
     and not name.endswith(("-zero_start", "-tiny_weights", "-no_inner_bias", "-float64_values"))
 ]
+OF_CELL = {cell: [name for name in NAMES if cases.cell_name_of(name) == cell] for cell in CELLS}
+# Each case by one of the two kernels, and by the other one of the other cell; the ordinary one by both.
+RUN = [
+    (name, kind)
+    for number, names in enumerate(OF_CELL.values())
+    for place, name in enumerate(names)
+    for turn, kind in enumerate(KINDS)
+    if name.endswith("-ordinary") or (number + place + turn) % 2
+]
 SIZES = [(1, 1), (1, 256), (3, 20), (64, 256), (1024, 32), (64, 512), (5000, 64), (7, 513), (4096, 128)]
 
 
-@pytest.fixture(params=[kernels.NARROW, 0], ids=["narrow", "wide"])
+@pytest.fixture(params=KINDS)
 def kind(request, monkeypatch):
     """Which of the two kernels is used, at any size."""
-    monkeypatch.setattr(kernels, "NARROW", request.param)
+    monkeypatch.setattr(kernels, "NARROW", KINDS[request.param])
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +51,14 @@ def framework():
 def test_there_are_cases_of_both_cells():
     assert {cases.cell_name_of(name) for name in NAMES} == set(CELLS)
     assert len(NAMES) >= 10
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        met = [(cases.cell_name_of(name), name.partition("-")[2], kind) for name, kind in RUN]
+        every = [(cell, name.partition("-")[2], kind) for cell in CELLS for name in OF_CELL[cell] for kind in KINDS]
+        assert {(job[one], job[other]) for job in met} == {(job[one], job[other]) for job in every}
 
 
 @pytest.mark.usefixtures("kind", "results")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "kind"), RUN, indirect=["kind"])
 def test_states_and_gradients_are_equal(framework, name, monkeypatch):
     used, start = [], kernels._run
 

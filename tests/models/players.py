@@ -1,7 +1,8 @@
 """A model of each framework, as its users build it: saved in the framework's own formats, and loaded by its own loader.
 
 Three kinds: "stack" is two layers one after the other, "both" is two in both directions, "bare" one without bias. All
-take X (T, n, d) and give H (T, n, h), or (T, n, 2h).
+take X (T, n, d) and give H (T, n, h), or (T, n, 2h). What each is saved in is by the name of the file what writes it:
+the whole of it is written once, and of what is only filled the `template` alone.
 """
 
 from __future__ import annotations
@@ -47,12 +48,30 @@ class Quiet:
 
         return call
 
+    def save(self, model, folder):
+        """All files of a model, each with the options that say what it leaves open."""
+        return {self._save(model, folder, name): self._options(model, name) for name in self.files(model)}
+
+    def save_template(self, model, folder):
+        """The one that --into takes, and its options, which are about what is filled."""
+        options = [word.replace("--from", "--to") for word in self._options(model, self.template)]
+        return [self._save(model, folder, self.template), *options]
+
+    def _save(self, model, folder, name):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._player.files(model)[name](folder / name)
+        return folder / name
+
+    def _options(self, model, name):
+        return self._player.options(model, name) if hasattr(self._player, "options") else []
+
 
 class Torch:
     """torch.nn.GRU inside a module."""
 
     kinds = KINDS
-    template = ".pt"
+    template = "state.pt"
 
     def build(self, kind, seed):
         import torch
@@ -61,17 +80,19 @@ class Torch:
         gru = torch.nn.GRU(D, H, num_layers=1 + (kind != "bare"), bidirectional=kind == "both", bias=kind != "bare")
         return torch.nn.ModuleDict({"rnn": gru, "head": torch.nn.Linear(H, 2)})
 
-    def save(self, model, folder):
+    def files(self, model):
         import torch
         from safetensors.torch import save_file
 
-        state = model.state_dict()
-        torch.save(state, folder / "state.pt")
-        torch.save({"epoch": 3, "model": state, "optimizer": {"state": {}, "param_groups": []}}, folder / "whole.pth")
-        save_file(state, folder / "state.safetensors")
-        torch.jit.script(model["rnn"]).save(folder / "script.pt")
-        torch.export.save(torch.export.export(model["rnn"], (torch.zeros(T, N, D),)), folder / "export.pt2")
-        return {name: [] for name in ("state.pt", "whole.pth", "state.safetensors", "script.pt", "export.pt2")}
+        state, rnn = model.state_dict(), model["rnn"]
+        whole = {"epoch": 3, "model": state, "optimizer": {"state": {}, "param_groups": []}}
+        return {
+            "state.pt": lambda file: torch.save(state, file),
+            "whole.pth": lambda file: torch.save(whole, file),
+            "state.safetensors": lambda file: save_file(state, file),
+            "script.pt": lambda file: torch.jit.script(rnn).save(file),
+            "export.pt2": lambda file: torch.export.save(torch.export.export(rnn, (torch.zeros(T, N, D),)), file),
+        }
 
     def load(self, model, file):
         import torch
@@ -89,24 +110,26 @@ class Onnx:
     """What PyTorch's exporter makes of torch.nn.GRU, run by ONNX Runtime."""
 
     kinds = KINDS
-    template = ".onnx"
+    template = "model.onnx"
 
     def build(self, kind, seed):
         return {"torch": Torch().build(kind, seed)["rnn"]}
 
-    def save(self, model, folder):
+    def files(self, model):
         import torch
 
-        torch.onnx.export(
-            model["torch"].eval(),
-            (torch.zeros(T, N, D),),
-            str(folder / "model.onnx"),
-            dynamo=False,
-            input_names=["X"],
-            dynamic_axes={"X": {0: "T", 1: "n"}},
-        )
-        model["file"] = folder / "model.onnx"
-        return {"model.onnx": []}
+        def export(file):
+            torch.onnx.export(
+                model["torch"].eval(),
+                (torch.zeros(T, N, D),),
+                str(file),
+                dynamo=False,
+                input_names=["X"],
+                dynamic_axes={"X": {0: "T", 1: "n"}},
+            )
+            model["file"] = file
+
+        return {"model.onnx": export}
 
     def load(self, model, file):
         model["file"] = file
@@ -121,7 +144,7 @@ class Keras:
     """keras.layers.GRU, and Bidirectional, in a Sequential model."""
 
     kinds = KINDS
-    template = ".weights.h5"
+    template = "model.weights.h5"
 
     def build(self, kind, seed):
         import keras
@@ -136,16 +159,19 @@ class Keras:
             layers = [keras.layers.Bidirectional(layer) for layer in layers]
         return keras.Sequential([keras.Input((None, D)), *layers])
 
-    def save(self, model, folder):
+    def files(self, model):
         import tensorflow
 
-        model.save(folder / "model.keras")
-        model.save_weights(folder / "model.weights.h5")
-        model.save(folder / "model.h5")
-        tensorflow.train.Checkpoint(model).write(str(folder / "checkpoint"))
+        return {
+            "model.keras": model.save,
+            "model.weights.h5": model.save_weights,
+            "model.h5": model.save,
+            "checkpoint.index": lambda file: tensorflow.train.Checkpoint(model).write(str(file.with_suffix(""))),
+        }
+
+    def options(self, model, name):
         bare = model.layers[0].get_config().get("use_bias") is False
-        unsaid = ["--from", "keras"] if bare else []
-        return {"model.keras": [], "model.weights.h5": unsaid, "model.h5": [], "checkpoint.index": unsaid}
+        return ["--from", "keras"] if bare and name in ("model.weights.h5", "checkpoint.index") else []
 
     def load(self, model, file):
         model.load_weights(file)
@@ -158,7 +184,7 @@ class Flax:
     """flax.linen.RNN over GRUCell, and Bidirectional."""
 
     kinds = ("stack", "both")
-    template = ".msgpack"
+    template = "params.msgpack"
 
     def build(self, kind, seed):
         import flax.linen as nn
@@ -173,15 +199,19 @@ class Flax:
         # Outside jit, each call would be compiled anew.
         return [jax.jit(module.apply), jax.jit(module.init)(jax.random.key(seed), np.zeros((T, N, D), np.float32))]
 
-    def save(self, model, folder):
+    def files(self, model):
         import flax
         from safetensors.numpy import save_file
 
-        (folder / "params.msgpack").write_bytes(flax.serialization.to_bytes(model[1]))
-        for separator, name in (("/", "slash"), (".", "dot")):
-            flat = flax.traverse_util.flatten_dict(model[1], sep=separator)
-            save_file({key: np.ascontiguousarray(array) for key, array in flat.items()}, folder / f"{name}.safetensors")
-        return {name: [] for name in ("params.msgpack", "slash.safetensors", "dot.safetensors")}
+        def flat(separator):
+            leaves = flax.traverse_util.flatten_dict(model[1], sep=separator)
+            return {key: np.ascontiguousarray(array) for key, array in leaves.items()}
+
+        return {
+            "params.msgpack": lambda file: file.write_bytes(flax.serialization.to_bytes(model[1])),
+            "slash.safetensors": lambda file: save_file(flat("/"), file),
+            "dot.safetensors": lambda file: save_file(flat("."), file),
+        }
 
     def load(self, model, file):
         import flax
@@ -196,7 +226,7 @@ class Equinox:
     """equinox.nn.GRUCell, each with a loop of one's own."""
 
     kinds = ("stack", "bare")
-    template = ".eqx"
+    template = "leaves.eqx"
 
     def build(self, kind, seed):
         import equinox
@@ -208,11 +238,10 @@ class Equinox:
             [equinox.nn.GRUCell(d, H, use_bias=kind != "bare", key=key) for d, key in zip(sizes, keys, strict=False)]
         ]
 
-    def save(self, model, folder):
+    def files(self, model):
         import equinox
 
-        equinox.tree_serialise_leaves(folder / "leaves.eqx", model[0])
-        return {"leaves.eqx": []}
+        return {"leaves.eqx": lambda file: equinox.tree_serialise_leaves(file, model[0])}
 
     def load(self, model, file):
         import equinox
@@ -236,7 +265,7 @@ class Mlx:
     """mlx.nn.GRU in a Sequential."""
 
     kinds = ("stack", "bare")
-    template = ".safetensors"
+    template = "weights.safetensors"
 
     def build(self, kind, seed):
         import mlx.core as mx
@@ -245,10 +274,8 @@ class Mlx:
         mx.random.seed(seed)
         return nn.Sequential(*(nn.GRU(d, H, bias=kind != "bare") for d in ([D, H] if kind == "stack" else [D])))
 
-    def save(self, model, folder):
-        for name in ("weights.npz", "weights.safetensors"):
-            model.save_weights(str(folder / name))
-        return {"weights.npz": [], "weights.safetensors": []}
+    def files(self, model):
+        return {name: lambda file: model.save_weights(str(file)) for name in ("weights.npz", "weights.safetensors")}
 
     def load(self, model, file):
         model.load_weights(str(file))

@@ -237,13 +237,19 @@ def keras_model(kind: str) -> Any:
     return model
 
 
-@pytest.mark.parametrize("kind", ["functional", "own"])
-@pytest.mark.parametrize("how", ["checkpoint", "exported"])
-def test_a_compiled_model_has_its_layers(kind: str, how: str, tmp_path: Path) -> None:
-    """TensorFlow reaches their variables through the optimizer, and an exported model has lists of variables alone."""
-    model = keras_model(kind)
-    model.compile("adam", "mse")
+@pytest.fixture(scope="module", params=["functional", "own"])
+def trained(request: pytest.FixtureRequest) -> tuple[str, Any]:
+    """A model that has been fitted, by single operations: to have an optimizer it need not be a program."""
+    model = keras_model(request.param)
+    model.compile("adam", "mse", run_eagerly=True)
     model.fit(np.zeros((1, 2, D), np.float32), np.zeros((1, 2), np.float32), verbose=0)
+    return request.param, model
+
+
+@pytest.mark.parametrize("how", ["checkpoint", "exported"])
+def test_a_compiled_model_has_its_layers(trained: tuple[str, Any], how: str, tmp_path: Path) -> None:
+    """TensorFlow reaches their variables through the optimizer, and an exported model has lists of variables alone."""
+    kind, model = trained
     if how == "checkpoint":
         index = Path(f"{tf.train.Checkpoint(model=model).save(str(tmp_path / 'x'))}.index")
     else:

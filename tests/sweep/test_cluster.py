@@ -200,19 +200,27 @@ def two_nodes(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
             shutil.rmtree(each, ignore_errors=True) if each.is_dir() else each.unlink(missing_ok=True)
 
 
-def test_a_sweep_of_its_own_workers(framework_name, file):
-    """In the framework under test, from first to last; and the same command again, which has nothing left to do."""
-    with sweeping(file, *SHORT, "--workers", "2", framework=framework_name) as process:
+def test_a_sweep_of_its_own_workers(framework_name, file, command, monkeypatch):
+    """In the framework under test, from first to last; and the same command again, which has nothing left to do. A name
+    stands for one sweep: another is refused before any worker is started.
+    """
+    asked = (*SHORT, "--name", "mine")
+    with sweeping(file, *asked, "--workers", "2", framework=framework_name) as process:
         out, err = finished(process)
     assert process.returncode == 0, err
-    check_all(file)
+    before = check_all(file)
     assert f"{TRIALS} finished" in out
     plain = [line for line in err.splitlines() if re.match(rf".*: \d+/{TRIALS}, ", line)]
     assert len(plain) == TRIALS + 1
     assert "\r" not in err
-    with sweeping(file, *SHORT, framework=framework_name) as again:
-        out_again, _ = finished(again)
-    assert (again.returncode, out_again) == (0, out)
+    monkeypatch.delattr("frameworks.sweep.command.Cluster")
+    words = (framework_name, "sweep", *GRID, "--store", str(file), *asked)
+    again = command("frameworks", *words)
+    assert (again.returncode, again.stdout) == (0, out)
+    other = command("frameworks", *words, "--seeds", "2")
+    assert other.returncode == 2
+    assert "has another sweep of the name 'mine'; choose another --name" in other.stderr
+    assert outcomes_so_far(file).keys() == before.keys()
 
 
 def test_a_node_is_killed_in_the_middle(root, file, temporary):
@@ -227,54 +235,54 @@ def test_a_node_is_killed_in_the_middle(root, file, temporary):
     assert 2 in {outcome.attempts for outcome in trials.values()}
 
 
-def test_the_driver_is_killed_and_the_same_command_goes_on(root, file, temporary):
-    """Whoever looks meanwhile finds nothing open, and afterwards nothing at all."""
+def test_what_is_ended_stops_at_once_and_the_same_command_goes_on(root, file, temporary):
+    """By a kill that can be caught, and then by one that cannot. That it goes on to the end, with what a dead one was
+    at: tests/spec/test_sweep.py; and by Ctrl-C: tests/kills.
+    """
     with sweeping(file, *LONG, "--workers", "2", root=root) as process:
         wait_for(file, 1, process)
         started = descendants(process.pid)
-        assert len(started) > 5
-        # Those of all of Ray's processes, and no other machine reaches one.
-        sockets = listening.sockets([process.pid, *started])
-        assert len(sockets) > 3
-        assert {address for address, _ in sockets} == {"127.0.0.1"}
-        # Nobody else may enter where its sockets in the file system are, and its token is in no file.
-        (folder,) = temporary.glob("*ray*")
-        assert folder.stat().st_mode & 0o777 == 0o700
-        token = os.environ["RAY_AUTH_TOKEN_PATH"]
-        environment = Path(f"/proc/{started[-1]}/environ").read_bytes().split(b"\0")
-        (secret,) = [each.partition(b"=")[2] for each in environment if each.startswith(b"RAY_AUTH_TOKEN=")]
-        assert len(secret) == 64
-        assert secret != Path(token).read_bytes()
-        assert not [each for each in folder.rglob("*") if each.is_file() and secret in each.read_bytes()]
+        process.send_signal(signal.SIGTERM)
+        _, err = finished(process, seconds=20)
+        # Already, since it waits for them.
+        assert gone(started, within=0)
+    assert process.returncode == 130
+    before = outcomes_so_far(file)
+    said = f"broken off; {len(before)} of {TRIALS} trials are kept in {file}: the same command goes on"
+    assert err.splitlines()[-1] == said
+    assert "Traceback" not in err
+    assert len(started) > 2
+    with sweeping(file, *LONG, "--workers", "2", root=root) as process:
+        wait_for(file, len(before) + 1, process)
+        _check_nothing_is_open(process.pid, temporary)
         process.kill()
         process.wait()
         # Long before Ray's own processes would have noticed.
         assert gone(bearing(MARK, os.environ[MARK]), within=5)
         assert list(temporary.glob("*ray*")) == []
-    before = outcomes_so_far(file)
-    assert 1 <= len(before) < TRIALS
-    with sweeping(file, *LONG, "--workers", "2", root=root) as process:
-        _, err = finished(process)
-    assert process.returncode == 0, err
-    trials = check_all(file)
+    after = outcomes_so_far(file)
+    assert len(before) < len(after) < TRIALS
     # What was there has not been run again.
-    assert {key: trials[key].seconds for key in before} == {key: o.seconds for key, o in before.items()}
+    assert {key: after[key].seconds for key in before} == {key: o.seconds for key, o in before.items()}
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_at_once_and_says_how_to_go_on(root, file, ending):
-    with sweeping(file, *LONG, "--workers", "2", root=root) as process:
-        wait_for(file, 1, process)
-        started = descendants(process.pid)
-        process.send_signal(ending)
-        _, err = finished(process, seconds=20)
-        # Already, since it waits for them.
-        assert gone(started, within=0)
-    assert process.returncode == 130
-    kept = len(outcomes_so_far(file))
-    assert f"broken off; {kept} of {TRIALS} trials are kept in {file}: the same command goes on" in err
-    assert "Traceback" not in err
-    assert len(started) > 2
+def _check_nothing_is_open(driver: int, temporary: Path) -> None:
+    """What anybody who looks at a sweep meanwhile would see of it."""
+    started = descendants(driver)
+    assert len(started) > 5
+    # Those of all of Ray's processes, and no other machine reaches one.
+    sockets = listening.sockets([driver, *started])
+    assert len(sockets) > 3
+    assert {address for address, _ in sockets} == {"127.0.0.1"}
+    # Nobody else may enter where its sockets in the file system are, and its token is in no file.
+    (folder,) = temporary.glob("*ray*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    token = os.environ["RAY_AUTH_TOKEN_PATH"]
+    environment = Path(f"/proc/{started[-1]}/environ").read_bytes().split(b"\0")
+    (secret,) = [each.partition(b"=")[2] for each in environment if each.startswith(b"RAY_AUTH_TOKEN=")]
+    assert len(secret) == 64
+    assert secret != Path(token).read_bytes()
+    assert not [each for each in folder.rglob("*") if each.is_file() and secret in each.read_bytes()]
 
 
 def test_ctrl_c_while_ray_starts(root, file):
@@ -289,18 +297,6 @@ def test_ctrl_c_while_ray_starts(root, file):
     assert process.returncode == 130
     assert err.splitlines()[-1] == f"broken off; 0 of {TRIALS} trials are kept in {file}: the same command goes on"
     assert "Traceback" not in err
-
-
-def test_a_name_stands_for_one_sweep(root, file):
-    keep = ("--epochs", "1", "--name", "mine")
-    with sweeping(file, *keep, root=root) as process:
-        _, err = finished(process)
-    assert process.returncode == 0, err
-    with sweeping(file, *keep, "--seeds", "2", root=root) as process:
-        _, err = finished(process)
-    assert process.returncode == 2
-    assert "has another sweep of the name 'mine'; choose another --name" in err
-    assert len(outcomes_so_far(file)) == TRIALS
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 DEEPEST = 64
 """Levels of groups. Keras makes three for each level of layers within layers."""
@@ -165,13 +165,11 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def tell(path: str, start: int, size: int) -> dict[str, Any]:
-    """What is in the file; or under "refused", why not."""
+def tell(path: str, start: int, size: int, content: BinaryIO) -> dict[str, Any]:
+    """What is in the file, which is the content where its path is "-"; or under "refused", why not."""
     h5py = importlib.import_module("h5py")
     try:
-        source = (
-            io.BytesIO(sys.stdin.buffer.read()) if path == "-" else io.BufferedReader(Window(Path(path), start, size))
-        )
+        source = io.BytesIO(content.read()) if path == "-" else io.BufferedReader(Window(Path(path), start, size))
         with source, h5py.File(source, "r") as file:
             walk = _Walk(h5py, size)
             walk.through(file)
@@ -188,4 +186,4 @@ if __name__ == "__main__":
 
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    json.dump(tell(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])), sys.stdout)
+    json.dump(tell(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.stdin.buffer), sys.stdout)
