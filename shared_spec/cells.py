@@ -56,7 +56,7 @@ class Cell:
         )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @property
+    @functools.cached_property
     def functions(self) -> tuple[tuple[str, Function], ...]:
         """Every sigmoid and tanh of the equations in order, with the quantity whose equation it stands in; where a sum
         has a name of its own, as in ``A = X @ W + b`` and ``Z = sigmoid(A)``, it is put in.

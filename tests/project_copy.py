@@ -26,9 +26,11 @@ FOLDERS = ("shared_spec", "isogru", "reports", "docs", "frameworks")
 
 
 def project(to: Path) -> Path:
-    """All folders of the project but the tests, without what is published or was run, which is much and no code."""
+    """All folders of the project but the tests, without what is published or was run, which is much and no code. What
+    Python has compiled comes along, but for files that are just being written.
+    """
     for folder in FOLDERS:
-        left = shutil.ignore_patterns("published", "results", "site", "__pycache__")
+        left = shutil.ignore_patterns("published", "results", "site", "*.pyc.*")
         shutil.copytree(ROOT / folder, to / folder, ignore=left)
     return to
 

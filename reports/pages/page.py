@@ -7,6 +7,7 @@ import functools
 import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
 import jinja2
@@ -14,6 +15,8 @@ import markupsafe
 from latex2mathml.converter import convert as mathml
 
 from reports.diff.records import Cell
+from shared_spec.errors import UserError
+from shared_spec.files import folders, kept
 
 PARTS = Path(__file__).parents[1] / "templates"
 REPORT = ("report", "charts", "matrix", "field", "pairs", "training", "standings", "leaderboard")
@@ -64,6 +67,7 @@ def render_plain(template: jinja2.Template, context: Mapping[str, object]) -> st
     return template.render(context, style=markupsafe.Markup(_part("page.css")), policy=policy)
 
 
+@functools.cache
 def formula(latex: str) -> markupsafe.Markup:
     """A formula of the latex reading as MathML."""
     return markupsafe.Markup(mathml(latex, display="block"))
@@ -75,7 +79,19 @@ def _part(name: str) -> str:
 
 @functools.cache
 def _library() -> str:
-    """Vega-Lite with all that it needs, as one script: vegaEmbed(element, specification, options)."""
+    """Vega-Lite with all that it needs, as one script: vegaEmbed(element, specification, options). It takes two seconds
+    to be made, and is kept: in the user's cache, never beside results, which may be anybody's, since a page runs it.
+    """
+    try:
+        file = folders.cache() / f"vega-lite-{VEGA_LITE}-{metadata.version('vl-convert-python')}.kept"
+    except UserError:
+        return _bundle()
+    if (bundle := kept.read(file, str)) is None:
+        kept.keep(file, bundle := _bundle())
+    return bundle
+
+
+def _bundle() -> str:
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,11 @@ def _refuse_newer(file: Path) -> None:
 
 def template(name: str, *, autoescape: bool) -> jinja2.Template:
     """A template of reports/templates, with the filters that print numbers."""
+    return _environment(autoescape).get_template(name)
+
+
+@functools.cache
+def _environment(autoescape: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=autoescape,
@@ -106,7 +112,7 @@ def template(name: str, *, autoescape: bool) -> jinja2.Template:
         "formula": page.formula,
         **standings.FILTERS,
     }
-    return environment.get_template(name)
+    return environment
 
 
 def _context(report: Report) -> dict[str, object]:

@@ -28,8 +28,8 @@ FAILURE_FORMAT = "isogru-rosetta-failure/1"
 
 def case_names(layout: Layout) -> list[str]:
     """The cases of the catalogue that a layout is proven on."""
-    names = [f"{layout.cell}-{entry}" for entry in ENTRIES]
-    return [name for name in names if name in cases.cell_case_names()]
+    known = cases.cell_case_names()
+    return [name for name in (f"{layout.cell}-{entry}" for entry in ENTRIES) if name in known]
 
 
 def case_of(layout: Layout, name: str) -> Case:

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from shared_spec.language_model.corpus import Corpus
 from tests import sample_race as made_up
 from tests.browser import sites
 from tests.browser.sites import Site
 
+Look = tuple[bool, int, int]
+"""Whether it is dark, its width and its height."""
+Heard = dict[str, Callable[..., object]]
+"""What is done where a page says something, by the name of the event."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # No chart that has been asked for is still being drawn: each place has its own, and no other is there.
 DRAWN = """() => {
@@ -72,12 +76,41 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, text: Corpus) -> Site:
     return sites.nasty(tmp_path_factory.mktemp("nasty"), text)
 
 
-class Visitor:
-    """Opens pages, each in a context of its own, and keeps what they said and asked for."""
+class Pages:
+    """Pages that nobody looks at, each in a context of its own, by colour scheme and size. One that was open before
+    opens a document anew in less than half of the time that a new context takes.
+    """
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
-        self._contexts: list[BrowserContext] = []
+        self._free: dict[Look, list[Page]] = {}
+
+    def take(self, look: Look) -> Page:
+        """An empty page."""
+        if free := self._free.get(look):
+            return free.pop()
+        dark, width, height = look
+        context = self._browser.new_context(
+            color_scheme="dark" if dark else "light", viewport={"width": width, "height": height}
+        )
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        return page
+
+    def give_back(self, look: Look, page: Page) -> None:
+        """Take a page for somebody else: empty, in its own colours, with the pointer in a corner."""
+        page.goto("about:blank")
+        page.emulate_media(color_scheme="dark" if look[0] else "light")
+        page.mouse.move(0, 0)
+        self._free.setdefault(look, []).append(page)
+
+
+class Visitor:
+    """Opens pages, and keeps what they said and asked for."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._taken: list[tuple[Look, Page, Heard]] = []
         self.noise: list[str] = []
 
     def __call__(
@@ -91,12 +124,8 @@ class Visitor:
         expected: Callable[[str], bool] = lambda noise: False,
     ) -> Page:
         """Open a page; whatever it says or asks for, unless `expected`, fails the test when it ends."""
-        context = self._browser.new_context(
-            color_scheme="dark" if dark else "light", viewport={"width": width, "height": height}
-        )
-        self._contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
+        look = (dark, width, height)
+        page = self._pages.take(look)
 
         def note(noise: str) -> None:
             if not expected(noise):
@@ -105,18 +134,27 @@ class Visitor:
         def said(message: ConsoleMessage) -> None:
             note(f"console {message.type}: {message.text}")
 
-        page.on("console", said)
-        page.on("pageerror", lambda error: note(f"error: {error}"))
-        page.on("dialog", lambda dialog: (note(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: None if request.url == url else note(f"request: {request.url}"))
-        context.on("page", lambda other: note(f"opened: {other.url}"))
+        heard: Heard = {
+            "console": said,
+            "pageerror": lambda error: note(f"error: {error}"),
+            "dialog": lambda dialog: (note(f"dialog: {dialog.message}"), dialog.dismiss()),
+            "request": lambda request: None if request.url == url else note(f"request: {request.url}"),
+        }
+        for event, hear in heard.items():
+            page.on(event, hear)
+        opened = heard["page"] = lambda other: note(f"opened: {other.url}")
+        page.context.on("page", opened)
+        self._taken.append((look, page, heard))
         page.goto(url + fragment)
         settle(page)
         return page
 
     def close(self) -> None:
-        for context in self._contexts:
-            context.close()
+        for look, page, heard in self._taken:
+            page.context.remove_listener("page", heard.pop("page"))
+            for event, hear in heard.items():
+                page.remove_listener(event, hear)
+            self._pages.give_back(look, page)
 
 
 class Reader:
@@ -125,18 +163,18 @@ class Reader:
     test_leaderboard.py have tests that an address says the same where a page is opened at it.
     """
 
-    def __init__(self, browser: Browser) -> None:
-        self.visitor = Visitor(browser)
-        self._pages: dict[tuple[str, bool, int, int], Page] = {}
+    def __init__(self, pages: Pages) -> None:
+        self.visitor = Visitor(pages)
+        self._open: dict[tuple[str, Look], Page] = {}
 
     def __call__(
         self, url: str, fragment: str = "", *, dark: bool = False, width: int = 1280, height: int = 900
     ) -> Page:
         """A page at an address, opened where it is not yet."""
-        key = (url, dark, width, height)
-        if key not in self._pages:
-            self._pages[key] = self.visitor(url, dark=dark, width=width, height=height)
-        page = self._pages[key]
+        key = (url, (dark, width, height))
+        if key not in self._open:
+            self._open[key] = self.visitor(url, dark=dark, width=width, height=height)
+        page = self._open[key]
         page.evaluate(GO, fragment)
         settle(page)
         return page
@@ -148,19 +186,22 @@ def settle(page: Page) -> None:
     page.wait_for_function(DRAWN)
 
 
+@pytest.fixture(scope="session")
+def pages(chromium: Browser) -> Pages:
+    return Pages(chromium)
+
+
 @pytest.fixture
-def visit(chromium: Browser) -> Iterator[Visitor]:
-    visitor = Visitor(chromium)
+def visit(pages: Pages) -> Iterator[Visitor]:
+    visitor = Visitor(pages)
     yield visitor
     visitor.close()
     assert visitor.noise == []
 
 
 @pytest.fixture(scope="session")
-def reader(chromium: Browser) -> Iterator[Reader]:
-    reader = Reader(chromium)
-    yield reader
-    reader.visitor.close()
+def reader(pages: Pages) -> Reader:
+    return Reader(pages)
 
 
 @pytest.fixture

@@ -99,8 +99,8 @@ def test_starts_share_a_place_of_the_heat_map(look, exercises):
     assert page.locator("#chart-sweep-heat .mark-rect.role-mark path").count() == len(data) - 2
 
 
-def test_another_sweep_is_chosen_and_stands_in_the_address(visit, exercises):
-    page = visit(exercises.url)
+def test_another_sweep_is_chosen_and_stands_in_the_address(visit, look, exercises):
+    page = look(exercises.url)
     page.locator("#sweep").select_option("other")
     settle(page)
     assert "sweep=other" in page.evaluate("location.hash")

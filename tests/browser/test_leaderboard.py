@@ -156,7 +156,7 @@ def test_without_scripts_the_first_table_is_the_same(chromium, look, raced):
 
 
 def test_a_choice_stands_in_the_address_and_is_shared(visit, look, raced):
-    page = visit(raced.url)
+    page = look(raced.url)
     expect(page.locator("#race")).to_have_value("training-step, chapter")
     assert address(page) == {}
     page.select_option("#race-cell", "gru_reset_after")

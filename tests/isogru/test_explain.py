@@ -27,8 +27,10 @@ from tests.isogru.grus import to_keras, torch_layer
 from tests.isogru.planted import SIZES, drawn, planted
 
 GATED = ("gru", "gru_reset_after")
+FEWER = ("gru_reset_only", "gru_update_only", "rnn")
+"""With fewer gates."""
 PLANTED = int(os.environ.get("ISOGRU_PLANTED") or 0)
-"""How many random pairs are planted, instead of a few; each convention is then planted at every size."""
+"""How many random pairs are planted, instead of a few; each convention is then planted in every cell at every size."""
 
 
 def named(explanation):
@@ -37,42 +39,38 @@ def named(explanation):
 
 
 @functools.cache
-def chosen(cell):
-    """What is planted at each size: of a convention the sizes at which it is another function take turns."""
-    at_sizes = [{} for _ in SIZES]
+def chosen(cells):
+    """What is planted in each of these cells at each size: of a convention the cells and sizes in which it is another
+    function take turns.
+    """
+    there = {(cell, seed): {} for cell in cells for seed in range(len(SIZES))}
+    places = [*there]
     for turn, name in enumerate(conventions()):
-        there = [(at, H) for at, sizes in enumerate(SIZES) if (H := planted(drawn(cell, sizes, at), name)) is not None]
-        for at, H in there if PLANTED else there[turn % max(1, len(there)) :][:1]:
-            at_sizes[at][name] = H
-    return at_sizes
+        for cell, seed in places[turn % len(places) :] + places[: turn % len(places)]:
+            if (H := planted(drawn(cell, SIZES[seed], seed), name)) is not None:
+                there[cell, seed][name] = H
+                if not PLANTED:
+                    break
+    return there
 
 
-@pytest.mark.parametrize("cell", GATED)
-def test_every_convention_takes_its_turn(cell):
-    at_sizes = chosen(cell)
-    assert len(set().union(*at_sizes)) > 85
-    assert min(map(len, at_sizes)) > 20
+def test_every_convention_takes_its_turn():
+    for cells, least, everywhere in ((GATED, 90, 10), (FEWER, 55, 1)):
+        there = chosen(cells).values()
+        assert len(set().union(*there)) > least
+        assert min(map(len, there)) > everywhere
+    assert {"candidate_relu", "time_reversed", "biases_missing"} <= set().union(*chosen(FEWER).values())
 
 
 @pytest.mark.parametrize("seed", range(len(SIZES)))
-@pytest.mark.parametrize("cell", GATED)
+@pytest.mark.parametrize("cell", [*GATED, *FEWER])
 def test_every_convention_is_named_alone_and_rightly(cell, seed):
     case = drawn(cell, SIZES[seed], seed)
-    for name, H in chosen(cell)[seed].items():
+    for name, H in chosen(GATED if cell in GATED else FEWER)[cell, seed].items():
         explanation = explain(case, H, pairs=False)
         assert (explanation.verdict, (name,) in named(explanation)) == (EXPLAINED, True), (name, explanation.sentence)
         # Outside all rounding before, inside after.
         assert explanation.causes[0].ratio <= 1 < explanation.ratio
-
-
-@pytest.mark.parametrize("cell", ["gru_reset_only", "gru_update_only", "rnn"])
-def test_cells_with_fewer_gates_have_their_conventions(cell):
-    case = drawn(cell, SIZES[0], 1)
-    there = {name: H for name in conventions() if (H := planted(case, name)) is not None}
-    assert {"candidate_relu", "time_reversed", "biases_missing"} <= set(there)
-    for name, H in there.items():
-        explanation = explain(case, H, pairs=False)
-        assert (explanation.verdict, (name,) in named(explanation)) == (EXPLAINED, True), (name, explanation.sentence)
 
 
 def test_pairs_are_named():

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from isogru.wording import finite
 from reports.diff import build, collect, curves, precision
-from reports.pages import render, schema, terminal
+from reports.pages import page, render, schema, terminal
 from shared_spec import cases, frameworks, language_model
 from shared_spec.errors import UserError
 from shared_spec.files import interchange, store
@@ -582,3 +582,22 @@ def test_formats_are_told_apart(u, name):
 @pytest.mark.parametrize(("value", "shown"), [(None, "∞"), (0.0, "0"), (1.23e-7, "1.2e-07")])
 def test_numbers(value, shown):
     assert render.scientific(value) == shown
+
+
+def test_the_library_of_charts_is_made_once_and_kept_where_no_result_is(monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setenv("ISOGRU_CACHE", str(tmp_path))
+    monkeypatch.setattr(page, "_bundle", lambda: made.append(1) or "a library")
+
+    def library():
+        page._library.cache_clear()
+        return page._library()
+
+    try:
+        assert [library(), library(), len(made)] == ["a library", "a library", 1]
+        (kept,) = tmp_path.iterdir()
+        # One that is damaged is never run by a page.
+        kept.write_bytes(kept.read_bytes().replace(b"a lib", b"a bad"))
+        assert [library(), len(made)] == ["a library", 2]
+    finally:
+        page._library.cache_clear()

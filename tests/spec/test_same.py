@@ -85,22 +85,22 @@ def test_what_cannot_be_compared(a, b, said):
         same.compare(one, pack(one, drawn(one)), other, pack(other, drawn(other, h=H + (a == "torch"))))
 
 
-def test_the_command_line(process, tmp_path):
+def test_the_command_line(command, tmp_path):
     _, tensors, _, others = converted("torch", "keras")
     one, other = tmp_path / "torch.safetensors", tmp_path / "keras.safetensors"
     safetensors.numpy.save_file(tensors, one)
     safetensors.numpy.save_file(others, other)
-    arguments = ("shared_spec", "same", "--from", "torch", str(one), "--to", "keras", str(other))
-    done = process(*arguments)
+    arguments = ("isogru", "same", "--from", "torch", str(one), "--to", "keras", str(other))
+    done = command(*arguments)
     said = f'the same function, if {other} has recurrent_activation="sigmoid" and activation="tanh", which it does not '
     said += "say: every parameter, of two biases their sum, to the bit\n"
     assert (done.returncode, done.stdout) == (0, said), done.stderr
     others["bias"][1, -1] += 1
     safetensors.numpy.save_file(others, other)
-    done = process(*arguments, "--json")
+    done = command(*arguments, "--json")
     record = json.loads(done.stdout)
     assert (done.returncode, record["verdict"], record["differences"][0]["parameter"]) == (1, "different", "b_hh")
-    done = process("shared_spec", "same", "--from", "keras", str(one), "--to", "keras", str(other))
+    done = command("isogru", "same", "--from", "keras", str(one), "--to", "keras", str(other))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "no layer of keras; the layers are of torch" in done.stderr
 
@@ -124,27 +124,27 @@ def test_biases_whose_sum_overflows():
         same.compare(layout, tensors, layout, pack(layout, drawn(layout, "float64")))
 
 
-def test_shapes_of_another_layout_are_named(process, tmp_path):
+def test_shapes_of_another_layout_are_named(command, tmp_path):
     before = layouts.layout("keras-reset-before")
     file = tmp_path / "keras.safetensors"
     safetensors.numpy.save_file(pack(before, drawn(before)), file)
     for arguments in (("same", str(file)), ("convert", "-o", str(tmp_path / "out"))):
-        done = process("shared_spec", *arguments, "--from", "keras", "--to", "keras", str(file))
+        done = command("isogru", *arguments, "--from", "keras", "--to", "keras", str(file))
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert f"{file}: bias has shape " in done.stderr
         assert "; these shapes are those of keras-reset-before" in done.stderr
-    refused = process("shared_spec", "convert", "-o", str(file), "--from", "keras", "--to", "torch", str(file))
+    refused = command("isogru", "convert", "-o", str(file), "--from", "keras", "--to", "torch", str(file))
     assert (refused.returncode, "would overwrite what is read" in refused.stderr) == (2, True)
 
 
-def test_a_layer_inside_a_model(process, tmp_path):
+def test_a_layer_inside_a_model(command, tmp_path):
     _, tensors, _, others = converted("torch", "keras")
     one, other = tmp_path / "model.safetensors", tmp_path / "keras.safetensors"
     safetensors.numpy.save_file({f"rnn.{name}": array for name, array in tensors.items()}, one)
     safetensors.numpy.save_file({f"gru.{name}": array for name, array in others.items()}, other)
-    arguments = ("shared_spec", "same", "--from", "torch", str(one), "--to", "keras", str(other))
-    done = process(*arguments, "--prefix", "rnn.", "--to-prefix", "gru.")
+    arguments = ("isogru", "same", "--from", "torch", str(one), "--to", "keras", str(other))
+    done = command(*arguments, "--prefix", "rnn.", "--to-prefix", "gru.")
     assert (done.returncode, done.stdout.startswith("the same function")) == (0, True), done.stderr
-    assert process(*arguments).returncode == 0
-    wrong = process(*arguments, "--prefix", "gru.")
+    assert command(*arguments).returncode == 0
+    wrong = command(*arguments, "--prefix", "gru.")
     assert (wrong.returncode, "no recurrent layer stands under 'gru.'; there are rnn." in wrong.stderr) == (2, True)
