@@ -21,8 +21,8 @@ CELLS = ("gru", "gru_reset_after")
 TRAINING = "short-training-gru_update_only"
 # Those that need no compiler: what there is of each framework is held against what there should be by its own tests.
 LANES = ("scratch", "native")
-# Two that cannot live in one environment, and are quickly imported.
-RACED = ("torch", "mxnet")
+# Two whose contenders are forked from a process in which threads run since the import, and that share no environment.
+RACED = ("tensorflow", "jax")
 
 
 @pytest.fixture(scope="module")
