@@ -1,6 +1,6 @@
 """tox.ini as tox resolves it, as far as tests ask: the environments that it names, and what each says.
 
-By hand, since the environment of the neutral tests has no tox. It knows what tox.ini uses: braces in names, lines for
+By hand, since tox takes a second to tell of an environment. It knows what tox.ini uses: braces in names, lines for
 some factors alone, and values of another section; what stands in [testenv] for all is not looked at.
 """
 

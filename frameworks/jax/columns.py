@@ -30,9 +30,10 @@ from jax import Array
 # process against process: Eigen for all products 1.06, elementwise functions in YNNPACK too 1.15, the whole loop as one
 # kernel (xla_cpu_small_while_loop_byte_threshold) 1.1.
 #
-# The output layer and its loss in the same two loops, their products as more rows of the cell's, so that a step of gru
-# has six products where it has ten: 1.02 with gru, 1.06 with reset_after, 0.72 with rnn, on a core with vectors of 256
-# bits. There products are most of the time, and take as long as what they multiply, however few they are.
+# Tried and left: the output layer and its loss in the same two loops, their products as more rows of the cell's, so
+# that a step of gru has six products where it has ten. On a core with vectors of 256 bits, where products take most of
+# the time and twice as many rows twice as long: 1.02 with gru, 1.06 with reset_after; 0.72 with rnn, for which alone it
+# would be another loop.
 VECTOR = 16
 
 

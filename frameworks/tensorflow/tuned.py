@@ -43,9 +43,9 @@ def _by_hand_is_faster(T: int, n: int, h: int, gates: int) -> bool:
         n = 1024, T = 32, h = 32 and 64; T = 128, h = 32     by hand 1.0 to 1.2, in float64 1.3 to 1.4
         a single step, n = 1, 64 and 1024                    by hand 1.0 to 1.2
         T = 8, h = 32, and n = 1, 32 and 64 at any h         compiled 0.9 to 2.1
-        n = 4096, h = 32, and n = 1024, h = 128              by hand 1.1 to 1.2, gradients alone
+        n = 4096, h = 32, and n = 1024, h = 128              by hand 1.1 to 1.2, gradients in float32 alone
 
-    A plain RNN is faster by hand: compiled 1.2.
+    Larger ones were not measured. A plain RNN is faster by hand: compiled 1.2.
     """
     large = n >= h and T * n * h >= 2**20
     return T > 1 and (gates == 1 or not large)

@@ -19,6 +19,8 @@ from shared_spec.errors import UserError
 from shared_spec.files import folders, kept
 
 PARTS = Path(__file__).parents[1] / "templates"
+SNIPPET = "window.vegaEmbed = vegaEmbed;"
+"""What the library of charts gives the page."""
 REPORT = ("report", "charts", "matrix", "field", "pairs", "training", "standings", "leaderboard")
 EXERCISES = ("report", "charts", "gates", "sweeps", "compared")
 """The scripts of each page."""
@@ -83,7 +85,8 @@ def _library() -> str:
     to be made, and is kept: in the user's cache, never beside results, which may be anybody's, since a page runs it.
     """
     try:
-        file = folders.cache() / f"vega-lite-{VEGA_LITE}-{metadata.version('vl-convert-python')}.kept"
+        made_by = f"{SNIPPET} {metadata.version('vl-convert-python')}"
+        file = folders.cache() / f"vega-lite-{VEGA_LITE}-{hashlib.sha256(made_by.encode()).hexdigest()[:8]}.kept"
     except UserError:
         return _bundle()
     if (bundle := kept.read(file, str)) is None:
@@ -94,7 +97,7 @@ def _library() -> str:
 def _bundle() -> str:
     import vl_convert
 
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    bundle: str = vl_convert.javascript_bundle(SNIPPET, vl_version=VEGA_LITE)
     return bundle
 
 

@@ -72,13 +72,12 @@ def _drift(of: Sequence[Block]) -> Control:
     typical = NORMAL * float(np.median(np.abs(changes)))
     words = f"a loop that is always the same changes by {typical:.1%} from block to block"
     # The loop is one thread: what holds up two of them at once shows in the contenders alone.
-    if (apart := _from_start_to_start(of)) is not None:
-        words += f", all contenders together by {apart:.0%} from start to start"
+    apart = _from_start_to_start(of)
+    told = "" if apart is None else f"; all contenders of a workload together by up to {apart:.0%} from start to start"
     if typical > DRIFT:
-        return Control(
-            "drift", "", FAILED_CONTROL, f"{words}, more than {DRIFT:.0%}: the machine's speed is not steady"
-        )
-    return Control("drift", "", PASSED, words)
+        failed = f"{words}, more than {DRIFT:.0%}: the machine's speed is not steady{told}"
+        return Control("drift", "", FAILED_CONTROL, failed)
+    return Control("drift", "", PASSED, words + told)
 
 
 def _from_start_to_start(of: Sequence[Block]) -> float | None:

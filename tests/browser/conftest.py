@@ -99,8 +99,11 @@ class Pages:
 
     def give_back(self, look: Look, page: Page) -> None:
         """Take a page for somebody else: empty, in its own colours, with the pointer in a corner."""
+        if page.is_closed():
+            return
         page.goto("about:blank")
         page.emulate_media(color_scheme="dark" if look[0] else "light")
+        page.set_viewport_size({"width": look[1], "height": look[2]})
         page.mouse.move(0, 0)
         self._free.setdefault(look, []).append(page)
 

@@ -128,7 +128,7 @@ def test_a_race(tmp_path):
 def test_a_sweep_and_its_page(tmp_path):
     """From the command of the README to the page, which shows what has just been run."""
     places = {"ISOGRU_RESULTS": str(tmp_path / "results"), "ISOGRU_SITE": str(tmp_path / "site")}
-    command = [sys.executable, "-m", "tox", "run", "-e", "sweep-mxnet", "--"]
+    command = [sys.executable, "-m", "tox", "run", "-e", "sweep-jax", "--"]
     command += ["--grid", "num_hiddens=4,5", "--grid", "lr=1,2", "--epochs", "2"]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **places}, capture_output=True, text=True, timeout=600, check=False
@@ -139,7 +139,7 @@ def test_a_sweep_and_its_page(tmp_path):
     (sweep,) = exercises["sweeps"]["sweeps"]
     assert {(t["num_hiddens"], t["lr"]) for t in sweep["trials"]} == {(h, lr) for h in (4, 5) for lr in (1.0, 2.0)}
     assert {t["status"] for t in sweep["trials"]} == {"finished"}
-    assert sweep["command"].startswith("tox -e sweep-mxnet -- --grid num_hiddens=4,5 --grid lr=1,2")
+    assert sweep["command"].startswith("tox -e sweep-jax -- --grid num_hiddens=4,5 --grid lr=1,2")
 
 
 def test_the_readme_and_continuous_integration_say_the_same():

@@ -236,22 +236,24 @@ def test_a_node_is_killed_in_the_middle(root, file, temporary):
 
 
 def test_what_is_ended_stops_at_once_and_the_same_command_goes_on(root, file, temporary):
-    """By a kill that can be caught, and then by one that cannot. That it goes on to the end, with what a dead one was
-    at: tests/spec/test_sweep.py; and by Ctrl-C: tests/kills.
+    """By Ctrl-C, by a kill that can be caught, and then by one that cannot. That it goes on to the end, with what a
+    dead one was at: tests/spec/test_sweep.py.
     """
-    with sweeping(file, *LONG, "--workers", "2", root=root) as process:
-        wait_for(file, 1, process)
-        started = descendants(process.pid)
-        process.send_signal(signal.SIGTERM)
-        _, err = finished(process, seconds=20)
-        # Already, since it waits for them.
-        assert gone(started, within=0)
-    assert process.returncode == 130
-    before = outcomes_so_far(file)
-    said = f"broken off; {len(before)} of {TRIALS} trials are kept in {file}: the same command goes on"
-    assert err.splitlines()[-1] == said
-    assert "Traceback" not in err
-    assert len(started) > 2
+    before = {}
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        with sweeping(file, *LONG, "--workers", "2", root=root) as process:
+            wait_for(file, len(before) + 1, process)
+            started = descendants(process.pid)
+            process.send_signal(ending)
+            _, err = finished(process, seconds=20)
+            # Already, since it waits for them.
+            assert gone(started, within=0)
+        assert process.returncode == 130
+        before = outcomes_so_far(file)
+        said = f"broken off; {len(before)} of {TRIALS} trials are kept in {file}: the same command goes on"
+        assert said in err
+        assert "Traceback" not in err
+        assert len(started) > 2
     with sweeping(file, *LONG, "--workers", "2", root=root) as process:
         wait_for(file, len(before) + 1, process)
         _check_nothing_is_open(process.pid, temporary)

@@ -21,8 +21,8 @@ from shared_spec.language_model.corpus import Corpus, Tokens
 from shared_spec.language_model.training import Meter
 
 EPOCHS, BATCH = 2, 80
-"""Of the training: enough to fall below what the current character alone can give. A step on the chapter's 1,024 rows
-takes 1,024 in turn where the layer goes from one to the next, and it takes a hundred such steps.
+"""Of the training: enough to fall below what the current character alone can give. In batches of the chapter's 1,024
+the wrong layer goes through 1,024 steps in each training step, and some hundred training steps are needed.
 """
 
 
