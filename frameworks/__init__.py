@@ -22,13 +22,14 @@ NAMES = tuple(known.frameworks())
 
 @dataclass(frozen=True)
 class Framework:
-    """The seven files of a framework's folder; frameworks/folder.py says what each offers."""
+    """The eight files of a framework's folder; frameworks/folder.py says what each offers."""
 
     name: str
     cells: folder.Cells
     layers: folder.Layers
     tuned: folder.Tuned
     parallel: folder.Parallel
+    chapter: folder.Chapter
     language_model: folder.LanguageModel
     peak: folder.Peak
     runtime: folder.Runtime
@@ -43,6 +44,10 @@ class RichForward:
     """(tokens (T, n), H0, parameters) -> (H, final): the same without one-hot inputs."""
     cross_entropy: Callable[..., Any] | None = None
     """(H, W_hq, b_q, labels) -> the mean cross-entropy: the output layer with its loss."""
+    loss: Callable[..., Any] | None = None
+    """(parameters, inputs (n, T), targets (n, T)) -> the mean cross-entropy: the whole language model."""
+    batches: folder.Batches | None = None
+    """How inputs and targets of an epoch come, by a loader of its own."""
     by_parts: Callable[..., Any] | None = None
     """(function, inputs, targets) -> the mean of a function over the batch, such as a loss with gradients, in parts."""
     in_one_piece: Callable[..., Any] | None = None
@@ -82,6 +87,6 @@ def load(name: str) -> Framework:
     with processes.dying_at_once("frameworks"):
         modules: dict[str, Any] = {
             part: importlib.import_module(f"frameworks.{name}.{part}")
-            for part in ("runtime", "cells", "layers", "tuned", "parallel", "language_model", "peak")
+            for part in ("runtime", "cells", "layers", "tuned", "parallel", "chapter", "language_model", "peak")
         }
     return Framework(name, **modules)

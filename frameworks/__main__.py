@@ -61,7 +61,7 @@ def list_implementations(context: typer.Context, as_json: Json = False) -> None:
         return
     for row in rows:
         reason = f"  unavailable: {row['reason']}" if row["reason"] else ""
-        say(f"{row['name']:<13} {row['cell']:<16} {row['lane']:<9} {' '.join(row['dtypes'])}{reason}")
+        say(f"{row['name']:<15} {row['cell']:<16} {row['lane']:<9} {' '.join(row['dtypes'])}{reason}")
 
 
 @app.command("run")

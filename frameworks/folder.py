@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,8 @@ Step = Callable[..., tuple[Any, dict[str, Any]]]
 """(X (n, d), H (n, h), parameters as keywords) -> (the next H, gates by name)."""
 Layer = tuple[Callable[[], Forward], tuple[str, ...]]
 """What makes a forward, and the dtypes that it runs in."""
+Batches = Callable[[np.ndarray, int], Iterator[tuple[Any, Any]]]
+"""(rows (count, T + 1), batch size) -> inputs and targets (n, T) of all rows in order; the last may be smaller."""
 
 
 class Runtime(Protocol):
@@ -76,6 +78,12 @@ class Parallel(Protocol):
 
     PARALLEL: Mapping[str, Layer]
     COMPILED: bool
+
+
+class Chapter(Protocol):
+    """chapter.py: the whole training as the chapter has it: by implementation, the cells that it claims to equal."""
+
+    CHAPTER: Mapping[str, Mapping[str, Layer]]
 
 
 class LanguageModel(Protocol):

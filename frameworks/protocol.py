@@ -14,6 +14,7 @@ from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES
 from shared_spec.files.store import Listed
 from shared_spec.frameworks import gated_cells
+from shared_spec.race.workloads import TRAININGS
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,21 @@ class Implementation:
     """The kinds of case that it runs, such as "ordinary"; empty for all."""
     races: bool = True
     """Whether it is entered for races that do not name it, since some workload of theirs is what it is made for."""
+    only_trains: bool = False
+    """Whether it is a way to train: it runs no case of a cell, and races in trainings alone."""
 
     def runs(self, case: str, dtype: str) -> bool:
         """Whether it is run, in that dtype, on a case of the catalogue."""
-        fits = cases.cell_name_of(case) == self.cell and dtype in self.dtypes
-        of_its_kind = not self.kinds or ((entry := cases.entry_of(case)) is not None and entry[0].name in self.kinds)
+        fits, entry = cases.cell_name_of(case) == self.cell and dtype in self.dtypes, cases.entry_of(case)
+        if entry is None:
+            of_its_kind = not self.kinds
+        else:
+            of_its_kind = not self.only_trains and (not self.kinds or entry[0].name in self.kinds)
         return fits and of_its_kind and (not self.brief or cases.is_compiled(case))
+
+    def races_in(self, kind: str) -> bool:
+        """Whether it can be raced in a kind of workload."""
+        return not self.only_trains or kind in TRAININGS
 
     def listing(self) -> Listed:
         return {
@@ -83,6 +93,11 @@ def implementations(framework: Framework) -> list[Implementation]:
         kinds = ("ordinary", "long") if name in gated_cells() else ("ordinary",)
         options: dict[str, Any] = {"compiled": parallel.COMPILED, "kinds": kinds, "races": False}
         implementations.append(Implementation("parallel", name, "parallel", dtypes, build, **options))
+    implementations += [
+        Implementation(way, name, "chapter", dtypes, build, races=False, only_trains=True)
+        for way, of in framework.chapter.CHAPTER.items()
+        for name, (build, dtypes) in of.items()
+    ]
     return implementations
 
 

@@ -16,7 +16,7 @@ from shared_spec.files import door
 
 FORMAT = "isogru-frameworks/1"
 FILE = Path(__file__).with_name("frameworks.toml")
-LANES = ("scratch", "compiled", "native", "tuned", "parallel")
+LANES = ("scratch", "compiled", "native", "tuned", "parallel", "chapter")
 
 
 @dataclass(frozen=True, kw_only=True)

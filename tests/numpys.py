@@ -91,6 +91,7 @@ def framework(**cheats):
         layers=None,
         tuned=None,
         parallel=None,
+        chapter=None,
         language_model=Module(**model),
         peak=None,
         runtime=own,

@@ -14,11 +14,19 @@ from frameworks.harness.subject import Arrays, Subject
 from frameworks.harness.training import Training
 from frameworks.protocol import Implementation
 from shared_spec import cases
+from shared_spec.errors import UserError
 from shared_spec.files.interchange import AnyCase, Case, Result, TrainingCase
 
 
 def run(framework: Framework, implementation: Implementation, case: AnyCase, *, dtype: str, device: str) -> Result:
-    """Runs a case, and measures the precision that is delivered."""
+    """Runs a case, and measures the precision that is delivered. Raises UserError for a case of a cell where the
+    implementation only trains.
+    """
+    if implementation.only_trains and isinstance(case, Case):
+        raise UserError(
+            f"{framework.name}/{implementation.name} only trains: it runs trainings, such as "
+            f"{cases.SHORT_TRAINING}-{implementation.cell}, and {case.name} is none"
+        )
     subject = Subject(framework, implementation, dtype=dtype, device=device)
     if isinstance(case, TrainingCase):
         arrays, seconds = _train(subject, case)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from frameworks import rich
 from frameworks.harness.subject import Arrays, Subject
 from shared_spec.files.interchange import TrainingCase
 from shared_spec.language_model.training import perplexity
@@ -48,9 +50,9 @@ class Training:
 
     def epoch(self, number: int) -> None:
         """All steps of an epoch; waits until they are done."""
-        for inputs, targets in self.problem.training_batches(number):
+        for inputs, targets in self._batches(number):
             began = time.perf_counter()
-            self.step(self.subject.tokens(inputs), self.subject.tokens(targets))
+            self.step(inputs, targets)
             if not self._losses and len(self._of_epoch) == 1:
                 after = self.subject.numpy(self.parameters)
                 self.seconds_of_first_step = time.perf_counter() - began
@@ -59,14 +61,28 @@ class Training:
 
     def validate(self) -> None:
         """The end of an epoch: its losses, and the loss on windows that are never trained on."""
-        to_numpy, tokens = self.subject.framework.runtime.to_numpy, self.subject.tokens
+        to_numpy = self.subject.framework.runtime.to_numpy
         self._losses += [to_numpy(value).reshape(()) for value, _ in self._of_epoch]
         self._norms += [to_numpy(norm).reshape(()) for _, norm in self._of_epoch]
         self._perplexity["train"].append(perplexity(self._losses[-len(self._sizes) :], self._sizes))
         self._of_epoch, self._sizes = [], []
-        rows = list(self.problem.validation_batches())
-        values = [self._validate(self.parameters, tokens(inputs), tokens(targets)) for inputs, targets in rows]
-        self._perplexity["val"].append(perplexity([to_numpy(v) for v in values], [t.size for _, t in rows]))
+        values, sizes = [], []
+        for inputs, targets in self._batches(None):
+            values.append(self._validate(self.parameters, inputs, targets))
+            sizes.append(inputs.shape[0] * inputs.shape[1])
+        self._perplexity["val"].append(perplexity([to_numpy(v) for v in values], sizes))
+
+    def _batches(self, epoch: int | None) -> Iterator[tuple[Any, Any]]:
+        """Inputs and targets (n, T) of an epoch, or of the windows that are never trained on, by the loader that the
+        forward brings, where it does.
+        """
+        problem, tokens = self.problem, self.subject.tokens
+        if (loader := rich(self.subject.forward).batches) is not None:
+            rows = problem.validation_rows() if epoch is None else problem.training_rows(epoch)
+            yield from loader(rows, problem.recipe.batch_size)
+            return
+        for inputs, targets in problem.validation_batches() if epoch is None else problem.training_batches(epoch):
+            yield tokens(inputs), tokens(targets)
 
     @property
     def is_finite(self) -> bool:

@@ -1,6 +1,6 @@
 // Who is fastest: the ranking of one workload, its chart, and what a time step takes as sizes grow.
 
-const SHAPES = { scratch: "circle", compiled: "square", "compiled-xla": "cross", native: "triangle-up", tuned: "diamond", parallel: "triangle-down" };
+const SHAPES = { scratch: "circle", compiled: "square", "compiled-xla": "cross", native: "triangle-up", tuned: "diamond", parallel: "triangle-down", "chapter-scratch": "triangle-right", "chapter-concise": "triangle-left" };
 const DASHES = { ...STYLES, "compiled-xla": [10, 2, 3, 2] };
 const SIZES = { T: "time steps T", n: "sequences n", h: "units h" };
 const named = (row) => `${row.framework}/${row.implementation}`;

@@ -1,6 +1,6 @@
 // Trainings: every run's loss on one set of axes, and below it how far each is from the oracle, in either precision.
 
-const STYLES = { scratch: [1, 0], compiled: [6, 3], native: [2, 2], tuned: [8, 2, 2, 2], parallel: [1, 2] };
+const STYLES = { scratch: [1, 0], compiled: [6, 3], native: [2, 2], tuned: [8, 2, 2, 2], parallel: [1, 2], chapter: [3, 3] };
 
 function showTraining() {
   const all = isogru.report.training;

@@ -83,9 +83,13 @@ class Problem:
         """Inputs and targets (n, num_steps) of one epoch."""
         return corpus.batches(self.training_rows(epoch), self.recipe.batch_size)
 
+    def validation_rows(self) -> Tokens:
+        """The windows (num_val, num_steps + 1) that are never trained on."""
+        return self._windows[self.recipe.num_train :]
+
     def validation_batches(self) -> Iterator[tuple[Tokens, Tokens]]:
-        """Inputs and targets (n, num_steps) of the windows that are never trained on."""
-        return corpus.batches(self._windows[self.recipe.num_train :], self.recipe.batch_size)
+        """Inputs and targets (n, num_steps) of these."""
+        return corpus.batches(self.validation_rows(), self.recipe.batch_size)
 
     def prefix(self) -> Tokens:
         """The prefix to predict from, cleaned like the text, as tokens."""

@@ -27,7 +27,8 @@ from shared_spec.readings import cost
 from shared_spec.readings.arithmetic import Array
 
 OF_CELL = ("step", "forward", "gradient")
-OF_MODEL = ("training-step", "epoch", "prediction")
+TRAININGS = ("training-step", "epoch")
+OF_MODEL = (*TRAININGS, "prediction")
 PREDICTED_FROM = 4.0
 """Times the weights at the start of a training."""
 PREDICTED = 50

@@ -48,7 +48,7 @@ def test_from_a_case_to_a_verdict(framework_name, command, process, tmp_path):
 def test_list(framework_name, command):
     rows = json.loads(command("frameworks", framework_name, "list", "--json").stdout)
     assert all(set(row) == {"name", "cell", "lane", "dtypes", "available", "reason"} for row in rows)
-    lanes = {"scratch", "compiled", "native", "tuned", *(["parallel"] if framework_name == "jax" else [])}
+    lanes = {"scratch", "compiled", "native", "tuned", "chapter", *(["parallel"] if framework_name == "jax" else [])}
     assert {row["lane"] for row in rows} == lanes
     shown = command("frameworks", framework_name, "list").stdout
     assert len(shown.splitlines()) == len(rows)
@@ -61,6 +61,10 @@ def test_requests_that_are_wrong(framework_name, command, tmp_path):
     other = next(name for name in frameworks.NAMES if name != framework_name)
     for arguments, said in (
         ((framework_name, "run", case, "--implementation", "cudnn"), "has no implementation 'cudnn' of gru"),
+        (
+            (framework_name, "run", case, "--implementation", "chapter-scratch"),
+            "chapter-scratch only trains: it runs trainings, such as short-training-gru, and gru-ordinary is none",
+        ),
         ((framework_name, "run", case, "--dtype", "float16"), "no dtype 'float16'; the dtypes are float32, float64"),
         ((framework_name, "run", case, "--device", "tpu"), f"{framework_name} has no device 'tpu' here; it has cpu"),
         (("caffe", "run", case), "no framework 'caffe'; the frameworks are torch, tensorflow, jax, mxnet"),

@@ -54,6 +54,8 @@ def test_what_there_is(framework):
     assert by_lane["native"] == set(frameworks.framework(framework.name).native)
     assert by_lane["tuned"] == set(frameworks.native_cells())
     assert by_lane["parallel"] == set(cells() if framework.name == PARALLEL else ())
+    of_chapter = {way: {i.cell for i in everything if i.name == f"chapter-{way}"} for way in ("scratch", "concise")}
+    assert of_chapter == {"scratch": set(cells()), "concise": by_lane["native"]}
     for implementation in everything:
         if implementation.reason:
             assert UNAVAILABLE[framework.name, implementation.name] in implementation.reason
@@ -87,6 +89,9 @@ def test_every_implementation_runs_something_of_each_kind(available):
         for dtype in implementation.dtypes:
             ran = [name for name in cases.names() if implementation.runs(name, dtype)]
             kinds = {entry[0].name if (entry := cases.entry_of(name)) else name.partition("-")[0] for name in ran}
+            if implementation.only_trains:
+                assert kinds == {"short", "full"}, implementation.name
+                continue
             assert set(implementation.kinds or ("ordinary", "long", "full")) <= kinds, implementation.name
             if not implementation.brief and not implementation.kinds:
                 assert set(ran) == {name for name in cases.names() if cases.cell_name_of(name) == implementation.cell}
@@ -95,7 +100,12 @@ def test_every_implementation_runs_something_of_each_kind(available):
 def test_who_takes_turns_leaves_nothing_out(available):
     """Every two of lane, cell, kind of case and dtype that meet anywhere meet in what is run; every lane runs each of
     its cells on the ordinary case, in each dtype where that is cheap, and trains them all where it has its own way.
+    What only trains does so with one of its cells.
     """
+    trains = {each.name for each in available if each.only_trains}
+    only = [each.name for each, _, _ in chosen.chosen(available, cases.training_case_names()) if each.only_trains]
+    assert sorted(only) == sorted(trains)
+    available = [each for each in available if not each.only_trains]
     names = [*cases.cell_case_names(), *cases.training_case_names()]
 
     def jobs(*, every_dtype):

@@ -17,6 +17,7 @@ from frameworks.protocol import find
 from isogru.judge.comparison import EQUAL
 from reports.race.roofline import RATES
 from shared_spec.errors import UserError
+from shared_spec.language_model import corpus
 from shared_spec.race import rows, workloads
 from shared_spec.race.workloads import OF_CELL, OF_MODEL, Size, Workload
 from tests.equivalence import small_limits
@@ -68,6 +69,38 @@ def test_compiled_and_native_layers_pass_the_gate(framework, device, text, name,
     workload = Workload(kind, SMALL, "gru_reset_after", dtype)
     outcome = run(framework, find(framework, name, "gru_reset_after", dtype), workload, device, text)
     assert outcome.verdict == EQUAL, outcome.why
+
+
+@pytest.mark.parametrize(("name", "cell"), [("chapter-scratch", "gru"), ("chapter-concise", "gru_reset_after")])
+def test_the_chapters_own_way_passes_the_gate(framework, device, text, name, cell):
+    outcome = run(framework, find(framework, name, cell, "float32"), Workload("epoch", SMALL, cell), device, text)
+    assert outcome.verdict == EQUAL, outcome.why
+
+
+def test_the_chapters_loader_gives_rows_in_their_order(framework):
+    """The last batch has what is left."""
+    windows = np.arange(7 * 4, dtype=np.int32).reshape(7, 4)
+    loader = find(framework, "chapter-scratch", "gru", "float32").build().batches
+    given = [[np.asarray(part).tolist() for part in batch] for batch in loader(windows, 3)]
+    assert given == [[part.tolist() for part in batch] for batch in corpus.batches(windows, 3)]
+
+
+def test_the_chapters_own_way_races_in_trainings_where_it_is_named(framework):
+    entered = object.__new__(plan.Entered)
+    entered.framework = framework
+
+    def planned(kinds, names):
+        chosen = [Workload(kind, SMALL, "gru") for kind in kinds]
+        return [(each.workload.kind, each.implementation.name) for each in entered.plan(chosen, [], names)]
+
+    assert ("epoch", "scratch") in planned(["epoch"], [])
+    assert ("epoch", "chapter-scratch") not in planned(["epoch"], [])
+    of_chapter = planned(["gradient", "epoch"], ["chapter"])
+    assert ("epoch", "chapter-scratch") in of_chapter
+    assert {kind for kind, _ in of_chapter} == {"epoch"}
+    words = "chapter-scratch only trains: it races in training-step and epoch, not in gradient, prediction"
+    with pytest.raises(UserError, match=words):
+        planned(["gradient", "prediction"], ["tuned", "chapter-scratch"])
 
 
 def test_the_host_takes_time_to_issue(framework, device, text):

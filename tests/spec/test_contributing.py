@@ -120,7 +120,7 @@ def test_a_framework(with_framework):
 
 def test_a_lane(with_framework):
     root = with_framework
-    project_copy.add(root / "shared_spec/frameworks.py", '"looped", ', before='"native", "tuned", "parallel")\n')
+    project_copy.add(root / "shared_spec/frameworks.py", '"looped", ', before='"native", "tuned", "parallel", ')
     project_copy.add(
         root / "frameworks/protocol.py",
         "    implementations += [\n"

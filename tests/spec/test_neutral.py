@@ -30,7 +30,7 @@ NOT_NEUTRAL = {
     *(f"frameworks/adapters/{name}.py" for name in adapters.PACKAGES),
     *(f"{package.module.replace('.', '/')}.py" for package in third_party.PACKAGES.values()),
 }
-FILES = ("runtime", "cells", "layers", "tuned", "parallel", "language_model", "peak")
+FILES = ("runtime", "cells", "layers", "tuned", "parallel", "chapter", "language_model", "peak")
 
 
 def python_files(root):

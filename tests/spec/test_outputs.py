@@ -33,7 +33,7 @@ from tests.sample_trials import keep, outcome
 from tests.spec.refusals import APPS
 from tests.spec.test_zoo import PLACES
 
-PARTS = ("runtime", "cells", "layers", "tuned", "parallel", "language_model", "peak")
+PARTS = ("runtime", "cells", "layers", "tuned", "parallel", "chapter", "language_model", "peak")
 GIVEN = {"case_file": "case.safetensors", "result_files": "result.safetensors", "result_file": "result.safetensors"}
 GIVEN |= {"files": "gru.npz", "name": "gru-one_step"}
 WITH = {

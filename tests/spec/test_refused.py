@@ -18,7 +18,7 @@ from shared_spec.errors import UserError
 from shared_spec.race import definition
 from shared_spec.race.definition import Race
 
-PARTS = ("runtime", "cells", "layers", "tuned", "parallel", "language_model", "peak")
+PARTS = ("runtime", "cells", "layers", "tuned", "parallel", "chapter", "language_model", "peak")
 NOBODY = "127.0.0.1:1"
 
 

@@ -19,7 +19,7 @@ from shared_spec.errors import UserError
 from shared_spec.frameworks import native_cells
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.race import rows
-from shared_spec.race.workloads import Workload
+from shared_spec.race.workloads import TRAININGS, Workload
 
 
 class Timed(NamedTuple):
@@ -63,11 +63,18 @@ class Entered:
         """What is timed of it. Raises UserError where that is nothing, and for names that it does not have."""
         there = protocol.implementations(self.framework)
         protocol.check(self.framework.name, there, names, or_lanes=True)
+        chosen = list(chosen)
+        kinds = dict.fromkeys(workload.kind for workload in chosen)
+        for each in there:
+            if {each.name, each.lane} & set(names) and not any(map(each.races_in, kinds)):
+                its_own = f"it races in {' and '.join(TRAININGS)}, not in {', '.join(kinds)}"
+                raise UserError(f"{self.framework.name}/{each.name} only trains: {its_own}")
         planned = [
             Timed(workload, implementation)
             for workload in chosen
             for implementation in there
             if implementation.cell == workload.cell and workload.dtype in implementation.dtypes
+            if implementation.races_in(workload.kind)
             if not implementation.reason and (not cells or workload.cell in cells)
             if {implementation.name, implementation.lane} & set(names) or (not names and implementation.races)
         ]
