@@ -81,7 +81,9 @@ class Parallel(Protocol):
 
 
 class Chapter(Protocol):
-    """chapter.py: the whole training as the chapter has it: by implementation, the cells that it claims to equal."""
+    """chapter.py: the whole training as the chapter has it: by implementation, the cells that it claims to equal, of
+    those that native layers compute.
+    """
 
     CHAPTER: Mapping[str, Mapping[str, Layer]]
 

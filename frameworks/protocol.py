@@ -13,7 +13,7 @@ from shared_spec import cases
 from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES
 from shared_spec.files.store import Listed
-from shared_spec.frameworks import gated_cells
+from shared_spec.frameworks import gated_cells, native_cells
 from shared_spec.race.workloads import TRAININGS
 
 
@@ -41,6 +41,8 @@ class Implementation:
     """Whether it is entered for races that do not name it, since some workload of theirs is what it is made for."""
     only_trains: bool = False
     """Whether it is a way to train: it runs no case of a cell, and races in trainings alone."""
+    default_dtypes: tuple[str, ...] = DTYPES
+    """The dtypes that it is proven in where none is named."""
 
     def runs(self, case: str, dtype: str) -> bool:
         """Whether it is run, in that dtype, on a case of the catalogue."""
@@ -93,11 +95,15 @@ def implementations(framework: Framework) -> list[Implementation]:
         kinds = ("ordinary", "long") if name in gated_cells() else ("ordinary",)
         options: dict[str, Any] = {"compiled": parallel.COMPILED, "kinds": kinds, "races": False}
         implementations.append(Implementation("parallel", name, "parallel", dtypes, build, **options))
-    implementations += [
-        Implementation(way, name, "chapter", dtypes, build, races=False, only_trains=True)
-        for way, of in framework.chapter.CHAPTER.items()
-        for name, (build, dtypes) in of.items()
-    ]
+    ways_to_train = framework.chapter.CHAPTER
+    for at, (way, of) in enumerate(ways_to_train.items()):
+        for name, (build, dtypes) in of.items():
+            # A training takes seconds, and JAX compiles it first. So where none is named each cell is trained once:
+            # ways take turns from cell to cell, and dtypes in each way.
+            turn, whose = divmod(native_cells().index(name), len(ways_to_train))
+            default = (DTYPES[(turn + at) % len(DTYPES)],) if whose == at else ()
+            options = {"races": False, "only_trains": True, "default_dtypes": default}
+            implementations.append(Implementation(way, name, "chapter", dtypes, build, **options))
     return implementations
 
 

@@ -42,7 +42,8 @@ def plan(framework: str, available: list[Implementation], choice: Choice) -> Ite
     for implementation in available:
         if implementation.reason or (choice.implementations and implementation.name not in choice.implementations):
             continue
-        for dtype in implementation.dtypes:
+        by_default = implementation.dtypes if choice.implementations else implementation.default_dtypes
+        for dtype in (each for each in implementation.dtypes if each in by_default):
             for case in choice.cases if not choice.dtypes or dtype in choice.dtypes else ():
                 if implementation.runs(case, dtype):
                     yield Job(framework, case, implementation.name, dtype, choice.device), implementation

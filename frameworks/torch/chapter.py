@@ -17,6 +17,7 @@ from frameworks import RichForward
 from frameworks.torch.cells import CELLS, Forward, Step, unroll
 from frameworks.torch.language_model import OUTPUT, zero_state
 from frameworks.torch.layers import BOTH, LAYERS
+from shared_spec.frameworks import native_cells
 
 
 def scratch(step: Step) -> Forward:
@@ -64,8 +65,9 @@ def _cross_entropy(O: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(O.reshape(-1, O.shape[-1]), targets.to(O.device).reshape(-1))
 
 
-# The implementations by their names: the cell that each claims to equal, its constructor and the dtypes it runs in.
+# The implementations by their names: the cell that each claims to equal, its constructor and the dtypes it runs in. Of
+# cells that no layer computes the chapter has none, and each training costs time.
 CHAPTER = {
-    "chapter-scratch": {name: (functools.partial(scratch, step), BOTH) for name, step in CELLS.items()},
+    "chapter-scratch": {name: (functools.partial(scratch, CELLS[name]), BOTH) for name in native_cells()},
     "chapter-concise": {name: (functools.partial(concise, build), dtypes) for name, (build, dtypes) in LAYERS.items()},
 }

@@ -55,12 +55,21 @@ def test_what_there_is(framework):
     assert by_lane["tuned"] == set(frameworks.native_cells())
     assert by_lane["parallel"] == set(cells() if framework.name == PARALLEL else ())
     of_chapter = {way: {i.cell for i in everything if i.name == f"chapter-{way}"} for way in ("scratch", "concise")}
-    assert of_chapter == {"scratch": set(cells()), "concise": by_lane["native"]}
+    assert of_chapter == {"scratch": set(frameworks.native_cells()), "concise": by_lane["native"]}
     for implementation in everything:
         if implementation.reason:
             assert UNAVAILABLE[framework.name, implementation.name] in implementation.reason
         elif implementation.lane != "native":
             assert implementation.dtypes == DTYPES
+
+
+def test_the_chapters_own_way_is_proven_once_a_cell_where_none_is_named(framework):
+    """Each way in turn, in both dtypes."""
+    lane = [each for each in implementations(framework) if each.lane == "chapter"]
+    trained = [(each.cell, each.name, dtype) for each in lane for dtype in each.default_dtypes]
+    assert sorted(cell for cell, _, _ in trained) == sorted(frameworks.native_cells())
+    assert {name for _, name, _ in trained} == {each.name for each in lane}
+    assert {dtype for _, _, dtype in trained} == set(DTYPES)
 
 
 def test_the_folder_imports_the_real_framework(framework):

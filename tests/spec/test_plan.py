@@ -37,6 +37,19 @@ def test_everything_that_is_available_on_the_cases_of_its_cell():
     assert stems(implementations=("native",)) == ["rnn-ordinary.native.float32"]
 
 
+def test_what_only_trains_runs_trainings_and_in_each_dtype_where_it_is_named():
+    trains = {"only_trains": True, "default_dtypes": ("float64",)}
+    available = [Implementation("chapter-scratch", "gru", "chapter", DTYPES, lambda: None, **trains)]
+
+    def trained(**choice):
+        cases = ("gru-ordinary", "short-training-gru", "short-training-rnn")
+        return [(job.case, job.dtype) for job, _ in plan("torch", available, Choice(cases, **choice))]
+
+    assert trained() == [("short-training-gru", "float64")]
+    assert trained(dtypes=("float32",)) == []
+    assert trained(implementations=("chapter-scratch",)) == [("short-training-gru", dtype) for dtype in DTYPES]
+
+
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
