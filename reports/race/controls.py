@@ -32,13 +32,19 @@ def judge(of: Sequence[Block]) -> list[Control]:
 
 def _doubles(of: Sequence[Block]) -> Iterator[Control]:
     """The contender that raced twice, in each workload."""
-    for workload in dict.fromkeys(block.workload for block in of):
-        names = dict.fromkeys(name for block in of if block.workload == workload for name in block.seconds)
-        twice = [name for name in names if name.endswith(TWICE)]
+    for workload, times in _times(of):
+        twice = [name for name in times if name.endswith(TWICE)]
         if not twice:
             yield Control("twice", workload, UNKNOWN, "no contender raced twice")
         for again in twice:
-            yield _double(workload, again, blocks.times(of, workload, list(names)))
+            yield _double(workload, again, times)
+
+
+def _times(of: Sequence[Block]) -> Iterator[tuple[str, Mapping[str, Times]]]:
+    """Seconds of each contender of each workload."""
+    for workload in dict.fromkeys(block.workload for block in of):
+        names = dict.fromkeys(name for block in of if block.workload == workload for name in block.seconds)
+        yield workload, blocks.times(of, workload, list(names))
 
 
 def _double(workload: str, again: str, times: Mapping[str, Times]) -> Control:
@@ -85,11 +91,9 @@ def _from_start_to_start(of: Sequence[Block]) -> float | None:
     fastest: the largest of all workloads. None where no workload has two starts.
     """
     largest = None
-    for workload in dict.fromkeys(block.workload for block in of):
-        names = dict.fromkeys(name for block in of if block.workload == workload for name in block.seconds)
-        times = blocks.times(of, workload, list(names)).values()
-        starts = {start for by_start in times for start in by_start}
-        there = [by_start for by_start in times if starts <= set(by_start)]
+    for _, times in _times(of):
+        starts = {start for by_start in times.values() for start in by_start}
+        there = [by_start for by_start in times.values() if starts <= set(by_start)]
         typical = [[np.log(np.nanmedian(by_start[start])) for start in starts] for by_start in there]
         if len(starts) > 1 and typical:
             apart = float(np.expm1(np.ptp(np.mean(typical, axis=0))))
