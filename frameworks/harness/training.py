@@ -11,6 +11,7 @@ import numpy as np
 from frameworks import rich
 from frameworks.harness.subject import Arrays, Subject
 from shared_spec.files.interchange import TrainingCase
+from shared_spec.language_model import corpus
 from shared_spec.language_model.training import perplexity
 
 
@@ -77,11 +78,11 @@ class Training:
         forward brings, where it does.
         """
         problem, tokens = self.problem, self.subject.tokens
+        rows = problem.validation_rows() if epoch is None else problem.training_rows(epoch)
         if (loader := rich(self.subject.forward).batches) is not None:
-            rows = problem.validation_rows() if epoch is None else problem.training_rows(epoch)
             yield from loader(rows, problem.recipe.batch_size)
             return
-        for inputs, targets in problem.validation_batches() if epoch is None else problem.training_batches(epoch):
+        for inputs, targets in corpus.batches(rows, problem.recipe.batch_size):
             yield tokens(inputs), tokens(targets)
 
     @property
