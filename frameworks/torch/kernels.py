@@ -1,12 +1,14 @@
 """The tuned gated cells' loops over time on a GPU: one kernel for all T steps, forward or backward, in Triton.
 
-The same functions as in loops.py, with the same arguments and gradients by hand. narrow.py and wide.py hold the
-kernels; here they are given arrays and sizes.
+The same functions as in loops.py, with the same arguments and gradients by hand; for few units and tokens the output
+layer and the gradients of weights too. narrow.py, wide.py and strips.py hold the kernels; here they are given arrays
+and sizes.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,8 +16,9 @@ import triton
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from triton.runtime import JITFunction
 
-from frameworks.torch import narrow, wide
+from frameworks.torch import narrow, strips, wide
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Whether Triton's interpreter runs the kernels, on a CPU: far too slow for anything but tests."""
@@ -30,6 +33,8 @@ PART = 32
 MOST_ROWS = 16
 LEAST_UNITS = 16
 """What a product in Triton sums over at least; fewer are filled up with zeros."""
+STRIP, STRIPS = 32, 2
+"""How many rows a program of strips.py takes at a time, and how many programs a multiprocessor has at most."""
 
 
 class Plan(NamedTuple):
@@ -45,12 +50,15 @@ class Plan(NamedTuple):
 
 
 # Microseconds on an H100, T=32, of the GRU's two kernels:
-#   narrow, n=1024, h=32, by rows and warps: 2 and 1: 33 forward, 74 backward; 2 and 2: 32, 120; 8 and 4: 42, 75; 8 and
-#   8: 39, 119; 16 and 8: 58, 136;
-#   wide, h=256, by rows, units and warps: n=64: 16, 8 and 4: 214, 305; 16, 8 and 8: 256, 332; 16, 16 and 8: 259, 620;
-#   n=32: 8, 8 and 4: 161, 201; 16, 4 and 4: 207, 212; n=1: 1, 8 and 4: 115, 116; 1, 2 and 1: 112, 132.
+#   narrow, n=1024, h=32, by rows and warps: 2 and 1: 33 forward, 23 backward. Before its weights were given as rows,
+#   see _backward, the latter took 74; others then: 2 and 2: 32, 120; 8 and 4: 42, 75; 8 and 8: 39, 119; 16 and 8: 58,
+#   136;
+#   wide, h=256, by rows, units and warps, of that time too: n=64: 16, 8 and 4: 214, 305; 16, 8 and 8: 256, 332; 16, 16
+#   and 8: 259, 620; n=32: 8, 8 and 4: 161, 201; 16, 4 and 4: 207, 212; n=1: 1, 8 and 4: 115, 116; 1, 2 and 1: 112, 132.
 # cuDNN's other GRU takes, in a CUDA graph, 55 and 823 for n=1024, h=32, and 316 and 571 for n=64, h=256; gradients of
-# weights and inputs are among those, which take 40 to 70 here.
+# weights and inputs are among those. Here they are products, 40 to 70 in all; or, for few tokens, the kernel
+# `gradients` of strips.py, 25. Its `cross_entropy` takes 32. A training step of the chapter by both takes 263, of which
+# the card is at work for 173 in 33 kernels; without strips.py 451.
 
 
 def plan(n: int, h: int, *, processors: int, at_once: bool = True) -> Plan | None:
@@ -81,9 +89,11 @@ def suits(H0: Tensor) -> bool:
 
 
 def _plan(n: int, h: int) -> Plan | None:
-    if INTERPRETED:
-        return plan(n, h, processors=4, at_once=False)
-    return plan(n, h, processors=torch.cuda.get_device_properties().multi_processor_count)
+    return plan(n, h, processors=_processors(), at_once=not INTERPRETED)
+
+
+def _processors() -> int:
+    return 4 if INTERPRETED else torch.cuda.get_device_properties().multi_processor_count
 
 
 def _run(kernels: str, arrays: tuple[Tensor | None, ...], sizes: tuple[int, int, int], **kinds: int) -> None:
@@ -112,26 +122,53 @@ def _together() -> dict[str, bool]:
     return {} if INTERPRETED else {"launch_cooperative_grid": True}
 
 
-def _steps(ctx, tokens, A_zr, A_h, H0, W_zr, W_hh, b_hh) -> Tensor:
+class Kept(NamedTuple):
+    """What a loop keeps for its gradient: the states with H0 before them, (T + 1, n, h), and, (T, n, ..), what the
+    kernels of narrow.py call so.
+    """
+
+    H: Tensor
+    ZR: Tensor
+    C: Tensor
+    inner: Tensor
+
+
+def _forward(
+    tokens: Tensor | None, A_zr: Tensor, A_h: Tensor, H0: Tensor, W_zr: Tensor, W_hh: Tensor, b_hh: Tensor | None
+) -> Kept:
     T, (n, h) = len(A_zr if tokens is None else tokens), H0.shape
     H = H0.new_empty((T + 1, n, h))
     H[0] = H0
-    ZR, C, inner = (H0.new_empty((T, n, k * h)) for k in (2, 1, 1))
-    given = [array if array is None else array.contiguous() for array in (tokens, A_zr, A_h, W_zr, W_hh, b_hh)]
-    tokens, A_zr, A_h, W_zr, W_hh, b_hh = given
-    arrays = tokens, A_zr, A_h, H, ZR, C, inner, b_hh, W_zr, W_hh
-    _run("forward", arrays, (T, n, h), OF_TOKENS=tokens is not None, RESET_AFTER=b_hh is not None)
-    ctx.save_for_backward(tokens, A_h, H, ZR, C, inner, W_zr, W_hh)
-    return H[1:]
+    kept = Kept(H, *(H0.new_empty((T, n, k * h)) for k in (2, 1, 1)))
+    given = [array if array is None else array.contiguous() for array in (tokens, A_zr, A_h, b_hh, W_zr, W_hh)]
+    kinds = {"OF_TOKENS": tokens is not None, "RESET_AFTER": b_hh is not None}
+    _run("forward", (*given[:3], *kept, *given[3:]), (T, n, h), **kinds)
+    return kept
+
+
+def _backward(dH: Tensor, kept: Kept, W: Sequence[Tensor], *, reset_after: bool) -> tuple[Tensor, ...]:
+    """The gradients dZR, dC, dinner and dH0, as the kernels of narrow.py call them; W are parts of W_hz, W_hr and W_hh
+    that are side by side.
+    """
+    dZR, dC, dH0 = torch.empty_like(kept.ZR), torch.empty_like(kept.C), torch.empty_like(kept.H[0])
+    dinner = torch.empty_like(kept.C) if reset_after else dC
+    # As rows, as the forward kernel has them. Of columns Triton would keep a copy that the threads of a program share,
+    # and would read it in each step; rows stay in registers.
+    back = torch.cat([w.T for w in W])
+    _run("backward", (dH.contiguous(), *kept, dZR, dC, dinner, dH0, back), kept.C.shape, RESET_AFTER=reset_after)
+    return dZR, dC, dinner, dH0
+
+
+def _steps(ctx, tokens, A_zr, A_h, H0, W_zr, W_hh, b_hh) -> Tensor:
+    kept = _forward(tokens, A_zr, A_h, H0, W_zr, W_hh, b_hh)
+    ctx.save_for_backward(tokens, A_h, W_zr, W_hh, *kept)
+    return kept.H[1:]
 
 
 def _steps_back(ctx, dH, *, reset_after: bool) -> list[Tensor]:
     """The gradients of A_zr, A_h, H0, W_zr, W_hh and, where there is one, b_hh."""
-    tokens, A_h, H, ZR, C, inner, W_zr, W_hh = ctx.saved_tensors
-    dZR, dC, dH0 = torch.empty_like(ZR), torch.empty_like(C), torch.empty_like(H[0])
-    dinner = torch.empty_like(C) if reset_after else dC
-    arrays = dH.contiguous(), H, ZR, C, inner, dZR, dC, dinner, dH0, W_zr, W_hh
-    _run("backward", arrays, C.shape, RESET_AFTER=reset_after)
+    tokens, A_h, *W, H, ZR, C, inner = ctx.saved_tensors
+    dZR, dC, dinner, dH0 = _backward(dH, Kept(H, ZR, C, inner), W, reset_after=reset_after)
     of_inputs = _of_inputs(tokens, len(A_h), dZR, dC)
     weights = _sum_of_products(H[:-1], dZR), _sum_of_products(H[:-1] if reset_after else inner, dinner)
     return [*of_inputs, dH0, *weights, *([dinner.sum((0, 1))] if reset_after else [])]
@@ -171,3 +208,78 @@ class ResetAfter(Function):
     @once_differentiable
     def backward(ctx, dH):
         return None, *_steps_back(ctx, dH, reset_after=True)
+
+
+OF_CELL = ("W_xz", "W_xr", "W_xh", "W_hz", "W_hr", "W_hh", "b_z", "b_r", "b_h", "b_hh")
+"""The parameters of a gated cell, as strips.gradients has their gradients; the last one where the reset is after."""
+
+
+def fit_strips(v: int, h: int) -> bool:
+    """Whether so many tokens and units are few enough for the kernels of strips.py."""
+    return max(v, h) <= NARROW
+
+
+def strip_constants(v: int, h: int) -> dict[str, int]:
+    """The constants of a kernel of strips.py."""
+    units, tokens = (max(LEAST_UNITS, triton.next_power_of_2(size)) for size in (h, v))
+    return {"ROWS": STRIP, "UNITS": units, "TOKENS": tokens, "num_warps": 4}
+
+
+def _sums(
+    kernel: JITFunction, arrays: tuple[Tensor, ...], sizes: tuple[int, ...], count: int, gates: int = 1, **kinds: bool
+) -> Tensor:
+    """What a kernel of strips.py sums up, so many numbers; the first of the sizes are N, h and v."""
+    N, h, v = sizes[:3]
+    sums = torch.empty(min(triton.cdiv(N, STRIP), STRIPS * _processors()), count, device=arrays[-1].device)
+    kernel[(len(sums), gates)](*arrays, sums, *sizes, **kinds, **strip_constants(v, h))
+    return sums.sum(0)
+
+
+class _OfTokens(Function):
+    """A loop over tokens, whose inputs are rows of a table, with what goes before and comes after it."""
+
+    @staticmethod
+    def forward(ctx, tokens, H0, *parameters):
+        W_xz, W_xr, W_xh, W_hz, W_hr, W_hh, b_z, b_r, b_h, *b_hh = parameters
+        tokens, A_zr = tokens.contiguous(), torch.cat([W_xz, W_xr], 1) + torch.cat([b_z, b_r])
+        kept = _forward(tokens, A_zr, W_xh + b_h, H0, torch.cat([W_hz, W_hr], 1), W_hh, *b_hh or [None])
+        ctx.save_for_backward(tokens, *kept, *parameters)
+        return kept.H[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dH):
+        tokens, H, ZR, C, inner, *parameters = ctx.saved_tensors
+        reset_after, (v, h) = len(parameters) == len(OF_CELL), parameters[0].shape
+        dZR, dC, dinner, dH0 = _backward(dH, Kept(H, ZR, C, inner), parameters[3:6], reset_after=reset_after)
+        arrays, count = (tokens, H, inner, dZR, dC, dinner), 3 * v * h + 3 * h * h + 4 * h
+        sums = _sums(strips.gradients, arrays, (tokens.numel(), h, v), count, gates=3, RESET_AFTER=reset_after)
+        sizes = [array.numel() for array in parameters]
+        gradients = zip(sums[: sum(sizes)].split(sizes), parameters, strict=True)
+        return None, dH0, *(gradient.view_as(array) for gradient, array in gradients)
+
+
+def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+    """The states (T, n, h) of a gated cell after tokens (T, n), from H0 (n, h) on; for what fit_strips allows."""
+    return _OfTokens.apply(tokens, H0, *(parameters[name] for name in OF_CELL if name in parameters))
+
+
+class CrossEntropy(Function):
+    """As the one of tuned.py, its gradients at once; for what fit_strips allows."""
+
+    @staticmethod
+    def forward(ctx, H, W_hq, b_q, labels):
+        H, W_hq = H.contiguous(), W_hq.contiguous()
+        (T, n, h), v, dH = H.shape, len(b_q), torch.empty_like(H)
+        sizes = T * n, h, v, n, *labels.stride()
+        sums = _sums(strips.cross_entropy, (H, W_hq, b_q, labels, dH), sizes, h * v + v + 1)
+        ctx.save_for_backward(dH, sums)
+        return sums[-1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d):
+        dH, sums = ctx.saved_tensors
+        h = dH.shape[-1]
+        gradients = (sums[:-1] * d).view(h + 1, -1)
+        return dH * d, gradients[:h], gradients[h], None

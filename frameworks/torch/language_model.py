@@ -61,9 +61,12 @@ def sgd(
     parameters: Parameters, gradients: Parameters, *, lr: float, clip_norm: float
 ) -> tuple[dict[str, Tensor], Tensor]:
     """p - lr g, all gradients first scaled by clip_norm / norm where their joint L2 norm is larger; and that norm."""
-    norm = torch.nn.utils.get_total_norm(list(gradients.values()))
+    of_all = [gradients[name] for name in parameters]
+    norm = torch.nn.utils.get_total_norm(of_all)
     scale = lr * torch.clamp(clip_norm / norm, max=1.0)
-    return {name: p - scale * gradients[name] for name, p in parameters.items()}, norm
+    # On a GPU two kernels for all of them, where one after another they are twenty.
+    moved = torch._foreach_sub(list(parameters.values()), torch._foreach_mul(of_all, scale))
+    return dict(zip(parameters, moved, strict=True)), norm
 
 
 def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bool) -> Callable[..., tuple]:

@@ -22,9 +22,9 @@ from torch.autograd.function import once_differentiable
 # Gradients of weights are one product over all T after the backward loop: 26 -> 23 ms in one thread.
 
 
-def on_gpu(H0: Tensor) -> bool:
+def on_gpu(array: Tensor) -> bool:
     """Whether it is, or is taken to be by Triton's interpreter."""
-    return H0.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+    return array.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def gpu_kernels(H0: Tensor) -> ModuleType | None:

@@ -109,20 +109,21 @@ def forward(
 
 @triton.jit
 def backward(
-    dH, H, ZR, C, inner, dZR, dC, dinner, dH0, W_zr, W_hh, T, n, h,
+    dH, H, ZR, C, inner, dZR, dC, dinner, dH0, W, T, n, h,
     RESET_AFTER: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
     """From dH (T, n, h), the cotangents of the states, those of the sums under the gates, dZR (T, n, 2 h) and dC
-    (T, n, h), of H W_hh + b_hh, dinner (T, n, h), where the reset comes after it, and of H0 (n, h).
+    (T, n, h), of H W_hh + b_hh, dinner (T, n, h), where the reset comes after it, and of H0 (n, h). W (3 h, h) has the
+    recurrent weights transposed, one below the other.
     """
     rows = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
     units = tl.arange(0, UNITS)
     inside = (rows < n)[:, None] & (units < h)[None, :]
     square = (units < h)[:, None] & (units < h)[None, :]
-    of_zr = units[None, :] * (2 * h) + units[:, None]
-    W_z = tl.load(W_zr + of_zr, square, other=0.0)
-    W_r = tl.load(W_zr + of_zr + h, square, other=0.0)
-    W_h = tl.load(W_hh + units[None, :] * h + units[:, None], square, other=0.0)
+    of_W = units[:, None] * h + units[None, :]
+    W_z = tl.load(W + of_W, square, other=0.0)
+    W_r = tl.load(W + h * h + of_W, square, other=0.0)
+    W_h = tl.load(W + 2 * h * h + of_W, square, other=0.0)
     first = rows[:, None] * h + units[None, :]
     last = (rows + (T - 1) * n)[:, None]
     one, two = last * h + units[None, :], last * (2 * h) + units[None, :]

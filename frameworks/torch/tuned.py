@@ -111,6 +111,8 @@ def _forward(
         for gates in sums:
             yield tuple(torch.cat([parameters[f"{kind}{gate}"] for gate in gates], -1) for kind in ("W_x", "b_"))
 
+    is_gated = len(sums) > 1
+
     def states(tokens: Tensor | None, A: list[Tensor], H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple:
         H = loop(tokens, *A, H0, *recurrent(parameters))
         return H, H[-1]
@@ -131,9 +133,12 @@ def _forward(
     def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         if _as_steps(tokens, H0, parameters):
             return steps(functional.one_hot(tokens, len(parameters["W_xh"])).to(H0.dtype), H0, parameters)
+        if is_gated and (kernels := loops.gpu_kernels(H0)) and kernels.fit_strips(*parameters["W_xh"].shape):
+            H = kernels.of_tokens(tokens, H0, parameters)
+            return H, H[-1]
         return states(tokens, [W + b for W, b in project(parameters)], H0, parameters)
 
-    more = {"cross_entropy": _CrossEntropy.apply, "by_parts": _by_parts, "in_one_piece": _as_cuda_graph}
+    more = {"cross_entropy": _cross_entropy, "by_parts": _by_parts, "in_one_piece": _as_cuda_graph}
     return RichForward(forward, of_tokens=of_tokens, **more)
 
 
@@ -155,7 +160,7 @@ def _by_parts(
     two of them are little faster than one. 21 -> 16 ms, the least of many runs.
     """
     parts = min(torch.get_num_threads(), len(inputs))
-    if parts == 1 or inputs.is_cuda:
+    if parts == 1 or loops.on_gpu(inputs):
         return one(inputs, targets)
     split = [tokens.tensor_split(parts) for tokens in (inputs, targets)]
     pairs = list(_pool(parts).map(one, *split))
@@ -215,10 +220,16 @@ def _as_cuda_graph(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _cross_entropy(H: Tensor, W_hq: Tensor, b_q: Tensor, labels: Tensor) -> Tensor:
+    """The output layer of all steps, H (T, n, h), and the mean cross-entropy against labels (T, n)."""
+    kernels = loops.gpu_kernels(H[0])
+    fused = kernels.CrossEntropy if kernels and kernels.fit_strips(len(b_q), len(W_hq)) else _CrossEntropy
+    return fused.apply(H, W_hq, b_q, labels)
+
+
 class _CrossEntropy(Function):
-    """The output layer of all steps, H (T, n, h), and the mean cross-entropy against labels (T, n). Logits are one row
-    for each token of the vocabulary, along which PyTorch's softmax is faster than across 28 columns; and what the
-    gradient needs takes their place, where autograd keeps four arrays of that size.
+    """Logits are one row for each token of the vocabulary, along which PyTorch's softmax is faster than across 28
+    columns; and what the gradient needs takes their place, where autograd keeps four arrays of that size.
     """
 
     @staticmethod

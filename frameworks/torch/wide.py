@@ -93,7 +93,7 @@ def forward(
 
 @triton.jit
 def backward(
-    dH, H, ZR, C, inner, dZR, dC, dinner, dH0, W_zr, W_hh, counters, T, n, h, programs,
+    dH, H, ZR, C, inner, dZR, dC, dinner, dH0, W, counters, T, n, h, programs,
     RESET_AFTER: tl.constexpr, ROWS: tl.constexpr, MINE: tl.constexpr, PARTS: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
     """As the one of narrow.py."""
@@ -104,10 +104,10 @@ def backward(
     inside = (rows < n)[:, None] & (mine < h)[None, :]
     inside_all = (rows < n)[None, :, None] & (units < h)[:, None, :]
     weights = (units < h)[:, :, None] & (mine < h)[None, None, :]
-    of_zr = mine[None, None, :] * (2 * h) + units[:, :, None]
-    W_z = tl.load(W_zr + of_zr, weights, other=0.0)
-    W_r = tl.load(W_zr + of_zr + h, weights, other=0.0)
-    W_h = tl.load(W_hh + mine[None, None, :] * h + units[:, :, None], weights, other=0.0)
+    of_W = units[:, :, None] * h + mine[None, None, :]
+    W_z = tl.load(W + of_W, weights, other=0.0)
+    W_r = tl.load(W + h * h + of_W, weights, other=0.0)
+    W_h = tl.load(W + 2 * h * h + of_W, weights, other=0.0)
     first = rows[:, None] * h + mine[None, :]
     last = (rows + (T - 1) * n)[:, None]
     one, two = last * h + mine[None, :], last * (2 * h) + mine[None, :]

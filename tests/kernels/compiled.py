@@ -8,11 +8,11 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from frameworks.torch import kernels, narrow, wide
+from frameworks.torch import kernels, narrow, strips, wide
 
 H100 = GPUTarget("cuda", 90, 32)
-POINTERS = {"tokens": "*i64", "counters": "*i32"}
-NUMBERS = ("T", "n", "h", "programs", "times")
+POINTERS = {"tokens": "*i64", "labels": "*i64", "counters": "*i32"}
+NUMBERS = ("T", "n", "h", "v", "N", "programs", "times", "of_step", "of_row")
 
 
 def binary(kernel, constants: dict[str, int]) -> bytes:
@@ -32,7 +32,11 @@ def main() -> None:
             assert binary(module.forward, {**cell, "OF_TOKENS": reset_after})
             assert binary(module.backward, cell)
         assert binary(module.products, {**constants, "GATES": 3})
-    print("compiled 10 kernels")
+    constants = kernels.strip_constants(28, 32)
+    assert binary(strips.cross_entropy, {**constants})
+    for reset_after in (False, True):
+        assert binary(strips.gradients, {**constants, "RESET_AFTER": reset_after})
+    print("compiled 13 kernels")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import frameworks
-from frameworks import protocol
+from frameworks import protocol, rich
 from frameworks.harness.run import run
-from frameworks.torch import kernels, loops
+from frameworks.torch import cells, kernels, language_model, loops, tuned
 from isogru import judge
 from shared_spec import cases
 
@@ -102,6 +102,60 @@ def test_tokens_are_rows_of_the_table(name):
     assert all(torch.equal(*pair) for pair in zip(gradients, expected, strict=True))
 
 
+@pytest.mark.parametrize(("T", "n", "h", "v"), [(4, 5, 9, 6), (3, 50, 20, 17)])
+@pytest.mark.parametrize("name", CELLS)
+def test_a_loss_and_its_gradients_by_strips(name, T, n, h, v, monkeypatch):
+    """Of a language model, held against the scratch cell in float64; some rows are in the second strip of a program."""
+    monkeypatch.setattr(kernels, "STRIPS", 1)
+    assert kernels.fit_strips(v, h)
+    torch.manual_seed(0)
+    shapes = {f"W_x{gate}": (v, h) for gate in "zrh"} | {f"W_h{gate}": (h, h) for gate in "zrh"}
+    shapes |= {f"b_{gate}": (h,) for gate in "zrh"} | ({"b_hh": (h,)} if name == "gru_reset_after" else {})
+    parameters = {key: torch.randn(shape) / 2 for key, shape in (shapes | {"W_hq": (h, v), "b_q": (v,)}).items()}
+    inputs, targets = torch.randint(0, v, (2, n, T))
+    value, gradients = language_model.loss_and_gradients(tuned.TUNED[name][0](), parameters, inputs, targets)
+    double = {key: array.double() for key, array in parameters.items()}
+    scratch = cells.unroll(cells.CELLS[name])
+    expected, expected_gradients = language_model.loss_and_gradients(scratch, double, inputs, targets)
+    torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=0)
+    assert gradients.keys() == expected_gradients.keys()
+    for key, gradient in gradients.items():
+        scale = expected_gradients[key].abs().max().item()
+        torch.testing.assert_close(gradient.double(), expected_gradients[key], rtol=0, atol=2e-6 * scale, msg=key)
+
+
+def test_gradients_of_a_loss_that_is_multiplied():
+    torch.manual_seed(0)
+    H, W, b = torch.randn(3, 4, 5), torch.randn(5, 6), torch.randn(6)
+    labels = torch.randint(0, 6, (4, 3)).T
+    leaves = [array.requires_grad_() for array in (H, W, b)]
+    once = torch.autograd.grad(kernels.CrossEntropy.apply(*leaves, labels), leaves)
+    thrice = torch.autograd.grad(3 * kernels.CrossEntropy.apply(*leaves, labels), leaves)
+    expected = torch.autograd.grad(
+        torch.nn.functional.cross_entropy((H @ W + b).flatten(0, 1), labels.flatten()), leaves
+    )
+    for a, three, right in zip(once, thrice, expected, strict=True):
+        assert torch.equal(3 * a, three)
+        torch.testing.assert_close(a, right, rtol=1e-5, atol=1e-7)
+
+
+def test_more_tokens_than_strips_have(monkeypatch):
+    """Then the output layer, and the loop over tokens, are those of other sizes."""
+    used = []
+    monkeypatch.setattr(kernels, "_sums", lambda *given, **kinds: used.append(given))
+    v, h = kernels.NARROW + 1, 3
+    forward = tuned.TUNED["gru"][0]()
+    parameters = {f"W_x{gate}": torch.randn(v, h) for gate in "zrh"} | {
+        f"W_h{gate}": torch.randn(h, h) for gate in "zrh"
+    }
+    parameters |= {f"b_{gate}": torch.randn(h) for gate in "zrh"}
+    tokens = torch.randint(0, v, (2, 4))
+    H, _ = rich(forward).of_tokens(tokens, torch.zeros(4, h), parameters)
+    value = rich(forward).cross_entropy(H, torch.randn(h, v), torch.randn(v), tokens)
+    assert torch.isfinite(value)
+    assert not used
+
+
 @pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize("gates", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -149,4 +203,4 @@ def test_who_runs_a_loop():
 
 def test_they_compile_for_a_gpu(process, tmp_path):
     done = process("tests.kernels.compiled", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path / "cache"))
-    assert done.stdout == "compiled 10 kernels\n", done.stderr
+    assert done.stdout == "compiled 13 kernels\n", done.stderr
