@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from frameworks import rich
+from frameworks.torch.runtime import _set_up_compiler
 
 Forward = Callable[[Tensor, Tensor, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
 Step = Callable[..., tuple[Tensor, dict[str, Tensor]]]
@@ -94,6 +95,7 @@ def compiled(step: Step) -> Forward:
         # Gates that came out would have to be written to memory.
         return H, {}
 
+    _set_up_compiler()
     return unroll(torch.compile(state_alone, dynamic=True))
 
 

@@ -20,17 +20,23 @@ def setup(*, device: str = "cpu", threads: int | None = None, tf32: bool = False
         raise UserError(f"torch has no device {device!r} here; it has {', '.join(devices())}")
     if threads is not None:
         torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # The same as use_deterministic_algorithms, which would import the compiler.
+    torch.set_deterministic_debug_mode("error")
     # Changes no number: otherwise every array that is about to be written is first filled with NaN.
     torch.utils.deterministic.fill_uninitialized_memory = False
-    # Past the limit torch.compile would go on uncompiled, with a warning: more recompiling, or an error, instead.
-    torch._dynamo.config.recompile_limit = 64
-    torch._dynamo.config.fail_on_recompile_limit_hit = True
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.deterministic = True
     # cuBLAS is deterministic only with a workspace of its own.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def _set_up_compiler() -> None:
+    """Set the switches of torch.compile, before its first use: its import takes seconds that nothing else needs."""
+    torch.use_deterministic_algorithms(True)
+    # Past the limit it would go on uncompiled, with a warning: more recompiling, or an error, instead.
+    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
 
 
 def devices() -> list[str]:
