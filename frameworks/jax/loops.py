@@ -6,7 +6,9 @@ Ratios are of the CPU time of a training step of the chapter, in parts of 128 ro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -25,6 +27,20 @@ from frameworks.jax.runtime import _on_cpu
 #     8 steps in one turn of the loop 1.4, all 32 of them 2.2; one thread in a program, as an option of XLA, 1.0
 #
 # Gradients of weights are one product over all T after the loop: n may be small.
+
+
+def on_gpu() -> bool:
+    """Whether what is compiled now will run on one, or is taken to by Pallas' interpreter."""
+    return not _on_cpu() or os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def gpu_kernels(H0: Array) -> ModuleType | None:
+    """kernels.py, where it suits a loop that begins at H0 (n, h)."""
+    if on_gpu():
+        from frameworks.jax import kernels
+
+        return kernels if kernels.suits(H0) else None
+    return None
 
 
 def _states(step: Callable[..., tuple], table: Array | None, inputs: Array, H0: Array, *, keep: bool) -> tuple:

@@ -12,6 +12,7 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -44,6 +45,11 @@ def rnn() -> Forward:
     return _forward("rnn", "rnn", "h", lambda p: (p["W_hh"],))
 
 
+def _loop(name: str, H0: Array, otherwise: ModuleType) -> Callable[..., Array]:
+    """A loop over time that begins at H0 (n, h): one kernel on a GPU, where there is such a one."""
+    return getattr(loops.gpu_kernels(H0), name, None) or getattr(otherwise, name)
+
+
 def _joined(parameters: Mapping[str, Array], gates: str) -> Array:
     return jnp.concatenate([parameters[f"W_h{gate}"] for gate in gates], 1)
 
@@ -64,7 +70,7 @@ def _by_hand_is_faster(T: int, n: int, h: int, gates: int) -> bool:
     32, h = 256 compiled 1.2; a single step 0.94 to 0.99, and every GRU at the chapter's size 0.99 to 1.01, since there
     it is the compiled cell; a plain RNN there 0.92, but 1.01 on two cores. The other sizes were not measured again.
     """
-    return not _on_cpu() or (T > 1 and (gates == 1 or n < h))
+    return loops.on_gpu() or (T > 1 and (gates == 1 or n < h))
 
 
 def _forward(name: str, loop: str, gates: str, recurrent: Callable[..., tuple[Array, ...]]) -> Forward:
@@ -76,7 +82,7 @@ def _forward(name: str, loop: str, gates: str, recurrent: Callable[..., tuple[Ar
     def by_hand(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
         # The input part of all gates and all steps is one product, outside the loop.
         W, b = project(parameters)
-        H = getattr(loops, loop)(None, X @ W + b, H0, *recurrent(parameters))
+        H = _loop(loop, H0, loops)(None, X @ W + b, H0, *recurrent(parameters))
         return H, H[-1]
 
     def forward(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
@@ -87,7 +93,7 @@ def _forward(name: str, loop: str, gates: str, recurrent: Callable[..., tuple[Ar
     def of_tokens(tokens: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
         # Of a one-hot input it is a row of the table.
         W, b = project(parameters)
-        H = getattr(columns if _on_cpu() else loops, loop)(W + b, tokens, H0, *recurrent(parameters))
+        H = _loop(loop, H0, columns if _on_cpu() else loops)(W + b, tokens, H0, *recurrent(parameters))
         return H, H[-1]
 
     more = {"cross_entropy": loops.cross_entropy, "by_parts": _by_parts, "side_by_side": _side_by_side}
@@ -117,7 +123,8 @@ def _by_parts(one: Callable[[Array, Array], Any], inputs: Array, targets: Array)
 def _side_by_side(gradients: Callable[..., tuple], update: Callable[..., tuple]) -> Callable[..., tuple]:
     """A training step as one program for the share of the batch that each core has, and one for the update. XLA runs
     the loops of a program on one core, and programs that one thread issues mostly one after the other; those of two
-    threads run at once: 12 -> 10 ms. Vectors of 512 bits, where a core has them, not 256: 0.95 of the CPU time.
+    threads run at once: 12 -> 10 ms. Vectors of 512 bits, where a core has them, not 256: 0.95 of the CPU time. A GPU
+    takes the batch whole, in one program for all, since it would be idle while the next one is issued.
     """
     of_share = jax.jit(gradients, compiler_options={"xla_cpu_prefer_vector_width": 512})
 
@@ -135,8 +142,16 @@ def _side_by_side(gradients: Callable[..., tuple], update: Callable[..., tuple])
         parameters, norm = update(parameters, total)
         return parameters, value, norm
 
+    @jax.jit
+    def whole(parameters: Mapping[str, Array], inputs: Array, targets: Array) -> tuple:
+        value, total = gradients(parameters, inputs, targets)
+        parameters, norm = update(parameters, total)
+        return parameters, value, norm
+
     def step(parameters: Mapping[str, Array], inputs: Array, targets: Array) -> tuple:
-        count = min(_threads(), len(inputs)) if _on_cpu() else 1
+        if not _on_cpu():
+            return whole(parameters, inputs, targets)
+        count = min(_threads(), len(inputs))
         ends = tuple(len(inputs) * i // count for i in range(count + 1))
         pieces = split(inputs, targets, ends=ends)
         parts = list(_pool(count).map(at_once, itertools.repeat(parameters), pieces))

@@ -53,7 +53,8 @@ def test_a_cpu_has_a_share_of_the_batch_for_each_core_and_a_gpu_one(monkeypatch,
     ],
 )
 def test_a_tuned_cell_is_computed_by_hand_where_that_is_faster(monkeypatch, on_cpu, T, n, h, by_hand):
-    monkeypatch.setattr(tuned, "_on_cpu", lambda: on_cpu)
+    for module in (tuned, loops):
+        monkeypatch.setattr(module, "_on_cpu", lambda: on_cpu)
     random = np.random.RandomState(0)
 
     def drawn(*shape):
@@ -76,7 +77,8 @@ def test_a_tuned_cell_is_computed_by_hand_where_that_is_faster(monkeypatch, on_c
 
 @pytest.mark.parametrize("on_cpu", [True, False])
 def test_tokens_are_columns_on_a_cpu_and_rows_on_a_gpu(monkeypatch, on_cpu):
-    monkeypatch.setattr(tuned, "_on_cpu", lambda: on_cpu)
+    for module in (tuned, loops):
+        monkeypatch.setattr(module, "_on_cpu", lambda: on_cpu)
     taken = []
     for module in (tuned.columns, tuned.loops):
         for loop in ("gru", "reset_after", "rnn"):
