@@ -8,7 +8,6 @@ and asks for the inputs of a step while it computes the one before.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,8 +17,8 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Whether Pallas' interpreter runs the kernels, on a CPU: far too slow for anything but tests."""
+from frameworks.jax.runtime import _on_cpu
+
 NARROW = 64
 """The most units whose weights fit into the registers of one program."""
 MOST_ROWS = 16
@@ -48,7 +47,7 @@ def suits(H0: Array) -> bool:
 
 
 def _plan(n: int, h: int) -> Plan:
-    return plan(n, h, processors=1 if INTERPRETED else getattr(jax.config.jax_default_device, "core_count", 132))
+    return plan(n, h, processors=1 if _on_cpu() else jax.config.jax_default_device.core_count)
 
 
 def sigmoid(x: Array) -> Array:
@@ -189,7 +188,7 @@ def _backward(*arrays, T: int, n: int, h: int, plan: Plan, biased: bool) -> None
 
 
 def _run(kernel: Callable[..., None], arrays: tuple[Array, ...], sizes: tuple[int, int, int], parts, **kinds) -> list:
-    """Start a kernel on T steps of n rows of h units. Its outputs are (T, n, .. h) of so many parts, or None: (n, h)."""
+    """Start a kernel on T steps of n rows of h units. Its outputs are (T, n, .. h) of so many parts, or (n, h)."""
     T, n, h = sizes
     cut = _plan(n, h)
     shapes = [(n, h) if count is None else (T, n, count * h) for count in parts]
@@ -198,7 +197,8 @@ def _run(kernel: Callable[..., None], arrays: tuple[Array, ...], sizes: tuple[in
         out_shape=[jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes],
         grid=(pl.cdiv(n, cut.rows),),
         compiler_params=plgpu.CompilerParams(num_warps=cut.warps, num_stages=1),
-        interpret=INTERPRETED,
+        # Far too slow for anything but tests.
+        interpret=_on_cpu(),
         name=kernel.__name__.strip("_"),
     )(*arrays)
 
