@@ -3,7 +3,8 @@
 What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), on
 two cores shared with others: it is the ratios that count. The scratch cell as one program took 44 ms in the same runs.
 It is the parts that bring most, see _by_parts; the loops over tokens (columns.py) are made for them. What has no parts
-is computed by hand (loops.py) at some sizes alone, see _by_hand_is_faster.
+is computed by hand (loops.py) at some sizes alone, see _by_hand_is_faster. On a GPU GRUs of few units are kernels of
+their own (kernels.py).
 """
 
 from __future__ import annotations
