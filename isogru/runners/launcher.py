@@ -1,10 +1,10 @@
 """Run one program under limits, and leave nothing of it running. A script of the standard library alone, for a process
 of its own: `python -I -S launcher.py REQUEST`.
 
-REQUEST is JSON: argv, folder, seconds, memory and file_size in bytes (null for none), printed in bytes, network
-(whether it keeps it), hidden (folders that it does not see). A line of JSON on standard output tells how it ended.
-Standard input is a lifeline: where that is closed, as by the end of who started this, the program is ended too, and its
-folder removed.
+REQUEST is JSON: argv, folder, case (the name of a file there), seconds, memory and file_size in bytes (null for none),
+printed in bytes, network (whether it keeps it), hidden (folders that it does not see). A line of JSON on standard
+output tells how it ended. Standard input is a lifeline: where that is closed, as by the end of who started this, the
+program is ended too, and its folder removed, unless that held anything but the case when it began.
 
 Three processes: this one watches; the first of a PID namespace, so that the kernel ends whatever is left when that one
 ends; and the program. Where the system allows no namespace, orphans come to this one (PR_SET_CHILD_SUBREAPER), which
@@ -38,6 +38,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 def main() -> None:
     """Run what the request says, and tell how it ended."""
     request = json.loads(sys.argv[1])
+    is_new = set(os.listdir(request["folder"])) <= {request["case"]}  # noqa: PTH208
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     told: dict[str, Any] = {"isolated": _isolate(request)}
@@ -52,7 +53,7 @@ def main() -> None:
     told |= _watch(request, printed, ended, began)
     told["seconds"] = time.monotonic() - began
     _end(first)
-    if told["why"] == "lifeline":  # Nobody else is there to do it.
+    if told["why"] == "lifeline" and is_new:  # Nobody else is there to do it.
         shutil.rmtree(request["folder"], ignore_errors=True)
     sys.stdout.write(json.dumps(told))
 

@@ -114,6 +114,7 @@ class Program:
         request = {
             "argv": [_filled(word, files) for word in self.command],
             "folder": str(folder),
+            "case": case.name,
             "seconds": self.limits.seconds,
             "memory": self.limits.memory,
             "file_size": ROOM + largest,

@@ -226,12 +226,15 @@ def test_the_same_without_namespaces(script, fault, monkeypatch, tmp_path):
     assert words in ruling.verdict.sentence
 
 
-def test_it_ends_with_the_judge(tmp_path, script, launcher):
-    """However that ends, even by a signal that nothing can heed."""
+@pytest.mark.parametrize("others", [[], ["somebody else's"]], ids=["new", "not new"])
+def test_it_ends_with_the_judge(tmp_path, script, launcher, others):
+    """However that ends, even by a signal that nothing can heed. A folder that held anything else is left."""
     marker = f"outlives-{os.getpid()}"
     command = [*script("import time\nprint(time.sleep(1000))"), marker]
     folder = tmp_path / "its own"
     folder.mkdir()
+    for name in ["case", *others]:
+        (folder / name).touch()
     source = (
         f"from pathlib import Path as P; import isogru.runners.program as r; r.LAUNCHER = P({str(runner.LAUNCHER)!r})"
     )
@@ -243,7 +246,9 @@ def test_it_ends_with_the_judge(tmp_path, script, launcher):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert until(lambda: not is_running(marked) and not folder.exists())
+    assert until(lambda: not is_running(marked))
+    assert until(lambda: not is_running(str(folder)) and folder.exists() == bool(others))
+    assert all((folder / name).exists() for name in others)
 
 
 def test_ctrl_c_ends_all_calls(script, monkeypatch):
