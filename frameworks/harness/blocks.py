@@ -16,13 +16,12 @@ from msgspec import structs
 
 from frameworks.harness.busy import Watch, calibrate
 from frameworks.harness.contender import Contender
-from frameworks.harness.entries import Costs, Entry, costs_of, lost_doubles, share
+from frameworks.harness.entries import Costs, Entry, costs_of, lost_doubles, share, undecided
 from frameworks.harness.nursery import LostError
 from frameworks.harness.starting import Start
 from isogru.judge.comparison import EQUAL
-from shared_spec import frameworks as known
 from shared_spec import machine
-from shared_spec.race import blocks, decisions, rows
+from shared_spec.race import blocks, rows
 from shared_spec.race.blocks import TWICE, Block
 from shared_spec.race.definition import Race, passes
 from shared_spec.race.rows import Header, Outcome
@@ -102,25 +101,14 @@ class Blocks:
 
     def _going(self) -> dict[str, list[Entry]]:
         """What is still to be timed, by workload."""
-        workloads = dict.fromkeys(row.workload for header in self.headers.values() for row in header.plan)
-        going = {}
-        for workload in workloads:
-            those = self._undecided(workload)
-            if those and self._is_paid(workload):
-                going[workload] = those
-        return going
+        every = dict.fromkeys(row.workload for header in self.headers.values() for row in header.plan)
+        paid = filter(self._is_paid, every)
+        going = {workload: undecided(self.done, workload, self.entries(workload)) for workload in paid}
+        return {workload: those for workload, those in going.items() if those}
 
     def _is_paid(self, workload: str) -> bool:
         """Whether what is left of the budget is enough for a start of it; the first of all is made in any case."""
         return workload not in self.judged or self.costs.get(workload, Costs()).least < self.left
-
-    def _undecided(self, workload: str) -> list[Entry]:
-        entries = self.entries(workload)
-        alone = [each for each in entries if not each.is_double]
-        times = blocks.times(self.done, workload, [each.name for each in alone])
-        decision = decisions.decide([times[each.name] for each in alone])
-        left = {alone[i].name for i in decisions.undecided(decision)}
-        return [each for each in entries if each.name.removesuffix(TWICE) in left]
 
     def _start(self, start: int, going: Mapping[str, list[Entry]]) -> None:
         writers = {}
@@ -161,8 +149,10 @@ class Blocks:
         costs, began, count = self.costs.setdefault(workload, Costs()), self.gone, 0
         running: dict[str, tuple[Entry, Contender]] = {}
         try:
-            self._begin(begun, entries, running, costs.turns, writers)
-            costs.begin = self.gone - began
+            is_first = self._begin(begun, entries, running, costs.turns, writers)
+            # On a GPU the next ones begin side by side, on cores that have little else to do.
+            at_once = min(machine.cores(), len(entries)) if is_first and self.race.device != "cpu" else 1
+            costs.begin = (self.gone - began) / at_once
             while running:
                 before = self.gone
                 self._block(start, workload, count + 1, begun, running, writers)
@@ -173,9 +163,7 @@ class Blocks:
                 if after > (self.race.budget if is_plenty else until) or not pays or count >= MOST_BLOCKS:
                     break
             before = self.gone
-            for name in list(running):
-                entry, contender = running[name]
-                self._over(entry, contender, functools.partial(contender.end, END_LIMIT), running, writers)
+            self._end(running, writers)
             costs.end, costs.turns = self.gone - before, max(count, 1)
         finally:
             for _, contender in running.values():
@@ -194,9 +182,9 @@ class Blocks:
         running: dict[str, tuple[Entry, Contender]],
         turns: int,
         writers: Mapping[str, rows.Writer],
-    ) -> None:
-        """Start all of them: one after another while none has been judged, since their first calls are timed, and where
-        their threads spin, which makes two of them many times slower than one.
+    ) -> bool:
+        """Start all: one after another the first time, whose first calls are timed, and where threads spin, which makes
+        two of them many times slower than one. Gives whether it was the first time.
         """
         is_first = not any(entry.row.workload in self.judged for entry in entries)
         awaited: deque[Entry] = deque()
@@ -211,7 +199,7 @@ class Blocks:
                     self._drop(entry, contender, error, running, writers)
 
         for entry in entries:
-            alone = is_first or self.race.device != "cpu" or known.framework(entry.framework).spins
+            alone = is_first or entry.spins_on(self.race.device)
             await_down_to(0 if alone else machine.cores() - 1)
             if not entry.is_double:
                 writers[entry.framework].write(rows.Begin(entry.row))
@@ -224,6 +212,17 @@ class Blocks:
             if alone:
                 await_down_to(0)
         await_down_to(0)
+        return is_first
+
+    def _end(self, running: dict[str, tuple[Entry, Contender]], writers: Mapping[str, rows.Writer]) -> None:
+        """End all of them, side by side but for those whose threads spin."""
+        left = list(running.values())
+        while left:
+            for entry, contender in left[: machine.cores()]:
+                if entry is left[0][0] or not entry.spins_on(self.race.device):
+                    contender.finish()
+            entry, contender = left.pop(0)
+            self._over(entry, contender, functools.partial(contender.end, END_LIMIT), running, writers)
 
     def _block(
         self,

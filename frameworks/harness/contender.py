@@ -44,6 +44,7 @@ class Contender:
         self._printed = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._said = b""
         self._status: int | None = None
+        self._is_over = False
         try:
             self.pid = nursery.start(order, [reads, writes, self._printed.fileno(), end])
         except LostError:
@@ -67,11 +68,18 @@ class Contender:
         self._signal(signal.SIGSTOP)
         return took.seconds
 
-    def end(self, limit: float) -> Outcome:
-        """What comes of it, judged once more, and the end of its process. Raises LostError where it does not end."""
+    def finish(self) -> None:
+        """Tell it, once, that there is no other turn: it is judged once more, and ends."""
+        if self._is_over:
+            return
+        self._is_over = True
         self._signal(signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError):
             os.write(self._to, rows.OVER)
+
+    def end(self, limit: float) -> Outcome:
+        """What comes of it, once it has finished. Raises LostError where it does not end."""
+        self.finish()
         if not self._has_ended(limit):
             raise LostError(self._silent(limit))
         return self.outcome(self.words())

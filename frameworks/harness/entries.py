@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from shared_spec import frameworks as known
 from shared_spec.race import blocks, decisions
 from shared_spec.race.blocks import TWICE, Block
 from shared_spec.race.definition import Race
@@ -35,6 +36,10 @@ class Entry:
     @property
     def name(self) -> str:
         return blocks.name(self.framework, self.row.implementation) + (TWICE if self.is_double else "")
+
+    def spins_on(self, device: str) -> bool:
+        """Whether its threads go on spinning while they wait for work on a device; for a GPU's they hardly wait."""
+        return device == "cpu" and known.framework(self.framework).spins
 
 
 @dataclass
@@ -113,3 +118,12 @@ def lost_doubles(of_start: Sequence[Block], entries: Callable[[str], Sequence[En
         doubles |= {name for name in set().union(*there) if name.endswith(TWICE)}
         lost |= {(workload, name) for name in doubles - there[-1] if name.removesuffix(TWICE) in there[-1]}
     return lost
+
+
+def undecided(done: Sequence[Block], workload: str, entries: Sequence[Entry]) -> list[Entry]:
+    """Of those entered for a workload the ones of which these blocks do not tell yet how they stand."""
+    alone = [each for each in entries if not each.is_double]
+    times = blocks.times(done, workload, [each.name for each in alone])
+    decision = decisions.decide([times[each.name] for each in alone])
+    left = {alone[i].name for i in decisions.undecided(decision)}
+    return [each for each in entries if each.name.removesuffix(TWICE) in left]

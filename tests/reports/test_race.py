@@ -20,7 +20,7 @@ import pytest
 from frameworks.harness import blocks, busy, child, entries, race, starting
 from frameworks.harness.nursery import LostError
 from reports.race import races
-from shared_spec import language_model
+from shared_spec import language_model, machine
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.language_model import corpus
@@ -291,6 +291,9 @@ def test_blocks_go_on_where_no_other_start_is_left(one, monkeypatch, left, block
     monkeypatch.setattr(blocks.Blocks, "gone", property(lambda self: clock[0]))
 
     class Stand:
+        def finish(self):
+            pass
+
         def end(self, limit):
             return rows.Outcome(verdict="equal")
 
@@ -316,6 +319,66 @@ def test_blocks_go_on_where_no_other_start_is_left(one, monkeypatch, left, block
     monkeypatch.setattr(blocks, "MOST_BLOCKS", 100)
     there._workload(1, WORKLOAD, None, [entry], one.budget, False, {})
     assert len(counted) == blocks_of_start
+
+
+@pytest.mark.parametrize(
+    ("device", "order"),
+    [
+        # PyTorch's threads spin.
+        ("cpu", ["finish jax", "end jax", "finish torch", "finish jax again", "end torch", "end jax again"]),
+        ("cuda", ["finish jax", "finish torch", "end jax", "finish jax again", "end torch", "end jax again"]),
+    ],
+)
+def test_contenders_end_side_by_side(one, monkeypatch, device, order):
+    """As many as there are cores, here two; those whose threads spin when all before them have ended."""
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setattr(blocks.Blocks, "_come_of", lambda *given: None)
+    there = blocks.Blocks(dataclasses.replace(one, device=device), {}, contextlib.nullcontext, lambda line: None)
+    log = []
+
+    class Stand:
+        def __init__(self, name):
+            self.name = name
+
+        def finish(self):
+            if f"finish {self.name}" not in log:
+                log.append(f"finish {self.name}")
+
+        def end(self, limit):
+            self.finish()
+            log.append(f"end {self.name}")
+            return rows.Outcome(verdict="equal")
+
+        def close(self):
+            pass
+
+    row = rows.Row(WORKLOAD, "tuned", "tuned")
+    names = ("jax", "torch", "jax again")
+    contenders = [
+        (blocks.Entry(name.removesuffix(" again"), row, is_double="again" in name), Stand(name)) for name in names
+    ]
+    running = {entry.name: (entry, contender) for entry, contender in contenders}
+    there._end(running, {})
+    assert log == order
+    assert not running
+
+
+@pytest.mark.parametrize(("device", "begin"), [("cpu", 60.0), ("cuda", 30.0)])
+def test_what_another_start_is_thought_to_take(one, monkeypatch, device, begin):
+    """On a GPU contenders of the first one began one after another, and later ones begin side by side."""
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    there = blocks.Blocks(dataclasses.replace(one, device=device), {}, contextlib.nullcontext, lambda line: None)
+    clock = [0.0]
+    monkeypatch.setattr(blocks.Blocks, "gone", property(lambda self: clock[0]))
+
+    def begun(self, *given):
+        clock[0] += 60.0
+        return True
+
+    monkeypatch.setattr(blocks.Blocks, "_begin", begun)
+    row = rows.Row(WORKLOAD, "tuned", "tuned")
+    there._workload(1, WORKLOAD, None, [blocks.Entry(name, row) for name in ("jax", "torch")], 600.0, False, {})
+    assert there.costs[WORKLOAD].begin == begin
 
 
 def test_a_start_has_its_share_of_what_is_left():
