@@ -13,6 +13,7 @@ from frameworks.harness.run import run
 from frameworks.jax import kernels, loops, tuned
 from isogru import judge
 from shared_spec import cases
+from tests.kernels import __main__ as table
 
 LOOPS = {"gru": lambda h: [(h, 2 * h), (h, h)], "reset_after": lambda h: [(h, 3 * h), (h,)]}
 """By the name of a loop: the shapes of what it takes after H0."""
@@ -126,3 +127,11 @@ def test_who_runs_a_loop(monkeypatch):
     assert loops.gpu_kernels(jnp.zeros((2, kernels.NARROW + 1), jnp.float32)) is None
     assert tuned._loop("gru", H0, loops) is kernels.gru
     assert tuned._loop("rnn", H0, loops) is loops.rnn
+
+
+def test_how_long_they_take(framework, monkeypatch, capsys):
+    """The table for whoever has a card, at next to no size."""
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    table.jax_kernels(framework, "cpu", table.TINY)
+    printed = capsys.readouterr().out
+    assert [row.endswith(" us") for row in printed.splitlines()] == [True] * 4, printed

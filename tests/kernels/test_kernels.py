@@ -13,6 +13,7 @@ from frameworks.harness.run import run
 from frameworks.torch import cells, kernels, language_model, loops, tuned
 from isogru import judge
 from shared_spec import cases
+from tests.kernels import __main__ as table
 
 KINDS = {"narrow": kernels.NARROW, "wide": 0}
 """By the name of each of the two kernels: up to how many units the narrow one is used."""
@@ -204,3 +205,12 @@ def test_who_runs_a_loop():
 def test_they_compile_for_a_gpu(process, tmp_path):
     done = process("tests.kernels.compiled", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path / "cache"))
     assert done.stdout == "compiled 13 kernels\n", done.stderr
+
+
+def test_how_long_they_take(capsys):
+    """The table for whoever has a card, at next to no size."""
+    table.main(["torch", "--device", "cpu", "--tiny"])
+    printed = capsys.readouterr().out
+    rows = printed.splitlines()[1:]
+    assert len(rows) == 10
+    assert all(row.endswith(" us") for row in rows), printed
