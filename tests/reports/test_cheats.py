@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 import weakref
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from frameworks.harness import outputs
+from frameworks.harness import outputs, timed_work
 from frameworks.harness.benchmark import measure
 from isogru.judge import admission
 from isogru.judge.comparison import DIFFERENT, EQUAL
@@ -85,6 +86,27 @@ def test_honest_work_in_turns_is_ranked(kind, had, text):
     outcome = run(numpys.framework(), numpys.implementation(), workload(kind), text, Turns(4, had))
     assert outcome.verdict == EQUAL, outcome.why
     assert len(outcome.seconds) == had
+
+
+@pytest.mark.parametrize(("device", "written"), [("cpu", 0), ("cuda", 3)])
+def test_inputs_come_from_memory_on_a_gpu(monkeypatch, device, written):
+    """Between the making of a turn's inputs and its clock something else goes through the cache."""
+    log = []
+    drawn = timed_work.Cell.fresh
+    monkeypatch.setattr(measure, "IN_MEMORY", 8)
+    monkeypatch.setattr(timed_work.Cell, "fresh", lambda self, count: log.append("fresh") or drawn(self, count))
+    peak = numpys.Module(sums=lambda a, b, *, count: log.append(("others", len(a), count)) or a + b)
+    framework = dataclasses.replace(numpys.framework(), peak=peak)
+
+    def spied(call, batches, after):
+        return clock(lambda batch: log.append("timed") or call(batch), batches, after)
+
+    on = {"device": device, "text": None, "seconds": 0.01, "turns": Turns(3, 3)}
+    outcome = measure.run(framework, numpys.implementation(), workload("forward"), clock=spied, **on)
+    assert outcome.verdict == EQUAL, outcome.why
+    assert log.count(("others", 8, 1)) == written
+    before = {log[i - 1] for i, entry in enumerate(log) if entry == "timed"}
+    assert before == {("others", 8, 1) if written else "fresh"}
 
 
 def test_an_audit_may_be_any_call_of_any_turn(monkeypatch):
