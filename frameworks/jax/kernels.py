@@ -35,11 +35,10 @@ class Plan(NamedTuple):
 
 
 # Microseconds on an H100, n=1024, h=32, T=32, gru, by rows and warps of a program: the loop forward, and with all
-# gradients, of which products for those of weights and inputs are 40:
-#   2 and 1: 36, 118; 2 and 2: 45, 119; 1 and 1: 33, 120; 4 and 1: 58, 151; 4 and 2: 52, 127; 8 and 4: 49, 126; 16 and 8:
-#   58, 149
-# A training step of the chapter takes 387, and 207 one after another; with the scan of loops.py 1218 and 1018. States are
-# within 3 units of roundoff of float64, relative to the largest, gradients within 17.
+# gradients, of which products for those of weights and inputs are 40: 2 and 1: 36, 118; 2 and 2: 45, 119; 1 and 1: 33,
+# 120; 4 and 1: 58, 151; 4 and 2: 52, 127; 8 and 4: 49, 126; 16 and 8: 58, 149. A training step of the chapter takes
+# 387, and 207 one after another; with the scan of loops.py 1218 and 1018. States are within 3 units of roundoff of
+# float64, relative to the largest, gradients within 17.
 
 
 def plan(n: int, h: int, *, processors: int) -> Plan:
