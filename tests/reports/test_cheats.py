@@ -119,6 +119,8 @@ def test_an_audit_may_be_any_call_of_any_turn(monkeypatch):
         places.update(i for i, given in zip(numbers, batch, strict=True) if any(given is one for one in self._audits))
         return batch
 
+    # Of 40 starts on a busy machine one may well have two readings that take long.
+    monkeypatch.setattr(admission, "finished", lambda *given: admission.RIGHT)
     monkeypatch.setattr(measure._Timing, "_drawn", seen)
     monkeypatch.setattr(measure, "MOST_CALLS", 3)
     for _ in range(40):
