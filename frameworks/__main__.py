@@ -24,8 +24,8 @@ from shared_spec.errors import UserError
 from shared_spec.files.interchange import DTYPES, read_case, write_result
 from shared_spec.language_model import tasks
 from shared_spec.machine import MOST_THREADS as MOST
-from shared_spec.sweeps import trial_store, trials
-from shared_spec.sweeps.trial_store import TrialStore, default_file
+from shared_spec.sweeps import place, trials
+from shared_spec.sweeps.place import default_file
 
 Device = Annotated[str, typer.Option(help="cpu or, where there is one, cuda.")]
 Cases = Annotated[Optional[list[str]], typer.Option("--case", help="Only this case; may be repeated.")]
@@ -159,7 +159,7 @@ def sweep(
     """Trainings over a grid, on Ray, each kept as soon as it is over; the same command goes on where one broke off."""
     framework: str = context.obj
     frameworks.check_installed(framework)
-    trial_store.check(kept)
+    place.check(kept)
     varied, cells = trials.axes(grid or []), list(dict.fromkeys(cell or ["gru"]))
     changes = {} if epochs is None else {"epochs": epochs}
     recipes = trials.grid(varied, cells, seeds=range(seeds), random=random, task=task, **changes)
@@ -196,7 +196,7 @@ def compare(
     frameworks.check_installed(framework)
     if study not in studies.STUDIES:
         raise UserError(f"no study {study!r}; the studies are {', '.join(studies.STUDIES)}")
-    trial_store.check(kept)
+    place.check(kept)
     chosen, text = studies.STUDIES[study], find_corpus(corpus, corpus_sha1)
     options: dict[str, Any] = {"dtype": "float32", "device": device, "epochs": epochs}
     where = kept or default_file()
@@ -206,6 +206,8 @@ def compare(
     if status == NOT_EQUAL:
         say("the comparison needs the trials that failed: the same command runs them again", err=True)
     elif status == EQUAL:
+        from shared_spec.sweeps.trial_store import TrialStore
+
         planned = studies.trainings(chosen, framework, text, searches, TrialStore(where), seeds=seeds, **options)
         status = command.carry_out(planned, where, text, **on)
     raise typer.Exit(status)

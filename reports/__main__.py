@@ -35,7 +35,7 @@ from shared_spec.files.whole import write_whole
 from shared_spec.language_model.corpus import find as find_text
 from shared_spec.race import definition, rows, workloads
 from shared_spec.race.definition import BUDGET, TURN, Race
-from shared_spec.sweeps import trial_store
+from shared_spec.sweeps.place import default_file
 
 Site = Annotated[Path, typer.Option("-o", "--output", envvar="ISOGRU_SITE", help="The folder to write to.")]
 
@@ -141,11 +141,13 @@ def export_trials(
     kept: Annotated[Optional[Path], typer.Option("--store", help="The file of trials, if not the usual one.")] = None,
 ) -> None:
     """The trials of all sweeps as a table, a row for each epoch."""
-    where = kept or trial_store.default_file()
+    from shared_spec.sweeps.trial_store import TrialStore
+
+    where = kept or default_file()
     if not where.is_file():
         raise UserError(f"{where}: there are no trials; run tox -e sweep-torch or the like")
     damaged: list[str] = []
-    count = export.export(trial_store.TrialStore(where, reads=True, tell=damaged.append), file)
+    count = export.export(TrialStore(where, reads=True, tell=damaged.append), file)
     say(f"wrote {count} trials to {file}")
     _refused(damaged)
 

@@ -10,7 +10,9 @@ import numpy as np
 from reports.exercises import sweeps
 from shared_spec import language_model
 from shared_spec.language_model import tasks
-from shared_spec.sweeps.trial_store import Outcome, TrialStore, default_file
+from shared_spec.sweeps.place import default_file
+from shared_spec.sweeps.stored import Outcome
+from shared_spec.sweeps.trial_store import TrialStore
 from shared_spec.sweeps.trials import DIVERGED, FINISHED, Trial
 
 COEFFICIENTS = (2e-4, 7e-8, 3e-10, 5e-12)

@@ -25,7 +25,7 @@ from shared_spec.command import INTERRUPTED
 from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.language_model.corpus import Corpus
-from shared_spec.sweeps.trial_store import Outcome
+from shared_spec.sweeps.stored import Outcome
 from shared_spec.sweeps.trials import Trial
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -28,8 +28,11 @@ from shared_spec.files.interchange import DTYPES
 from shared_spec.language_model import Recipe, tasks
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.sweeps import trials
-from shared_spec.sweeps.trial_store import Outcome, TrialStore
+from shared_spec.sweeps.stored import Outcome
 from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED, Trial
+
+if TYPE_CHECKING:
+    from shared_spec.sweeps.trial_store import TrialStore
 
 BEST = 10
 QUIET_SECONDS = 30.0
@@ -99,6 +102,8 @@ def carry_out(
     planned: Sequence[Sweep], file: Path, text: Corpus, *, address: str | None, workers: int | None, threads: int
 ) -> int:
     """Run sweeps one after the other, telling how far they are on standard error; returns the exit status."""
+    from shared_spec.sweeps.trial_store import TrialStore
+
     # What is refused leaves no trace: a store that is not there yet is made where somebody can run them.
     kept = TrialStore(file) if file.exists() else None
     keys = list(dict.fromkeys(key for each in planned for key in each.keys))
@@ -127,6 +132,8 @@ def carry_out(
 
 def _begin(planned: Sequence[Sweep], file: Path, text: Corpus) -> TrialStore:
     """Write down what is set out to be done, and the text, which pages look up."""
+    from shared_spec.sweeps.trial_store import TrialStore
+
     store.keep_text(text)
     kept = TrialStore(file)
     for each in planned:

@@ -10,12 +10,16 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frameworks.sweep.cluster import Batch, Broke, Cluster, Died
 from shared_spec.sweeps import trials
-from shared_spec.sweeps.trial_store import PATIENCE_SECONDS, Outcome, TrialStore
+from shared_spec.sweeps.place import PATIENCE_SECONDS
+from shared_spec.sweeps.stored import Outcome
 from shared_spec.sweeps.trials import Trial
+
+if TYPE_CHECKING:
+    from shared_spec.sweeps.trial_store import TrialStore
 
 ATTEMPTS = 3
 """How often a trial is begun whose worker dies."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frameworks.sweep import command
 from frameworks.sweep.run import Sweep
@@ -15,8 +15,10 @@ from shared_spec.errors import UserError
 from shared_spec.language_model import Recipe, specification, tasks
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.sweeps import trials
-from shared_spec.sweeps.trial_store import TrialStore
 from shared_spec.sweeps.trials import FINISHED
+
+if TYPE_CHECKING:
+    from shared_spec.sweeps.trial_store import TrialStore
 
 # Small weights of either sign, biases too, as torch.nn.GRU starts: from the chapter's own a copying task takes long.
 START = "uniform"

@@ -20,7 +20,7 @@ from shared_spec.language_model import Problem, tasks
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.language_model.training import perplexity
 from shared_spec.sweeps import trials
-from shared_spec.sweeps.trial_store import Outcome
+from shared_spec.sweeps.stored import Outcome
 from shared_spec.sweeps.trials import Trial
 
 TELL_SECONDS = 1.0

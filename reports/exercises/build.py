@@ -8,7 +8,7 @@ from reports.diff.build import cell_record
 from reports.exercises import compared, errata, gates, sweeps
 from reports.exercises.records import FORMAT, Exercises
 from shared_spec import cells, machine
-from shared_spec.sweeps.trial_store import Tell
+from shared_spec.sweeps.place import Tell
 
 
 def build(tell: Tell | None = None) -> Exercises:

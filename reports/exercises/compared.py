@@ -23,7 +23,8 @@ from shared_spec.language_model import Problem, corpus, specification, tasks, tr
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.readings.arithmetic import Array
 from shared_spec.readings.value import evaluate
-from shared_spec.sweeps.trial_store import Outcome, Tell
+from shared_spec.sweeps.place import Tell
+from shared_spec.sweeps.stored import Outcome
 from shared_spec.sweeps.trials import FAILED, FINISHED
 
 

@@ -13,7 +13,7 @@ from shared_spec.errata import records, texts
 from shared_spec.errata.records import Record
 from shared_spec.errata.texts import Entry
 from shared_spec.errors import UserError
-from shared_spec.sweeps.trial_store import Tell
+from shared_spec.sweeps.place import Tell
 
 PROVEN, NOT_PROVEN, STALE, FAILED, NOT_RUN = "proven", "not proven", "stale", "failed", "not run"
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 from msgspec import structs
 
 from reports.exercises.sweeps import row
@@ -13,7 +12,9 @@ from shared_spec.__main__ import keep
 from shared_spec.errors import UserError
 from shared_spec.files import temporary
 from shared_spec.files.whole import write_whole
-from shared_spec.sweeps.trial_store import TrialStore
+
+if TYPE_CHECKING:
+    from shared_spec.sweeps.trial_store import TrialStore
 
 FORMATS = {".csv": "(format csv, header)", ".parquet": "(format parquet)"}
 COLUMNS = {
@@ -38,6 +39,8 @@ def export(kept: TrialStore, file: Path) -> int:
 
     Raises UserError for a file that is neither CSV nor Parquet by its name, and where it cannot be written.
     """
+    import duckdb
+
     if file.suffix not in FORMATS:
         raise UserError(f"{file}: should end in {' or '.join(FORMATS)}")
     keep(kept.file, file)

@@ -20,7 +20,7 @@ from shared_spec.cells import Cell, cell
 from shared_spec.expression import Place, parse
 from shared_spec.readings import latex, value
 from shared_spec.readings.forced import forced
-from shared_spec.sweeps.trial_store import Tell
+from shared_spec.sweeps.place import Tell
 from shared_spec.weights import layouts
 
 TURNED = "H = (1 - Z) * H + Z * C"

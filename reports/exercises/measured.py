@@ -13,7 +13,7 @@ from shared_spec import cases
 from shared_spec.errata.records import Clipping, Perplexity, Record, ResetPlacement, TimeAxis, UpdateOnly
 from shared_spec.files.interchange import DTYPES, Result, TrainingCase, read_origin, read_result
 from shared_spec.files.store import Job
-from shared_spec.sweeps.trial_store import Tell
+from shared_spec.sweeps.place import Tell
 from shared_spec.weights import layouts
 
 Sentences = list[str]

@@ -23,7 +23,7 @@ from shared_spec.language_model import Problem
 from shared_spec.language_model.corpus import Tokens
 from shared_spec.language_model.training import one_hot
 from shared_spec.readings.arithmetic import Array
-from shared_spec.sweeps.trial_store import Tell
+from shared_spec.sweeps.place import Tell
 
 CELL = "gru"
 COMMAND = "tox -e train-torch"

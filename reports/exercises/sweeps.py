@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,12 @@ from reports.exercises.records import sweeps as records
 from reports.exercises.records.sweeps import Law
 from shared_spec.errors import UserError
 from shared_spec.readings.arithmetic import Array
-from shared_spec.sweeps.trial_store import ELSEWHERE, Outcome, Tell, TrialStore, default_file
+from shared_spec.sweeps.place import ELSEWHERE, Tell, default_file
+from shared_spec.sweeps.stored import Outcome
 from shared_spec.sweeps.trials import FINISHED, GRID, Trial, worded
+
+if TYPE_CHECKING:
+    from shared_spec.sweeps.trial_store import TrialStore
 
 BEST = 10
 TERMS = ("1", "n T", "n T h", "n T h²")
@@ -28,6 +32,8 @@ def opened(tell: Tell | None, *, is_told: bool = True) -> TrialStore | None:
     """The store of trials; none where there is none, or it is damaged and that can be told, unless it is already."""
     if not default_file().is_file():
         return None
+    from shared_spec.sweeps.trial_store import TrialStore
+
     try:
         return TrialStore(default_file(), reads=True, tell=tell)
     except UserError as error:

@@ -13,7 +13,7 @@ import os
 import shlex
 import time
 import urllib.parse
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 
 from shared_spec.errors import UserError
-from shared_spec.files import door, store
+from shared_spec.files import door
 from shared_spec.sweeps import stored, trials
-from shared_spec.sweeps.stored import Outcome as Outcome
+from shared_spec.sweeps.place import ELSEWHERE, PATIENCE_SECONDS, Tell
+from shared_spec.sweeps.stored import Outcome
 
 FORMAT = "isogru-trials/1"
-PATIENCE_SECONDS = 30.0
-"""How long a claim lives unless it is kept alive, and how long to wait while another process writes."""
 
 _METADATA = MetaData()
 _ABOUT = Table("about", _METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
@@ -80,26 +79,6 @@ _CLAIMS = Table(
     Column("owner", Text, nullable=False),
     Column("alive", Float, nullable=False),
 )
-
-
-ELSEWHERE = "name another with --store"
-Tell = Callable[[str], None]
-
-
-def default_file() -> Path:
-    """Where trials are kept unless told otherwise."""
-    return store.folder() / "trials.sqlite"
-
-
-def check(file: Path | None) -> None:
-    """Raises UserError where that file, or the usual one, is there and no store: before anything is run. An empty
-    file becomes one.
-    """
-    where = file or default_file()
-    if os.path.lexists(where):
-        door.check(where, ELSEWHERE)
-        if where.stat().st_size:
-            TrialStore(where, reads=True)
 
 
 class TrialStore:

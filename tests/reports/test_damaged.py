@@ -18,7 +18,8 @@ from shared_spec.errors import UserError
 from shared_spec.files import store
 from shared_spec.race import definition, rows
 from shared_spec.race.definition import Race
-from shared_spec.sweeps.trial_store import TrialStore, default_file
+from shared_spec.sweeps.place import default_file
+from shared_spec.sweeps.trial_store import TrialStore
 from shared_spec.weights import layouts, proof
 from tests import sample_race, sample_results
 from tests.sample_trials import keep, outcome

@@ -20,7 +20,8 @@ from shared_spec.files import store
 from shared_spec.language_model import tasks, training
 from shared_spec.readings.gradient import step
 from shared_spec.sweeps import trials
-from shared_spec.sweeps.trial_store import TrialStore, default_file
+from shared_spec.sweeps.place import default_file
+from shared_spec.sweeps.trial_store import TrialStore
 from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED
 from tests.sample_trials import COEFFICIENTS, keep, outcome, share_of, study
 

@@ -21,8 +21,8 @@ from frameworks.sweep.run import ATTEMPTS, Sweep, batches, run
 from frameworks.sweep.studies import best_rates
 from shared_spec import language_model
 from shared_spec.errors import UserError
-from shared_spec.sweeps.stored import CURVES
-from shared_spec.sweeps.trial_store import Outcome, TrialStore
+from shared_spec.sweeps.stored import CURVES, Outcome
+from shared_spec.sweeps.trial_store import TrialStore
 from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED, Trial
 
 TOGETHER = 5

@@ -14,8 +14,8 @@ import pytest
 from shared_spec import language_model
 from shared_spec.errors import UserError
 from shared_spec.sweeps import trial_store
-from shared_spec.sweeps.stored import CURVES
-from shared_spec.sweeps.trial_store import Outcome, TrialStore
+from shared_spec.sweeps.stored import CURVES, Outcome
+from shared_spec.sweeps.trial_store import TrialStore
 from shared_spec.sweeps.trials import DIVERGED, FAILED, FINISHED, Trial
 
 RECIPE = language_model.recipe("gru")
