@@ -86,7 +86,7 @@ class Precision:
             return Bounded(array, size, NOTHING, 0, 0, NOTHING)
         small = size < self.smallest_normal
         if not self.stored:
-            return Bounded(array, size, np.where(small, size, 0.0), 0, 0, NOTHING)
+            return Bounded(array, size, np.where(small, size, 0.0) if small.any() else NOTHING, 0, 0, NOTHING)
         with np.errstate(invalid="ignore"):
             off = np.abs(floats.rounded(array, self.stored) - array)
         off = np.where(small, size, off)
@@ -116,7 +116,7 @@ class Bounded:
         """NaN where a part of the piece may be beyond the format."""
         ku, arrays = precision.rounding(self.stores, self.sums), precision.arrays
         if ku >= 1:
-            infinite: Array = arrays.full_like(self.inherited, np.inf)
+            infinite: Array = arrays.full_like(self.size, np.inf)
             return infinite
         underflow = self.flushed * precision.smallest_normal
         error = self.inherited + (ku * self.size + underflow) / (1 - ku)
@@ -142,7 +142,9 @@ def step(
     and parameters may be rounded to it first. `arrays` is a namespace like NumPy, such as jax.numpy, of whose arrays
     those that are given are; it has no `stored`.
     """
-    return quantities(cell, X, H, parameters, u=u, sums=sums, stored=stored, arrays=arrays)["H"]
+    precision = Precision.of(u, sums, stored, arrays)
+    bounded = _quantities(cell, X, H, parameters, precision)["H"]
+    return bounded.value, bounded.error(precision)
 
 
 def quantities(
@@ -158,14 +160,18 @@ def quantities(
 ) -> dict[str, tuple[Array, Array]]:
     """The same for every quantity that the cell assigns, gates included: value and bound, both (..., h), by name."""
     precision = Precision.of(u, sums, stored, arrays)
+    bounded = _quantities(cell, X, H, parameters, precision)
+    return {name: (each.value, each.error(precision)) for name, each in bounded.items()}
+
+
+def _quantities(
+    cell: Cell, X: Array, H: Array, parameters: Mapping[str, Array], precision: Precision
+) -> dict[str, Bounded]:
+    """Every quantity that the cell assigns, by name."""
     scope = {name: precision.given(array) for name, array in {"X": X, "H": H, **parameters}.items()}
     for equation in cell.equations:
         scope[equation.target] = _read(equation.expression, scope, precision)
-    return {
-        equation.target: (bounded.value, bounded.error(precision))
-        for equation in cell.equations
-        for bounded in [scope[equation.target]]
-    }
+    return {equation.target: scope[equation.target] for equation in cell.equations}
 
 
 def equation(
@@ -260,7 +266,7 @@ def _is_zero(array: Any) -> bool:
     """Whether an array is known to be zero everywhere. Of one that is not NumPy's nothing is: it may be a place in a
     program that has no value yet.
     """
-    return isinstance(array, np.ndarray | np.generic) and not array.any()
+    return array is NOTHING or (isinstance(array, np.ndarray | np.generic) and not array.any())
 
 
 def _other(name: str, x: Bounded, precision: Precision) -> Bounded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,6 +31,7 @@ _ROUNDED = re.compile(r"rounded\((\d+)\)")
 _HARD_SIGMOID = re.compile(r"hard_sigmoid\(([-+.\deE]+), ([-+.\deE]+)\)")
 
 
+@functools.lru_cache(maxsize=1024)
 def function(name: str) -> Callable[[Array], Array] | None:
     """A function by its name, such as relu; "hard_sigmoid(0.2, 0.5)", which is clip(0.2 x + 0.5, 0, 1); "rounded(8)",
     to 8 bits of the significand. None where it is not known.
