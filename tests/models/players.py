@@ -190,14 +190,16 @@ class Flax:
         import flax.linen as nn
         import jax
 
+        from tests.models.flax_weights import variables_of
+
         def rnn(**options):
-            return nn.RNN(nn.GRUCell(H, bias_init=nn.initializers.normal()), time_major=True, **options)
+            return nn.RNN(nn.GRUCell(H), time_major=True, **options)
 
         both = kind == "both"
         layers = [nn.Bidirectional(rnn(), rnn(), time_major=True) if both else rnn() for _ in range(2)]
         module = nn.Sequential(layers)
         # Outside jit, each call would be compiled anew.
-        return [jax.jit(module.apply), jax.jit(module.init)(jax.random.key(seed), np.zeros((T, N, D), np.float32))]
+        return [jax.jit(module.apply), variables_of(module, np.zeros((T, N, D), np.float32), seed=seed)]
 
     def files(self, model):
         import flax

@@ -10,6 +10,7 @@ from flax import linen, nnx
 
 import isogru
 from shared_spec.errors import UserError
+from tests.models.flax_weights import variables_of
 
 FEW = ["ordinary", "drawn_weights"]
 KEY = jax.random.key(0)
@@ -21,11 +22,11 @@ def _own_results(results):
 
 
 def initialised(module, *inputs):
-    return {"variables": module.init(KEY, *inputs)}
+    return {"variables": variables_of(module, *inputs)}
 
 
 CELL = linen.GRUCell(4)
-VARIABLES = CELL.init(KEY, jnp.zeros((3, 4)), jnp.zeros((3, 5)))
+VARIABLES = variables_of(CELL, jnp.zeros((3, 4)), jnp.zeros((3, 5)))
 LOOP = linen.RNN(linen.GRUCell(4), reverse=True, keep_order=True, return_carry=True)
 MODULES = {
     "linen cell": lambda: (CELL, {"variables": VARIABLES}),

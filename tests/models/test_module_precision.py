@@ -16,6 +16,7 @@ from flax.errors import FlaxError
 
 import isogru
 from shared_spec.errors import UserError
+from tests.models.flax_weights import variables_of
 from tests.models.test_torch_modules import Mine
 
 FEW = ["ordinary", "zero_start", "drawn_weights"]
@@ -202,7 +203,7 @@ def test_a_module_in_float64_is_judged_on_its_own_weights():
 )
 def test_flax_says_what_it_computes_in(computed, weights, said, judged):
     module = linen.GRUCell(4, dtype=computed and jnp.dtype(computed), param_dtype=jnp.dtype(weights))
-    made = linen.GRUCell(4).init(jax.random.key(0), jnp.zeros((3, 4)), jnp.zeros((3, 5)))
+    made = variables_of(linen.GRUCell(4), jnp.zeros((3, 4)), jnp.zeros((3, 5)))
     variables = jax.tree.map(lambda array: array.astype(weights), made)
     verdict = isogru.check(module, variables=variables, cases=FEW[:1], gradients=False, **said)
     assert verdict.sentence.startswith(f"equal to gru_reset_after in {judged}: states of 1 case"), verdict.sentence
@@ -214,7 +215,7 @@ def test_what_a_module_of_jax_raises_is_a_verdict(raised):
         def __call__(self, H, x):
             raise raised("out of order")
 
-    variables = linen.GRUCell(4).init(jax.random.key(0), jnp.zeros((3, 4)), jnp.zeros((3, 5)))
+    variables = variables_of(linen.GRUCell(4), jnp.zeros((3, 4)), jnp.zeros((3, 5)))
     verdict = isogru.check(Cell(4), variables=variables, cases=FEW[:1], gradients=False)
     assert verdict.verdict == "failed"
     assert f"{raised.__name__}: out of order" in verdict.sentence

@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from isogru.weight_files import onnx as reader
+from isogru.weight_files.onnx import graph
 from isogru.weight_files.onnx import values as onnx_values
 from shared_spec.errors import InterchangeError, UserError
 
@@ -564,7 +565,10 @@ def test_small_files_make_no_large_tensors(tmp_path):
     tracemalloc.stop()
 
 
-def test_functions_that_call_themselves(tmp_path):
+def test_functions_that_call_themselves(tmp_path, monkeypatch):
+    # So many as there may be take seconds.
+    monkeypatch.setattr(graph, "MOST_UNROLLED", 2000)
+
     def calls(name, count):
         return [helper.make_node(name, ["x"], [f"y{n}"], domain="own") for n in range(count)]
 
