@@ -19,9 +19,8 @@ SEED = 3
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nobody_who_is_right_is_accused(kind):
-    for number in range(2):
-        for made in judging.judged(SEED, number, kind)["results"]:
-            assert made["verdict"] in ("equal", "undetermined"), (made["form"], made["sentence"])
+    for made in judging.judged(SEED, 0, kind)["results"]:
+        assert made["verdict"] in ("equal", "undetermined"), (made["form"], made["sentence"])
 
 
 def test_states_that_come_together_again_after_chaos_accuse_nobody(monkeypatch):

@@ -21,7 +21,7 @@ from tests import sample_results
 from tests.isogru.half_problems import CELLS, DTYPES, U, judged, loop, problem, result_of, said, with_cotangents
 from tests.isogru.halves import Half, rounded
 
-PROBLEMS = int(os.environ.get("ISOGRU_HALVES") or 28)
+PROBLEMS = int(os.environ.get("ISOGRU_HALVES") or 12)
 """How many random problems are drawn: four in turn, of two cells and two kinds of sums."""
 
 
