@@ -18,6 +18,10 @@ def proven(root, tmp_path):
     return place / "results"
 
 
+def test_case(tmp_path, draw, kills):
+    check(commands.making_a_case(), tmp_path, draw, kills)
+
+
 def test_convert(tmp_path, draw, kills):
     check(commands.converting(), tmp_path, draw, kills)
 
