@@ -18,9 +18,9 @@ from shared_spec.files import store
 from tests import sample_race, sample_results
 
 
-@pytest.fixture
-def board(tmp_path):
-    return sample_race.side_by_side(tmp_path)
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    return sample_race.side_by_side(tmp_path_factory.mktemp("race"))
 
 
 def written(board):
