@@ -10,7 +10,7 @@ from msgspec import structs
 
 from isogru.judge.comparison import EQUAL, significant
 from reports.race import roofline, statements
-from reports.race.records import FAILED, UNFINISHED, Row
+from reports.race.records import FAILED, SCRATCH, UNFINISHED, Row
 from reports.race.roofline import Bound
 from shared_spec.race import decisions, rows
 from shared_spec.race.decisions import Decisions, Times
@@ -94,16 +94,25 @@ def share(row: Row, bound: Bound | None) -> Row:
 
 def break_even(rows: list[Row]) -> list[Row]:
     """The rows with the count of calls after which what compiles has cost no more than the same framework's scratch
-    lane; None for never.
+    lane, None for never; or why there is nothing to count.
     """
-    scratch = {row.framework: row for row in rows if row.implementation == "scratch"}
-    return [structs.replace(row, break_even=_calls(row, scratch.get(row.framework))) for row in rows]
+    scratch = {row.framework: row for row in rows if row.implementation == SCRATCH}
+    return [_counted(row, scratch.get(row.framework)) for row in rows]
 
 
-def _calls(row: Row, scratch: Row | None) -> int | None:
-    if scratch is None or row is scratch or row.first is None or scratch.first is None:
-        return None
-    gained, paid = scratch.time - row.time, row.first - scratch.first
+def _counted(row: Row, scratch: Row | None) -> Row:
+    if row is scratch:
+        return structs.replace(row, uncounted="the others are counted against it")
+    if scratch is None:
+        return structs.replace(row, uncounted="no scratch lane to count against")
+    if row.first is None or scratch.first is None:
+        whose = "its first call" if row.first is None else "the scratch lane's first call"
+        return structs.replace(row, uncounted=f"{whose} was not timed")
+    return structs.replace(row, break_even=_calls(scratch.time - row.time, row.first - scratch.first))
+
+
+def _calls(gained: float, paid: float) -> int | None:
+    """Seconds gained by each call, and paid by the first."""
     if paid <= 0 and gained >= 0:
         return 1
     return math.ceil(1 + paid / gained) if gained > 0 else None

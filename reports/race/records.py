@@ -15,6 +15,8 @@ FORMAT: Format = get_args(Format)[0]
 FAILED, UNFINISHED = "failed", "unfinished"
 PASSED, FAILED_CONTROL, UNKNOWN = "passed", "failed", "unknown"
 SLOWER, FASTER, ALIKE = "slower", "faster", "alike"
+SCRATCH = "scratch"
+"""The implementation that compiled ones are counted against."""
 
 
 class Entrant(Part, frozen=True):
@@ -102,7 +104,8 @@ class Row(Part, frozen=True):
         float | None, about("seconds that the host takes to issue a call: the same with next to nothing to compute")
     ]
     break_even: Annotated[
-        int | None, about("after how many calls compiling has paid, against the scratch lane; null for never")
+        int | None,
+        about("after how many calls compiling has paid, against the scratch lane; null for never, unless `uncounted`"),
     ]
     command: Annotated[str, about("that repeats it")]
     memory: Annotated[int | None, about("bytes at the peak of a call, in a fresh process, above what it had before")]
@@ -112,6 +115,9 @@ class Row(Part, frozen=True):
     unexplained: Annotated[
         float | None, about("percent of its time that neither arithmetic nor anything that was measured accounts for")
     ] = None
+    uncounted: Annotated[
+        str, about("why the calls of `break_even` could not be counted; empty where they were; not in earlier versions")
+    ] = ""
 
     @property
     def time(self) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from isogru.judge.comparison import EQUAL, significant
 from reports.race import against, records, statements
-from reports.race.records import Change, Leaderboard, Row, Table
+from reports.race.records import SCRATCH, Change, Leaderboard, Row, Table
 from shared_spec.race.decisions import LEAST, Pair
 
 HELD_BACK = {
@@ -95,10 +95,19 @@ def percent(value: float | None) -> str:
 
 
 def break_even(row: Row) -> str:
-    """After how many calls compiling has paid."""
-    if row.implementation == "scratch" or row.first is None:
+    """After how many calls compiling has paid; a dash where that could not be counted."""
+    # One of an earlier version does not say that it could not.
+    if row.uncounted or row.implementation == SCRATCH or row.first is None:
         return NOTHING
     return "never" if row.break_even is None else f"{row.break_even}"
+
+
+def uncounted(table: Table) -> Iterator[str]:
+    """Why the calls of rows could not be counted; the scratch lanes apart, against which they are."""
+    rows = [row for row in ranked(table) if row.uncounted and row.implementation != SCRATCH]
+    for why in dict.fromkeys(row.uncounted for row in rows):
+        names = ", ".join(f"{row.framework}/{row.implementation}" for row in rows if row.uncounted == why)
+        yield f"{why}: {names}"
 
 
 def held_back(row: Row) -> str:
@@ -175,6 +184,7 @@ def context(board: Leaderboard | None) -> dict[str, object]:
         "unsure": is_unsure(board) if board else False,
         "ranked": ranked,
         "unranked": unranked,
+        "uncounted": uncounted,
     }
 
 

@@ -6,7 +6,7 @@ const SIZES = { T: "time steps T", n: "sequences n", h: "units h" };
 const named = (row) => `${row.framework}/${row.implementation}`;
 const isRanked = (row) => row.status === "equal";
 
-// What a column is sorted by, and what it says; a missing value comes last, whichever way.
+// What a column is sorted by, what it says, and why that is a dash; a missing value comes last, whichever way.
 const RACE = {
   rank: [(row) => row.rank, standings.rank],
   label: [named, named],
@@ -18,7 +18,7 @@ const RACE = {
   error: [(row) => row.error, (row) => standings.error(row.error)],
   memory: [(row) => row.memory, (row) => standings.megabytes(row.memory)],
   first: [(row) => row.first, (row) => standings.duration(row.first)],
-  break_even: [(row) => (standings.break_even(row) === NOTHING ? null : row.break_even ?? Infinity), standings.break_even],
+  break_even: [(row) => (standings.break_even(row) === NOTHING ? null : row.break_even ?? Infinity), standings.break_even, (row) => row.uncounted],
 };
 
 function raced() {
@@ -97,9 +97,10 @@ function sorted(rows) {
 function raceRow(row) {
   const headings = [...document.querySelectorAll(".race thead th")];
   return element("tr", {}, ...headings.map((heading) => {
-    const said = RACE[heading.dataset.column][1](row);
-    if (heading.dataset.column === "label") return element("th", { scope: "row" }, said);
-    return element("td", heading.classList.contains("number") ? { class: "number" } : {}, said);
+    const [, said, why] = RACE[heading.dataset.column];
+    if (heading.dataset.column === "label") return element("th", { scope: "row" }, said(row));
+    const title = why?.(row);
+    return element("td", { ...(heading.classList.contains("number") && { class: "number" }), ...(title && { title }) }, said(row));
   }));
 }
 

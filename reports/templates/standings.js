@@ -38,7 +38,7 @@ const standings = {
   megabytes: (size) => (size === null ? NOTHING : `${fixed(Math.max(size, 0) / 1e6, 0)} MB`),
   percent: (value) => (value === null ? NOTHING : `${fixed(value, value >= 10 ? 0 : 1)}%`),
   break_even(row) {
-    if (row.implementation === "scratch" || row.first === null) return NOTHING;
+    if (row.uncounted || row.implementation === "scratch" || row.first === null) return NOTHING;
     return row.break_even === null ? "never" : String(row.break_even);
   },
   held_back(row) {

@@ -110,6 +110,8 @@ def test_a_table_says_what_the_terminal_does(look, raced):
         settle(page)
         ranked, unranked = standings.ranked(table), standings.unranked(table)
         assert lines(page) == [said(row) for row in ranked]
+        titles = page.eval_on_selector_all(".race tbody tr", "(all) => all.map((r) => r.lastElementChild.title)")
+        assert titles == [row.uncounted for row in ranked]
         expect(page.locator("#race-title")).to_have_text(f"{table.title} · {table.cell} · {table.dtype}")
         assert page.locator("#race-unranked li").all_inner_texts() == [
             f"not ranked: {name(row)}: {mark}{row.status}: {row.why}"
@@ -149,6 +151,10 @@ def test_without_scripts_the_first_table_is_the_same(chromium, look, raced):
         assert ["".join(text.split()) for text in there] == [
             "".join(text.split()) for text in with_scripts.locator(selector).all_text_contents()
         ]
+    titles = "(all) => all.map((r) => [...r.cells].map((c) => c.title))"
+    assert page.eval_on_selector_all(".race tbody tr", titles) == with_scripts.eval_on_selector_all(
+        ".race tbody tr", titles
+    )
     words = [" ".join(one.locator("#race-bound").inner_text().split()) for one in (page, with_scripts)]
     assert words[0] == words[1]
     assert page.locator("#race-choices").is_hidden()

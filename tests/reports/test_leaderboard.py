@@ -12,9 +12,9 @@ from msgspec import structs
 from rich.console import Console
 
 from isogru.judge.comparison import EQUAL
-from reports.pages import schema, terminal
+from reports.pages import render, schema, terminal
 from reports.race import against, leaderboard, paired, roofline, standings
-from reports.race.records import Leaderboard
+from reports.race.records import Leaderboard, Row
 from shared_spec.errors import UserError
 from shared_spec.race import rows, workloads
 from shared_spec.race.workloads import Workload
@@ -145,6 +145,48 @@ def test_compiling_pays(tmp_path):
     break_evens = {row.implementation: (row.break_even, standings.break_even(row)) for row in table.rows}
     # 11 + 20 x 0.5 = 1 + 20 x 1
     assert break_evens == {"scratch": (None, "–"), "compiled": (21, "21"), "tuned": (None, "never"), "native": (1, "1")}
+    assert [row.implementation for row in table.rows if row.uncounted] == ["scratch"]
+    assert list(standings.uncounted(table)) == []
+
+
+def test_without_a_scratch_lane_nothing_is_counted(tmp_path):
+    """Never is said of what does not pay, and of nothing else: neither where there is nothing to count against, nor
+    where a first call was not timed.
+    """
+    passes = [
+        write(tmp_path, "torch", 1, {"compiled": record(0.5), "tuned": record(0.4)}),
+        write(tmp_path, "jax", 1, {"scratch": record(1.0), "tuned": record(0.4, first=None)}),
+        write(tmp_path, "mxnet", 1, {"scratch": record(1.0, first=None), "tuned": record(2.0)}),
+        # A scratch lane that is not ranked is none.
+        write(tmp_path, "tensorflow", 1, {"scratch": record(1.0, verdict="different"), "tuned": record(2.0)}),
+    ]
+    board = build(passes)
+    (table,) = board.tables
+    said = {f"{row.framework}/{row.implementation}": row.uncounted for row in standings.ranked(table)}
+    absent, counted_against = "no scratch lane to count against", "the others are counted against it"
+    assert said == {
+        "torch/compiled": absent,
+        "torch/tuned": absent,
+        "jax/scratch": counted_against,
+        "jax/tuned": "its first call was not timed",
+        "mxnet/scratch": counted_against,
+        "mxnet/tuned": "the scratch lane's first call was not timed",
+        "tensorflow/tuned": absent,
+    }
+    assert {standings.break_even(row) for row in table.rows} == {"–"}
+    markdown = render.template("leaderboard.md.jinja", autoescape=False).render(standings.context(board))
+    assert "- *pays after* is a dash: its first call was not timed: jax/tuned\n" in markdown
+    assert f"- *pays after* is a dash: {absent}: torch/tuned, torch/compiled, tensorflow/tuned\n" in markdown
+    assert "never" not in markdown
+
+
+def test_of_an_earlier_version_nobody_knows_why(tmp_path):
+    """Its records do not say why nothing was counted; what shows in the row itself is a dash as it was."""
+    (table,) = build(race(tmp_path, {"torch": [1.0]})).tables
+    earlier = msgspec.to_builtins(table.rows[0])
+    del earlier["uncounted"]
+    assert standings.break_even(msgspec.convert(earlier, Row)) == "–"
+    assert standings.break_even(msgspec.convert(earlier | {"implementation": "tuned"}, Row)) == "never"
 
 
 def test_only_what_is_always_equal_is_ranked(tmp_path):
