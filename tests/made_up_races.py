@@ -11,8 +11,14 @@ from shared_spec.race import decisions
 
 TRUE = np.log([1.0, 1.0, 1.01, 1.03, 1.1, 1.1, 1.5])
 """Two pairs of ties, and differences of 1%, 3%, 10% and half as much again."""
+MANY = np.concatenate([TRUE, TRUE + 0.2])
+"""As many as the lanes of all frameworks."""
 NOISE, RESTART = 0.03, 0.005
 """Deviations from turn to turn, and from start to start."""
+UNLIKE = {1: 0.03, 4: 0.04, 5: 0.05}
+"""Programs that differ more from start to start, and their deviations: 3, 4 and 5 times that of the others, of twelve
+turns each.
+"""
 Array = Any
 
 
@@ -49,6 +55,22 @@ def _one_restless(random: np.random.Generator, logs: Array) -> Array:
     return shifts
 
 
+def _unlike(random: np.random.Generator, logs: Array) -> Array:
+    """Three programs are others after each start, each by itself."""
+    count, programs, starts, _ = logs.shape
+    return _deviations(programs) * random.normal(0, 1, (count, programs, starts, 1))
+
+
+def _answers(random: np.random.Generator, logs: Array) -> Array:
+    """The machine is slower in some starts than in others: by three programs it shows, by each in another measure."""
+    count, programs, starts, _ = logs.shape
+    return _deviations(programs) * random.normal(0, 1, (count, 1, starts, 1))
+
+
+def _deviations(programs: int) -> Array:
+    return np.array([UNLIKE.get(i, 0.0) for i in range(programs)])[:, None, None]
+
+
 def _gaps(random: np.random.Generator, logs: Array) -> Array:
     """A third of the turns of three programs were not run."""
     gaps = np.where(random.random(logs.shape) < 1 / 3, np.nan, 0.0)
@@ -63,6 +85,8 @@ WEATHER: dict[str, Callable[[np.random.Generator, Array], Array]] = {
     "bursts": _bursts,
     "gusts": _gusts,
     "one restless": _one_restless,
+    "unlike": _unlike,
+    "answers": _answers,
     "gaps": _gaps,
 }
 

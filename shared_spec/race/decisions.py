@@ -6,11 +6,13 @@ fell on all alike, so that differences of log times within a block are what is l
 and how. However many blocks a start has, it is one observation of the difference between two programs: the mean over
 its blocks, without the quarter of them at either end, which the machine may have held up (Tukey and McLaughlin 1963).
 
-How much starts differ is known of few, so that it is taken over all pairs together, unless the two at hand differ by
-more. The interval is Robbins' mixture as a confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024,
-theorem 2.2: for any number of starts, after which one may stop when one likes), with Student's t in the place of the
-normal distribution (Wallace 1959), since the deviation is estimated. Its level is shared out over all pairs, so that
-all that is said of one table holds together, ranks too (Klein, Wright and Wieczorek 2020).
+How much starts differ is known of few. It is what these two have shown, in their pair or each in all its pairs
+(Grubbs 1948); where that is less than over all pairs together, the mean of the two variances (Smyth 2004, with as much
+weight for all pairs as for these). The interval is Student's (after Wallace 1959), and its level is shared out over all
+numbers of starts, so that one may stop when one likes, and all that is said of one table holds together, ranks too
+(Klein, Wright and Wieczorek 2020). It is the wider of two. One is right where a single cause moves all pairs, so that
+they are wrong together: of one pair, with the degrees of freedom of its starts. The other is right where each program
+is moved by itself: its level is shared out over all pairs, with the degrees of freedom of all programs.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -33,8 +36,6 @@ LEAST = 3
 """Starts below which nothing is said: of two nobody knows how much they differ by chance."""
 TRIMMED = 0.25
 """Of the blocks of a start, at either end."""
-MIXTURE = 3.0
-"""Its squared width, rho² of Waudby-Smith et al.: the interval is about as narrow as it can be at 3 to 8 starts."""
 
 Times = Mapping[int, Sequence[float]]
 """Seconds of a program by start, of each of its blocks; NaN for a block that it was not in."""
@@ -158,14 +159,32 @@ def intervals(logs: Array, *, pairs: int | None = None) -> tuple[Array, Array]:
     mean = of_start.mean(axis=-1)
     if starts < LEAST or count < 2:
         return mean, np.full(mean.shape, np.inf)
-    within = within.mean(axis=-1)
-    own = of_start.var(axis=-1, ddof=1)
+    variance = _from_start_to_start(of_start.var(axis=-1, ddof=1), within.mean(axis=-1))
+    return mean, np.sqrt(variance / starts) * _reach(starts, count, pairs or count * (count - 1) // 2)
+
+
+def _from_start_to_start(own: Array, within: Array) -> Array:
+    """The variance of each pair over its starts, and within them, (..., programs, programs) -> what it is taken for."""
+    count = own.shape[-1]
     others = ~np.eye(count, dtype=bool)
     # What starts differ by beyond what their blocks do, over all pairs.
     between = (own - within)[..., others].mean(axis=-1)[..., None, None]
-    variance = np.maximum(np.maximum(between, 0.0) + within, own)
-    error = np.sqrt(variance / starts)
-    return mean, error * _student(_multiple(starts, pairs or count * (count - 1) // 2), (count - 1) * (starts - 1))
+    pooled = np.maximum(between, 0.0) + within
+    shown = own
+    if count > 2:
+        # Were each program moved by itself, the variance of a pair would be the sum of two parts, one of each.
+        parts = (own.sum(axis=-1) - own.sum(axis=(-2, -1))[..., None] / (2 * count - 2)) / (count - 2)
+        shown = np.maximum(own, parts[..., :, None] + parts[..., None, :])
+    taken: Array = np.maximum(shown, (shown + pooled) / 2)
+    return taken
+
+
+def _reach(starts: int, count: int, pairs: int) -> float:
+    """How many standard errors the interval reaches, of so many programs."""
+    # Over 3, 4, 5 and any more starts these add up to the whole.
+    level = LEVEL / ((starts - LEAST + 1) * (starts - LEAST + 2))
+    together, apart = (-NormalDist().inv_cdf(share / 2) for share in (level, level / pairs))
+    return max(_student(together, starts - 1), _student(apart, (count - 1) * (starts - 1)))
 
 
 def _trimmed(values: Array) -> tuple[Array, Array]:
@@ -191,15 +210,9 @@ def _trimmed(values: Array) -> tuple[Array, Array]:
     return mean, np.where(there[..., 0] < 4, 0.0, variance)
 
 
-def _multiple(starts: int, pairs: int) -> float:
-    """How many standard errors the interval reaches, were the deviation known."""
-    grown = MIXTURE * starts + 1
-    return math.sqrt(grown / (grown - 1) * (math.log(grown) + 2 * math.log(pairs / LEVEL)))
-
-
 def _student(multiple: float, freedom: int) -> float:
-    """The same by Student's t: the point that is as improbable, after Wallace 1959; a little too far out for few
-    degrees of freedom.
+    """So many deviations of the normal distribution by Student's t: the point that is as improbable, after Wallace
+    1959; a little too far out for few degrees of freedom.
     """
     wider = multiple * (8 * freedom + 3) / (8 * freedom + 1)
     return math.sqrt(freedom * math.expm1(wider**2 / freedom))

@@ -23,6 +23,14 @@ def test_all_that_is_said_is_true(weather, starts, blocks):
     assert made_up_races.wrong(logs, stops=True).mean() < decisions.LEVEL
 
 
+@pytest.mark.parametrize("weather", ["one restless", "unlike", "answers"])
+def test_all_that_is_said_of_many_is_true(weather):
+    """Few of fourteen programs make most of the variance, so that it has few degrees of freedom."""
+    true = made_up_races.MANY
+    logs = made_up_races.races(300, weather, starts=5, blocks=8, true=true)
+    assert made_up_races.wrong(logs, true, stops=True).mean() < decisions.LEVEL
+
+
 def test_all_that_is_said_is_true_where_some_leave():
     logs = made_up_races.races(40, "drift", starts=6, blocks=8)
     assert made_up_races.wrong_where_some_leave(logs).mean() < decisions.LEVEL
@@ -43,14 +51,35 @@ def test_true_ties_are_equivalent_in_the_end():
 def test_the_interval_by_hand():
     """Two programs, three starts of one block: ratios of 1, 2 and 4, whose logarithms have the deviation ln 2."""
     decision = decisions.decide([{1: [1.0], 2: [2.0], 3: [4.0]}, {1: [1.0], 2: [1.0], 3: [1.0]}])
-    grown = 3 * 3 + 1
-    multiple = math.sqrt(grown / 9 * (math.log(grown) + 2 * math.log(1 / 0.05)))
-    wider = multiple * 19 / 17
+    # Half of the level is for three starts: 2.5%, of which each side has a half.
+    wider = 2.2414 * 19 / 17
     half = math.log(2) / math.sqrt(3) * math.sqrt(2 * (math.exp(wider**2 / 2) - 1))
     pair = decision.pairs[0][1]
-    assert (pair.value, math.log(pair.high)) == pytest.approx((2.0, math.log(2) + half))
+    assert (pair.value, math.log(pair.high)) == pytest.approx((2.0, math.log(2) + half), rel=1e-4)
     other = decision.pairs[1][0]
     assert (other.value, other.low * pair.high) == pytest.approx((0.5, 1.0))
+
+
+def test_a_variance_by_hand():
+    """Four programs, each moved by itself: a pair has the sum of the variances of two."""
+    own = np.add.outer([1.0, 2.0, 3.0, 14.0], [1.0, 2.0, 3.0, 14.0]) * ~np.eye(4, dtype=bool)
+    taken = decisions._from_start_to_start(own, np.zeros((4, 4)))
+    # Of all six pairs it is 10 on the average, and what is less goes half of the way there.
+    assert taken[0, 1:] == pytest.approx([6.5, 7, 15])
+    assert taken[1, 2:] == pytest.approx([7.5, 16])
+    # A pair that has by chance shown little is taken for what its programs have shown in all their pairs.
+    lucky = own.copy()
+    lucky[0, 3] = lucky[3, 0] = 1.0
+    assert decisions._from_start_to_start(lucky, np.zeros((4, 4)))[0, 3] == pytest.approx((17 / 3 + 23 / 3) / 2)
+
+
+def test_the_level_is_shared_out_over_starts_and_over_pairs():
+    """All starts together have the whole. Of 14 programs the pairs make the interval wider, but not at first."""
+    spent = sum(1 / ((starts - 2) * (starts - 1)) for starts in range(3, 100_000))
+    assert spent == pytest.approx(1, abs=1e-4)
+    assert [round(decisions._reach(starts, 14, 91), 1) for starts in (3, 4, 5, 8)] == [6.6, 6.5, 6.0, 5.3]
+    assert decisions._reach(5, 14, 91) == decisions._reach(5, 2, 1)
+    assert decisions._reach(20, 14, 91) > decisions._reach(20, 2, 1)
 
 
 @pytest.mark.parametrize("freedom", [2, 4, 12, 65])

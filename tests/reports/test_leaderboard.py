@@ -122,7 +122,7 @@ def test_a_leaderboard(tmp_path):
         ("jax", "1–2"),
         ("torch", "3"),
     ]
-    assert [row.said.partition(" ")[0] for row in table.rows] == ["the", "undecided:", "70%"]
+    assert [row.said.partition(" ")[0] for row in table.rows] == ["the", "undecided:", "80%"]
     best = table.rows[0]
     assert (best.ratio, best.low, best.high) == (1.0, 1.0, 1.0)
     torch = table.rows[2]

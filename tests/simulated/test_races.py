@@ -31,6 +31,14 @@ def test_all_that_is_said_is_true(weather, starts, blocks):
 
 
 @pytest.mark.parametrize("weather", made_up_races.WEATHER)
+def test_all_that_is_said_of_many_is_true(weather):
+    """Of fourteen programs, which are 91 pairs."""
+    true = made_up_races.MANY
+    share = in_pieces(lambda logs: made_up_races.wrong(logs, true, stops=True), weather, starts=8, blocks=12, true=true)
+    assert share < decisions.LEVEL
+
+
+@pytest.mark.parametrize("weather", made_up_races.WEATHER)
 def test_all_that_is_said_is_true_where_some_leave(weather):
     """The time of who is surely far behind goes to near ties, as in a race."""
     share = in_pieces(made_up_races.wrong_where_some_leave, weather, starts=8, blocks=12)
