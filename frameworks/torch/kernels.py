@@ -152,8 +152,8 @@ def _backward(dH: Tensor, kept: Kept, W: Sequence[Tensor], *, reset_after: bool)
     """
     dZR, dC, dH0 = torch.empty_like(kept.ZR), torch.empty_like(kept.C), torch.empty_like(kept.H[0])
     dinner = torch.empty_like(kept.C) if reset_after else dC
-    # As rows, as the forward kernel has them. Of columns Triton would keep a copy that the threads of a program share,
-    # and would read it in each step; rows stay in registers.
+    # As rows, as the forward kernel has them. Of columns Triton keeps a copy that the threads of a program share, and
+    # reads it in each step.
     back = torch.cat([w.T for w in W])
     _run("backward", (dH.contiguous(), *kept, dZR, dC, dinner, dH0, back), kept.C.shape, RESET_AFTER=reset_after)
     return dZR, dC, dinner, dH0
