@@ -53,7 +53,9 @@ class RichForward:
     in_one_piece: Callable[..., Any] | None = None
     """(function) -> a training step, or a function of gradients, that runs as one program."""
     side_by_side: Callable[..., Any] | None = None
-    """(gradients, update) -> a training step whose parts are computed side by side."""
+    """(mean, finish) -> a function (parameters, inputs, targets) of a mean over the batch, shares of which are computed
+    side by side, and then of finish(parameters, mean): a training step, or a loss.
+    """
     note: Callable[..., str] | None = None
     """(X, H0, parameters) -> how it came by the states, in words that are kept with a result."""
     programs: bool = False

@@ -74,9 +74,7 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
     program, unless the forward knows better.
     """
     if side_by_side := rich(forward).side_by_side:
-        update = functools.partial(sgd, lr=lr, clip_norm=clip_norm)
-        return side_by_side(functools.partial(loss_and_gradients, forward), update)
-
+        return side_by_side(functools.partial(loss_and_gradients, forward), functools.partial(_updated, clip_norm, lr))
     step = functools.partial(_step, forward, clip_norm, lr=lr)
     return jax.jit(step) if compiled else step
 
@@ -84,7 +82,13 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
 def _step(
     forward: Forward, clip_norm: float, parameters: Parameters, inputs: Array, targets: Array, lr: float | Array
 ) -> tuple[dict[str, Array], Array, Array]:
-    value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
+    return _updated(clip_norm, lr, parameters, loss_and_gradients(forward, parameters, inputs, targets))
+
+
+def _updated(
+    clip_norm: float, lr: float | Array, parameters: Parameters, of_loss: tuple[Array, dict[str, Array]]
+) -> tuple[dict[str, Array], Array, Array]:
+    value, gradients = of_loss
     parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
     return parameters, value, norm
 
@@ -95,6 +99,8 @@ def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Array]
     def evaluate(parameters: Parameters, inputs: Array, targets: Array) -> Array:
         return _over_the_batch(forward, functools.partial(loss, forward, parameters), inputs, targets)
 
+    if compiled and (side_by_side := rich(forward).side_by_side):
+        return side_by_side(evaluate, lambda parameters, value: value)
     return jax.jit(evaluate) if compiled else evaluate
 
 

@@ -53,8 +53,7 @@ def loss_and_gradients(
         gradients = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
         return value.detach(), dict(zip(leaves, gradients, strict=True))
 
-    by_parts = rich(forward).by_parts
-    return by_parts(one, inputs, targets) if by_parts else one(inputs, targets)
+    return _over_the_batch(forward, one, inputs, targets)
 
 
 def sgd(
@@ -89,9 +88,21 @@ def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor
 
     @torch.no_grad()
     def evaluate(parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
-        return loss(forward, parameters, inputs, targets)
+        def one(inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return loss(forward, parameters, inputs, targets), {}
+
+        value, _ = _over_the_batch(forward, one, inputs, targets)
+        return value
 
     return evaluate
+
+
+def _over_the_batch(
+    forward: Forward, one: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]], inputs: Tensor, targets: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The mean of a loss and of gradients over the batch: in parts, if the forward knows how."""
+    by_parts = rich(forward).by_parts
+    return by_parts(one, inputs, targets) if by_parts else one(inputs, targets)
 
 
 def training_step_of_many(forward: Forward, *, clip_norm: float) -> None:

@@ -37,10 +37,12 @@ def test_a_cpu_has_a_share_of_the_batch_for_each_core_and_a_gpu_one(monkeypatch,
         seen.append(len(inputs))
         return jnp.mean(1.0 * inputs), {"w": parameters["w"]}
 
-    step = tuned._side_by_side(gradients, lambda parameters, total: (total, 0.0))
-    step({"w": jnp.ones(3)}, jnp.ones((6, 2)), jnp.ones((6, 2)))
+    run = tuned._side_by_side(gradients, lambda parameters, mean: (mean[0], parameters["w"] + mean[1]["w"]))
+    value, updated = run({"w": jnp.ones(3)}, jnp.arange(12.0).reshape(6, 2), jnp.ones((6, 2)))
     # Traced once: the shares have one shape.
     assert seen == [6 // shares]
+    assert float(value) == 5.5
+    assert updated.tolist() == [2.0] * 3
 
 
 @pytest.mark.parametrize(
