@@ -34,7 +34,10 @@ def gradients(
 
 def made(tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.ndarray) -> equinox.nn.GRUCell:
     """The cell, with these weights."""
-    cell = equinox.nn.GRUCell(X.shape[-1], H0.shape[-1], dtype=X.dtype, key=jax.random.key(0))
+    # Its shapes alone: a start that is random is compiled for each of them, for a second, and thrown away.
+    cell = equinox.filter_eval_shape(
+        equinox.nn.GRUCell, X.shape[-1], H0.shape[-1], dtype=X.dtype, key=jax.random.key(0)
+    )
     names = list(tensors)
     values = [jnp.asarray(tensors[name]) for name in names]
     return equinox.tree_at(lambda cell: [getattr(cell, name) for name in names], cell, values)

@@ -44,7 +44,9 @@ def made(layout: str, tensors: Mapping[str, np.ndarray], X: np.ndarray, H0: np.n
     tree = unflatten_dict({name: jnp.asarray(array) for name, array in tensors.items()}, sep=".")
     dtypes = {"dtype": X.dtype, "param_dtype": X.dtype}
     if layout == "flax-nnx":
-        graph, state = nnx.split(nnx.GRUCell(X.shape[-1], H0.shape[-1], **dtypes, rngs=nnx.Rngs(0)))
+        # Its shapes alone: a start that is random is compiled for each of them, for seconds, and thrown away.
+        cell = nnx.eval_shape(lambda: nnx.GRUCell(X.shape[-1], H0.shape[-1], **dtypes, rngs=nnx.Rngs(0)))
+        graph, state = nnx.split(cell)
         # Strict: a parameter of the cell that no tensor fills would keep its random start.
         state = nnx.filter_state(state, nnx.Param)
         assert set(nnx.to_flat_state(state).paths) == {tuple(name.split(".")) for name in tensors}
