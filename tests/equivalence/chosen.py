@@ -7,7 +7,7 @@ everything is run in each.
 
 So every two of lane, cell, kind and dtype meet; not every three. What goes wrong in a lane on a kind of case shows with
 the cell whose turn it is; what goes wrong in a cell on a kind of case shows in the lane whose turn it is, and in every
-lane on the ordinary case.
+lane on the ordinary case. From scratch a cell knows of no dtype, and runs that case in one.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ def chosen(
     jobs = []
     for number, of in enumerate(dict.fromkeys(map(kind, catalogue))):
         there = [(each, name) for name in catalogue if kind(name) == of for each in available if runs(each, name)]
-        for each, name in there if every_dtype or of == IN_EACH else in_turns(there, number):
+        for place, (each, name) in enumerate(there if every_dtype or of == IN_EACH else in_turns(there, number)):
             dtypes = [dtype for dtype in each.dtypes if each.runs(name, dtype)]
             if not every_dtype and not runs_in_each(each, of):
-                ours = dtypes[turn[each.name] % len(dtypes)]
-                turn[each.name] += 1
+                # Whose turn it is on other kinds does not depend on how many cells are run from scratch here.
+                by_place = of == IN_EACH and each.name == SCRATCH
+                ours = dtypes[(place if by_place else turn[each.name]) % len(dtypes)]
+                turn[each.name] += not by_place
                 # What a compiler has made for one case is taken for the next where it can be.
                 dtypes = [of_brief.setdefault((each.name, each.cell), ours) if each.brief else ours]
                 if cases.entry_of(name) is None:
@@ -56,7 +58,7 @@ def runs(implementation: Implementation, name: str) -> bool:
 
 def runs_in_each(implementation: Implementation, of: str) -> bool:
     """Whether it runs that kind of case in each of its dtypes."""
-    return of == IN_EACH and not implementation.brief and not implementation.kinds
+    return of == IN_EACH and not implementation.brief and not implementation.kinds and implementation.name != SCRATCH
 
 
 def in_turns(there: Sequence[Job], number: int) -> list[Job]:
