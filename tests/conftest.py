@@ -26,7 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the framework under test, wherever a test needs one",
     )
     parser.addoption("--package", help="the package whose layouts are under test in tests/rosetta")
-    parser.addoption("--every-dtype", action="store_true", help="run every lane and cell on each case in each dtype")
+    parser.addoption(
+        "--every-dtype",
+        action="store_true",
+        help="run every lane and cell on each case in each dtype, compiled as they are raced",
+    )
     parser.addoption("--device", default="cpu", help="the device to run it on")
 
 

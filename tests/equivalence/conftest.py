@@ -7,6 +7,7 @@ import pytest
 import frameworks
 from frameworks.protocol import implementations
 from shared_spec.errors import UserError
+from tests import less_optimized
 from tests.equivalence.chosen import chosen
 
 LOADED = pytest.StashKey()
@@ -55,3 +56,25 @@ def available(request):
 @pytest.fixture
 def device(request):
     return request.config.getoption("--device")
+
+
+@pytest.fixture(autouse=True)
+def _optimized_by_xla_where_lanes_are_judged(request, monkeypatch):
+    """What `runs` cases of the catalogue is compiled as it is raced. All else asks what is done with programs, here and
+    in processes that it starts, not what XLA makes of them, and compiling is nearly all of the time that it takes. With
+    --every-dtype all is compiled as it is raced.
+    """
+    option, as_raced = request.config.getoption, request.node.get_closest_marker("runs")
+    if option("--framework") != "jax" or option("--every-dtype") or as_raced:
+        return
+    from jax._src import compiler
+
+    right = compiler.get_compile_options
+
+    def less(*given, env_options_overrides=None, **options):
+        overrides = {**less_optimized.LESS, **(env_options_overrides or {})}
+        return right(*given, env_options_overrides=overrides, **options)
+
+    monkeypatch.setattr(compiler, "get_compile_options", less)
+    for name, value in less_optimized.environment().items():
+        monkeypatch.setenv(name, value)
