@@ -1,9 +1,13 @@
 """Which implementation runs which case in which dtype. Every lane runs each of its cells on the ordinary case, in each
-dtype; where it is compiled for each shape, which costs seconds, in one.
+dtype; where it is compiled for each shape, which costs seconds, in one, and there without its gates: those it keeps on
+the long case, and each cell's are kept from scratch.
 
 On every other kind of case lanes and cells take turns: each lane runs it with one of its cells, the next kind with the
 next cell, and from scratch run the cells that no other lane has run then. Dtypes take turns too. With --every-dtype
 everything is run in each.
+
+A training has an eighth of the rows of the catalogue's, in as many epochs, batches and steps; but that of WHOLE in the
+tuned lane, which chooses its way by the size of a batch, has them all.
 
 So every two of lane, cell, kind and dtype meet; not every three. What goes wrong in a lane on a kind of case shows with
 the cell whose turn it is; what goes wrong in a cell on a kind of case shows in the lane whose turn it is, and in every
@@ -13,14 +17,19 @@ lane on the ordinary case. From scratch a cell knows of no dtype, and runs that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from frameworks.protocol import Implementation
-from shared_spec import cases
-from shared_spec.files.interchange import DTYPES
+from shared_spec import cases, language_model
+from shared_spec.files.interchange import DTYPES, TrainingCase
+from shared_spec.language_model.corpus import Corpus
 
 IN_EACH = "ordinary"
 """The kind of case that every lane runs with each of its cells."""
 SCRATCH, TUNED = "scratch", "tuned"
+WHOLE = "short-training-gru"
+"""The training that the tuned lane does with all of its rows: the walk's, whose reference is made in any case."""
+FEWER = 8
 Job = tuple[Implementation, str]
 
 
@@ -32,7 +41,6 @@ def chosen(
     catalogue = [*cases.cell_case_names(), *cases.training_case_names()]
     # Lanes begin with another dtype than the one before, so that a kind of case has both.
     turn = {lane: at for at, lane in enumerate(dict.fromkeys(each.name for each in available))}
-    of_brief: dict[tuple[str, str], str] = {}
     jobs = []
     for number, of in enumerate(dict.fromkeys(map(kind, catalogue))):
         there = [(each, name) for name in catalogue if kind(name) == of for each in available if runs(each, name)]
@@ -44,9 +52,9 @@ def chosen(
                 ours = dtypes[(place if by_place else turn[each.name]) % len(dtypes)]
                 turn[each.name] += not by_place
                 # What a compiler has made for one case is taken for the next where it can be.
-                dtypes = [of_brief.setdefault((each.name, each.cell), ours) if each.brief else ours]
-                if cases.entry_of(name) is None:
-                    dtypes = [trained_in(name)]
+                dtypes = [trained_in(each.cell) if each.brief or cases.entry_of(name) is None else ours]
+            if each.brief and of == IN_EACH and not every_dtype:
+                each = replace(each, build_with_gates=None)
             jobs += [(each, name, dtype) for dtype in dtypes]
     return sorted((job for job in jobs if job[1] in names), key=lambda job: names.index(job[1]))
 
@@ -77,9 +85,16 @@ def in_turns(there: Sequence[Job], number: int) -> list[Job]:
     return taken + (left or [of_scratch[number % len(of_scratch)]])
 
 
-def trained_in(name: str) -> str:
-    """The dtype of a training, by its cell: in every lane and framework the same, since its reference takes longest."""
-    return DTYPES[cases.training_case_names().index(name) % len(DTYPES)]
+def trained_in(cell: str) -> str:
+    """The dtype of a training of a cell: in every lane and framework the same, since its reference takes longest."""
+    return DTYPES[cases.every_cell().index(cell) % len(DTYPES)]
+
+
+def training(name: str, text: Corpus) -> TrainingCase:
+    """A training of the catalogue with an eighth of its rows in each batch, and as many steps."""
+    recipe = cases.training_recipe(name)
+    sizes = {size: getattr(recipe, size) // FEWER for size in ("num_train", "num_val", "batch_size")}
+    return TrainingCase(name, language_model.problem(replace(recipe, **sizes), text))
 
 
 def kind(name: str) -> str:
