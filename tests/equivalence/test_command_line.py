@@ -88,9 +88,8 @@ def test_prove_and_the_report(framework_name, command, tmp_path):
     assert site.returncode == 0, site.stdout
     assert f"{framework_name}: all 2 results are equal to the cells that they claim." in site.stdout
     assert (tmp_path / "site" / "index.html").exists()
+    # What a worker refuses: tests/spec/test_refused.py.
     for arguments, said in (
-        # One worker refuses it: of dtypes each has its own.
-        (("--implementation", "cudnn", "--dtype", "float32"), "has no implementation 'cudnn'"),
         (("--case", "gru-none"), "no case 'gru-none'; python -m shared_spec cases lists them"),
         (("--case", "gru-ordinary", "--case", "rnn-none"), "no case 'rnn-none'"),
     ):

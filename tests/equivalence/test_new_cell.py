@@ -58,16 +58,16 @@ def verdicts(root, framework_name):
     """The verdict on each new cell, and what was judged, from the command lines alone."""
     chosen = [word for name in NEW for word in ("--case", f"{name}-ordinary")]
     options = ["--implementation", "scratch", "--dtype", "float32"]
-    done = project_copy.run(root, "frameworks", framework_name, "prove", *chosen, *options)
-    assert done.returncode == 0, done.stdout + done.stderr
     cases = {name: str(root / f"{name}.safetensors") for name in NEW}
     results = root / "results" / framework_name
+    proving = ("frameworks", framework_name, "prove", *chosen, *options)
     making = [("shared_spec", "case", f"{name}-ordinary", "-o", case) for name, case in cases.items()]
     judging = [
         ("isogru", "verdict", case, str(results / f"{name}-ordinary.scratch.float32.cpu.safetensors"), "--json")
         for name, case in cases.items()
     ]
-    ended = project_copy.in_turn(root, *making, *judging)
+    done, *ended = project_copy.in_turn(root, proving, *making, *judging)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert [made.returncode for made in ended[: len(NEW)]] == [0] * len(NEW)
     for name, judged in zip(NEW, ended[len(NEW) :], strict=True):
         assert judged.stdout, judged.stderr

@@ -16,7 +16,7 @@ from shared_spec.files.interchange import Result, TrainingCase
 from shared_spec.sweeps.trials import DIVERGED, FINISHED, Trial
 
 # Trials go two at a time everywhere here: where they are one program, three are another, which is compiled for seconds.
-SMALL = {"num_hiddens": 5, "num_steps": 6, "num_train": 24, "num_val": 6, "batch_size": 4, "epochs": 3}
+SMALL = {"num_hiddens": 5, "num_steps": 6, "num_train": 12, "num_val": 6, "batch_size": 4, "epochs": 2}
 
 
 @pytest.fixture(autouse=True)
