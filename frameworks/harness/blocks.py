@@ -7,6 +7,7 @@ A start has as many blocks as pay: then another start says more for its time, un
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +17,10 @@ from msgspec import structs
 
 from frameworks.harness.busy import Watch, calibrate
 from frameworks.harness.contender import Contender
-from frameworks.harness.entries import Costs, Entry, costs_of, lost_doubles, share, undecided
+from frameworks.harness.entries import Costs, Entry, at_once, costs_of, lost_doubles, share, undecided
 from frameworks.harness.nursery import LostError
 from frameworks.harness.starting import Start
 from isogru.judge.comparison import EQUAL
-from shared_spec import machine
 from shared_spec.race import blocks, rows
 from shared_spec.race.blocks import TWICE, Block
 from shared_spec.race.definition import Race, passes
@@ -151,8 +151,8 @@ class Blocks:
         try:
             is_first = self._begin(begun, entries, running, costs.turns, writers)
             # On a GPU the next ones begin side by side, on cores that have little else to do.
-            at_once = min(machine.cores(), len(entries)) if is_first and self.race.device != "cpu" else 1
-            costs.begin = (self.gone - began) / at_once
+            beside = min(at_once(self.race), len(entries)) if is_first and self.race.device != "cpu" else 1
+            costs.begin = (self.gone - began) / beside
             while running:
                 before = self.gone
                 self._block(start, workload, count + 1, begun, running, writers)
@@ -200,7 +200,7 @@ class Blocks:
 
         for entry in entries:
             alone = is_first or entry.spins_on(self.race.device)
-            await_down_to(0 if alone else machine.cores() - 1)
+            await_down_to(0 if alone else at_once(self.race) - 1)
             if not entry.is_double:
                 writers[entry.framework].write(rows.Begin(entry.row))
             try:
@@ -216,11 +216,10 @@ class Blocks:
 
     def _end(self, running: dict[str, tuple[Entry, Contender]], writers: Mapping[str, rows.Writer]) -> None:
         """End all of them, side by side but for those whose threads spin."""
-        left = list(running.values())
+        left, device = list(running.values()), self.race.device
         while left:
-            for entry, contender in left[: machine.cores()]:
-                if entry is left[0][0] or not entry.spins_on(self.race.device):
-                    contender.finish()
+            for _, each in itertools.takewhile(lambda one: not one[0].spins_on(device), left[: at_once(self.race)]):
+                each.finish()
             entry, contender = left.pop(0)
             self._over(entry, contender, functools.partial(contender.end, END_LIMIT), running, writers)
 

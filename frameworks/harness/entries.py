@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared_spec import frameworks as known
+from shared_spec import machine
 from shared_spec.race import blocks, decisions
 from shared_spec.race.blocks import TWICE, Block
 from shared_spec.race.definition import Race
@@ -118,6 +119,13 @@ def lost_doubles(of_start: Sequence[Block], entries: Callable[[str], Sequence[En
         doubles |= {name for name in set().union(*there) if name.endswith(TWICE)}
         lost |= {(workload, name) for name in doubles - there[-1] if name.removesuffix(TWICE) in there[-1]}
     return lost
+
+
+def at_once(race: Race) -> int:
+    """How many contenders may be at work at once outside of their turns: as many as there are cores. On a GPU they
+    take one each, of those that a race has threads for.
+    """
+    return machine.cores() if race.device == "cpu" else race.threads
 
 
 def undecided(done: Sequence[Block], workload: str, entries: Sequence[Entry]) -> list[Entry]:

@@ -17,6 +17,7 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from frameworks.jax import loops
 from frameworks.jax.runtime import _on_cpu
 
 NARROW = 64
@@ -58,7 +59,9 @@ def _plan(n: int, h: int) -> Plan:
 
 
 def sigmoid(x: Array) -> Array:
-    """Of e^-|x|, which never overflows. Pallas takes exp and tanh from libdevice, whose are within 2 units."""
+    """Of e^-|x|, which never overflows. Pallas takes exp and tanh from libdevice: on an H100 tanh was within 3.1 units
+    of roundoff, and this within 4.2.
+    """
     small = jnp.exp(-jnp.abs(x))
     return jnp.where(x >= 0, 1.0, small) / (1 + small)
 
@@ -222,10 +225,6 @@ def _kept(biased: bool, table: Array | None, inputs: Array, H0: Array, *weights:
     return H, (kept, table, inputs, weights)
 
 
-def _sum_of_products(a: Array, b: Array) -> Array:
-    return a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])
-
-
 def _of_inputs(table: Array | None, inputs: Array, dA: Callable[[Array], Array], sums: Array) -> tuple:
     """The gradients of table and inputs; dA takes the parts that are of A. That of a table is a product with one-hot
     rows: a GPU adds to single rows by atomic operations, in no order.
@@ -233,7 +232,7 @@ def _of_inputs(table: Array | None, inputs: Array, dA: Callable[[Array], Array],
     if table is None:
         return None, dA(sums)
     one_hot = (inputs[..., None] == jnp.arange(len(table), dtype=inputs.dtype)).astype(sums.dtype)
-    return dA(_sum_of_products(one_hot, sums)), None
+    return dA(loops._sum_of_products(one_hot, sums)), None
 
 
 @jax.custom_vjp
@@ -245,7 +244,7 @@ def _gru_back(residuals, dH):
     (factors, gates), table, inputs, weights = residuals
     T, n, h = dH.shape
     sums, dH0 = _run(_backward, (dH, factors, gates, *weights), (T, n, h), (3, None), biased=False)
-    products = _sum_of_products(factors, sums)
+    products = loops._sum_of_products(factors, sums)
     of_inputs = _of_inputs(table, inputs, lambda sums: sums, sums)
     return *of_inputs, dH0, products[:h, : 2 * h], products[h:, 2 * h :]
 
@@ -262,7 +261,7 @@ def _reset_after_back(residuals, dH):
     (factors, gates), table, inputs, (W, _) = residuals
     T, n, h = dH.shape
     sums, dH0 = _run(_backward, (dH, factors, gates, W), (T, n, h), (4, None), biased=True)
-    products = _sum_of_products(factors, sums[..., : 3 * h])
+    products = loops._sum_of_products(factors, sums[..., : 3 * h])
     of_inputs = _of_inputs(table, inputs, lambda sums: jnp.delete(sums, slice(2 * h, 3 * h), -1), sums)
     return *of_inputs, dH0, products, sums[..., 2 * h : 3 * h].sum((0, 1))
 

@@ -30,7 +30,7 @@ from frameworks.jax.runtime import _on_cpu
 
 
 def on_gpu() -> bool:
-    """Whether what is compiled now will run on one, or is taken to by Pallas' interpreter."""
+    """Whether what is compiled now will run on one, or is taken to be by Pallas' interpreter."""
     return not _on_cpu() or os.environ.get("TRITON_INTERPRET") == "1"
 
 

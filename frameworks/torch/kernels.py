@@ -34,7 +34,9 @@ MOST_ROWS = 16
 LEAST_UNITS = 16
 """What a product in Triton sums over at least; fewer are filled up with zeros."""
 STRIP, STRIPS = 32, 2
-"""How many rows a program of strips.py takes at a time, and how many programs a multiprocessor has at most."""
+"""How many rows a program of strips.py takes at a time, and how many programs a multiprocessor has at most. More rows
+need more registers than there are; which is the fastest is not known, since the times that there are were the host's.
+"""
 
 
 class Plan(NamedTuple):
@@ -230,7 +232,9 @@ def _sums(
 ) -> Tensor:
     """What a kernel of strips.py sums up, so many numbers; the first of the sizes are N, h and v."""
     N, h, v = sizes[:3]
-    sums = torch.empty(min(triton.cdiv(N, STRIP), STRIPS * _processors()), count, device=arrays[-1].device)
+    sums = torch.empty(
+        min(triton.cdiv(N, STRIP), STRIPS * _processors()), count, dtype=torch.float32, device=arrays[-1].device
+    )
     kernel[(len(sums), gates)](*arrays, sums, *sizes, **kinds, **strip_constants(v, h))
     return sums.sum(0)
 
@@ -269,7 +273,7 @@ class CrossEntropy(Function):
 
     @staticmethod
     def forward(ctx, H, W_hq, b_q, labels):
-        H, W_hq = H.contiguous(), W_hq.contiguous()
+        H, W_hq, b_q = H.contiguous(), W_hq.contiguous(), b_q.contiguous()
         (T, n, h), v, dH = H.shape, len(b_q), torch.empty_like(H)
         sizes = T * n, h, v, n, *labels.stride()
         sums = _sums(strips.cross_entropy, (H, W_hq, b_q, labels, dH), sizes, h * v + v + 1)

@@ -86,8 +86,9 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
 def validation_loss(forward: Forward, *, compiled: bool) -> Callable[..., Tensor]:
     """A function (parameters, inputs, targets) -> loss, without gradients."""
 
-    @torch.no_grad()
     def evaluate(parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
+        # Here, since it holds for a thread, and parts may be computed in others.
+        @torch.no_grad()
         def one(inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             return loss(forward, parameters, inputs, targets), {}
 

@@ -20,7 +20,7 @@ def setup(*, device: str = "cpu", threads: int | None = None, tf32: bool = False
         raise UserError(f"torch has no device {device!r} here; it has {', '.join(devices())}")
     if threads is not None:
         torch.set_num_threads(threads)
-    # The same as use_deterministic_algorithms, which would import the compiler.
+    # What use_deterministic_algorithms does to operations; it would import the compiler, to tell it too.
     torch.set_deterministic_debug_mode("error")
     # Changes no number: otherwise every array that is about to be written is first filled with NaN.
     torch.utils.deterministic.fill_uninitialized_memory = False
@@ -32,7 +32,7 @@ def setup(*, device: str = "cpu", threads: int | None = None, tf32: bool = False
 
 
 def _set_up_compiler() -> None:
-    """Set the switches of torch.compile, before its first use: its import takes seconds that nothing else needs."""
+    """Set the switches of torch.compile, before it is used: its import takes seconds that nothing else needs."""
     torch.use_deterministic_algorithms(True)
     # Past the limit it would go on uncompiled, with a warning: more recompiling, or an error, instead.
     torch._dynamo.config.recompile_limit = 64

@@ -34,7 +34,7 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def front_door(site, tmp_path_factory):
     """tox with all four frameworks, in an order that is not the project's own, in two lanes, on one case of two cells
-    and on a training, in float64: the tests of each framework run and train every cell in every lane and dtype.
+    and on a training, in float64: the tests of each framework run and train every cell in every lane.
     """
     chosen = [*(f"{name}-ordinary" for name in CELLS), TRAINING]
     command = [sys.executable, "-m", "tox", "run", "-e", ",".join(reversed(frameworks.NAMES)), "--"]

@@ -23,6 +23,16 @@ def pytest_sessionstart(session):
     except UserError as error:
         raise pytest.UsageError(f"{error}; run tox -e test-torch or another") from None
     config.stash[LOADED] = loaded, [i for i in implementations(loaded) if not i.reason]
+    if name == "jax":
+        # It reads XLA_FLAGS once, when options are first asked for: those below are for processes that tests start.
+        from jax._src.lib import xla_client
+
+        assert xla_client.CompileOptions().executable_build_options.debug_options is not None
+
+
+def pytest_collection_modifyitems(items):
+    """Cases of the catalogue first: what has been compiled for one test is taken for another, and they optimize."""
+    items.sort(key=lambda item: item.get_closest_marker("runs") is None)
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -60,9 +70,9 @@ def device(request):
 
 @pytest.fixture(autouse=True)
 def _optimized_by_xla_where_lanes_are_judged(request, monkeypatch):
-    """What `runs` cases of the catalogue is compiled as it is raced. All else asks what is done with programs, here and
-    in processes that it starts, not what XLA makes of them, and compiling is nearly all of the time that it takes. With
-    --every-dtype all is compiled as it is raced.
+    """What `runs` cases of the catalogue is compiled as it is raced. Most else asks what is done with programs, here
+    and in processes that it starts, not what XLA makes of them, and compiling is nearly all of the time that it takes.
+    With --every-dtype all is compiled as it is raced.
     """
     option, as_raced = request.config.getoption, request.node.get_closest_marker("runs")
     if option("--framework") != "jax" or option("--every-dtype") or as_raced:

@@ -148,14 +148,15 @@ def test_a_training_on_which_clipping_acts(framework, available, device, text, r
     sizes = {"num_hiddens": 8, "num_steps": 6, "num_train": 128, "num_val": 64, "batch_size": 64, "epochs": 2}
     recipe = language_model.recipe("rnn", start="uniform", clip_norm=0.25, **sizes)
     case = TrainingCase("short-training-rnn", language_model.problem(recipe, text))
-    dtype = chosen.trained_in("rnn")
-    known = reference.get(case, dtype)
-    assert 2 <= (known.oracle["norm"] > 0.25).sum() < len(known.oracle["norm"])
-    there = [i for i in available if i.cell == "rnn" and dtype in i.dtypes and not i.kinds]
-    ways = {(i.compiled, i.lane == chosen.TUNED): i for i in reversed(there)}
-    assert len(ways) > 1
-    for implementation in there if request.config.getoption("--every-dtype") else ways.values():
-        assert_equal(judged(framework, implementation, case, dtype, device))
+    every = request.config.getoption("--every-dtype")
+    for dtype in DTYPES if every else [chosen.trained_in("rnn")]:
+        known = reference.get(case, dtype)
+        assert 2 <= (known.oracle["norm"] > 0.25).sum() < len(known.oracle["norm"])
+        there = [i for i in available if i.cell == "rnn" and dtype in i.dtypes and not i.kinds]
+        ways = {(i.compiled, i.lane == chosen.TUNED): i for i in reversed(there)}
+        assert len(ways) > 1
+        for implementation in there if every else ways.values():
+            assert_equal(judged(framework, implementation, case, dtype, device))
 
 
 @pytest.mark.runs(["gru-ordinary", "gru_reset_after-ordinary"])

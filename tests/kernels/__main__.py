@@ -2,7 +2,8 @@
 
 For whoever has another card, or changes a kernel: what the comments beside the plans say was measured so. Nothing is
 asserted here. Each time is of one call among several in one CUDA graph, or in one program, so that the host plays no
-part: the median of seven tries. With --tiny it is one plan of each at next to no size, for the interpreters on a CPU.
+part: the median of seven tries. With --tiny it is one plan of each, at next to no size but for many units, for the
+interpreters on a CPU.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def torch_kernels(framework: Any, device: str, extent: Extent) -> None:
             )
             show(f"{name}: gradients of weights", seconds, sums)
         kernels.STRIP, kernels.STRIPS = before
-        for n, h, rows, mine, warps in WIDE if device != "cpu" else ():
+        for n, h, rows, mine, warps in WIDE[extent.plans] if device != "cpu" else ():
             part = min(kernels.PART, h)
             constants = {"ROWS": rows, "MINE": mine, "PARTS": h // part, "UNITS": part, "num_warps": warps}
             with planned(rows, mine, **constants):

@@ -325,12 +325,12 @@ def test_blocks_go_on_where_no_other_start_is_left(one, monkeypatch, left, block
     ("device", "order"),
     [
         # PyTorch's threads spin.
-        ("cpu", ["finish jax", "end jax", "finish torch", "finish jax again", "end torch", "end jax again"]),
+        ("cpu", ["finish jax", "end jax", "finish torch", "end torch", "finish jax again", "end jax again"]),
         ("cuda", ["finish jax", "finish torch", "end jax", "finish jax again", "end torch", "end jax again"]),
     ],
 )
 def test_contenders_end_side_by_side(one, monkeypatch, device, order):
-    """As many as there are cores, here two; those whose threads spin when all before them have ended."""
+    """As many as there are cores, here two; those whose threads spin alone."""
     monkeypatch.setattr(machine, "cores", lambda: 2)
     monkeypatch.setattr(blocks.Blocks, "_come_of", lambda *given: None)
     there = blocks.Blocks(dataclasses.replace(one, device=device), {}, contextlib.nullcontext, lambda line: None)

@@ -124,8 +124,9 @@ def rooms_imported(file):
     """
     text = file.read_text()
     if file == ROOT / AS_A_PROGRAM:
-        text, program, _ = text.partition('\nif __name__ == "__main__":\n')
+        text, program, block = text.partition('\nif __name__ == "__main__":\n')
         assert program
+        assert all(line.startswith("    ") for line in block.splitlines() if line)
     return {name.partition(".")[0] for name in imports(text)} & {*BELOW, "docs", "tests"}
 
 

@@ -111,15 +111,12 @@ class _Timing:
         self._others: Any = None
         """On a GPU: as much data of others as pushes all else out of the cache that its multiprocessors share."""
         if device != "cpu":
-            self._others = framework.runtime.tensor(np.ones(IN_MEMORY), dtype="float32", device=device)
+            self._others = framework.runtime.tensor(np.ones(IN_MEMORY, np.float32), dtype="float32", device=device)
+            self._push_out()
         self._audits = work.audits()
         self._left = list(self._audits)
         self.rested: list[float] = []
         """Seconds of what seemed undone after calls that were left in peace for a while."""
-        for given in work.fresh(self._warm(WARM)):
-            given = self._call(given)
-            time.sleep(max(REST, 2 * work.times.later))
-            self.rested.append(outputs.read(framework, given, device=device)[0])
         self.undone: list[float] = []
         self.fingerprints: list[str] = []
         self._outputs: Any = None
@@ -128,22 +125,40 @@ class _Timing:
     def _warm(self, calls: int) -> int:
         return calls if self._work.times.later < SLOW else 0
 
+    def _rest(self) -> None:
+        """The first calls of a row that has the machine for itself."""
+        for given in self._work.fresh(self._warm(WARM)):
+            given = self._call(given)
+            time.sleep(max(REST, 2 * self._work.times.later))
+            self.rested.append(outputs.read(self._framework, given, device=self._device)[0])
+
+    def _push_out(self) -> None:
+        """Whatever is in the cache that a GPU's multiprocessors share, by others."""
+        self._framework.runtime.wait(self._framework.peak.sums(self._others, self._others, count=1))
+
     def rounds(self, seconds: float) -> Iterator[Batch]:
         """One call at a time, as many as take so long."""
+        self._rest()
         count = int(min(max(seconds / max(self._work.times.later, 1e-9), LEAST), MOST))
         places = self._places(count)
         for number in range(count):
             yield self._drawn([number], places)
 
     def turns(self, seconds: float, turns: Turns) -> Iterator[Batch]:
-        """As many calls in each turn as take so long; before them one that is not timed, since others were at work."""
-        began = time.perf_counter()
-        for given in self._work.fresh(LEAST):
-            self._call(given)
-        calls = int(min(max(seconds * LEAST / (time.perf_counter() - began), 1), MOST_CALLS))
-        places, number = self._places(calls * turns.planned), 0
+        """As many calls in each turn as take so long, which the first turn finds out, since before it others may be at
+        work; before them one that is not timed, since others were at work.
+        """
+        calls = number = 0
+        places: set[int] = set()
         turns.ready()
         while turns.wait():
+            if not calls:
+                self._rest()
+                began = time.perf_counter()
+                for given in self._work.fresh(LEAST):
+                    self._call(given)
+                calls = int(min(max(seconds * LEAST / (time.perf_counter() - began), 1), MOST_CALLS))
+                places = self._places(calls * turns.planned)
             for given in self._work.fresh(self._warm(1)):
                 self._call(given)
             batch = self._drawn(range(number, number + calls), places)
@@ -161,7 +176,7 @@ class _Timing:
                 batch[i] = self._left.pop(0)
         if self._others is not None:
             # Inputs come from memory, and not from where making them has left them.
-            self._framework.runtime.wait(self._framework.peak.sums(self._others, self._others, count=1))
+            self._push_out()
         return batch
 
     def call(self, batch: Batch) -> None:
