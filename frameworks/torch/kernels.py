@@ -18,7 +18,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from triton.runtime import JITFunction
 
-from frameworks.torch import narrow, strips, wide
+from frameworks.torch import loops, narrow, strips, wide
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Whether Triton's interpreter runs the kernels, on a CPU: far too slow for anything but tests."""
@@ -172,12 +172,9 @@ def _steps_back(ctx, dH, *, reset_after: bool) -> list[Tensor]:
     tokens, A_h, *W, H, ZR, C, inner = ctx.saved_tensors
     dZR, dC, dinner, dH0 = _backward(dH, Kept(H, ZR, C, inner), W, reset_after=reset_after)
     of_inputs = _of_inputs(tokens, len(A_h), dZR, dC)
-    weights = _sum_of_products(H[:-1], dZR), _sum_of_products(H[:-1] if reset_after else inner, dinner)
+    of_product = H[:-1] if reset_after else inner
+    weights = loops._sum_of_products(H[:-1], dZR), loops._sum_of_products(of_product, dinner)
     return [*of_inputs, dH0, *weights, *([dinner.sum((0, 1))] if reset_after else [])]
-
-
-def _sum_of_products(a: Tensor, b: Tensor) -> Tensor:
-    return a.flatten(0, 1).T @ b.flatten(0, 1)
 
 
 def _of_inputs(tokens: Tensor | None, v: int, *dA: Tensor) -> list[Tensor]:
