@@ -27,6 +27,12 @@ def bearing(name: str, value: str) -> list[int]:
     return processes
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether all threads of a process have been stopped: only then does the system take it for stopped."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
+
 def gone(pids: Collection[int], *, within: float = 20.0) -> bool:
     """Whether none of them runs after so many seconds at the latest; a zombie does not run."""
     deadline = time.monotonic() + within

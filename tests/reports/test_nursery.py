@@ -12,9 +12,8 @@ import time
 
 import pytest
 
-from frameworks.harness import busy
 from frameworks.harness.child import ROOT
-from tests.processes import descendants, gone
+from tests.processes import descendants, gone, is_stopped
 
 FORKS = """
 import os, socket, sys, time
@@ -30,14 +29,17 @@ def run(arguments):
 nursery.serve(socket.socket(fileno=int(sys.argv[-1])), run)
 """
 RUNS = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from frameworks.harness.contender import Contender
 from frameworks.harness.nursery import Nursery, Order
+from tests.processes import is_stopped
 nursery = Nursery([sys.executable, "-c", {forks!r}], os.environ, limit=60)
 contenders = [Contender(name, None, nursery, Order([], {{}}, 1), file=Path(name)) for name in ("waits", "runs")]
 for each in contenders:
     each.await_ready(60)
+while not all(is_stopped(each.pid) for each in contenders):
+    time.sleep(0.01)
 print(nursery.session, *(each.pid for each in contenders), flush=True)
 contenders[-1].turn(600)
 """
@@ -51,8 +53,9 @@ def test_contenders_end_with_what_started_them(platform, both):
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         forks, *contenders = map(int, process.stdout.readline().split())
         assert sorted(descendants(process.pid)) == sorted([forks, *contenders])
-        while not busy.is_stopped(contenders[0]):
-            # A stop that is on its way when the others end is one of which the system tells nobody.
+        # All are stopped until the last one has its turn. A stop that is on its way when the others end is one of
+        # which the system tells nobody.
+        while is_stopped(contenders[-1]):
             time.sleep(0.01)
         if both:
             # So that it does not see that the other is gone.
