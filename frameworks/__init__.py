@@ -50,6 +50,10 @@ class RichForward:
     """How inputs and targets of an epoch come, by a loader of its own."""
     by_parts: Callable[..., Any] | None = None
     """(function, inputs, targets) -> the mean of a function over the batch, such as a loss with gradients, in parts."""
+    whole_step: Callable[..., tuple[Any, Any, Any] | None] | None = None
+    """(parameters, inputs, targets, lr, clip_norm) -> parameters, loss and norm after a training step; None at a size
+    that it does not suit.
+    """
     in_one_piece: Callable[..., Any] | None = None
     """(function) -> a training step, or a function of gradients, that runs as one program."""
     side_by_side: Callable[..., Any] | None = None

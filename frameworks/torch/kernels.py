@@ -1,14 +1,13 @@
 """The tuned gated cells' loops over time on a GPU: one kernel for all T steps, forward or backward, in Triton.
 
-The same functions as in loops.py, with the same arguments and gradients by hand; for few units and tokens the output
-layer and the gradients of weights too. narrow.py, wide.py and strips.py hold the kernels; here they are given arrays
-and sizes.
+The same functions as in loops.py, with the same arguments and gradients by hand. narrow.py and wide.py hold the
+kernels; here they are given arrays and sizes. A language model of few units and tokens is in few.py.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,9 +15,8 @@ import triton
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from triton.runtime import JITFunction
 
-from frameworks.torch import loops, narrow, strips, wide
+from frameworks.torch import loops, narrow, wide
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Whether Triton's interpreter runs the kernels, on a CPU: far too slow for anything but tests."""
@@ -33,10 +31,6 @@ PART = 32
 MOST_ROWS = 16
 LEAST_UNITS = 16
 """What a product in Triton sums over at least; fewer are filled up with zeros."""
-STRIP, STRIPS = 32, 2
-"""How many rows a program of strips.py takes at a time, and how many programs a multiprocessor has at most. More rows
-need more registers than there are; which is the fastest is not known, since the times that there are were the host's.
-"""
 
 
 class Plan(NamedTuple):
@@ -141,10 +135,17 @@ def _forward(
     T, (n, h) = len(A_zr if tokens is None else tokens), H0.shape
     H = H0.new_empty((T + 1, n, h))
     H[0] = H0
-    kept = Kept(H, *(H0.new_empty((T, n, k * h)) for k in (2, 1, 1)))
-    given = [array if array is None else array.contiguous() for array in (tokens, A_zr, A_h, b_hh, W_zr, W_hh)]
+    return _forward_from(H, *(a if a is None else a.contiguous() for a in (tokens, A_zr, A_h, W_zr, W_hh, b_hh)))
+
+
+def _forward_from(
+    H: Tensor, tokens: Tensor | None, A_zr: Tensor, A_h: Tensor, W_zr: Tensor, W_hh: Tensor, b_hh: Tensor | None
+) -> Kept:
+    """The same of contiguous arrays, into H (T + 1, n, h), which begins with H0."""
+    T, n, h = H[1:].shape
+    kept = Kept(H, *(H.new_empty((T, n, k * h)) for k in (2, 1, 1)))
     kinds = {"OF_TOKENS": tokens is not None, "RESET_AFTER": b_hh is not None}
-    _run("forward", (*given[:3], *kept, *given[3:]), (T, n, h), **kinds)
+    _run("forward", (tokens, A_zr, A_h, *kept, b_hh, W_zr, W_hh), (T, n, h), **kinds)
     return kept
 
 
@@ -152,12 +153,16 @@ def _backward(dH: Tensor, kept: Kept, W: Sequence[Tensor], *, reset_after: bool)
     """The gradients dZR, dC, dinner and dH0, as the kernels of narrow.py call them; W are parts of W_hz, W_hr and W_hh
     that are side by side.
     """
-    dZR, dC, dH0 = torch.empty_like(kept.ZR), torch.empty_like(kept.C), torch.empty_like(kept.H[0])
-    dinner = torch.empty_like(kept.C) if reset_after else dC
     # As rows, as the forward kernel has them. Of columns Triton keeps a copy that the threads of a program share, and
     # reads it in each step.
-    back = torch.cat([w.T for w in W])
-    _run("backward", (dH.contiguous(), *kept, dZR, dC, dinner, dH0, back), kept.C.shape, RESET_AFTER=reset_after)
+    return _backward_by_rows(dH.contiguous(), kept, torch.cat([w.T for w in W]), reset_after=reset_after)
+
+
+def _backward_by_rows(dH: Tensor, kept: Kept, back: Tensor, *, reset_after: bool) -> tuple[Tensor, ...]:
+    """The same of a contiguous dH and of W_hz, W_hr and W_hh transposed, one below the other (3 h, h)."""
+    dZR, dC, dH0 = torch.empty_like(kept.ZR), torch.empty_like(kept.C), torch.empty_like(kept.H[0])
+    dinner = torch.empty_like(kept.C) if reset_after else dC
+    _run("backward", (dH, *kept, dZR, dC, dinner, dH0, back), kept.C.shape, RESET_AFTER=reset_after)
     return dZR, dC, dinner, dH0
 
 
@@ -207,80 +212,3 @@ class ResetAfter(Function):
     @once_differentiable
     def backward(ctx, dH):
         return None, *_steps_back(ctx, dH, reset_after=True)
-
-
-OF_CELL = ("W_xz", "W_xr", "W_xh", "W_hz", "W_hr", "W_hh", "b_z", "b_r", "b_h", "b_hh")
-"""The parameters of a gated cell, as strips.gradients has their gradients; the last one where the reset is after."""
-
-
-def fit_strips(v: int, h: int) -> bool:
-    """Whether so many tokens and units are few enough for the kernels of strips.py."""
-    return max(v, h) <= NARROW
-
-
-def strip_constants(v: int, h: int) -> dict[str, int]:
-    """The constants of a kernel of strips.py."""
-    units, tokens = (max(LEAST_UNITS, triton.next_power_of_2(size)) for size in (h, v))
-    return {"ROWS": STRIP, "UNITS": units, "TOKENS": tokens, "num_warps": 4}
-
-
-def _sums(
-    kernel: JITFunction, arrays: tuple[Tensor, ...], sizes: tuple[int, ...], count: int, gates: int = 1, **kinds: bool
-) -> Tensor:
-    """What a kernel of strips.py sums up, so many numbers; the first of the sizes are N, h and v."""
-    N, h, v = sizes[:3]
-    sums = torch.empty(
-        min(triton.cdiv(N, STRIP), STRIPS * _processors()), count, dtype=torch.float32, device=arrays[-1].device
-    )
-    kernel[(len(sums), gates)](*arrays, sums, *sizes, **kinds, **strip_constants(v, h))
-    return sums.sum(0)
-
-
-class _OfTokens(Function):
-    """A loop over tokens, whose inputs are rows of a table, with what goes before and comes after it."""
-
-    @staticmethod
-    def forward(ctx, tokens, H0, *parameters):
-        W_xz, W_xr, W_xh, W_hz, W_hr, W_hh, b_z, b_r, b_h, *b_hh = parameters
-        tokens, A_zr = tokens.contiguous(), torch.cat([W_xz, W_xr], 1) + torch.cat([b_z, b_r])
-        kept = _forward(tokens, A_zr, W_xh + b_h, H0, torch.cat([W_hz, W_hr], 1), W_hh, *b_hh or [None])
-        ctx.save_for_backward(tokens, *kept, *parameters)
-        return kept.H[1:]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dH):
-        tokens, H, ZR, C, inner, *parameters = ctx.saved_tensors
-        reset_after, (v, h) = len(parameters) == len(OF_CELL), parameters[0].shape
-        dZR, dC, dinner, dH0 = _backward(dH, Kept(H, ZR, C, inner), parameters[3:6], reset_after=reset_after)
-        arrays, count = (tokens, H, inner, dZR, dC, dinner), 3 * v * h + 3 * h * h + 4 * h
-        sums = _sums(strips.gradients, arrays, (tokens.numel(), h, v), count, gates=3, RESET_AFTER=reset_after)
-        sizes = [array.numel() for array in parameters]
-        gradients = zip(sums[: sum(sizes)].split(sizes), parameters, strict=True)
-        return None, dH0, *(gradient.view_as(array) for gradient, array in gradients)
-
-
-def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-    """The states (T, n, h) of a gated cell after tokens (T, n), from H0 (n, h) on; for what fit_strips allows."""
-    return _OfTokens.apply(tokens, H0, *(parameters[name] for name in OF_CELL if name in parameters))
-
-
-class CrossEntropy(Function):
-    """As the one of tuned.py, its gradients at once; for what fit_strips allows."""
-
-    @staticmethod
-    def forward(ctx, H, W_hq, b_q, labels):
-        H, W_hq, b_q = H.contiguous(), W_hq.contiguous(), b_q.contiguous()
-        (T, n, h), v, dH = H.shape, len(b_q), torch.empty_like(H)
-        sizes = T * n, h, v, n, *labels.stride()
-        sums = _sums(strips.cross_entropy, (H, W_hq, b_q, labels, dH), sizes, h * v + v + 1)
-        ctx.save_for_backward(dH, sums)
-        return sums[-1]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d):
-        dH, sums = ctx.saved_tensors
-        h = dH.shape[-1]
-        gradients = (sums[:-1] * d).view(h + 1, -1)
-        return dH * d, gradients[:h], gradients[h], None

@@ -74,6 +74,10 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
     """
 
     def step(parameters: Parameters, inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        if (whole := rich(forward).whole_step) and (
+            done := whole(parameters, inputs, targets, lr=lr, clip_norm=clip_norm)
+        ):
+            return done
         value, gradients = loss_and_gradients(forward, parameters, inputs, targets)
         with torch.no_grad():
             parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import torch
@@ -34,6 +34,27 @@ def gpu_kernels(H0: Tensor) -> ModuleType | None:
 
         return kernels if kernels.suits(H0) else None
     return None
+
+
+def few_kernels(H0: Tensor, v: int) -> ModuleType | None:
+    """few.py, where it suits a language model of v tokens that begins at H0 (n, h)."""
+    if gpu_kernels(H0):
+        from frameworks.torch import few
+
+        return few if few.suits(v, H0.shape[1]) else None
+    return None
+
+
+def joined(arrays: Sequence[Tensor]) -> Tensor:
+    """Their numbers one after the other: the memory that they have, where that is all of it in this order."""
+    whole, place = arrays[0]._base, 0
+    for array in arrays:
+        if array._base is not whole or array.storage_offset() != place or not array.is_contiguous():
+            break
+        place += array.numel()
+    if whole is not None and whole.shape == (place,):
+        return whole
+    return torch.cat([array.flatten() for array in arrays])
 
 
 def _room(H0: Tensor, *shapes: tuple[int, int]) -> list[Tensor]:

@@ -1,9 +1,14 @@
-"""Kernels over all rows of all steps at once, on a GPU, for few units and few tokens: the output layer with its loss,
-and the gradients of a gated cell's weights, in Triton.
+"""Kernels over all rows of all steps at once, on a GPU, for few units and few tokens: what goes before and comes after
+the loops of a training step, in Triton.
 
-A program takes every so many-th block of rows and sums up what is summed over all of them. What the programs have is
-added up afterwards, in an order that is always the same. A product for each sum, a kernel for each function, and
-one-hot rows in memory would be some twenty kernels, and most of them would read all rows again.
+`prepare` is what goes before. The output layer with its loss, and the gradients of a gated cell's weights, are sums
+over rows: a program takes every so many-th block of rows and sums up what is summed over all of them. What the programs
+have is added up afterwards, in an order that is always the same, by `total`; and `update` makes the step. A product for
+each sum, a kernel for each function, and one-hot rows in memory would be some forty kernels, and most of them would
+read all rows again.
+
+Parameters, and their gradients, are in one piece of memory, in the order of the cell: for each gate W_x (v, h), W_h
+(h, h) and b (h); b_hh (h) where the reset comes after the product; W_hq (h, v) and b_q (v).
 """
 
 from __future__ import annotations
@@ -15,6 +20,28 @@ from frameworks.torch.narrow import exp, product
 
 
 @triton.jit
+def prepare(parameters, inputs, A_zr, A_h, W_zr, back, tokens, H, T, n, h, v, BLOCK: tl.constexpr):
+    """What the loops are given: of the inputs' table with its biases A_zr (v, 2 h) and A_h (v, h); W_zr (h, 2 h); the
+    recurrent weights transposed, one below the other, back (3 h, h); inputs (n, T) as tokens (T, n); and H (n, h), 0.
+    """
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    of_gate = v * h + h * h + h
+    gate, row, unit = i // (v * h), i // h % v, i % h
+    inside = i < 3 * v * h
+    W_x = tl.load(parameters + gate * of_gate + row * h + unit, inside, other=0.0)
+    A = W_x + tl.load(parameters + gate * of_gate + v * h + h * h + unit, inside, other=0.0)
+    tl.store(A_zr + row * (2 * h) + gate * h + unit, A, inside & (gate < 2))
+    tl.store(A_h + row * h + unit, A, inside & (gate == 2))
+    gate, row = i // (h * h), i // h % h
+    inside = i < 3 * h * h
+    W_h = tl.load(parameters + gate * of_gate + v * h + row * h + unit, inside, other=0.0)
+    tl.store(W_zr + row * (2 * h) + gate * h + unit, W_h, inside & (gate < 2))
+    tl.store(back + gate * h * h + unit * h + row, W_h, inside)
+    tl.store(tokens + i, tl.load(inputs + i % n * T + i // n, i < T * n, other=0), i < T * n)
+    tl.store(H + i, tl.zeros((BLOCK,), tl.float32), i < n * h)
+
+
+@triton.jit
 def sum_of_products(a, b, total):
     """total + a^T b."""
     return tl.dot(tl.trans(a), b, total, input_precision="ieee")
@@ -22,11 +49,11 @@ def sum_of_products(a, b, total):
 
 @triton.jit
 def cross_entropy(
-    H, W_hq, b_q, labels, dH, sums, N, h, v, n, of_step, of_row,
+    H, W_hq, b_q, labels, dH, sums, N, h, v, n, of_step, of_row, of_sums,
     ROWS: tl.constexpr, UNITS: tl.constexpr, TOKENS: tl.constexpr,
 ):  # fmt: skip
     """From H (N, h), N = T n, and labels, whose steps and rows are so far apart in memory: dH (N, h), and the sums of a
-    program, a row of `sums`: the gradients of W_hq (h, v) and b_q (v), and the mean loss.
+    program, which are so far from those of the next one: the gradients of W_hq (h, v) and b_q (v), and the mean loss.
     """
     units, tokens = tl.arange(0, UNITS), tl.arange(0, TOKENS)
     weights = (units < h)[:, None] & (tokens < v)[None, :]
@@ -53,7 +80,7 @@ def cross_entropy(
         tl.store(dH + one, product(dO, back), inside)
         dW = sum_of_products(state, dO, dW)
         db += tl.sum(dO, 0)
-    mine = sums + tl.program_id(0) * (h * v + v + 1)
+    mine = sums + tl.program_id(0) * of_sums
     tl.store(mine + of_W, dW, weights)
     tl.store(mine + h * v + tokens, db, tokens < v)
     tl.store(mine + h * v + v, tl.sum(losses) / N)
@@ -61,12 +88,11 @@ def cross_entropy(
 
 @triton.jit
 def gradients(
-    tokens, H, inner, dZR, dC, dinner, sums, N, h, v,
+    tokens, H, inner, dZR, dC, dinner, sums, N, h, v, of_sums,
     RESET_AFTER: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr, TOKENS: tl.constexpr,
 ):  # fmt: skip
-    """From the states before each step, H (N, h), N = T n, and what narrow.backward gave: the sums of a program, a part
-    of a row of `sums`: the gradients of W_xz, W_xr and W_xh (v, h), of W_hz, W_hr and W_hh (h, h), of b_z, b_r and b_h
-    (h), and of b_hh (h). A program has one of the three gates.
+    """From the states before each step, H (N, h), N = T n, and what narrow.backward gave: the sums of a program, which
+    are so far from those of the next one: the gradients of the cell's parameters. A program has one of the three gates.
     """
     units, vocabulary, gate = tl.arange(0, UNITS), tl.arange(0, TOKENS), tl.program_id(1)
     W, b_hh = tl.zeros((UNITS, UNITS), tl.float32), tl.zeros((UNITS,), tl.float32)
@@ -91,12 +117,45 @@ def gradients(
         b_hh += tl.sum(of_product, 0)
     table = (vocabulary < v)[:, None] & (units < h)[None, :]
     square = (units < h)[:, None] & (units < h)[None, :]
-    mine = sums + tl.program_id(0) * (3 * v * h + 3 * h * h + 4 * h)
-    tl.store(mine + gate * v * h + vocabulary[:, None] * h + units[None, :], A, table)
-    mine += 3 * v * h
-    tl.store(mine + gate * h * h + units[:, None] * h + units[None, :], W, square)
-    mine += 3 * h * h
+    mine = sums + tl.program_id(0) * of_sums + gate * (v * h + h * h + h)
+    tl.store(mine + vocabulary[:, None] * h + units[None, :], A, table)
+    mine += v * h
+    tl.store(mine + units[:, None] * h + units[None, :], W, square)
+    mine += h * h
     # Each row has one token: the sum over the table is that over the rows.
-    tl.store(mine + gate * h + units, tl.sum(A, 0), units < h)
-    if gate == 2:
-        tl.store(mine + 3 * h + units, b_hh, units < h)
+    tl.store(mine + units, tl.sum(A, 0), units < h)
+    if RESET_AFTER and gate == 2:
+        tl.store(mine + h + units, b_hh, units < h)
+
+
+@triton.jit
+def total(sums, gradients, squares, programs, count, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """The sum over so many programs of their `count` sums, the last of which is the loss; and of each block of these
+    gradients the sum of squares.
+    """
+    i, row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, ROWS)
+    added = tl.zeros((ROWS, BLOCK), tl.float32)
+    for first in range(0, programs, ROWS):
+        inside = (first + row < programs)[:, None] & (i < count)[None, :]
+        added += tl.load(sums + (first + row)[:, None] * count + i[None, :], inside, other=0.0)
+    gradient = tl.sum(added, 0)
+    tl.store(gradients + i, gradient, i < count)
+    tl.store(squares + tl.program_id(0), tl.sum(tl.where(i < count - 1, gradient * gradient, 0.0)))
+
+
+@triton.jit
+def update(
+    parameters, gradients, squares, after, blocks, count, lr, clip_norm, BLOCK: tl.constexpr, BLOCKS: tl.constexpr
+):
+    """SGD from what `total` gave: parameters - lr gradients, these first scaled by clip_norm / norm where their L2 norm
+    is larger; the loss, and that norm, (count + 1) numbers in all.
+    """
+    i, block = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, BLOCKS)
+    norm = tl.sqrt_rn(tl.sum(tl.load(squares + block, block < blocks, other=0.0)))
+    # What is no number stays so.
+    scale = lr * tl.minimum(tl.div_rn(clip_norm, norm), 1.0, propagate_nan=tl.PropagateNan.ALL)
+    gradient = tl.load(gradients + i, i < count, other=0.0)
+    parameter = tl.load(parameters + i, i < count - 1, other=0.0)
+    tl.store(after + i, tl.where(i < count - 1, parameter - scale * gradient, gradient), i < count)
+    if tl.program_id(0) == 0:
+        tl.store(after + count, norm)

@@ -11,18 +11,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from frameworks import RichForward
 from frameworks.torch import loops
 from frameworks.torch.cells import Forward
+from frameworks.torch.graph import as_cuda_graph
 
 # Nothing here is compiled for a shape: each of the two loops as steps through torch.compile took 25 ms where operations
 # alone took 23, both in one thread, and its guards hold Python's lock: in two threads 28 ms, and 24 without. Each loop
@@ -136,13 +135,13 @@ def _forward(
     def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         if _as_steps(tokens, H0, parameters):
             return steps(functional.one_hot(tokens, len(parameters["W_xh"])).to(H0.dtype), H0, parameters)
-        if is_gated and (kernels := loops.gpu_kernels(H0)) and kernels.fit_strips(*parameters["W_xh"].shape):
-            H = kernels.of_tokens(tokens, H0, parameters)
+        if is_gated and (few := loops.few_kernels(H0, len(parameters["W_xh"]))):
+            H = few.of_tokens(tokens, H0, parameters)
             return H, H[-1]
         return states(tokens, [W + b for W, b in project(parameters)], H0, parameters)
 
-    more = {"cross_entropy": _cross_entropy, "by_parts": _by_parts, "in_one_piece": _as_cuda_graph}
-    return RichForward(forward, of_tokens=of_tokens, **more)
+    more = {"cross_entropy": _cross_entropy, "by_parts": _by_parts, "in_one_piece": as_cuda_graph}
+    return RichForward(forward, of_tokens=of_tokens, whole_step=_whole_step if is_gated else None, **more)
 
 
 def _as_steps(inputs: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> bool:
@@ -154,6 +153,15 @@ def _as_steps(inputs: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> b
         return len(inputs) == 1 or (n >= h and n * h >= 2 * MANY)
     wanted = torch.is_grad_enabled() and any(a.requires_grad for a in (inputs, H0, *parameters.values()))
     return len(inputs) == 1 or (n >= h and (n * h >= MANY or not wanted))
+
+
+def _whole_step(
+    parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, *, lr: float, clip_norm: float
+) -> tuple[dict[str, Tensor], Tensor, Tensor] | None:
+    """A training step in few kernels, where there are such: without autograd, with its own sums and update."""
+    W_hq = parameters["W_hq"]
+    few = loops.few_kernels(W_hq.new_empty(()).expand(len(inputs), len(W_hq)), W_hq.shape[1])
+    return few.training_step(parameters, inputs, targets, lr=lr, clip_norm=clip_norm) if few else None
 
 
 def _by_parts(
@@ -182,53 +190,10 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _as_cuda_graph(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of tensors, in any nesting, as a CUDA graph, captured once for each shape; elsewhere the function
-    itself. Its kernels are so small that launching them takes longer than running them.
-    """
-    graphs: dict[tuple, tuple] = {}
-
-    def call(*arguments: Any) -> Any:
-        given, nesting = tree_flatten(arguments)
-        if not given[0].is_cuda:
-            return function(*arguments)
-        key = tuple((array.shape, array.dtype) for array in given)
-        if key not in graphs:
-            graphs[key] = capture(given, nesting)
-        graph, places, joined, like, nesting = graphs[key]
-        for dtype in {array.dtype for array in given}:
-            # One kernel for all arrays of a dtype, where several dtypes would take one for each array.
-            of = [i for i, array in enumerate(given) if array.dtype == dtype]
-            torch._foreach_copy_([places[i] for i in of], [given[i] for i in of])
-        graph.replay()
-        # The next replay writes over what this one gave.
-        parts = joined.clone().split([array.numel() for array in like])
-        return tree_unflatten([part.view_as(array) for part, array in zip(parts, like, strict=True)], nesting)
-
-    def capture(given: list[Tensor], nesting: Any) -> tuple:
-        places = [array.clone() for array in given]
-        arguments = tree_unflatten(places, nesting)
-        # cuBLAS and autograd set themselves up in the first calls, which a graph cannot hold.
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(3):
-                function(*arguments)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            like, nesting = tree_flatten(function(*arguments))
-            joined = torch.cat([array.flatten() for array in like])
-        return graph, places, joined, like, nesting
-
-    return call
-
-
 def _cross_entropy(H: Tensor, W_hq: Tensor, b_q: Tensor, labels: Tensor) -> Tensor:
     """The output layer of all steps, H (T, n, h), and the mean cross-entropy against labels (T, n)."""
-    kernels = loops.gpu_kernels(H[0])
-    fused = kernels.CrossEntropy if kernels and kernels.fit_strips(len(b_q), len(W_hq)) else _CrossEntropy
-    return fused.apply(H, W_hq, b_q, labels)
+    few = loops.few_kernels(H[0], len(b_q))
+    return (few.CrossEntropy if few else _CrossEntropy).apply(H, W_hq, b_q, labels)
 
 
 class _CrossEntropy(Function):

@@ -95,7 +95,7 @@ def training_steps(framework: Any, device: str, extent: Extent) -> None:
 def torch_kernels(framework: Any, device: str, extent: Extent) -> None:
     import torch
 
-    from frameworks.torch import kernels, strips
+    from frameworks.torch import few, kernels
 
     def seconds(call: Callable[[], Any]) -> float:
         if device == "cpu":
@@ -128,26 +128,26 @@ def torch_kernels(framework: Any, device: str, extent: Extent) -> None:
             show(f"{name}, {cell}: backward", seconds, back)
 
     T, n, h, v = extent[:4]
-    units = kernels.strip_constants(v, h)["UNITS"]
+    units = few.strip_constants(v, h)["UNITS"]
     with torch.no_grad():
         for rows, warps in NARROW[extent.plans]:
             with planned(rows, units, ROWS=rows, UNITS=units, num_warps=warps):
                 loops(f"narrow, {n} x {h}: {rows} rows, {warps} warps", T, n, h)
-        N, before = T * n, (kernels.STRIP, kernels.STRIPS)
-        H, dZR = torch.randn(T, n, h, device=device), torch.randn(T, n, 2 * h, device=device)
+        H, dZR = torch.randn(T + 1, n, h, device=device), torch.randn(T, n, 2 * h, device=device)
+        kept, d = kernels.Kept(H, dZR, H[1:], H[1:]), H[1:]
         tokens = torch.randint(0, v, (T, n), device=device)
         W_hq, b_q = torch.randn(h, v, device=device), torch.randn(v, device=device)
-        for strip, most in STRIPS[extent.plans]:
-            kernels.STRIP, kernels.STRIPS = strip, most
-            name = f"strips of {strip} rows, {most} programs"
-            loss = functools.partial(kernels.CrossEntropy.apply, H, W_hq, b_q, tokens)
+        before = few.STRIP, few.STRIPS
+        for few.STRIP, few.STRIPS in STRIPS[extent.plans]:
+            name = f"strips of {few.STRIP} rows, {few.STRIPS} programs"
+            count = 3 * v * h + 3 * h * h + 4 * h + h * v + v + 1
+            sums = torch.zeros(few._programs(T * n), count, device=device)
+            loss = functools.partial(few._cross_entropy, d, W_hq, b_q, tokens, sums)
             show(f"{name}: output layer, loss and gradients", seconds, loss)
-            arrays, count = (tokens, H, H, dZR, H, H), 3 * v * h + 3 * h * h + 4 * h
-            sums = functools.partial(
-                kernels._sums, strips.gradients, arrays, (N, h, v), count, gates=3, RESET_AFTER=True
-            )
-            show(f"{name}: gradients of weights", seconds, sums)
-        kernels.STRIP, kernels.STRIPS = before
+            of_weights = functools.partial(few._gradients, tokens, kept, dZR, d, H[:-1], sums, v)
+            show(f"{name}: gradients of weights", seconds, of_weights)
+            show(f"{name}: sums of both", seconds, functools.partial(few._total, sums))
+        few.STRIP, few.STRIPS = before
         for n, h, rows, mine, warps in WIDE[extent.plans] if device != "cpu" else ():
             part = min(kernels.PART, h)
             constants = {"ROWS": rows, "MINE": mine, "PARTS": h // part, "UNITS": part, "num_warps": warps}

@@ -8,18 +8,18 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from frameworks.torch import kernels, narrow, strips, wide
+from frameworks.torch import few, kernels, narrow, strips, wide
 
 H100 = GPUTarget("cuda", 90, 32)
-POINTERS = {"tokens": "*i64", "labels": "*i64", "counters": "*i32"}
-NUMBERS = ("T", "n", "h", "v", "N", "programs", "times", "of_step", "of_row")
+POINTERS = {"tokens": "*i64", "labels": "*i64", "inputs": "*i64", "counters": "*i32"}
+NUMBERS = ("T", "n", "h", "v", "N", "programs", "times", "of_step", "of_row", "of_sums", "count", "blocks")
+KINDS = POINTERS | dict.fromkeys(NUMBERS, "i32") | {"lr": "fp32", "clip_norm": "fp32"}
 
 
 def binary(kernel, constants: dict[str, int]) -> bytes:
     """The program of a kernel, its numbers being constants."""
-    options = {"num_warps": constants.pop("num_warps")}
-    kinds = {name: "i32" if name in NUMBERS else POINTERS.get(name, "*fp32") for name in kernel.arg_names}
-    signature = kinds | dict.fromkeys(constants, "constexpr")
+    options = {"num_warps": constants.pop("num_warps", 4)}
+    signature = {name: KINDS.get(name, "*fp32") for name in kernel.arg_names} | dict.fromkeys(constants, "constexpr")
     places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
     return triton.compile(ASTSource(kernel, signature, places), target=H100, options=options).asm["cubin"]
 
@@ -32,11 +32,14 @@ def main() -> None:
             assert binary(module.forward, {**cell, "OF_TOKENS": reset_after})
             assert binary(module.backward, cell)
         assert binary(module.products, {**constants, "GATES": 3})
-    constants = kernels.strip_constants(28, 32)
+    constants = few.strip_constants(28, 32)
     assert binary(strips.cross_entropy, {**constants})
     for reset_after in (False, True):
         assert binary(strips.gradients, {**constants, "RESET_AFTER": reset_after})
-    print("compiled 13 kernels")
+    assert binary(strips.prepare, {"BLOCK": few.MANY})
+    assert binary(strips.total, {"ROWS": few.ROWS, "BLOCK": few.BLOCK})
+    assert binary(strips.update, {"BLOCK": few.MANY, "BLOCKS": 256})
+    print("compiled 16 kernels")
 
 
 if __name__ == "__main__":

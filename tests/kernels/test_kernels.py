@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from unittest import mock
 
 import pytest
 import torch
 
 import frameworks
-from frameworks import protocol, rich
+from frameworks import protocol
 from frameworks.harness.run import run
-from frameworks.torch import cells, kernels, language_model, loops, tuned
+from frameworks.torch import cells, few, graph, kernels, language_model, loops, tuned
 from isogru import judge
 from shared_spec import cases
 from tests.kernels import __main__ as table
@@ -103,21 +105,36 @@ def test_tokens_are_rows_of_the_table(name):
     assert all(torch.equal(*pair) for pair in zip(gradients, expected, strict=True))
 
 
-@pytest.mark.parametrize(("T", "n", "h", "v"), [(4, 5, 9, 6), (3, 50, 20, 17)])
-@pytest.mark.parametrize("name", CELLS)
-def test_a_loss_and_its_gradients_by_strips(name, T, n, h, v, monkeypatch):
-    """Of a language model, held against the scratch cell in float64; some rows are in the second strip of a program."""
-    monkeypatch.setattr(kernels, "STRIPS", 1)
-    assert kernels.fit_strips(v, h)
+def drawn(cell, v, h, spread=0.5):
     torch.manual_seed(0)
-    shapes = {f"W_x{gate}": (v, h) for gate in "zrh"} | {f"W_h{gate}": (h, h) for gate in "zrh"}
-    shapes |= {f"b_{gate}": (h,) for gate in "zrh"} | ({"b_hh": (h,)} if name == "gru_reset_after" else {})
-    parameters = {key: torch.randn(shape) / 2 for key, shape in (shapes | {"W_hq": (h, v), "b_q": (v,)}).items()}
+    gates = {
+        f"{kind}{gate}": shape for gate in "zrh" for kind, shape in (("W_x", (v, h)), ("W_h", (h, h)), ("b_", (h,)))
+    }
+    more = {"b_hh": (h,)} if cell == "gru_reset_after" else {}
+    shapes = gates | more | {"W_hq": (h, v), "b_q": (v,)}
+    return {name: torch.randn(shape) * spread for name, shape in shapes.items()}
+
+
+def of_scratch(cell, parameters, inputs, targets):
+    """Loss and gradients of the scratch cell in float64."""
+    double = {name: array.double() for name, array in parameters.items()}
+    return language_model.loss_and_gradients(cells.unroll(cells.CELLS[cell]), double, inputs, targets)
+
+
+SMALL = [(4, 5, 9, 6), (3, 50, 20, 17)]
+"""T, n, h and v of language models, the second of which has more rows than a strip."""
+
+
+@pytest.mark.parametrize(("T", "n", "h", "v"), SMALL)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_loss_and_its_gradients_by_strips(cell, T, n, h, v, monkeypatch):
+    """Of a language model, held against the scratch cell in float64; some rows are in the second strip of a program."""
+    monkeypatch.setattr(few, "STRIPS", 1)
+    assert few.suits(v, h)
+    parameters = drawn(cell, v, h)
     inputs, targets = torch.randint(0, v, (2, n, T))
-    value, gradients = language_model.loss_and_gradients(tuned.TUNED[name][0](), parameters, inputs, targets)
-    double = {key: array.double() for key, array in parameters.items()}
-    scratch = cells.unroll(cells.CELLS[name])
-    expected, expected_gradients = language_model.loss_and_gradients(scratch, double, inputs, targets)
+    value, gradients = language_model.loss_and_gradients(tuned.TUNED[cell][0](), parameters, inputs, targets)
+    expected, expected_gradients = of_scratch(cell, parameters, inputs, targets)
     torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=0)
     assert gradients.keys() == expected_gradients.keys()
     for key, gradient in gradients.items():
@@ -125,13 +142,62 @@ def test_a_loss_and_its_gradients_by_strips(name, T, n, h, v, monkeypatch):
         torch.testing.assert_close(gradient.double(), expected_gradients[key], rtol=0, atol=2e-6 * scale, msg=key)
 
 
+@pytest.mark.parametrize("clip_norm", [0.01, 100.0])
+@pytest.mark.parametrize(("T", "n", "h", "v"), SMALL)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_whole_step(cell, T, n, h, v, clip_norm, monkeypatch):
+    """Of gradients that are clipped and of others, held against the scratch cell in float64; several programs sum up
+    several strips each.
+    """
+    monkeypatch.setattr(few, "STRIP", 16)
+    monkeypatch.setattr(few, "STRIPS", 1)
+    monkeypatch.setattr(few, "ROWS", 2)
+    parameters = drawn(cell, v, h)
+    inputs, targets = torch.randint(0, v, (2, n, T))
+    step = language_model.training_step(tuned.TUNED[cell][0](), lr=0.5, clip_norm=clip_norm, compiled=False)
+    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **kinds: pytest.fail("autograd has no part in it"))
+    after, value, norm = step(parameters, inputs, targets)
+    monkeypatch.undo()
+    loss, gradients = of_scratch(cell, parameters, inputs, targets)
+    double = {name: array.double() for name, array in parameters.items()}
+    expected, expected_norm = language_model.sgd(double, gradients, lr=0.5, clip_norm=clip_norm)
+    assert (expected_norm > clip_norm) == (clip_norm < 1)
+    torch.testing.assert_close(value.double(), loss, rtol=1e-6, atol=0)
+    torch.testing.assert_close(norm.double(), expected_norm, rtol=1e-6, atol=0)
+    assert list(after) == list(parameters)
+    for name, array in after.items():
+        torch.testing.assert_close(array.double(), expected[name], rtol=0, atol=1e-6, msg=name)
+        assert not torch.equal(array, parameters[name])
+
+
+def test_a_step_of_what_is_no_number():
+    """The norm tells it, and no parameter looks as if it were one."""
+    parameters = drawn("gru", 6, 9)
+    parameters["b_q"][0] = float("nan")
+    step = language_model.training_step(tuned.TUNED["gru"][0](), lr=0.5, clip_norm=1.0, compiled=False)
+    after, value, norm = step(parameters, *torch.randint(0, 6, (2, 5, 4)))
+    assert torch.stack([value, norm]).isnan().all()
+    assert all(array.isnan().all() for array in after.values())
+
+
+def test_parameters_in_one_piece_of_memory_are_taken_as_they_are():
+    whole = torch.arange(12.0)
+    first, second = whole[:4].view(2, 2), whole[4:].view(4, 2)
+    assert loops.joined([first, second]) is whole
+    others = [[second, first], [first], [first.T, second], [first, second.clone()], [first.clone(), second.clone()]]
+    for arrays in others:
+        joined = loops.joined(arrays)
+        assert joined is not whole
+        assert torch.equal(joined, torch.cat([array.flatten() for array in arrays]))
+
+
 def test_gradients_of_a_loss_that_is_multiplied():
     torch.manual_seed(0)
     H, W, b = torch.randn(3, 4, 5), torch.randn(5, 6), torch.randn(6)
     labels = torch.randint(0, 6, (4, 3)).T
     leaves = [array.requires_grad_() for array in (H, W, b)]
-    once = torch.autograd.grad(kernels.CrossEntropy.apply(*leaves, labels), leaves)
-    thrice = torch.autograd.grad(3 * kernels.CrossEntropy.apply(*leaves, labels), leaves)
+    once = torch.autograd.grad(few.CrossEntropy.apply(*leaves, labels), leaves)
+    thrice = torch.autograd.grad(3 * few.CrossEntropy.apply(*leaves, labels), leaves)
     expected = torch.autograd.grad(
         torch.nn.functional.cross_entropy((H @ W + b).flatten(0, 1), labels.flatten()), leaves
     )
@@ -140,20 +206,58 @@ def test_gradients_of_a_loss_that_is_multiplied():
         torch.testing.assert_close(a, right, rtol=1e-5, atol=1e-7)
 
 
+def test_a_captured_graph(monkeypatch):
+    """Of a device that is none: what is replayed is what was captured, on places of its own, and what a call has given
+    stays as it is.
+    """
+    captured = []
+
+    def function(parameters, tokens):
+        whole = torch.cat([(2 * parameters["a"]).flatten(), parameters["b"] + tokens.sum()])
+        captured.append(((parameters, tokens), whole))
+        return {"b": whole[4:], "a": whole[:4].view(2, 2)}, whole[4]
+
+    class Graph:
+        def replay(self):
+            given, whole = of_graph[0]
+            function(*given)
+            whole.copy_(captured[-1][1])
+
+    @contextlib.contextmanager
+    def capturing(graph):
+        yield
+        of_graph[:] = captured[-1:]
+
+    of_graph = []
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", capturing)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: mock.Mock())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", mock.Mock())
+    as_graph, given = graph.as_cuda_graph(function), []
+    for number in range(1, 4):
+        parameters = {"a": torch.full((2, 2), float(number)), "b": torch.arange(3.0) * number}
+        given.append((parameters, as_graph(parameters, torch.tensor([number, number]))))
+        assert len(captured) == 4 + number
+    for number, (parameters, (after, first)) in enumerate(given, 1):
+        assert torch.equal(after["a"], 2 * parameters["a"])
+        assert torch.equal(after["b"], parameters["b"] + 2 * number)
+        assert first == after["b"][0]
+        assert (parameters["a"] == number).all()
+
+
 def test_more_tokens_than_strips_have(monkeypatch):
     """Then the output layer, and the loop over tokens, are those of other sizes."""
     used = []
-    monkeypatch.setattr(kernels, "_sums", lambda *given, **kinds: used.append(given))
+    monkeypatch.setattr(few, "_programs", lambda N: used.append(N))
     v, h = kernels.NARROW + 1, 3
-    forward = tuned.TUNED["gru"][0]()
-    parameters = {f"W_x{gate}": torch.randn(v, h) for gate in "zrh"} | {
-        f"W_h{gate}": torch.randn(h, h) for gate in "zrh"
-    }
-    parameters |= {f"b_{gate}": torch.randn(h) for gate in "zrh"}
-    tokens = torch.randint(0, v, (2, 4))
-    H, _ = rich(forward).of_tokens(tokens, torch.zeros(4, h), parameters)
-    value = rich(forward).cross_entropy(H, torch.randn(h, v), torch.randn(v), tokens)
-    assert torch.isfinite(value)
+    parameters = drawn("gru", v, h)
+    step = language_model.training_step(tuned.TUNED["gru"][0](), lr=0.5, clip_norm=1.0, compiled=False)
+    inputs, targets = torch.randint(0, v, (2, 4, 2))
+    _, value, _ = step(parameters, inputs, targets)
+    expected, _ = of_scratch("gru", parameters, inputs, targets)
+    torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=0)
     assert not used
 
 
@@ -204,7 +308,7 @@ def test_who_runs_a_loop():
 
 def test_they_compile_for_a_gpu(process, tmp_path):
     done = process("tests.kernels.compiled", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path / "cache"))
-    assert done.stdout == "compiled 13 kernels\n", done.stderr
+    assert done.stdout == "compiled 16 kernels\n", done.stderr
 
 
 def test_how_long_they_take(capsys):
@@ -212,5 +316,5 @@ def test_how_long_they_take(capsys):
     table.main(["torch", "--device", "cpu", "--tiny"])
     printed = capsys.readouterr().out
     rows = printed.splitlines()[1:]
-    assert len(rows) == 10
+    assert len(rows) == 11
     assert all(row.endswith(" us") for row in rows), printed
