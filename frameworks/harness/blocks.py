@@ -149,10 +149,8 @@ class Blocks:
         costs, began, count = self.costs.setdefault(workload, Costs()), self.gone, 0
         running: dict[str, tuple[Entry, Contender]] = {}
         try:
-            is_first = self._begin(begun, entries, running, costs.turns, writers)
-            # On a GPU the next ones begin side by side, on cores that have little else to do.
-            beside = min(at_once(self.race), len(entries)) if is_first and self.race.device != "cpu" else 1
-            costs.begin = (self.gone - began) / beside
+            self._begin(begun, entries, running, costs.turns, writers)
+            costs.begin = self.gone - began
             while running:
                 before = self.gone
                 self._block(start, workload, count + 1, begun, running, writers)
@@ -182,9 +180,10 @@ class Blocks:
         running: dict[str, tuple[Entry, Contender]],
         turns: int,
         writers: Mapping[str, rows.Writer],
-    ) -> bool:
-        """Start all: one after another the first time, whose first calls are timed, and where threads spin, which makes
-        two of them many times slower than one. Gives whether it was the first time.
+    ) -> None:
+        """Start all: side by side on a GPU, where each of them compiles for ten seconds on a core of its own; on a CPU
+        one after another the first time, whose first calls are timed, and where threads spin, which makes two of them
+        many times slower than one.
         """
         is_first = not any(entry.row.workload in self.judged for entry in entries)
         awaited: deque[Entry] = deque()
@@ -199,7 +198,7 @@ class Blocks:
                     self._drop(entry, contender, error, running, writers)
 
         for entry in entries:
-            alone = is_first or entry.spins_on(self.race.device)
+            alone = (is_first and self.race.device == "cpu") or entry.spins_on(self.race.device)
             await_down_to(0 if alone else at_once(self.race) - 1)
             if not entry.is_double:
                 writers[entry.framework].write(rows.Begin(entry.row))
@@ -212,7 +211,6 @@ class Blocks:
             if alone:
                 await_down_to(0)
         await_down_to(0)
-        return is_first
 
     def _end(self, running: dict[str, tuple[Entry, Contender]], writers: Mapping[str, rows.Writer]) -> None:
         """End all of them, side by side but for those whose threads spin."""

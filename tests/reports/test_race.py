@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -363,22 +364,41 @@ def test_contenders_end_side_by_side(one, monkeypatch, device, order):
     assert not running
 
 
-@pytest.mark.parametrize(("device", "begin"), [("cpu", 60.0), ("cuda", 30.0)])
-def test_what_another_start_is_thought_to_take(one, monkeypatch, device, begin):
-    """On a GPU contenders of the first one began one after another, and later ones begin side by side."""
+@pytest.mark.parametrize(
+    ("device", "is_first", "order"),
+    [
+        ("cpu", True, ["start jax", "ready jax", "start tensorflow", "ready tensorflow", "start torch", "ready torch"]),
+        # PyTorch's threads spin.
+        (
+            "cpu",
+            False,
+            ["start jax", "start tensorflow", "ready jax", "ready tensorflow", "start torch", "ready torch"],
+        ),
+        (
+            "cuda",
+            True,
+            ["start jax", "start tensorflow", "ready jax", "start torch", "ready tensorflow", "ready torch"],
+        ),
+    ],
+)
+def test_contenders_begin_side_by_side(one, monkeypatch, device, is_first, order):
+    """As many as there are cores, here two; on a CPU one by one where first calls are timed or threads spin."""
     monkeypatch.setattr(machine, "cores", lambda: 2)
     there = blocks.Blocks(dataclasses.replace(one, device=device), {}, contextlib.nullcontext, lambda line: None)
-    clock = [0.0]
-    monkeypatch.setattr(blocks.Blocks, "gone", property(lambda self: clock[0]))
+    if not is_first:
+        there.judged.add(WORKLOAD)
+    log = []
 
-    def begun(self, *given):
-        clock[0] += 60.0
-        return True
+    class Stand:
+        def contender(self, entry, planned):
+            log.append(f"start {entry.framework}")
+            return types.SimpleNamespace(await_ready=lambda limit: log.append(f"ready {entry.framework}"))
 
-    monkeypatch.setattr(blocks.Blocks, "_begin", begun)
-    row = rows.Row(WORKLOAD, "tuned", "tuned")
-    there._workload(1, WORKLOAD, None, [blocks.Entry(name, row) for name in ("jax", "torch")], 600.0, False, {})
-    assert there.costs[WORKLOAD].begin == begin
+    row, running, writer = rows.Row(WORKLOAD, "tuned", "tuned"), {}, types.SimpleNamespace(write=lambda line: None)
+    of = [blocks.Entry(name, row) for name in ("jax", "tensorflow", "torch")]
+    there._begin(Stand(), of, running, 1, {entry.framework: writer for entry in of})
+    assert log == order
+    assert len(running) == 3
 
 
 def test_a_start_has_its_share_of_what_is_left():
