@@ -18,10 +18,11 @@ from frameworks.torch import kernels, strips
 from frameworks.torch.kernels import Kept
 from frameworks.torch.loops import joined
 
-STRIP, STRIPS = 32, 2
-"""How many rows a program of strips.py takes at a time, and how many programs a multiprocessor has at most. More rows
-need more registers than there are; which is the fastest is not known, since the times that there are were the host's.
+OF_LOSS, OF_WEIGHTS = (32, 4), (32, 4)
+"""How many rows a program of strips.cross_entropy, and of strips.gradients, takes at a time, and how many warps it has.
 """
+STRIPS = 2
+"""How many of these programs a multiprocessor has at most."""
 BLOCK, ROWS = 32, 32
 """Of `total`: how many numbers a program sums up, of how many rows at a time."""
 MANY = 1024
@@ -35,10 +36,10 @@ def suits(v: int, h: int) -> bool:
     return max(v, h) <= kernels.NARROW
 
 
-def strip_constants(v: int, h: int) -> dict[str, int]:
+def strip_constants(v: int, h: int, rows: int, warps: int) -> dict[str, int]:
     """The constants of a kernel of strips.py that sums over rows."""
     units, tokens = (max(kernels.LEAST_UNITS, triton.next_power_of_2(size)) for size in (h, v))
-    return {"ROWS": STRIP, "UNITS": units, "TOKENS": tokens, "num_warps": 4}
+    return {"ROWS": rows, "UNITS": units, "TOKENS": tokens, "num_warps": warps}
 
 
 def _of_cell(names: Mapping[str, Tensor]) -> list[str]:
@@ -48,14 +49,14 @@ def _of_cell(names: Mapping[str, Tensor]) -> list[str]:
 
 
 def _programs(N: int) -> int:
-    return min(triton.cdiv(N, STRIP), STRIPS * kernels._processors())
+    return min(triton.cdiv(N, min(OF_LOSS[0], OF_WEIGHTS[0])), STRIPS * kernels._processors())
 
 
 def _cross_entropy(H: Tensor, W_hq: Tensor, b_q: Tensor, labels: Tensor, sums: Tensor) -> Tensor:
     """The gradient of the mean loss by H (T, n, h); each row of sums gets the others' and the loss, of one program."""
     (T, n, h), v, dH = H.shape, len(b_q), torch.empty_like(H)
     sizes = T * n, h, v, n, *labels.stride(), sums.stride(0)
-    strips.cross_entropy[(len(sums),)](H, W_hq, b_q, labels, dH, sums, *sizes, **strip_constants(v, h))
+    strips.cross_entropy[(len(sums),)](H, W_hq, b_q, labels, dH, sums, *sizes, **strip_constants(v, h, *OF_LOSS))
     return dH
 
 
@@ -64,7 +65,8 @@ def _gradients(tokens: Tensor, kept: Kept, dZR: Tensor, dC: Tensor, dinner: Tens
     h = dC.shape[-1]
     arrays, sizes = (tokens, kept.H, kept.inner, dZR, dC, dinner, sums), (tokens.numel(), h, v, sums.stride(0))
     # With the reset before the product the gradient of what is multiplied is that of the sum.
-    strips.gradients[(len(sums), 3)](*arrays, *sizes, RESET_AFTER=dinner is not dC, **strip_constants(v, h))
+    constants = {"RESET_AFTER": dinner is not dC, **strip_constants(v, h, *OF_WEIGHTS)}
+    strips.gradients[(len(sums), 3)](*arrays, *sizes, **constants)
 
 
 def _total(sums: Tensor) -> tuple[Tensor, Tensor]:

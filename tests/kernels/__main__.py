@@ -24,8 +24,8 @@ from frameworks import protocol
 
 NARROW = ((1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (8, 4))
 """Rows and warps of a program."""
-STRIPS = ((16, 4), (32, 1), (32, 2), (32, 4), (32, 8), (64, 4))
-"""Rows of a strip, and the most programs of a multiprocessor."""
+STRIPS = ((32, 4, 2), (32, 4, 4), (32, 4, 8), (32, 2, 2), (32, 2, 4), (32, 1, 4), (16, 2, 4), (64, 4, 2))
+"""Rows of a strip, warps of a program, and the most programs of a multiprocessor."""
 WIDE = ((64, 256, 16, 8, 4), (64, 256, 16, 8, 8), (32, 256, 8, 8, 4), (32, 256, 8, 8, 8), (1, 256, 1, 8, 4))
 """Rows of the batch, units, and a program's rows, units and warps."""
 CELLS = {"gru": False, "gru_reset_after": True}
@@ -128,7 +128,7 @@ def torch_kernels(framework: Any, device: str, extent: Extent) -> None:
             show(f"{name}, {cell}: backward", seconds, back)
 
     T, n, h, v = extent[:4]
-    units = few.strip_constants(v, h)["UNITS"]
+    units = few.strip_constants(v, h, *few.OF_LOSS)["UNITS"]
     with torch.no_grad():
         for rows, warps in NARROW[extent.plans]:
             with planned(rows, units, ROWS=rows, UNITS=units, num_warps=warps):
@@ -137,9 +137,10 @@ def torch_kernels(framework: Any, device: str, extent: Extent) -> None:
         kept, d = kernels.Kept(H, dZR, H[1:], H[1:]), H[1:]
         tokens = torch.randint(0, v, (T, n), device=device)
         W_hq, b_q = torch.randn(h, v, device=device), torch.randn(v, device=device)
-        before = few.STRIP, few.STRIPS
-        for few.STRIP, few.STRIPS in STRIPS[extent.plans]:
-            name = f"strips of {few.STRIP} rows, {few.STRIPS} programs"
+        before = few.OF_LOSS, few.OF_WEIGHTS, few.STRIPS
+        for rows, warps, few.STRIPS in STRIPS[extent.plans]:
+            few.OF_LOSS = few.OF_WEIGHTS = rows, warps
+            name = f"strips of {rows} rows, {warps} warps, {few.STRIPS} programs"
             count = 3 * v * h + 3 * h * h + 4 * h + h * v + v + 1
             sums = torch.zeros(few._programs(T * n), count, device=device)
             loss = functools.partial(few._cross_entropy, d, W_hq, b_q, tokens, sums)
@@ -147,7 +148,7 @@ def torch_kernels(framework: Any, device: str, extent: Extent) -> None:
             of_weights = functools.partial(few._gradients, tokens, kept, dZR, d, H[:-1], sums, v)
             show(f"{name}: gradients of weights", seconds, of_weights)
             show(f"{name}: sums of both", seconds, functools.partial(few._total, sums))
-        few.STRIP, few.STRIPS = before
+        few.OF_LOSS, few.OF_WEIGHTS, few.STRIPS = before
         for n, h, rows, mine, warps in WIDE[extent.plans] if device != "cpu" else ():
             part = min(kernels.PART, h)
             constants = {"ROWS": rows, "MINE": mine, "PARTS": h // part, "UNITS": part, "num_warps": warps}

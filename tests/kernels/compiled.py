@@ -32,9 +32,9 @@ def main() -> None:
             assert binary(module.forward, {**cell, "OF_TOKENS": reset_after})
             assert binary(module.backward, cell)
         assert binary(module.products, {**constants, "GATES": 3})
-    constants = few.strip_constants(28, 32)
-    assert binary(strips.cross_entropy, {**constants})
+    assert binary(strips.cross_entropy, few.strip_constants(28, 32, *few.OF_LOSS))
     for reset_after in (False, True):
+        constants = few.strip_constants(28, 32, *few.OF_WEIGHTS)
         assert binary(strips.gradients, {**constants, "RESET_AFTER": reset_after})
     assert binary(strips.prepare, {"BLOCK": few.MANY})
     assert binary(strips.total, {"ROWS": few.ROWS, "BLOCK": few.BLOCK})

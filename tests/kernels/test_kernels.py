@@ -149,7 +149,7 @@ def test_a_whole_step(cell, T, n, h, v, clip_norm, monkeypatch):
     """Of gradients that are clipped and of others, held against the scratch cell in float64; several programs sum up
     several strips each.
     """
-    monkeypatch.setattr(few, "STRIP", 16)
+    monkeypatch.setattr(few, "OF_LOSS", (16, 4))
     monkeypatch.setattr(few, "STRIPS", 1)
     monkeypatch.setattr(few, "ROWS", 2)
     parameters = drawn(cell, v, h)

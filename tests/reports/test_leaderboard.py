@@ -180,6 +180,16 @@ def test_without_a_scratch_lane_nothing_is_counted(tmp_path):
     assert "never" not in markdown
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_a_first_call_on_a_gpu_is(tmp_path, device):
+    board = build(race(tmp_path, {"torch": [1.0]}, device=device))
+    context = standings.context(board)
+    markdown = render.template("leaderboard.md.jinja", autoescape=False).render(context)
+    page = render.template("leaderboard.html.jinja", autoescape=True).render(context)
+    assert ("\n\nA first call is beside those of the other rows, a core for each.\n" in markdown) == (device == "cuda")
+    assert ("</strong>: beside those of the other rows, a core for each</li>" in page) == (device == "cuda")
+
+
 def test_of_an_earlier_version_nobody_knows_why(tmp_path):
     """Its records do not say why nothing was counted; what shows in the row itself is a dash as it was."""
     (table,) = build(race(tmp_path, {"torch": [1.0]})).tables
