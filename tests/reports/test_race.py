@@ -31,6 +31,7 @@ from shared_spec.race.blocks import read as read_blocks
 from shared_spec.race.definition import Race
 from tests.conftest import heed_ctrl_c
 from tests.processes import descendants, gone
+from tests.twice import __main__ as twice
 
 WORKLOAD = "training-step-chapter-gru-float32"
 STAND_IN = """\
@@ -103,7 +104,8 @@ def contend(order):
     base, turn = told["seconds"].get(framework, 1.0) * (1 + told["plan"].index(name)), 0
     while os.read(reads, 1) == b"g":
         turn += 1
-        is_lost_double = ".again." in option("--rows") and number == told.get("the double dies in")
+        is_double = ".again." in option("--rows")
+        is_lost_double = is_double and number == told.get("the double dies in")
         if name == told.get("dies") or told.get("dies in") == [framework, name, number] or is_lost_double:
             print("last words")
             sys.stdout.flush()
@@ -112,7 +114,8 @@ def contend(order):
             time.sleep(60)
         if name == told.get("stopped"):
             os.kill(os.getpid(), signal.SIGSTOP)
-        took = base * (1 + 1e-4 * ((7 * number + 3 * turn + len(name) + len(framework)) % 5))
+        slower = told.get("the double takes", 1) if is_double else 1
+        took = base * slower * (1 + 1e-4 * ((7 * number + 3 * turn + len(name) + len(framework)) % 5))
         os.write(writes, json.dumps(dict(line="took", seconds=took)).encode() + b"\\n")
     end(seconds=[base])
     return 0
@@ -913,3 +916,23 @@ def test_a_page_of_a_race_alone(one, stand_in, text, command, tmp_path):
     assert '<section id="answer" hidden>' in page, "a part that is empty is not shown"
     assert '<section id="fastest">' in page
     assert re.findall(r'<li><a href="#(\w+)"', page) == ["fastest", "run"]
+
+
+@pytest.mark.parametrize(("takes", "status", "words"), [(1, 0, "0 say that one"), (1.5, 1, "2 say that one")])
+def test_races_of_one_program_against_itself(one, stand_in, monkeypatch, capsys, takes, status, words):
+    """python -m tests.twice: a machine that serves one of two names better is told."""
+    monkeypatch.setattr(race, "interpreters", lambda *given: {"torch": str(stand_in.path)})
+    stand_in.tell(plan=["tuned"], **{"the double takes": takes})
+    with pytest.raises(SystemExit) as ended:
+        twice.app(["torch", "--workload", "prediction", "--races", "2", "--budget", "60s"])
+    assert ended.value.code == status
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines[-3:-1]] == ["1", "2"]
+    assert lines[-1].startswith("2 races of torch/tuned against itself on")
+    assert words in lines[-1]
+
+
+def test_a_race_against_itself_is_of_one_row(one, stand_in, monkeypatch):
+    monkeypatch.setattr(race, "interpreters", lambda *given: {"torch": str(stand_in.path)})
+    with pytest.raises(UserError, match="prediction is not one row of torch/tuned; choose one that is"):
+        twice.app(["torch", "--workload", "prediction"])
