@@ -60,6 +60,8 @@ class RichForward:
     """(mean, finish) -> a function (parameters, inputs, targets) of a mean over the batch, shares of which are computed
     side by side, and then of finish(parameters, mean): a training step, or a loss.
     """
+    sgd: Callable[..., tuple[Any, Any]] | None = None
+    """(parameters, gradients, lr, clip_norm) -> (parameters, norm): the step of SGD."""
     note: Callable[..., str] | None = None
     """(X, H0, parameters) -> how it came by the states, in words that are kept with a result."""
     programs: bool = False

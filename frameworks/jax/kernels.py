@@ -1,15 +1,15 @@
 """The tuned gated cells' loops over time on a GPU: one kernel for all T steps, forward or backward, in Pallas.
 
-The same functions as in loops.py, with the same arguments and gradients by hand. As in frameworks/torch/narrow.py a
-program takes a few rows of the batch through all of T: it keeps their state, and the recurrent weights, in registers,
-and asks for the inputs of a step while it computes the one before.
+The same functions as in loops.py, with the same arguments and gradients by hand; for few units and tokens the output
+layer, the gradients of weights and the step of SGD too. narrow.py and strips.py hold the kernels; here they are given
+arrays and sizes.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,36 +17,36 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from frameworks.jax import loops
+from frameworks.jax import loops, narrow, strips
+from frameworks.jax.narrow import Plan
 from frameworks.jax.runtime import _on_cpu
+from frameworks.jax.strips import Strips
 
 NARROW = 64
 """The most units whose weights fit into the registers of one program."""
 MOST_ROWS = 16
 LEAST_UNITS = 16
 """What a product in Triton sums over at least; fewer are filled up with zeros."""
-
-
-class Plan(NamedTuple):
-    """How a loop is cut into programs: of how many rows, room for how many units, and how many warps each has."""
-
-    rows: int
-    units: int
-    warps: int
-
+STRIP, STRIPS, WARPS = 32, 2, 4
+"""How many rows a program of strips.py takes at a time, how many programs a multiprocessor has at most, and how many
+warps they have: those of PyTorch's kernels, not measured here on a card yet.
+"""
 
 # Microseconds on an H100, n=1024, h=32, T=32, gru, by rows and warps of a program: the loop forward, and with all
 # gradients, of which products for those of weights and inputs are 40: 2 and 1: 36, 118; 2 and 2: 45, 119; 1 and 1: 33,
-# 120; 4 and 1: 58, 151; 4 and 2: 52, 127; 8 and 4: 49, 126; 16 and 8: 58, 149. A training step of the chapter takes
-# 387, and 207 one after another; with the scan of loops.py 1218 and 1018. States are within 3 units of roundoff of
-# float64, relative to the largest, gradients within 17.
+# 120; 4 and 1: 58, 151; 4 and 2: 52, 127; 8 and 4: 49, 126; 16 and 8: 58, 149. A training step of the chapter took
+# 387, and 207 one after another, before strips.py; with the scan of loops.py 1218 and 1018. States are within 3 units
+# of roundoff of float64, relative to the largest, gradients within 17.
 
 
 def plan(n: int, h: int, *, processors: int) -> Plan:
     """A plan for n rows of h units on so many multiprocessors: that of PyTorch's kernels."""
-    units = max(LEAST_UNITS, pl.next_power_of_2(h))
     rows = min(MOST_ROWS, pl.next_power_of_2(pl.cdiv(n, 4 * processors)))
-    return Plan(rows, units, max(1, rows * units // 64))
+    return Plan(rows, _room(h), max(1, rows * _room(h) // 64))
+
+
+def _room(size: int) -> int:
+    return max(LEAST_UNITS, pl.next_power_of_2(size))
 
 
 def suits(H0: Array) -> bool:
@@ -54,175 +54,68 @@ def suits(H0: Array) -> bool:
     return H0.dtype == jnp.float32 and H0.shape[1] <= NARROW
 
 
-def _plan(n: int, h: int) -> Plan:
-    return plan(n, h, processors=1 if _on_cpu() else jax.config.jax_default_device.core_count)
+def _processors() -> int:
+    return 1 if _on_cpu() else jax.config.jax_default_device.core_count
 
 
-def sigmoid(x: Array) -> Array:
-    """Of e^-|x|, which never overflows. Pallas takes exp and tanh from libdevice: on an H100 tanh was within 3.1 units
-    of roundoff, and this within 4.2.
-    """
-    small = jnp.exp(-jnp.abs(x))
-    return jnp.where(x >= 0, 1.0, small) / (1 + small)
-
-
-def product(a: Array, b: Array) -> Array:
-    # Products and sums in float32, whatever the default.
-    return jax.lax.dot(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
-class Tile(NamedTuple):
-    """The rows of the batch and the units that a program has, some of them perhaps outside of the arrays."""
-
-    rows: Array
-    units: Array
-    n: int
-    h: int
-
-    @classmethod
-    def mine(cls, n: int, h: int, plan: Plan) -> Tile:
-        rows = pl.program_id(0) * plan.rows + jnp.arange(plan.rows, dtype=jnp.int32)
-        # The minimum changes none. Of numbers that it can see to follow each other Triton would give each thread some
-        # neighbours, and would change from that layout to the one of products and back at each step, through shared
-        # memory, where the weights would stay as well.
-        units = jnp.minimum(jnp.arange(plan.units, dtype=jnp.int32), plan.units - 1)
-        return cls(rows, units, n, h)
-
-    @property
-    def inside(self) -> Array:
-        return (self.rows < self.n)[:, None] & (self.units < self.h)[None, :]
-
-    def read(self, array, *first, part: int = 0, rows: Array | None = None) -> Array:
-        """(rows, units) of an array whose last axis has parts of h each."""
-        rows = self.rows if rows is None else rows
-        place = array.at[*first, rows[:, None], self.units[None, :] + part * self.h]
-        return plgpu.load(place, mask=self.inside, other=0.0)
-
-    def write(self, array, values: Array, *first, part: int = 0) -> None:
-        place = array.at[*first, self.rows[:, None], self.units[None, :] + part * self.h]
-        plgpu.store(place, values, mask=self.inside)
-
-    def weight(self, array, part: int, *, transposed: bool = False) -> Array:
-        """(units, units), W or its transposed."""
-        i, j = self.units[:, None], self.units[None, :]
-        row, column = (j, i) if transposed else (i, j)
-        square = (i < self.h) & (j < self.h)
-        return plgpu.load(array.at[row, column + part * self.h], mask=square, other=0.0)
-
-    def weights(self, arrays, *, transposed: bool = False) -> list[Array]:
-        """Those of the gates Z, R and C, from arrays that have two and one of them, or all three."""
-        of_gates = [(array, part) for array in arrays for part in range(array.shape[1] // self.h)]
-        return [self.weight(array, part, transposed=transposed) for array, part in of_gates]
-
-
-def _forward(*arrays, T: int, n: int, h: int, plan: Plan, of_tokens: bool, biased: bool, kept: bool) -> None:
-    """From A or tokens and a table, H0, W and, where the reset comes after the product, b_hh: H (T, n, h) and, if they
-    are to be kept, factors of the gradients of weights, the state before a step and, with the reset before, R H,
-    (T, n, h) or (T, n, 2 h); and Z, R, C and, with the reset after, H W_hh + b_hh, (T, n, 3 h) or (T, n, 4 h).
-    """
-    mine = Tile.mine(n, h, plan)
-    given = list(arrays)
-    outputs = [given.pop() for _ in range(3 if kept else 1)][::-1]
-    tokens = given.pop(0) if of_tokens else None
-    A, H0, *weights = given
-    if biased:
-        b = plgpu.load(weights.pop().at[mine.units], mask=mine.units < h, other=0.0)[None, :]
-    W_z, W_r, W_h = mine.weights(weights)
-
-    def inputs(t) -> tuple[Array, ...]:
-        if tokens is None:
-            return tuple(mine.read(A, t, part=part) for part in range(3))
-        rows = plgpu.load(tokens.at[t, mine.rows], mask=mine.rows < n, other=0)
-        return tuple(mine.read(A, part=part, rows=rows) for part in range(3))
-
-    def step(t, carry):
-        H, (A_z, A_r, A_h) = carry
-        # What the next step needs, or the last one again, is on its way while this one is computed.
-        later = inputs(jnp.minimum(t + 1, T - 1))
-        R = sigmoid(A_r + product(H, W_r))
-        Z = sigmoid(A_z + product(H, W_z))
-        if biased:
-            inner = b + product(H, W_h)
-            C = jnp.tanh(A_h + R * inner)
-        else:
-            inner = R * H
-            C = jnp.tanh(A_h + product(inner, W_h))
-        after = C + Z * (H - C)
-        mine.write(outputs[0], after, t)
-        if kept:
-            factors, gates = outputs[1:]
-            mine.write(factors, H, t)
-            mine.write(*((gates, inner, t) if biased else (factors, inner, t)), part=3 if biased else 1)
-            for part, gate in enumerate((Z, R, C)):
-                mine.write(gates, gate, t, part=part)
-        return after, later
-
-    jax.lax.fori_loop(jnp.int32(0), jnp.int32(T), step, (mine.read(H0), inputs(jnp.int32(0))))
-
-
-def _backward(*arrays, T: int, n: int, h: int, plan: Plan, biased: bool) -> None:
-    """From dH (T, n, h), the cotangents of the states, and what was kept, those of H0 and of the sums under Z, R and C,
-    (T, n, 3 h), and, with the reset after, before C that of H W_hh + b_hh, (T, n, 4 h).
-    """
-    mine = Tile.mine(n, h, plan)
-    dH, factors, gates, *weights, sums, dH0 = arrays
-    W_z, W_r, W_h = mine.weights(weights, transposed=True)
-
-    def kept(t) -> tuple[Array, ...]:
-        of_gates = (mine.read(gates, t, part=part) for part in range(4 if biased else 3))
-        return mine.read(dH, t), mine.read(factors, t), *of_gates
-
-    def step(turn, carry):
-        t = T - 1 - turn
-        d, (d_after, H, Z, R, C, *inner) = carry
-        sooner = kept(jnp.maximum(t - 1, 0))
-        d = d + d_after
-        carried = d * Z
-        d_z = d * (H - C) * (Z * (1 - Z))
-        d_c = (d - carried) * (1 - C * C)
-        if biased:
-            d_inner = d_c * R
-            d_r = d_c * inner[0] * (R * (1 - R))
-            carried = carried + product(d_inner, W_h)
-        else:
-            d_inner = product(d_c, W_h)
-            d_r = d_inner * H * (R * (1 - R))
-            carried = carried + d_inner * R
-        for part, array in enumerate((d_z, d_r, d_inner, d_c) if biased else (d_z, d_r, d_c)):
-            mine.write(sums, array, t, part=part)
-        return carried + product(d_z, W_z) + product(d_r, W_r), sooner
-
-    start = jnp.zeros((plan.rows, plan.units), jnp.float32), kept(jnp.int32(T - 1))
-    d, _ = jax.lax.fori_loop(jnp.int32(0), jnp.int32(T), step, start)
-    mine.write(dH0, d)
-
-
-def _run(kernel: Callable[..., None], arrays: tuple[Array, ...], sizes: tuple[int, int, int], parts, **kinds) -> list:
-    """Start a kernel on T steps of n rows of h units. Its outputs are (T, n, .. h) of so many parts, or (n, h)."""
-    T, n, h = sizes
-    cut = _plan(n, h)
-    shapes = [(n, h) if count is None else (T, n, count * h) for count in parts]
+def _run(
+    kernel: Callable[..., None], given: Sequence[Any], shapes: Any, *, grid: tuple[int, ...], warps: int, **kinds: Any
+) -> Any:
+    """Start a kernel on arrays, some of them in sequences: its outputs, of such shapes, in float32."""
     return pl.pallas_call(
-        functools.partial(kernel, T=T, n=n, h=h, plan=cut, **kinds),
-        out_shape=[jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes],
-        grid=(pl.cdiv(n, cut.rows),),
-        compiler_params=plgpu.CompilerParams(num_warps=cut.warps, num_stages=1),
+        functools.partial(kernel, **kinds),
+        out_shape=jax.tree.map(
+            lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32), shapes, is_leaf=lambda a: isinstance(a, tuple)
+        ),
+        grid=grid,
+        compiler_params=plgpu.CompilerParams(num_warps=warps, num_stages=1),
         # Far too slow for anything but tests.
         interpret=_on_cpu(),
-        name=kernel.__name__.strip("_"),
-    )(*arrays)
+        name=kernel.__name__,
+    )(*given)
 
 
-def _states(table: Array | None, inputs: Array, H0: Array, *weights: Array, biased: bool, kept: bool) -> list[Array]:
-    arrays = (inputs, H0) if table is None else (inputs.astype(jnp.int32), table, H0)
-    parts = (1, *((1, 4) if biased else (2, 3))) if kept else (1,)
-    kinds = {"of_tokens": table is not None, "biased": biased, "kept": kept}
-    return _run(_forward, (*arrays, *weights), (len(inputs), *H0.shape), parts, **kinds)
+def _loop(kernel: Callable[..., None], given: Sequence[Any], n: int, h: int, shapes: list[tuple[int, ...]]) -> list:
+    cut = plan(n, h, processors=_processors())
+    return _run(kernel, given, shapes, grid=(pl.cdiv(n, cut.rows),), warps=cut.warps, plan=cut)
 
 
-def _kept(biased: bool, table: Array | None, inputs: Array, H0: Array, *weights: Array) -> tuple[Array, tuple]:
-    H, *kept = _states(table, inputs, H0, *weights, biased=biased, kept=True)
+def _states(
+    tokens: Array | None,
+    A: Sequence[Array],
+    biases: Sequence[Array],
+    H0: Array,
+    weights: Sequence[Array],
+    b_hh: Sequence[Array],
+    *,
+    kept: bool,
+) -> list[Array]:
+    """H and, if they are to be kept, factors and gates, as narrow.forward has them; tokens are (T, n)."""
+    T, (n, h) = len(A[0] if tokens is None else tokens), H0.shape
+    parts = (1, *((1, 4) if b_hh else (2, 3))) if kept else (1,)
+    # They come from an array (n, T), and the two transposes are none.
+    tokens = None if tokens is None else tokens.T.astype(jnp.int32)
+    return _loop(narrow.forward, (tokens, A, biases, H0, weights, b_hh), n, h, [(T, n, k * h) for k in parts])
+
+
+def _pulled_back(dH: Array, factors: Array, gates: Array, weights: Sequence[Array]) -> list[Array]:
+    """The gradients of the sums under the gates and of H0, as narrow.backward has them."""
+    T, n, h = dH.shape
+    shapes = [(T, n, gates.shape[-1]), (n, h)]
+    return _loop(narrow.backward, (dH, factors, gates, weights), n, h, shapes)
+
+
+def _kept(table: Array | None, inputs: Array, H0: Array, *weights: Array, biased: bool) -> tuple[Array, tuple]:
+    H, *kept = _of_table(table, inputs, H0, *weights, biased=biased, kept=True)
     return H, (kept, table, inputs, weights)
+
+
+def _of_table(
+    table: Array | None, inputs: Array, H0: Array, *weights: Array, biased: bool, kept: bool = False
+) -> list[Array]:
+    tokens, A = (None, inputs) if table is None else (inputs, table)
+    *weights, b_hh = (*weights,) if biased else (*weights, None)
+    return _states(tokens, [A], [], H0, weights, [b_hh] if biased else [], kept=kept)
 
 
 def _of_inputs(table: Array | None, inputs: Array, dA: Callable[[Array], Array], sums: Array) -> tuple:
@@ -237,33 +130,139 @@ def _of_inputs(table: Array | None, inputs: Array, dA: Callable[[Array], Array],
 
 @jax.custom_vjp
 def gru(table: Array | None, inputs: Array, H0: Array, W_zr: Array, W_hh: Array) -> Array:
-    return _states(table, inputs, H0, W_zr, W_hh, biased=False, kept=False)[0]
+    return _of_table(table, inputs, H0, W_zr, W_hh, biased=False)[0]
 
 
 def _gru_back(residuals, dH):
     (factors, gates), table, inputs, weights = residuals
-    T, n, h = dH.shape
-    sums, dH0 = _run(_backward, (dH, factors, gates, *weights), (T, n, h), (3, None), biased=False)
+    h = dH.shape[-1]
+    sums, dH0 = _pulled_back(dH, factors, gates, weights)
     products = loops._sum_of_products(factors, sums)
     of_inputs = _of_inputs(table, inputs, lambda sums: sums, sums)
     return *of_inputs, dH0, products[:h, : 2 * h], products[h:, 2 * h :]
 
 
-gru.defvjp(functools.partial(_kept, False), _gru_back)
+gru.defvjp(functools.partial(_kept, biased=False), _gru_back)
 
 
 @jax.custom_vjp
 def reset_after(table: Array | None, inputs: Array, H0: Array, W: Array, b_hh: Array) -> Array:
-    return _states(table, inputs, H0, W, b_hh, biased=True, kept=False)[0]
+    return _of_table(table, inputs, H0, W, b_hh, biased=True)[0]
 
 
 def _reset_after_back(residuals, dH):
     (factors, gates), table, inputs, (W, _) = residuals
-    T, n, h = dH.shape
-    sums, dH0 = _run(_backward, (dH, factors, gates, W), (T, n, h), (4, None), biased=True)
+    h = dH.shape[-1]
+    sums, dH0 = _pulled_back(dH, factors, gates, [W])
     products = loops._sum_of_products(factors, sums[..., : 3 * h])
     of_inputs = _of_inputs(table, inputs, lambda sums: jnp.delete(sums, slice(2 * h, 3 * h), -1), sums)
     return *of_inputs, dH0, products, sums[..., 2 * h : 3 * h].sum((0, 1))
 
 
-reset_after.defvjp(functools.partial(_kept, True), _reset_after_back)
+reset_after.defvjp(functools.partial(_kept, biased=True), _reset_after_back)
+
+
+OF_CELL = ("W_xz", "W_xr", "W_xh", "W_hz", "W_hr", "W_hh", "b_z", "b_r", "b_h", "b_hh")
+"""The parameters of a gated cell, as strips.gradients has their gradients; the last one where the reset is after."""
+
+
+def fit_strips(v: int, h: int) -> bool:
+    """Whether so many tokens and units are few enough for the kernels of strips.py."""
+    return max(v, h) <= NARROW
+
+
+def _sums(
+    kernel: Callable[..., None],
+    given: Sequence[Any],
+    N: int,
+    sizes: tuple[int, int],
+    count: int,
+    *more,
+    gates: int = 1,
+    **kinds,
+) -> list[Array]:
+    """What a kernel of strips.py sums up over N rows of h units and v tokens, so many numbers; before that, its other
+    outputs, of such shapes.
+    """
+    programs = min(pl.cdiv(N, STRIP), STRIPS * _processors())
+    cut = Strips(STRIP, programs, *(_room(size) for size in sizes))
+    *others, sums = _run(
+        kernel, given, [*more, (programs, count)], grid=(programs, gates), warps=WARPS, strips=cut, **kinds
+    )
+    return [*others, sums.sum(0)]
+
+
+def of_tokens(tokens: Array, H0: Array, parameters: Mapping[str, Array]) -> Array:
+    """The states (T, n, h) of a gated cell after tokens (T, n), from H0 (n, h) on; for what fit_strips allows."""
+    return _of_tokens(tokens, H0, [parameters[name] for name in OF_CELL if name in parameters])
+
+
+@jax.custom_vjp
+def _of_tokens(tokens: Array, H0: Array, parameters: list[Array]) -> Array:
+    return _of_parameters(tokens, H0, parameters, kept=False)[0]
+
+
+def _of_parameters(tokens: Array, H0: Array, parameters: list[Array], *, kept: bool) -> list[Array]:
+    tables, weights, biases, b_hh = parameters[:3], parameters[3:6], parameters[6:9], parameters[9:]
+    return _states(tokens, tables, biases, H0, weights, b_hh, kept=kept)
+
+
+def _of_tokens_kept(tokens, H0, parameters):
+    H, *kept = _of_parameters(tokens, H0, parameters, kept=True)
+    return H, (tokens, kept, parameters)
+
+
+def _of_tokens_back(residuals, dH):
+    tokens, (factors, gates), parameters = residuals
+    d, dH0 = _pulled_back(dH, factors, gates, parameters[3:6])
+    v, h = parameters[0].shape
+    rows = (tokens.T.astype(jnp.int32), *(array.reshape(-1, array.shape[-1]) for array in (factors, d)))
+    count = 3 * v * h + 3 * h * h + 4 * h
+    (sums,) = _sums(strips.gradients, rows, tokens.size, (h, v), count, gates=3, h=h, v=v)
+    return None, dH0, _split(sums, parameters)
+
+
+_of_tokens.defvjp(_of_tokens_kept, _of_tokens_back)
+
+
+def _split(flat: Array, like: Sequence[Array]) -> list[Array]:
+    """Arrays of such shapes, which lie one behind the other."""
+    arrays, first = [], 0
+    for array in like:
+        arrays.append(flat[first : first + array.size].reshape(array.shape))
+        first += array.size
+    return arrays
+
+
+@jax.custom_vjp
+def cross_entropy(H: Array, W_hq: Array, b_q: Array, labels: Array) -> Array:
+    """As the one of loops.py, its gradients at once; for what fit_strips allows."""
+    return _cross_entropy_kept(H, W_hq, b_q, labels)[0]
+
+
+def _cross_entropy_kept(H, W_hq, b_q, labels):
+    h, v = W_hq.shape
+    rows = H.reshape(-1, h)
+    given = rows, W_hq, b_q, labels.T.astype(jnp.int32)
+    dH, sums = _sums(strips.cross_entropy, given, len(rows), (h, v), h * v + v + 1, rows.shape)
+    return sums[-1], (dH.reshape(H.shape), *_split(sums, (W_hq, b_q)))
+
+
+def _cross_entropy_back(gradients, d):
+    return *(gradient * d for gradient in gradients), None
+
+
+cross_entropy.defvjp(_cross_entropy_kept, _cross_entropy_back)
+
+
+def sgd(
+    parameters: Mapping[str, Array], gradients: Mapping[str, Array], *, lr: float | Array, clip_norm: float
+) -> tuple[dict[str, Array], Array]:
+    """As the one of language_model.py, in one kernel, for a few thousand numbers in float32."""
+    flat = [array.reshape(-1) for array in parameters.values()]
+    of_all = jnp.concatenate([gradients[name].reshape(-1) for name in parameters])
+    given = flat, of_all, jnp.full(1, lr, jnp.float32)
+    shapes = [[array.shape for array in flat], (1,)]
+    moved, norm = _run(strips.sgd, given, shapes, grid=(), warps=2 * WARPS, clip_norm=clip_norm)
+    pairs = zip(moved, parameters.items(), strict=True)
+    return {name: after.reshape(array.shape) for after, (name, array) in pairs}, norm[0]

@@ -74,7 +74,8 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
     program, unless the forward knows better.
     """
     if side_by_side := rich(forward).side_by_side:
-        return side_by_side(functools.partial(loss_and_gradients, forward), functools.partial(_updated, clip_norm, lr))
+        finish = functools.partial(_updated, forward, clip_norm, lr)
+        return side_by_side(functools.partial(loss_and_gradients, forward), finish)
     step = functools.partial(_step, forward, clip_norm, lr=lr)
     return jax.jit(step) if compiled else step
 
@@ -82,14 +83,19 @@ def training_step(forward: Forward, *, lr: float, clip_norm: float, compiled: bo
 def _step(
     forward: Forward, clip_norm: float, parameters: Parameters, inputs: Array, targets: Array, lr: float | Array
 ) -> tuple[dict[str, Array], Array, Array]:
-    return _updated(clip_norm, lr, parameters, loss_and_gradients(forward, parameters, inputs, targets))
+    return _updated(forward, clip_norm, lr, parameters, loss_and_gradients(forward, parameters, inputs, targets))
 
 
 def _updated(
-    clip_norm: float, lr: float | Array, parameters: Parameters, of_loss: tuple[Array, dict[str, Array]]
+    forward: Forward,
+    clip_norm: float,
+    lr: float | Array,
+    parameters: Parameters,
+    of_loss: tuple[Array, dict[str, Array]],
 ) -> tuple[dict[str, Array], Array, Array]:
     value, gradients = of_loss
-    parameters, norm = sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
+    move = rich(forward).sgd or sgd
+    parameters, norm = move(parameters, gradients, lr=lr, clip_norm=clip_norm)
     return parameters, value, norm
 
 

@@ -201,6 +201,8 @@ def cross_entropy(H: Array, W_hq: Array, b_q: Array, labels: Array) -> Array:
     with it, step by step, from what is in the cache, with logits as one row for each token of the vocabulary, along
     which XLA adds up faster than across 28 columns: 0.93. All steps at once 0.99, by columns 1.02.
     """
+    if (kernels := gpu_kernels(H[0])) and kernels.fit_strips(*W_hq.shape):
+        return kernels.cross_entropy(H, W_hq, b_q, labels)
     if _on_cpu():
         return _in_steps(H, W_hq, b_q, labels)
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(H @ W_hq + b_q, labels))

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from frameworks import RichForward
-from frameworks.jax import columns, loops
+from frameworks.jax import columns, language_model, loops
 from frameworks.jax.cells import CELLS, Forward, compiled
 from frameworks.jax.runtime import _on_cpu, _threads
 
@@ -92,13 +92,27 @@ def _forward(name: str, loop: str, gates: str, recurrent: Callable[..., tuple[Ar
 
     @jax.jit
     def of_tokens(tokens: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
+        kernels = loops.gpu_kernels(H0)
+        if hasattr(kernels, loop) and kernels.fit_strips(*parameters["W_xh"].shape):
+            H = kernels.of_tokens(tokens, H0, parameters)
+            return H, H[-1]
         # Of a one-hot input it is a row of the table.
         W, b = project(parameters)
         H = _loop(loop, H0, columns if _on_cpu() else loops)(W + b, tokens, H0, *recurrent(parameters))
         return H, H[-1]
 
-    more = {"cross_entropy": loops.cross_entropy, "by_parts": _by_parts, "side_by_side": _side_by_side}
+    more = {"cross_entropy": loops.cross_entropy, "by_parts": _by_parts, "side_by_side": _side_by_side, "sgd": _sgd}
     return RichForward(forward, of_tokens=of_tokens, **more)
+
+
+def _sgd(
+    parameters: Mapping[str, Array], gradients: Mapping[str, Array], *, lr: float | Array, clip_norm: float
+) -> tuple[dict[str, Array], Array]:
+    """That of the language model; one kernel on a GPU, where the parameters are few."""
+    W_hq = parameters["W_hq"]
+    kernels = loops.gpu_kernels(W_hq.T)
+    one = kernels if kernels and kernels.fit_strips(*W_hq.shape) else language_model
+    return one.sgd(parameters, gradients, lr=lr, clip_norm=clip_norm)
 
 
 def _by_parts(one: Callable[[Array, Array], Any], inputs: Array, targets: Array) -> Any:
