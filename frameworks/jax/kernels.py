@@ -8,6 +8,7 @@ arrays and sizes.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,8 +36,9 @@ warps they have: those of PyTorch's kernels, not measured here on a card yet.
 # Microseconds on an H100, n=1024, h=32, T=32, gru, by rows and warps of a program: the loop forward, and with all
 # gradients, of which products for those of weights and inputs are 40: 2 and 1: 36, 118; 2 and 2: 45, 119; 1 and 1: 33,
 # 120; 4 and 1: 58, 151; 4 and 2: 52, 127; 8 and 4: 49, 126; 16 and 8: 58, 149. A training step of the chapter took
-# 387, and 207 one after another, before strips.py; with the scan of loops.py 1218 and 1018. States are within 3 units
-# of roundoff of float64, relative to the largest, gradients within 17.
+# 387, and 207 one after another, in 45 kernels, before strips.py; it has 9 now, not measured on a card yet. With the
+# scan of loops.py it took 1218 and 1018. States are within 3 units of roundoff of float64, relative to the largest,
+# gradients within 17.
 
 
 def plan(n: int, h: int, *, processors: int) -> Plan:
@@ -174,22 +176,21 @@ def fit_strips(v: int, h: int) -> bool:
 def _sums(
     kernel: Callable[..., None],
     given: Sequence[Any],
-    N: int,
-    sizes: tuple[int, int],
-    count: int,
-    *more,
+    sizes: tuple[int, int, int],
+    *shapes: tuple[int, ...],
+    others: Sequence[tuple[int, ...]] = (),
     gates: int = 1,
-    **kinds,
+    **kinds: Any,
 ) -> list[Array]:
-    """What a kernel of strips.py sums up over N rows of h units and v tokens, so many numbers; before that, its other
-    outputs, of such shapes.
+    """What a kernel of strips.py sums up, of such shapes, over N rows of h units and v tokens, the sizes; and before
+    that its other outputs.
     """
+    N, *room = sizes
     programs = min(pl.cdiv(N, STRIP), STRIPS * _processors())
-    cut = Strips(STRIP, programs, *(_room(size) for size in sizes))
-    *others, sums = _run(
-        kernel, given, [*more, (programs, count)], grid=(programs, gates), warps=WARPS, strips=cut, **kinds
-    )
-    return [*others, sums.sum(0)]
+    outputs = [*others, *((programs, *shape) for shape in shapes)]
+    cut = Strips(STRIP, programs, *map(_room, room))
+    made = _run(kernel, given, outputs, grid=(programs, gates), warps=WARPS, strips=cut, **kinds)
+    return [*made[: len(others)], *(sums.sum(0) for sums in made[len(others) :])]
 
 
 def of_tokens(tokens: Array, H0: Array, parameters: Mapping[str, Array]) -> Array:
@@ -217,8 +218,8 @@ def _of_tokens_back(residuals, dH):
     d, dH0 = _pulled_back(dH, factors, gates, parameters[3:6])
     v, h = parameters[0].shape
     rows = (tokens.T.astype(jnp.int32), *(array.reshape(-1, array.shape[-1]) for array in (factors, d)))
-    count = 3 * v * h + 3 * h * h + 4 * h
-    (sums,) = _sums(strips.gradients, rows, tokens.size, (h, v), count, gates=3, h=h, v=v)
+    count = sum(array.size for array in parameters)
+    (sums,) = _sums(strips.gradients, rows, (tokens.size, h, v), (count,), gates=3, h=h, v=v)
     return None, dH0, _split(sums, parameters)
 
 
@@ -244,8 +245,8 @@ def _cross_entropy_kept(H, W_hq, b_q, labels):
     h, v = W_hq.shape
     rows = H.reshape(-1, h)
     given = rows, W_hq, b_q, labels.T.astype(jnp.int32)
-    dH, sums = _sums(strips.cross_entropy, given, len(rows), (h, v), h * v + v + 1, rows.shape)
-    return sums[-1], (dH.reshape(H.shape), *_split(sums, (W_hq, b_q)))
+    dH, sums, loss = _sums(strips.cross_entropy, given, (len(rows), h, v), (h * v + v,), (), others=[rows.shape])
+    return loss, (dH.reshape(H.shape), *_split(sums, (W_hq, b_q)))
 
 
 def _cross_entropy_back(gradients, d):
@@ -259,10 +260,13 @@ def sgd(
     parameters: Mapping[str, Array], gradients: Mapping[str, Array], *, lr: float | Array, clip_norm: float
 ) -> tuple[dict[str, Array], Array]:
     """As the one of language_model.py, in one kernel, for a few thousand numbers in float32."""
-    flat = [array.reshape(-1) for array in parameters.values()]
-    of_all = jnp.concatenate([gradients[name].reshape(-1) for name in parameters])
-    given = flat, of_all, jnp.full(1, lr, jnp.float32)
-    shapes = [[array.shape for array in flat], (1,)]
-    moved, norm = _run(strips.sgd, given, shapes, grid=(), warps=2 * WARPS, clip_norm=clip_norm)
-    pairs = zip(moved, parameters.items(), strict=True)
-    return {name: after.reshape(array.shape) for after, (name, array) in pairs}, norm[0]
+    # One behind the other as they come from the two kernels above, gradients need not be put there.
+    of_cell = [name for name in OF_CELL if name in parameters]
+    groups = [of_cell, [name for name in parameters if name not in of_cell]]
+    flat = [[parameters[name].reshape(-1) for name in group] for group in groups]
+    of_groups = [jnp.concatenate([gradients[name].reshape(-1) for name in group]) for group in groups]
+    shapes = [[[array.shape for array in group] for group in flat], (1,)]
+    given = flat, of_groups, jnp.full(1, lr, jnp.float32)
+    moved, norm = _run(strips.sgd, given, shapes, grid=(), warps=8, clip_norm=clip_norm)
+    after = dict(zip(itertools.chain(*groups), itertools.chain(*moved), strict=True))
+    return {name: after[name].reshape(array.shape) for name, array in parameters.items()}, norm[0]

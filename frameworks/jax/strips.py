@@ -51,9 +51,9 @@ def numbers(count: int) -> Array:
     return jnp.arange(count, dtype=jnp.int32)
 
 
-def cross_entropy(H, W_hq, b_q, labels, dH, sums, *, strips: Strips) -> None:
-    """From H (N, h), N = T n, and labels (n, T): dH (N, h), and the sums of a program, a row of `sums`: the gradients
-    of W_hq (h, v) and b_q (v), and the mean loss.
+def cross_entropy(H, W_hq, b_q, labels, dH, sums, losses, *, strips: Strips) -> None:
+    """From H (N, h), N = T n, and labels (n, T): dH (N, h), and what a program sums up: the gradients of W_hq (h, v)
+    and b_q (v), a row of `sums`, and the mean loss, one of `losses`.
     """
     (N, h), v, n = H.shape, b_q.shape[0], labels.shape[0]
     units, tokens = numbers(strips.units), numbers(strips.tokens)
@@ -65,7 +65,7 @@ def cross_entropy(H, W_hq, b_q, labels, dH, sums, *, strips: Strips) -> None:
     b = plgpu.load(b_q.at[tokens], mask=tokens < v, other=-jnp.inf)[None, :]
 
     def step(rows, sums):
-        dW, db, losses = sums
+        dW, db, lost = sums
         inside = (rows < N)[:, None] & (units < h)[None, :]
         state = plgpu.load(H.at[rows[:, None], units[None, :]], mask=inside, other=0.0)
         label = plgpu.load(labels.at[rows % n, rows // n], mask=rows < N, other=0)
@@ -78,14 +78,14 @@ def cross_entropy(H, W_hq, b_q, labels, dH, sums, *, strips: Strips) -> None:
         dO = (E / total[:, None] - at.astype(jnp.float32)) / N
         dO = jnp.where((rows < N)[:, None], dO, 0.0)
         plgpu.store(dH.at[rows[:, None], units[None, :]], product(dO, back), mask=inside)
-        return [dW + sum_of_products(state, dO), db + jnp.sum(dO, 0), losses + jnp.where(rows < N, loss, 0.0)]
+        return [dW + sum_of_products(state, dO), db + jnp.sum(dO, 0), lost + jnp.where(rows < N, loss, 0.0)]
 
     shapes = (strips.units, strips.tokens), (strips.tokens,), (strips.rows,)
-    dW, db, losses = strips.over(N, step, [jnp.zeros(shape, jnp.float32) for shape in shapes])
+    dW, db, lost = strips.over(N, step, [jnp.zeros(shape, jnp.float32) for shape in shapes])
     mine = pl.program_id(0)
     plgpu.store(sums.at[mine, units[:, None] * v + tokens[None, :]], dW, mask=weights)
     plgpu.store(sums.at[mine, h * v + tokens], db, mask=tokens < v)
-    sums[mine, h * v + v] = jnp.sum(losses) / N
+    losses[mine] = jnp.sum(lost) / N
 
 
 def gradients(tokens, factors, d, sums, *, h: int, v: int, strips: Strips) -> None:
@@ -101,7 +101,7 @@ def gradients(tokens, factors, d, sums, *, h: int, v: int, strips: Strips) -> No
     of_inputs, of_state = (gate + gate // 2, 0) if reset_after else (gate, gate // 2)
 
     def step(rows, sums):
-        A, W, b = sums
+        A, W, *b_hh = sums
         inside = (rows < N)[:, None] & (units < h)[None, :]
 
         def read(array, part):
@@ -113,40 +113,38 @@ def gradients(tokens, factors, d, sums, *, h: int, v: int, strips: Strips) -> No
         of_product = read(d, gate)
         A = A + sum_of_products(at, read(d, of_inputs) if reset_after else of_product)
         W = W + sum_of_products(read(factors, of_state), of_product)
-        return [A, W, b + jnp.sum(of_product, 0)]
+        return [A, W, *(b + jnp.sum(of_product, 0) for b in b_hh)]
 
-    shapes = (strips.tokens, strips.units), (strips.units, strips.units), (strips.units,)
-    A, W, b = strips.over(N, step, [jnp.zeros(shape, jnp.float32) for shape in shapes])
+    shapes = (strips.tokens, strips.units), (strips.units, strips.units), *([(strips.units,)] if reset_after else [])
+    A, W, *b_hh = strips.over(N, step, [jnp.zeros(shape, jnp.float32) for shape in shapes])
 
-    def write(first, shape, values, mask):
-        places = units if len(shape) == 1 else numbers(shape[0])[:, None] * h + units[None, :]
-        plgpu.store(sums.at[pl.program_id(0), first + places], values, mask=mask)
-
-    table, square = (
-        (numbers(size) < most)[:, None] & (units < h)[None, :] for size, most in ((strips.tokens, v), (strips.units, h))
-    )
-    write(gate * v * h, shapes[0], A, table)
-    write(3 * v * h + gate * h * h, shapes[1], W, square)
+    mine, inside = pl.program_id(0), units < h
+    for values, rows, size, first in ((A, vocabulary, v, 0), (W, units, h, 3 * v * h)):
+        place = first + (gate * size + rows[:, None]) * h + units[None, :]
+        plgpu.store(sums.at[mine, place], values, mask=(rows < size)[:, None] & inside[None, :])
     # Each row has one token: the sum over the table is that over the rows.
     first = 3 * v * h + 3 * h * h
-    write(first + gate * h, shapes[2], jnp.sum(A, 0), units < h)
-    if reset_after:
-        write(first + 3 * h, shapes[2], b, (units < h) & (gate == 2))
+    plgpu.store(sums.at[mine, first + gate * h + units], jnp.sum(A, 0), mask=inside)
+    for b in b_hh:
+        plgpu.store(sums.at[mine, first + 3 * h + units], b, mask=inside & (gate == 2))
 
 
-def sgd(parameters: Sequence, gradients, lr, moved: Sequence, norm, *, clip_norm: float) -> None:
-    """The parameters, flat, each moved by lr times its gradient, all of which are scaled by clip_norm / norm where
-    their joint norm is larger; and that norm. The gradients are one array, one behind the other. One program.
+def sgd(parameters: Sequence, gradients: Sequence, lr, moved: Sequence, norm, *, clip_norm: float) -> None:
+    """Groups of parameters, flat, each moved by lr times its gradient, all of which are scaled by clip_norm / norm
+    where their joint norm is larger; and that norm. The gradients of a group are one array, one behind the other. One
+    program.
     """
-    pieces, first = [], 0
-    for parameter in parameters:
-        (size,) = parameter.shape
-        place = numbers(pl.next_power_of_2(size))
-        pieces.append((place, place < size, plgpu.load(gradients.at[first + place], mask=place < size, other=0.0)))
-        first += size
-    of_all = jnp.sqrt(sum(jnp.sum(g * g) for *_, g in pieces))
-    scale = lr[0] * jnp.where(of_all <= clip_norm, 1.0, clip_norm / of_all)
-    for (place, inside, g), parameter, after in zip(pieces, parameters, moved, strict=True):
-        p = plgpu.load(parameter.at[place], mask=inside, other=0.0)
-        plgpu.store(after.at[place], p - scale * g, mask=inside)
-    norm[0] = of_all
+    pieces = []
+    for group, of_group, after in zip(parameters, gradients, moved, strict=True):
+        first = 0
+        for parameter, place_after in zip(group, after, strict=True):
+            (size,) = parameter.shape
+            place = numbers(pl.next_power_of_2(size))
+            g = plgpu.load(of_group.at[first + place], mask=place < size, other=0.0)
+            pieces.append((g, parameter.at[place], place_after.at[place], place < size))
+            first += size
+    length = jnp.sqrt(sum(jnp.sum(g * g) for g, *_ in pieces))
+    scale = lr[0] * jnp.where(length <= clip_norm, 1.0, clip_norm / length)
+    for g, before, after, inside in pieces:
+        plgpu.store(after, plgpu.load(before, mask=inside, other=0.0) - scale * g, mask=inside)
+    norm[0] = length

@@ -191,30 +191,31 @@ def jax_kernels(framework: Any, device: str, extent: Extent) -> None:
             show(f"{name}: with all gradients", functools.partial(seconds, loop, backward=True))
     kernels.plan = plan
 
-    def repeated(call: Callable[..., Any], *given: Any) -> float:
-        """Of a function whose first argument is of float32: it waits for what the turn before gave."""
+    def repeated(call: Callable[[Any], Any], first: Any) -> float:
+        """Of a function of a small array, which waits for what the turn before gave."""
 
-        def turn(_: Any, first: Any) -> Any:
-            return first - 1e-9 * call(first, *given[1:]).mean()
+        def turn(_: Any, given: Any) -> Any:
+            return given + (1e-30 * call(given).mean()).astype(given.dtype)
 
         program = jax.jit(lambda first: jax.lax.fori_loop(0, extent.calls, turn, first))
-        return extent.median(lambda: program(given[0]), framework.runtime.wait, extent.calls)
+        return extent.median(lambda: program(first), framework.runtime.wait, extent.calls)
 
-    N, before = T * n, (kernels.STRIP, kernels.STRIPS)
-    output = dH, drawn(h, v), drawn(v), tokens
-    for kernels.STRIP, kernels.STRIPS in STRIPS[extent.plans]:
-        name = f"strips of {kernels.STRIP} rows, {kernels.STRIPS} programs"
-        # The one gives its loss alone, but computes all.
-        show(f"{name}: output layer, loss and gradients", repeated, kernels.cross_entropy, *output)
-        of_gates = drawn(N, 4 * h), tokens.T, dH.reshape(N, h)
-        count = 3 * v * h + 3 * h * h + 4 * h
-        sums = functools.partial(kernels._sums, strips.gradients, N=N, sizes=(h, v), count=count, gates=3, h=h, v=v)
-        of_weights = lambda d, tokens, factors, sums=sums: sums((tokens, factors, d))[0]  # noqa: E731
-        show(f"{name}: gradients of weights", repeated, of_weights, *of_gates)
-    kernels.STRIP, kernels.STRIPS = before
-    many = {f"{number}": drawn(h, h) for number in range(12)}
-    move = functools.partial(kernels.sgd, lr=1.0, clip_norm=1.0)
-    show("SGD", repeated, lambda first: move(many | {"0": first}, many)[0]["0"], many["0"])
+    N, of_gates, W_hq = T * n, drawn(T * n, 4 * h), drawn(h, v)
+
+    def of_weights(tokens: Any) -> Any:
+        of_all = (tokens, dH.reshape(N, h), of_gates), (N, h, v), (3 * v * h + 3 * h * h + 4 * h,)
+        return kernels._sums(strips.gradients, *of_all, gates=3, h=h, v=v)[0]
+
+    before = kernels.STRIP, kernels.STRIPS, kernels.WARPS
+    for kernels.STRIP, kernels.WARPS, kernels.STRIPS in STRIPS[extent.plans]:
+        name = f"strips of {kernels.STRIP} rows, {kernels.WARPS} warps, {kernels.STRIPS} programs"
+        loss = lambda b_q: kernels.cross_entropy(dH, W_hq, b_q, tokens)  # noqa: E731
+        show(f"{name}: output layer, loss and gradients", repeated, loss, drawn(v))
+        show(f"{name}: gradients of weights", repeated, of_weights, tokens.T)
+    kernels.STRIP, kernels.STRIPS, kernels.WARPS = before
+    many = parameters("gru", v, h, functools.partial(framework.runtime.tensor, dtype="float32", device=device))
+    moved = lambda b_q: kernels.sgd(many | {"b_q": b_q}, many, lr=1.0, clip_norm=1.0)[0]["b_q"]  # noqa: E731
+    show("SGD", repeated, moved, many["b_q"])
 
 
 def main(arguments: list[str]) -> None:
