@@ -31,6 +31,9 @@ class Runtime(Protocol):
 
     def to_numpy(self, values: Any) -> np.ndarray: ...
 
+    def copy(self, values: Any) -> Any:
+        """Another array of the same numbers, which the device makes of them."""
+
     def wait(self, values: object) -> None:
         """Wait until these arrays, in any nesting, are there."""
 

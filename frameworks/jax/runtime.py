@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import flax
 import jax
+import jax.numpy as jnp
 import jaxlib
 import numpy as np
 import optax
@@ -63,6 +64,11 @@ def tensor(values: np.ndarray, *, dtype: str, device: str = "cpu") -> jax.Array:
 
 def to_numpy(values: jax.Array) -> np.ndarray:
     return np.asarray(values)
+
+
+def copy(values: jax.Array) -> jax.Array:
+    """Another array of the same numbers, which the device makes of them."""
+    return jnp.array(values, copy=True)
 
 
 def wait(values: object) -> None:

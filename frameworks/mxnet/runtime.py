@@ -50,6 +50,11 @@ def to_numpy(values: np.ndarray) -> numpy.ndarray:
     return values.asnumpy()
 
 
+def copy(values: np.ndarray) -> np.ndarray:
+    """Another array of the same numbers, which the device makes of them."""
+    return values.copy()
+
+
 def wait(values: object) -> None:
     """Wait until these arrays, in any nesting, are there."""
     npx.waitall()

@@ -52,6 +52,11 @@ def to_numpy(values: torch.Tensor) -> np.ndarray:
     return values.detach().cpu().numpy()
 
 
+def copy(values: torch.Tensor) -> torch.Tensor:
+    """Another array of the same numbers, which the device makes of them."""
+    return values.clone()
+
+
 def wait(values: object) -> None:
     """Wait until these arrays, in any nesting, are there."""
     # On a CPU they are; on a GPU operations are done in the order in which they were issued.

@@ -135,6 +135,18 @@ def test_chains_of_operations(framework, device):
     assert np.array_equal(to_numpy(given), H)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_a_copy_is_another_array(framework, device, dtype):
+    """Of the same numbers: a race looks on a GPU whether results were there by how long it takes to make one."""
+    values = np.arange(-3, 3).reshape(2, 3).astype(dtype)
+    array = framework.runtime.tensor(values, dtype=dtype, device=device)
+    copied = framework.runtime.copy(array)
+    framework.runtime.wait([copied])
+    assert copied is not array
+    assert copied.dtype == array.dtype
+    assert np.array_equal(framework.runtime.to_numpy(copied), values)
+
+
 def test_waiting_takes_any_nesting(framework, device):
     array = framework.runtime.tensor(np.ones((2, 2)), dtype="float32", device=device)
     framework.runtime.wait({"a": [array, (array, {"b": array})]})

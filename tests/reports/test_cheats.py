@@ -214,8 +214,26 @@ def test_results_are_read_twice_into_new_memory():
         return copied
 
     runtime = SimpleNamespace(to_numpy=to_numpy, tensor=lambda array, **_: array, wait=lambda _: None)
-    outputs.read(SimpleNamespace(runtime=runtime), [np.ones(3)] * 4, device="cuda")
+    outputs.read(SimpleNamespace(runtime=runtime), [np.ones(3)] * 4, device="cpu")
     assert max(alive) == 8
+
+
+@pytest.mark.parametrize("late", [0.05, 0.003])
+def test_a_copy_on_a_gpu_waits_for_work_undone(late):
+    """How long the host takes to read what is there does not count."""
+
+    def to_numpy(array):
+        time.sleep(0.2)
+        return np.asarray(array)
+
+    framework = numpys.framework()
+    runtime = SimpleNamespace(to_numpy=to_numpy, copy=framework.runtime.copy, wait=framework.runtime.wait)
+    results = [Later(lambda: np.arange(3.0), (3,), late), np.ones(2)]
+    undone, fingerprint = outputs.read(SimpleNamespace(runtime=runtime), results, device="cuda")
+    assert undone > late / 2
+    there, again = outputs.read(SimpleNamespace(runtime=runtime), [np.arange(3.0), np.ones(2)], device="cuda")
+    assert there < 0.1
+    assert again == fingerprint
 
 
 @pytest.mark.parametrize("kind", KINDS)
