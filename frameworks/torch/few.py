@@ -18,11 +18,20 @@ from frameworks.torch import kernels, strips
 from frameworks.torch.kernels import Kept
 from frameworks.torch.loops import joined
 
-OF_LOSS, OF_WEIGHTS = (32, 4), (32, 4)
+OF_LOSS, OF_WEIGHTS = (32, 4), (16, 1)
 """How many rows a program of strips.cross_entropy, and of strips.gradients, takes at a time, and how many warps it has.
 """
 STRIPS = 2
 """How many of these programs a multiprocessor has at most."""
+# Microseconds on an H100, n=1024, T=32, h=32, v=28, by rows and warps, and by 2, 4 and 8 programs, each many times in a
+# row, what they read being in the cache:
+#   cross_entropy: 32 and 4: 32, 34, 39; 32 and 1: 55, 32, 23; 16 and 2: 44, 33, 34; 64 and 4: 52, 55, 55;
+#   gradients: 32 and 4: 24, 26, 29; 16 and 1: 21, 18, 22; 32 and 1: 22, 23, 23;
+#   total, of as many rows as there are programs: 4, 6, 10.
+# Within a step it was 31, 22 and 22 with 32 and 1, 16 and 1, and 8 programs, which by those times are the fastest: 27
+# MB of sums are in no cache. So there are 2. Such a step took 190 to 230 waited for and 155 one after another, in which
+# the card was at work for 145: prepare 4, forward 33 (reset after: 27), backward 23 (25), update 3, copies 6. In 33
+# kernels it took 263 and was at work for 173; without strips.py 451. With 2 programs as here no step was timed yet.
 BLOCK, ROWS = 32, 32
 """Of `total`: how many numbers a program sums up, of how many rows at a time."""
 MANY = 1024

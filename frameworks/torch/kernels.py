@@ -52,9 +52,7 @@ class Plan(NamedTuple):
 #   wide, h=256, by rows, units and warps, of that time too: n=64: 16, 8 and 4: 214, 305; 16, 8 and 8: 256, 332; 16, 16
 #   and 8: 259, 620; n=32: 8, 8 and 4: 161, 201; 16, 4 and 4: 207, 212; n=1: 1, 8 and 4: 115, 116; 1, 2 and 1: 112, 132.
 # cuDNN's other GRU takes, in a CUDA graph, 55 and 823 for n=1024, h=32, and 316 and 571 for n=64, h=256; gradients of
-# weights and inputs are among those. Here they are products, 40 to 70 in all; or, for few tokens, the kernel
-# `gradients` of strips.py, 25. Its `cross_entropy` takes 32. A training step of the chapter by both takes 263, of which
-# the card is at work for 173 in 33 kernels; without strips.py 451.
+# weights and inputs are among those. Here they are products, 40 to 70 in all; or, for few tokens, a kernel: see few.py.
 
 
 def plan(n: int, h: int, *, processors: int, at_once: bool = True) -> Plan | None:

@@ -11,7 +11,9 @@ import triton
 import triton.language as tl
 
 # Triton's own exponential is the hardware's for 2^x after one rounded product, which loses a digit where |x| is 10, and
-# it has no tanh. These are within 2, 3 and 3 units of roundoff of the true values, on 2 million random numbers.
+# it has no tanh. These are within 2, 3 and 3 units of roundoff of the true values, on 2 million random numbers, where
+# quotients are right to the last digit. Those of the hardware, taken here, may be wrong by two; on an H100 `forward`
+# takes 28 us with the reset after the product where it took 35, and 34 with the reset before it either way.
 
 
 @triton.jit
@@ -33,7 +35,7 @@ def exp(x):
 @triton.jit
 def sigmoid(x):
     small = exp(-tl.abs(x))
-    return tl.div_rn(tl.where(x >= 0, 1.0, small), 1 + small)
+    return tl.where(x >= 0, 1.0, small) / (1 + small)
 
 
 @triton.jit
@@ -41,7 +43,7 @@ def tanh(x):
     """By e^-2|x|; below 1/2, where that would cancel, by an odd polynomial fitted to it there."""
     size, square = tl.abs(x), x * x
     small = exp(-2 * size)
-    far = tl.div_rn(1 - small, 1 + small)
+    far = (1 - small) / (1 + small)
     series = 0.02147272 + square * -0.0069470033
     series = -0.053933788 + square * series
     series = 0.13333227 + square * series
@@ -64,6 +66,8 @@ def forward(
     R H, or with the reset after the product H W_hh + b_hh.
     """
     rows = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
+    # Consecutive numbers to Triton. Hidden by a minimum that changes none, weights would be in registers and not in
+    # memory that threads share, and both loops take 2.5 to 4 times as long.
     units = tl.arange(0, UNITS)
     inside = (rows < n)[:, None] & (units < h)[None, :]
     square = (units < h)[:, None] & (units < h)[None, :]

@@ -18,16 +18,18 @@ from shared_spec.race.blocks import TWICE, Block
 from shared_spec.race.decisions import Times
 
 DRIFT = 0.35
-"""Of the loop that is always the same, from one block to the next: the deviation of the logarithm."""
+"""Of the loop that is always the same, or on a GPU of all contenders together, from one block to the next: the
+deviation of the logarithm.
+"""
 DISTURBED = 0.1
 """Of the blocks, those in which another process was at work."""
 NORMAL = 1.4826
 """The deviation of a normal distribution over its median distance from the centre."""
 
 
-def judge(of: Sequence[Block]) -> list[Control]:
-    """The controls of all the blocks of a race. None where there are no blocks."""
-    return [*(_doubles(of)), _drift(of), _busy(of)] if of else []
+def judge(of: Sequence[Block], *, device: str) -> list[Control]:
+    """The controls of all the blocks of a race on a device. None where there are no blocks."""
+    return [*(_doubles(of)), _drift(of, device), _busy(of)] if of else []
 
 
 def _doubles(of: Sequence[Block]) -> Iterator[Control]:
@@ -66,17 +68,24 @@ def _double(workload: str, again: str, times: Mapping[str, Times]) -> Control:
     return Control("twice", workload, PASSED if pair.is_equivalent else UNKNOWN, words)
 
 
-def _drift(of: Sequence[Block]) -> Control:
-    """How much the loop changed from each block to the next of the same start."""
-    changes = [
-        np.log(after.calibration / before.calibration)
+def _drift(of: Sequence[Block], device: str) -> Control:
+    """How much the loop changed from each block to the next of the same start. The loop runs on the host, which has
+    little to do with what is timed on a GPU: there it is what all contenders have in common.
+    """
+    pairs = [
+        (before, after)
         for before, after in itertools.pairwise(of)
         if (before.start, before.workload) == (after.start, after.workload)
     ]
-    if not changes:
+    if not pairs:
         return Control("drift", "", UNKNOWN, "no two blocks follow each other")
-    typical = NORMAL * float(np.median(np.abs(changes)))
-    words = f"a loop that is always the same changes by {typical:.1%} from block to block"
+    loop = _typical([np.log(after.calibration / before.calibration) for before, after in pairs])
+    words, typical = f"a loop that is always the same changes by {loop:.1%} from block to block", loop
+    if device != "cpu":
+        typical = _typical([_together(before, after) for before, after in pairs])
+        words = (
+            f"all contenders together change by {typical:.1%} from block to block, and a loop of the host by {loop:.1%}"
+        )
     # The loop is one thread: what holds up two of them at once shows in the contenders alone.
     apart = _from_start_to_start(of)
     told = "" if apart is None else f"; all contenders of a workload together by up to {apart:.0%} from start to start"
@@ -84,6 +93,16 @@ def _drift(of: Sequence[Block]) -> Control:
         failed = f"{words}, more than {DRIFT:.0%}: the machine's speed is not steady{told}"
         return Control("drift", "", FAILED_CONTROL, failed)
     return Control("drift", "", PASSED, words + told)
+
+
+def _typical(changes: Sequence[float]) -> float:
+    return NORMAL * float(np.median(np.abs(changes)))
+
+
+def _together(before: Block, after: Block) -> float:
+    """The mean change of the logarithm of those times that both blocks have."""
+    both = before.seconds.keys() & after.seconds.keys()
+    return float(np.mean([np.log(after.seconds[name] / before.seconds[name]) for name in both])) if both else 0.0
 
 
 def _from_start_to_start(of: Sequence[Block]) -> float | None:

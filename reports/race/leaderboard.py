@@ -49,7 +49,7 @@ def build(
     for one in passes:
         for row in one.header.plan:
             planned.setdefault(rows.workload(row), {}).setdefault((one.framework, row), []).append(one)
-    first, judged = passes[0].header, controls.judge(turns)
+    first, judged = passes[0].header, controls.judge(turns, device=passes[0].header.device)
     times = {workload: _times(workload, contenders, turns) for workload, contenders in planned.items()}
     may_rank = not any(control.is_failed for control in judged)
     return Leaderboard(

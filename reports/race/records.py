@@ -174,7 +174,7 @@ class Control(Part, frozen=True):
         str,
         about(
             "twice: the same contender under two names is as fast as itself; drift: a loop that is always the same "
-            "takes as long; busy: no other process is at work"
+            "takes as long, or on a GPU all contenders together; busy: no other process is at work"
         ),
     ]
     workload: Annotated[str, about("that it is of; empty where it is of the whole race")]

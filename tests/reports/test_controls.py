@@ -20,9 +20,9 @@ from tests.reports.test_leaderboard import WORKLOAD, race, record, write
 NAMES = ("torch/scratch", "torch/tuned", "torch/tuned again")
 
 
-def blocks(*, starts=6, count=12, again=1.0, drift=0.0, busy=0, noise=0.01, names=NAMES, slow=()):
+def blocks(*, starts=6, count=12, again=1.0, drift=0.0, busy=0, noise=0.01, names=NAMES, slow=(), together=0.0):
     """Of a race with three contenders, of which two are the same; in one of so many blocks another process is busy. In
-    slow starts all contenders take half as long again.
+    slow starts all contenders take half as long again, and all of them change together from block to block.
     """
     random = np.random.default_rng(0)
     made = []
@@ -32,6 +32,8 @@ def blocks(*, starts=6, count=12, again=1.0, drift=0.0, busy=0, noise=0.01, name
             calibration *= float(np.exp(random.normal(0, drift)))
             base = dict(zip(NAMES, (2.0, 1.0, again), strict=True))
             longer = 1.5 if start in slow else 1.0
+            if together:
+                longer *= float(np.exp(random.normal(0, together)))
             seconds = {name: float(longer * base[name] * np.exp(random.normal(0, noise))) for name in names}
             other = {"cc1plus": 0.9} if busy and len(made) % busy == 0 else {}
             known = {"seconds": seconds, "calibration": calibration, "busy": other}
@@ -39,8 +41,8 @@ def blocks(*, starts=6, count=12, again=1.0, drift=0.0, busy=0, noise=0.01, name
     return made
 
 
-def judged(**how):
-    return {control.kind: (control.status, control.said) for control in controls.judge(blocks(**how))}
+def judged(device="cpu", **how):
+    return {control.kind: (control.status, control.said) for control in controls.judge(blocks(**how), device=device)}
 
 
 def test_all_is_well():
@@ -85,6 +87,18 @@ def test_a_machine_whose_speed_is_not_steady():
     status, said = judged(drift=0.6)["drift"]
     assert status == "failed"
     assert "% from block to block, more than 35%: the machine's speed is not steady; all contenders" in said
+
+
+def test_on_a_gpu_what_is_timed_tells_how_steady_it_is():
+    """Its host's loop may change by as much as it likes."""
+    status, said = judged("cuda", drift=0.6)["drift"]
+    assert status == "passed"
+    assert said.startswith("all contenders together change by ")
+    assert ", and a loop of the host by " in said
+    status, said = judged("cuda", together=0.6)["drift"]
+    assert status == "failed"
+    assert "%, more than 35%: the machine's speed is not steady" in said
+    assert judged("cpu", together=0.6)["drift"][0] == "passed"
 
 
 def test_a_machine_that_is_busy():
@@ -171,14 +185,14 @@ def unwatched(made):
 
 def test_where_nobody_can_look_nothing_is_said():
     """And of a race that was begun where somebody looks, and gone on with where nobody does."""
-    busy = {control.kind: control for control in controls.judge(unwatched(blocks(busy=5)))}["busy"]
+    busy = {control.kind: control for control in controls.judge(unwatched(blocks(busy=5)), device="cpu")}["busy"]
     assert (busy.status, busy.said) == (
         "unknown",
         "nobody looked at what else was at work in 72 blocks: only Linux tells that",
     )
     made = blocks(busy=20)
     for some, status in ((made, "passed"), ([*made[:60], *unwatched(made[60:])], "unknown")):
-        (busy,) = [control for control in controls.judge(some) if control.kind == "busy"]
+        (busy,) = [control for control in controls.judge(some, device="cpu") if control.kind == "busy"]
         assert busy.status == status
     assert busy.said.startswith("in 3 of 60 blocks another process was at work: ")
     assert busy.said.endswith("; nobody looked in 12 more")

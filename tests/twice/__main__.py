@@ -56,7 +56,7 @@ def run(
             write_whole(race.corpus_file, text.text.encode())
             blocks = Blocks(race, headers, functools.partial(Start, race, pythons, text), lambda line: None)
             blocks.run()
-            twice, *others = controls.judge(blocks.done)
+            twice, *others = controls.judge(blocks.done, device=one.device)
             counts[twice.status] += 1
             beside = "".join(f"; {each.said}" for each in others if each.is_failed)
             starts = len({block.start for block in blocks.done})
