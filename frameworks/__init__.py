@@ -52,7 +52,7 @@ class RichForward:
     """(function, inputs, targets) -> the mean of a function over the batch, such as a loss with gradients, in parts."""
     whole_step: Callable[..., tuple[Any, Any, Any] | None] | None = None
     """(parameters, inputs, targets, lr, clip_norm) -> parameters, loss and norm after a training step; None at a size
-    that it does not suit.
+    that it does not suit. PyTorch heeds it.
     """
     in_one_piece: Callable[..., Any] | None = None
     """(function) -> a training step, or a function of gradients, that runs as one program."""
@@ -61,7 +61,7 @@ class RichForward:
     side by side, and then of finish(parameters, mean): a training step, or a loss.
     """
     sgd: Callable[..., tuple[Any, Any]] | None = None
-    """(parameters, gradients, lr, clip_norm) -> (parameters, norm): the step of SGD."""
+    """(parameters, gradients, lr, clip_norm) -> (parameters, norm): the step of SGD. JAX heeds it."""
     note: Callable[..., str] | None = None
     """(X, H0, parameters) -> how it came by the states, in words that are kept with a result."""
     programs: bool = False

@@ -27,7 +27,7 @@ def bearing(name: str, value: str) -> list[int]:
     return processes
 
 
-def is_stopped(pid: int) -> bool:
+def all_stopped(pid: int) -> bool:
     """Whether all threads of a process have been stopped: only then does the system take it for stopped."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)

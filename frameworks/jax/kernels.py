@@ -28,19 +28,20 @@ NARROW = 64
 MOST_ROWS = 16
 LEAST_UNITS = 16
 """What a product in Triton sums over at least; fewer are filled up with zeros."""
-STRIP, STRIPS, WARPS = 32, 2, 4
-"""How many rows a program of strips.py takes at a time, how many programs a multiprocessor has at most, and how many
-warps they have. With 4 or 8 programs, 16 rows and 2 warps, and 64 and 4, a step took 0.9 to 1.2 of the time, by which
-two processes of the same plan differ too.
+STRIP, STRIPS, WARPS = 32, 4, 4
+"""How many rows a program of strips.py takes at a time, how many programs a multiprocessor has at most (of `gradients`
+for each gate), and how many warps they have. Whole steps, one after another, in one process: with 2, 4 and 8 programs
+151, 144 and 145 us; in others, of 16 rows and 2 warps, 32 and 2, and 64 and 4, from 136 to 202, which is what processes
+differ by.
 """
 
 # Microseconds on an H100, n=1024, h=32, T=32, gru, by rows and warps of a program: the loop forward, and with all
 # gradients, of which products for those of weights and inputs are 40: 2 and 1: 36, 118; 2 and 2: 45, 119; 1 and 1: 33,
-# 120; 4 and 1: 58, 151; 4 and 2: 52, 127; 8 and 4: 49, 126; 16 and 8: 58, 149. A training step of the chapter took
-# 387, and 207 one after another, in 45 kernels, before strips.py; with it, in 9, it takes 260 to 430, about 310 in the
-# middle of 14 processes, and 130 to 165 one after another: the rest is the host's. Kernel by kernel, and not as one
-# command buffer, it takes 1.1 times as long. With the scan of loops.py it took 1218 and 1018. States are within 3 units
-# of roundoff of float64, relative to the largest, gradients within 17.
+# 120; 4 and 1: 58, 151; 4 and 2: 52, 127; 8 and 4: 49, 126; 16 and 8: 58, 149. A training step of the chapter took 387,
+# and 207 one after another, in 45 kernels, before strips.py; with it, in 9, it takes 258 to 431, about 310 in the
+# middle, and 128 to 202 one after another (two processes with other flags of XLA apart): the rest is the host's. Kernel
+# by kernel, not as one command buffer, is no faster. With the scan of loops.py it took 1218 and 1018. States are within
+# 3 units of roundoff of float64, relative to the largest, gradients within 17.
 
 
 def plan(n: int, h: int, *, processors: int) -> Plan:

@@ -22,16 +22,17 @@ OF_LOSS, OF_WEIGHTS = (32, 4), (16, 1)
 """How many rows a program of strips.cross_entropy, and of strips.gradients, takes at a time, and how many warps it has.
 """
 STRIPS = 2
-"""How many of these programs a multiprocessor has at most."""
+"""How many of these programs a multiprocessor has at most; of `gradients` for each gate."""
 # Microseconds on an H100, n=1024, T=32, h=32, v=28, by rows and warps, and by 2, 4 and 8 programs, each many times in a
 # row, what they read being in the cache:
 #   cross_entropy: 32 and 4: 32, 34, 39; 32 and 1: 55, 32, 23; 16 and 2: 44, 33, 34; 64 and 4: 52, 55, 55;
 #   gradients: 32 and 4: 24, 26, 29; 16 and 1: 21, 18, 22; 32 and 1: 22, 23, 23;
 #   total, of as many rows as there are programs: 4, 6, 10.
-# Within a step it was 31, 22 and 22 with 32 and 1, 16 and 1, and 8 programs, which by those times are the fastest: 27
-# MB of sums are in no cache. So there are 2. Such a step took 190 to 230 waited for and 155 one after another, in which
-# the card was at work for 145: prepare 4, forward 33 (reset after: 27), backward 23 (25), update 3, copies 6. In 33
-# kernels it took 263 and was at work for 173; without strips.py 451. With 2 programs as here no step was timed yet.
+# Within a step it was 31, 22 and 22 with 32 and 1, 16 and 1, and 8 programs, which by those times are the fastest:
+# total took twice the time there, perhaps since its 27 MB are not in the cache then. So there are 2. That step took 198
+# to 230 waited for and 155 one after another, in which the card was at work for 145: prepare 4, forward 33 (reset
+# after: 27), backward 23 (25), update 3, copies 6. In 33 kernels it took 263 and was at work for 173; without strips.py
+# 451. With 2 programs as here no step was timed yet.
 BLOCK, ROWS = 32, 32
 """Of `total`: how many numbers a program sums up, of how many rows at a time."""
 MANY = 1024
@@ -110,15 +111,16 @@ def training_step(
     strips.prepare[(triton.cdiv(prepared, MANY),)](
         flat, inputs, A_zr, A_h, W_zr, back, tokens, H, T, n, h, v, BLOCK=MANY
     )
-    of = _views(flat, names, parameters)
-    kept = kernels._forward_from(H, tokens, A_zr, A_h, W_zr, of["W_hh"], of.get("b_hh"))
+    views = _views(flat, names, parameters)
+    kept = kernels._forward_from(H, tokens, A_zr, A_h, W_zr, views["W_hh"], views.get("b_hh"))
     count, of_output = len(flat) + 1, h * v + v
     sums = flat.new_empty((_programs(T * n), count))
-    dH = _cross_entropy(H[1:], of["W_hq"], of["b_q"], targets.T, sums[:, -1 - of_output :])
+    dH = _cross_entropy(H[1:], views["W_hq"], views["b_q"], targets.T, sums[:, -1 - of_output :])
     dZR, dC, dinner, _ = kernels._backward_by_rows(dH, kept, back, reset_after=reset_after)
     _gradients(tokens, kept, dZR, dC, dinner, sums, v)
     after = _update(flat, *_total(sums), lr, clip_norm)
-    return _views(after, names, parameters), after[-2], after[-1]
+    views = _views(after, names, parameters)
+    return {name: views[name] for name in parameters}, after[-2], after[-1]
 
 
 def _views(flat: Tensor, names: Sequence[str], like: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,8 +13,9 @@ SMALL = 2**14
 
 
 def as_cuda_graph(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of tensors, in dicts and tuples, as a CUDA graph, captured once for each shape; elsewhere the function
-    itself. Its kernels are so small that launching them takes longer than running them.
+    """A function of tensors, in dicts and tuples, as a CUDA graph, captured once for each shape, and for each order in
+    which arguments that are dicts have their names; elsewhere the function itself. Its kernels are so small that
+    launching them takes longer than running them.
     """
     graphs: dict[tuple, tuple] = {}
 
@@ -22,12 +23,14 @@ def as_cuda_graph(function: Callable[..., Any]) -> Callable[..., Any]:
         given = _leaves(arguments)
         if not given[0].is_cuda:
             return function(*arguments)
-        key = tuple((array.shape, array.dtype) for array in given)
+        names = tuple(tuple(each) for each in arguments if isinstance(each, dict))
+        key = (names, *((array.shape, array.dtype) for array in given))
         if key not in graphs:
             graphs[key] = capture(arguments, given)
         graph, small, large, after, nested = graphs[key]
         # One kernel for all that are small; to a large array it would give one program for 65,536 numbers.
-        torch._foreach_copy_([place for _, place in small], [given[i] for i, _ in small])
+        if small:
+            torch._foreach_copy_([place for _, place in small], [given[i] for i, _ in small])
         for i, place in large:
             place.copy_(given[i])
         graph.replay()
@@ -37,9 +40,13 @@ def as_cuda_graph(function: Callable[..., Any]) -> Callable[..., Any]:
         return _filled(nested, own)
 
     def capture(arguments: tuple, given: list[Tensor]) -> tuple:
-        numbers = [array for array in given if array.is_floating_point()]
-        of_numbers = iter(_pieces(torch.cat([array.flatten() for array in numbers]), numbers))
-        places = [next(of_numbers) if array.is_floating_point() else array.clone() for array in given]
+        # Those of a dtype in one piece, which a function may take as such.
+        alike = {each.dtype: [array for array in given if array.dtype == each.dtype] for each in given}
+        pieces = {
+            dtype: iter(_pieces(torch.cat([array.flatten() for array in arrays]), arrays))
+            for dtype, arrays in alike.items()
+        }
+        places = [next(pieces[array.dtype]) for array in given]
         arguments = _filled(arguments, iter(places))
         # cuBLAS and autograd set themselves up in the first calls, which a graph cannot hold.
         aside = torch.cuda.Stream()

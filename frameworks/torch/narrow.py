@@ -67,7 +67,7 @@ def forward(
     """
     rows = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
     # Consecutive numbers to Triton. Hidden by a minimum that changes none, weights would be in registers and not in
-    # memory that threads share, and both loops take 2.5 to 4 times as long.
+    # memory that threads share, and both loops, of two rows, take 2.3 to 3.5 times as long.
     units = tl.arange(0, UNITS)
     inside = (rows < n)[:, None] & (units < h)[None, :]
     square = (units < h)[:, None] & (units < h)[None, :]

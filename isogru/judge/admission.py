@@ -137,8 +137,7 @@ def fresh(fingerprints: Sequence[str]) -> Admission:
 def finished(seconds: Sequence[float], undone: Sequence[float], rested: Sequence[float] = ()) -> Admission:
     """Whether timed calls had done their work when the clock stopped, from how long each took, what seemed to be left
     after it, and what seemed to be left after calls whose results were surely there. The latter is the price of
-    reading them (on a GPU JAX reads 13 small results in 1 ms, and copies of them in none), unless it is more than the
-    call itself: then the work is done by whoever reads.
+    looking, unless it is more than the call itself: then the work is done by whoever looks.
     """
     taken, price = float(np.median(seconds)), float(np.median(rested)) if len(rested) else 0.0
     left = float(np.median(undone)) - (price if price <= taken else 0.0)

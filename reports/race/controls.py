@@ -80,15 +80,14 @@ def _drift(of: Sequence[Block], device: str) -> Control:
     if not pairs:
         return Control("drift", "", UNKNOWN, "no two blocks follow each other")
     loop = _typical([np.log(after.calibration / before.calibration) for before, after in pairs])
-    words, typical = f"a loop that is always the same changes by {loop:.1%} from block to block", loop
+    words, typical, told = f"a loop that is always the same changes by {loop:.1%} from block to block", loop, ""
     if device != "cpu":
         typical = _typical([_together(before, after) for before, after in pairs])
-        words = (
-            f"all contenders together change by {typical:.1%} from block to block, and a loop of the host by {loop:.1%}"
-        )
+        words = f"all contenders together change by {typical:.1%} from block to block"
+        told = f"; a loop of the host by {loop:.1%}"
     # The loop is one thread: what holds up two of them at once shows in the contenders alone.
-    apart = _from_start_to_start(of)
-    told = "" if apart is None else f"; all contenders of a workload together by up to {apart:.0%} from start to start"
+    if (apart := _from_start_to_start(of)) is not None:
+        told += f"; all contenders of a workload together by up to {apart:.0%} from start to start"
     if typical > DRIFT:
         failed = f"{words}, more than {DRIFT:.0%}: the machine's speed is not steady{told}"
         return Control("drift", "", FAILED_CONTROL, failed)
@@ -102,7 +101,7 @@ def _typical(changes: Sequence[float]) -> float:
 def _together(before: Block, after: Block) -> float:
     """The mean change of the logarithm of those times that both blocks have."""
     both = before.seconds.keys() & after.seconds.keys()
-    return float(np.mean([np.log(after.seconds[name] / before.seconds[name]) for name in both])) if both else 0.0
+    return float(np.mean([np.log(after.seconds[name] / before.seconds[name]) for name in both]))
 
 
 def _from_start_to_start(of: Sequence[Block]) -> float | None:

@@ -67,8 +67,9 @@ def show(what: str, seconds: Callable[..., float], *given: Any) -> None:
 
 def parameters(cell: str, v: int, h: int, tensor: Callable[[np.ndarray], Any]) -> dict[str, Any]:
     random = np.random.default_rng(0)
-    shapes = {f"W_x{gate}": (v, h) for gate in "zrh"} | {f"W_h{gate}": (h, h) for gate in "zrh"}
-    shapes |= {f"b_{gate}": (h,) for gate in "zrh"} | ({"b_hh": (h,)} if CELLS[cell] else {})
+    of_gate = {"W_x": (v, h), "W_h": (h, h), "b_": (h,)}
+    shapes = {f"{kind}{gate}": shape for gate in "zrh" for kind, shape in of_gate.items()}
+    shapes |= {"b_hh": (h,)} if CELLS[cell] else {}
     return {
         name: tensor(random.standard_normal(shape) * h**-0.5)
         for name, shape in (shapes | {"W_hq": (h, v), "b_q": (v,)}).items()

@@ -12,7 +12,8 @@ import torch
 import frameworks
 from frameworks import protocol
 from frameworks.harness.run import run
-from frameworks.torch import cells, few, graph, kernels, language_model, loops, tuned
+from frameworks.torch import cells, few, kernels, language_model, loops, tuned
+from frameworks.torch import graph as graph_of_torch
 from isogru import judge
 from shared_spec import cases
 from tests.kernels import __main__ as table
@@ -206,45 +207,67 @@ def test_gradients_of_a_loss_that_is_multiplied():
         torch.testing.assert_close(a, right, rtol=1e-5, atol=1e-7)
 
 
-def test_a_captured_graph(monkeypatch):
+@pytest.mark.parametrize("in_one_piece", [True, False])
+def test_a_captured_graph(monkeypatch, in_one_piece):
     """Of a device that is none: what is replayed is what was captured, on places of its own, and what a call has given
-    stays as it is.
+    stays as it is. The same shapes under names in another order are another graph.
     """
-    captured = []
+    captured, joined = [], []
 
     def function(parameters, tokens):
         whole = torch.cat([(2 * parameters["a"]).flatten(), parameters["b"] + tokens.sum()])
-        captured.append(((parameters, tokens), whole))
-        return {"b": whole[4:], "a": whole[:4].view(2, 2)}, whole[4]
+        parts = whole[4:], whole[:4].view(2, 2)
+        captured.append((parameters, tokens))
+        b, a = parts if in_one_piece else [part.clone() for part in parts]
+        return {"b": b, "a": a}, b[0]
 
     class Graph:
         def replay(self):
-            given, whole = of_graph[0]
-            function(*given)
-            whole.copy_(captured[-1][1])
+            parameters, tokens = self.given
+            views, first = function(parameters, tokens)
+            after = views["a"]._base if in_one_piece else cat([views["b"], views["a"].flatten(), first[None]])
+            self.whole.copy_(after)
 
     @contextlib.contextmanager
     def capturing(graph):
+        del joined[:]
         yield
-        of_graph[:] = captured[-1:]
+        graph.given, graph.whole = captured[-1], joined[-1]
 
-    of_graph = []
+    cat = torch.cat
+    monkeypatch.setattr(graph_of_torch, "SMALL", 3)
+    monkeypatch.setattr(torch, "cat", lambda arrays: joined.append(cat(arrays)) or joined[-1])
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", capturing)
     monkeypatch.setattr(torch.cuda, "Stream", lambda: mock.Mock())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", mock.Mock())
-    as_graph, given = graph.as_cuda_graph(function), []
-    for number in range(1, 4):
+    as_graph, given = graph_of_torch.as_cuda_graph(function), []
+    for number in range(1, 7):
         parameters = {"a": torch.full((2, 2), float(number)), "b": torch.arange(3.0) * number}
+        if number > 3:
+            parameters = {name: parameters[name] for name in "ba"}
         given.append((parameters, as_graph(parameters, torch.tensor([number, number]))))
-        assert len(captured) == 4 + number
+        # Three times before it is captured, and once then.
+        assert len(captured) == number + (4 if number <= 3 else 8)
     for number, (parameters, (after, first)) in enumerate(given, 1):
         assert torch.equal(after["a"], 2 * parameters["a"])
         assert torch.equal(after["b"], parameters["b"] + 2 * number)
         assert first == after["b"][0]
         assert (parameters["a"] == number).all()
+
+
+def test_same_shapes_in_another_order_are_other_parameters():
+    """A step gives its parameters in the order in which it was given them."""
+    parameters = drawn("gru", 6, 9)
+    inputs, targets = torch.randint(0, 6, (2, 5, 4))
+    step = language_model.training_step(tuned.TUNED["gru"][0](), lr=0.5, clip_norm=1.0, compiled=False)
+    other = {name: parameters[name] for name in sorted(parameters)}
+    (after, *_), (after_other, *_) = (step(each, inputs, targets) for each in (parameters, other))
+    assert list(after) == list(parameters)
+    assert list(after_other) == list(other)
+    assert all(torch.equal(after[name], after_other[name]) for name in parameters)
 
 
 def test_more_tokens_than_strips_have(monkeypatch):

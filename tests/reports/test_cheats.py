@@ -111,6 +111,24 @@ def test_inputs_come_from_memory_on_a_gpu(monkeypatch, device, written):
     assert before == {("others", 8, 1) if written else "fresh"}
 
 
+@pytest.mark.parametrize("slow", [0.0, 60.0])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_copies_results_is_compiled_before_it_is_timed(monkeypatch, device, slow):
+    """On a GPU, however long a call takes; of a slow one no price is measured."""
+    said, reads = [], []
+    monkeypatch.setattr(measure, "SLOW", slow)
+    monkeypatch.setattr(measure, "IN_MEMORY", 8)
+    monkeypatch.setattr(outputs, "read", lambda *given, device: reads.append(device) or (float(len(reads)), str(reads)))
+    monkeypatch.setattr(admission, "finished", lambda *given: said.append(given) or admission.RIGHT)
+    framework = dataclasses.replace(numpys.framework(), peak=numpys.Module(sums=lambda a, b, *, count: a + b))
+    on = {"device": device, "text": None, "seconds": 0.01, "turns": Turns(3, 3)}
+    measure.run(framework, numpys.implementation(), workload("forward"), clock=clock, **on)
+    ((_, undone, rested),) = said
+    first = 1 if device == "cuda" else 0
+    assert rested == ([first + 1, first + 2] if slow else [])
+    assert undone == [len(rested) + first + number for number in (1, 2, 3)]
+
+
 def test_an_audit_may_be_any_call_of_any_turn(monkeypatch):
     """One call of a start is judged, and which one is drawn by lot."""
     places = set()
@@ -190,7 +208,7 @@ def test_returning_before_the_work_is_done(late):
 @pytest.mark.parametrize(
     ("undone", "rested", "verdict"),
     [
-        # Reading costs something, after a rest too: on a GPU, JAX takes half a millisecond for 14 small results.
+        # Looking costs something, after a rest too.
         ([5e-4] * 3, [5e-4, 6e-4], EQUAL),
         ([5e-4] * 3, [], DIFFERENT),
         # That price does not excuse work that goes on.

@@ -94,10 +94,10 @@ def test_on_a_gpu_what_is_timed_tells_how_steady_it_is():
     status, said = judged("cuda", drift=0.6)["drift"]
     assert status == "passed"
     assert said.startswith("all contenders together change by ")
-    assert ", and a loop of the host by " in said
+    assert " from block to block; a loop of the host by " in said
     status, said = judged("cuda", together=0.6)["drift"]
     assert status == "failed"
-    assert "%, more than 35%: the machine's speed is not steady" in said
+    assert " from block to block, more than 35%: the machine's speed is not steady; a loop of the host by 0.0%" in said
     assert judged("cpu", together=0.6)["drift"][0] == "passed"
 
 

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from frameworks.harness.child import ROOT
-from tests.processes import descendants, gone, is_stopped
+from tests.processes import all_stopped, descendants, gone
 
 FORKS = """
 import os, socket, sys, time
@@ -33,12 +33,12 @@ import os, sys, time
 from pathlib import Path
 from frameworks.harness.contender import Contender
 from frameworks.harness.nursery import Nursery, Order
-from tests.processes import is_stopped
+from tests.processes import all_stopped
 nursery = Nursery([sys.executable, "-c", {forks!r}], os.environ, limit=60)
 contenders = [Contender(name, None, nursery, Order([], {{}}, 1), file=Path(name)) for name in ("waits", "runs")]
 for each in contenders:
     each.await_ready(60)
-while not all(is_stopped(each.pid) for each in contenders):
+while not all(all_stopped(each.pid) for each in contenders):
     time.sleep(0.01)
 print(nursery.session, *(each.pid for each in contenders), flush=True)
 contenders[-1].turn(600)
@@ -55,7 +55,7 @@ def test_contenders_end_with_what_started_them(platform, both):
         assert sorted(descendants(process.pid)) == sorted([forks, *contenders])
         # All are stopped until the last one has its turn. A stop that is on its way when the others end is one of
         # which the system tells nobody.
-        while is_stopped(contenders[-1]):
+        while all_stopped(contenders[-1]):
             time.sleep(0.01)
         if both:
             # So that it does not see that the other is gone.

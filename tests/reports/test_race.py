@@ -932,6 +932,13 @@ def test_races_of_one_program_against_itself(one, stand_in, monkeypatch, capsys,
     assert words in lines[-1]
 
 
+def test_a_race_against_itself_of_what_fails(one, stand_in, monkeypatch):
+    monkeypatch.setattr(race, "interpreters", lambda *given: {"torch": str(stand_in.path)})
+    stand_in.tell(plan=["tuned"], dies="tuned")
+    with pytest.raises(UserError, match="torch/tuned had no turn; python -m reports race torch --workload prediction"):
+        twice.app(["torch", "--workload", "prediction", "--races", "1", "--budget", "60s"])
+
+
 def test_a_race_against_itself_is_of_one_row(one, stand_in, monkeypatch):
     monkeypatch.setattr(race, "interpreters", lambda *given: {"torch": str(stand_in.path)})
     with pytest.raises(UserError, match="prediction is not one row of torch/tuned; choose one that is"):

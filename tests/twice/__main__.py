@@ -56,6 +56,9 @@ def run(
             write_whole(race.corpus_file, text.text.encode())
             blocks = Blocks(race, headers, functools.partial(Start, race, pythons, text), lambda line: None)
             blocks.run()
+            if not blocks.done:
+                again = f"python -m reports race {framework} --workload {workload} --implementation {implementation}"
+                raise UserError(f"{framework}/{implementation} had no turn; {again} says why")
             twice, *others = controls.judge(blocks.done, device=one.device)
             counts[twice.status] += 1
             beside = "".join(f"; {each.said}" for each in others if each.is_failed)

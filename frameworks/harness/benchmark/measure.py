@@ -127,12 +127,13 @@ class _Timing:
 
     def _rest(self) -> None:
         """The first calls of a row that has the machine for itself."""
-        for number, given in enumerate(self._work.fresh(self._warm(WARM))):
+        on_gpu = self._device != "cpu"
+        for number, given in enumerate(self._work.fresh(self._warm(WARM) + on_gpu)):
             given = self._call(given)
             time.sleep(max(REST, 2 * self._work.times.later))
             undone, _ = outputs.read(self._framework, given, device=self._device)
             # On a GPU what copies results is compiled the first time.
-            if number or self._device == "cpu":
+            if number or not on_gpu:
                 self.rested.append(undone)
 
     def _push_out(self) -> None:
