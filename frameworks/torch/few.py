@@ -6,7 +6,7 @@ arrays and sizes: for a whole training step, and for what autograd asks of a loo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 import triton
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from frameworks.torch import kernels, strips
 from frameworks.torch.kernels import Kept
-from frameworks.torch.loops import joined
+from frameworks.torch.loops import joined, pieces
 
 OF_LOSS, OF_WEIGHTS = (32, 4), (16, 1)
 """How many rows a program of strips.cross_entropy, and of strips.gradients, takes at a time, and how many warps it has.
@@ -103,7 +103,8 @@ def training_step(
     """As those of language_model.training_step, of tokens (n, T): parameters, loss and norm, in one piece of memory."""
     (n, T), (h, v) = inputs.shape, parameters["W_hq"].shape
     names, reset_after = [*_of_cell(parameters), *OUTPUT], "b_hh" in parameters
-    flat = joined([parameters[name] for name in names])
+    arrays = [parameters[name] for name in names]
+    flat = joined(arrays)
     shapes = [(v, 2 * h), (v, h), (h, 2 * h), (3 * h, h), (T + 1, n, h)]
     A_zr, A_h, W_zr, back, H = (flat.new_empty(shape) for shape in shapes)
     inputs, tokens = inputs.contiguous(), inputs.new_empty((T, n))
@@ -111,7 +112,7 @@ def training_step(
     strips.prepare[(triton.cdiv(prepared, MANY),)](
         flat, inputs, A_zr, A_h, W_zr, back, tokens, H, T, n, h, v, BLOCK=MANY
     )
-    views = _views(flat, names, parameters)
+    views = dict(zip(names, pieces(flat, arrays), strict=True))
     kept = kernels._forward_from(H, tokens, A_zr, A_h, W_zr, views["W_hh"], views.get("b_hh"))
     count, of_output = len(flat) + 1, h * v + v
     sums = flat.new_empty((_programs(T * n), count))
@@ -119,16 +120,8 @@ def training_step(
     dZR, dC, dinner, _ = kernels._backward_by_rows(dH, kept, back, reset_after=reset_after)
     _gradients(tokens, kept, dZR, dC, dinner, sums, v)
     after = _update(flat, *_total(sums), lr, clip_norm)
-    views = _views(after, names, parameters)
+    views = dict(zip(names, pieces(after[:-2], arrays), strict=True))
     return {name: views[name] for name in parameters}, after[-2], after[-1]
-
-
-def _views(flat: Tensor, names: Sequence[str], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    views, place = {}, 0
-    for name in names:
-        views[name] = flat[place : place + like[name].numel()].view(like[name].shape)
-        place += like[name].numel()
-    return views
 
 
 class _OfTokens(Function):
@@ -148,11 +141,9 @@ class _OfTokens(Function):
         tokens, H, ZR, C, inner, *parameters = ctx.saved_tensors
         kept, W = Kept(H, ZR, C, inner), parameters[1:9:3]
         dZR, dC, dinner, dH0 = kernels._backward(dH, kept, W, reset_after=len(parameters) > 9)
-        sizes = [array.numel() for array in parameters]
-        sums = H.new_empty((_programs(tokens.numel()), sum(sizes)))
+        sums = H.new_empty((_programs(tokens.numel()), sum(array.numel() for array in parameters)))
         _gradients(tokens, kept, dZR, dC, dinner, sums, len(parameters[0]))
-        gradients = zip(sums.sum(0).split(sizes), parameters, strict=True)
-        return None, dH0, *(gradient.view_as(array) for gradient, array in gradients)
+        return None, dH0, *pieces(sums.sum(0), parameters)
 
 
 def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from frameworks.torch.loops import pieces
 
 SMALL = 2**14
 """The most numbers of an array that is copied together with others."""
@@ -42,11 +44,11 @@ def as_cuda_graph(function: Callable[..., Any]) -> Callable[..., Any]:
     def capture(arguments: tuple, given: list[Tensor]) -> tuple:
         # Those of a dtype in one piece, which a function may take as such.
         alike = {each.dtype: [array for array in given if array.dtype == each.dtype] for each in given}
-        pieces = {
-            dtype: iter(_pieces(torch.cat([array.flatten() for array in arrays]), arrays))
+        of_dtype = {
+            dtype: iter(pieces(torch.cat([array.flatten() for array in arrays]), arrays))
             for dtype, arrays in alike.items()
         }
-        places = [next(pieces[array.dtype]) for array in given]
+        places = [next(of_dtype[array.dtype]) for array in given]
         arguments = _filled(arguments, iter(places))
         # cuBLAS and autograd set themselves up in the first calls, which a graph cannot hold.
         aside = torch.cuda.Stream()
@@ -61,7 +63,7 @@ def as_cuda_graph(function: Callable[..., Any]) -> Callable[..., Any]:
             after = _leaves(nested)
             whole = after[0]._base
             if whole is None or whole.dim() != 1 or any(array._base is not whole for array in after):
-                after = _pieces(torch.cat([array.flatten() for array in after]), after)
+                after = pieces(torch.cat([array.flatten() for array in after]), after)
         small = [(i, place) for i, place in enumerate(places) if place.is_floating_point() and place.numel() <= SMALL]
         large = [(i, place) for i, place in enumerate(places) if i not in dict(small)]
         return graph, small, large, after, nested
@@ -83,9 +85,3 @@ def _filled(nested: Any, leaves: Iterator[Tensor]) -> Any:
     if isinstance(nested, dict):
         return {name: _filled(part, leaves) for name, part in nested.items()}
     return tuple(_filled(part, leaves) for part in nested)
-
-
-def _pieces(whole: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Views of what has the numbers of all these arrays, one after the other."""
-    parts = whole.split([array.numel() for array in like])
-    return [part.view_as(array) for part, array in zip(parts, like, strict=True)]

@@ -57,6 +57,12 @@ def joined(arrays: Sequence[Tensor]) -> Tensor:
     return torch.cat([array.flatten() for array in arrays])
 
 
+def pieces(whole: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """The opposite: views of what has the numbers of all these arrays, one after the other."""
+    parts = whole.split([array.numel() for array in like])
+    return [part.view_as(array) for part, array in zip(parts, like, strict=True)]
+
+
 def _room(H0: Tensor, *shapes: tuple[int, int]) -> list[Tensor]:
     """Arrays (T, n, k) for pairs (T, k), in one piece of memory. Large pieces come from the system page by page and go
     back as soon as they are free, unless about as large a one was there before: a thousand page faults a step, up to
