@@ -17,9 +17,10 @@ SETUP = 1.0
 """Seconds that a contender takes at the least to be judged, once its framework is imported."""
 FEWEST = 4
 """Blocks that a start is to have: of fewer none is left out of their mean at either end."""
-RESTLESS = 3.0
-"""How many times as much blocks differ as starts do: in a race of 15 rows on two cores of a virtual machine the
-logarithm of two times by 0.19 from block to block, and by 0.055 from start to start.
+RESTLESS = 2.5
+"""How many times as much blocks differ as starts do: in a race of 13 rows on two cores of a virtual machine the
+logarithm of the ratio of two times by 0.12 from block to block, and by 0.048 from start to start; in one of 15 rows on
+another by 0.19 and 0.055.
 """
 FIRST_TURNS = 8
 """How many turns a start may have, before it is known how long one takes."""

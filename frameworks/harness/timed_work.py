@@ -126,31 +126,25 @@ class TrainingStep:
         return self.case, self.training.so_far()
 
     def fresh(self, count: int) -> list[Any]:
-        """The next whole batches of the other training."""
+        """The next batches of the other training."""
         return [next(self._batches) for _ in range(count)]
 
     def _of_other(self) -> Iterator[Any]:
         tokens = self.subject.tokens
         for epoch in itertools.count(2):
             for inputs, targets in self.case.problem.training_batches(epoch):
-                if len(inputs) == self.case.problem.recipe.batch_size:
-                    yield self._other, tokens(inputs), tokens(targets)
+                yield self._other, tokens(inputs), tokens(targets)
 
     def audits(self) -> list[Any]:
-        """The batches of the second epoch. The last one may be smaller; `outcome` takes what is left."""
-        tokens = self.subject.tokens
-        batches = [(tokens(inputs), tokens(targets)) for inputs, targets in self.case.problem.training_batches(1)]
-        whole = [batch for batch in batches if batch[0].shape == batches[0][0].shape]
-        self.rest = batches[len(whole) :]
-        return [(self.training, *batch) for batch in whole]
+        """The batches of the second epoch."""
+        tokens, batches = self.subject.tokens, self.case.problem.training_batches(1)
+        return [(self.training, tokens(inputs), tokens(targets)) for inputs, targets in batches]
 
     def __call__(self, given: Any) -> Any:
         training, inputs, targets = given
         return training.step(inputs, targets)
 
     def outcome(self, outputs: Any) -> tuple[AnyCase, Arrays]:
-        for batch in self.rest:
-            self.training.step(*batch)
         self.training.validate()
         return self.case, self.training.result()
 

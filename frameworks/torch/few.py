@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from frameworks.torch import kernels, strips
 from frameworks.torch.kernels import Kept
-from frameworks.torch.loops import joined, pieces
+from frameworks.torch.pieces import joined, pieces
 
 OF_LOSS, OF_WEIGHTS = (32, 4), (16, 1)
 """How many rows a program of strips.cross_entropy, and of strips.gradients, takes at a time, and how many warps it has.

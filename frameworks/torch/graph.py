@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frameworks.torch.loops import pieces
+from frameworks.torch.pieces import pieces
 
 SMALL = 2**14
 """The most numbers of an array that is copied together with others."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 
 import torch
@@ -16,10 +16,16 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from frameworks.torch.pieces import room
+
 # Each loop takes what the input and the biases add to the sums under the gates, A (T, n, ..), or for tokens (T, n) the
 # table (v, ..) whose rows those are; H0 (n, h) and the recurrent weights; and gives H (T, n, h). What a step adds goes
 # into the array that keeps its gates, which come about in its place: 14.6 -> 13.5 ms, with the fused gradients below.
-# Gradients of weights are one product over all T after the backward loop: 26 -> 23 ms in one thread.
+#
+# Rows of a table are taken step by step, and what a step adds to the gradients of tables and weights is added up on the
+# way, while all of it is in the cache: 0.94 of a step where both were done for all T at once, on a machine with vectors
+# of 256 bits. Inputs that are no tokens may be few rows of many steps, of which one product over all T makes the
+# gradients of weights: 26 -> 23 ms in one thread.
 
 
 def on_gpu(array: Tensor) -> bool:
@@ -45,52 +51,16 @@ def few_kernels(H0: Tensor, v: int) -> ModuleType | None:
     return None
 
 
-def joined(arrays: Sequence[Tensor]) -> Tensor:
-    """Their numbers one after the other: the memory that they have, where that is all of it in this order."""
-    whole, place = arrays[0]._base, 0
-    for array in arrays:
-        if array._base is not whole or array.storage_offset() != place or not array.is_contiguous():
-            break
-        place += array.numel()
-    if whole is not None and whole.shape == (place,):
-        return whole
-    return torch.cat([array.flatten() for array in arrays])
-
-
-def pieces(whole: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """The opposite: views of what has the numbers of all these arrays, one after the other."""
-    parts = whole.split([array.numel() for array in like])
-    return [part.view_as(array) for part, array in zip(parts, like, strict=True)]
-
-
-def _room(H0: Tensor, *shapes: tuple[int, int]) -> list[Tensor]:
-    """Arrays (T, n, k) for pairs (T, k), in one piece of memory. Large pieces come from the system page by page and go
-    back as soon as they are free, unless about as large a one was there before: a thousand page faults a step, up to
-    2 ms of the system's time, are now a few hundred at most.
+def _by_step(tokens: Tensor | None, *A: Tensor) -> list[Tensor | None]:
+    """Tokens and tables as a loop takes them: on a GPU no tokens, but what the tables give for all steps at once, each
+    by one kernel.
     """
-    sizes = [T * len(H0) * k for T, k in shapes]
-    pieces = H0.new_empty(sum(sizes)).split(sizes)
-    return [piece.view(T, len(H0), k) for piece, (T, k) in zip(pieces, shapes, strict=True)]
+    return [tokens, *A] if _on_the_way(tokens) or tokens is None else [None, *(table[tokens] for table in A)]
 
 
-def _fill(room: Tensor, tokens: Tensor | None, A: Tensor, *, times: int = 1) -> None:
-    if tokens is None:
-        torch.mul(A, times, out=room)
-    else:
-        # Rows of the table, where inputs are one-hot: 29 -> 26 ms.
-        torch.index_select(A * times, 0, tokens.flatten(), out=room.flatten(0, 1))
-
-
-def _begin(tokens: Tensor | None, A_zr: Tensor, A_h: Tensor, H0: Tensor) -> list[Tensor]:
-    """Of a gated cell: the states with H0 before them, (T + 1, n, h); what the input adds under Z and R, (T, n, 2 h),
-    and, twice, under C, (T, n, h); and room for what else a step keeps, (T, n, h).
-    """
-    T, h = len(A_zr if tokens is None else tokens), H0.shape[1]
-    room = _room(H0, (T + 1, h), (T, 2 * h), (T, h), (T, h))
-    room[0][0] = H0
-    _fill(room[1], tokens, A_zr)
-    _fill(room[2], tokens, A_h, times=2)
-    return room
+def _on_the_way(tokens: Tensor | None) -> bool:
+    """Whether gradients of tables and weights are added up step by step."""
+    return tokens is not None and not tokens.is_cuda
 
 
 def _of_inputs(tokens: Tensor | None, A: Tensor, dA: Tensor) -> Tensor:
@@ -109,16 +79,25 @@ def _tanh_of_half(x: Tensor) -> Tensor:
     return torch.div(x, x + 2, out=x)
 
 
-def _scripted(loop: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A loop over time through TorchScript, which fuses nothing here, but runs it without Python and its lock: two
-    threads that hand the lock to each other around 1500 small operations lose 2 ms of a step: 13.5 -> 11.7 ms.
-    torch.compile, in whose favour PyTorch has deprecated it, holds the lock.
+def _scripted(loop: Callable[..., None]) -> Callable[..., None]:
+    """A loop over time, which writes into arrays that are there, through TorchScript, which fuses nothing here, but
+    runs it without Python and its lock: two threads that hand the lock to each other around 1500 small operations lose
+    2 ms of a step: 13.5 -> 11.7 ms. torch.compile, in whose favour PyTorch has deprecated it, holds the lock. In
+    inference mode none of the operations looks for gradients: 0.98 of a step.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         script = torch.jit.script(loop)
-    # On a GPU its fuser has functions of its own.
-    return lambda *arrays: (loop if arrays[0].is_cuda else script)(*arrays)
+
+    def run(tokens: Tensor | None, *arrays: Tensor) -> None:
+        if arrays[0].is_cuda:
+            # There TorchScript's fuser has functions of its own.
+            loop(tokens, *arrays)
+        else:
+            with torch.inference_mode():
+                script(tokens, *arrays)
+
+    return run
 
 
 def _sum_of_products(a: Tensor, b: Tensor) -> Tensor:
@@ -135,133 +114,185 @@ def _update_back(d: Tensor, H: Tensor, Z: Tensor, C: Tensor, dZ: Tensor, dC: Ten
     return carried
 
 
+def _put(A: Tensor, tokens: Tensor | None, t: int, out: Tensor) -> Tensor:
+    """What the input adds at step t."""
+    return out.copy_(A[t]) if tokens is None else torch.index_select(A, 0, tokens[t], out=out)
+
+
 @_scripted
-def _gru_steps(H: Tensor, ZR: Tensor, C: Tensor, RH: Tensor, W_zr: Tensor, W_2hh: Tensor) -> Tensor:
+def _gru_steps(
+    tokens: Tensor | None, A_zr: Tensor, A_2h: Tensor,
+    H: Tensor, ZR: Tensor, C: Tensor, RH: Tensor, W_zr: Tensor, W_2hh: Tensor,
+) -> None:  # fmt: skip
+    H_t = H[0]
     for t in range(C.size(0)):
-        Z, R = torch.chunk(ZR[t].addmm_(H[t], W_zr).sigmoid_(), 2, 1)
-        torch.mul(R, H[t], out=RH[t])
-        C_t = _tanh_of_half(C[t].addmm_(RH[t], W_2hh))
-        torch.lerp(C_t, H[t], Z, out=H[t + 1])
-    return H[1:]
+        Z, R = torch.chunk(_put(A_zr, tokens, t, ZR[t]).addmm_(H_t, W_zr).sigmoid_(), 2, 1)
+        RH_t = torch.mul(R, H_t, out=RH[t])
+        C_t = _tanh_of_half(_put(A_2h, tokens, t, C[t]).addmm_(RH_t, W_2hh))
+        H_t = torch.lerp(C_t, H_t, Z, out=H[t + 1])
 
 
 @_scripted
 def _gru_back(
-    dH: Tensor, H: Tensor, ZR: Tensor, C: Tensor, dZR: Tensor, dC: Tensor, back_zr: Tensor, back_hh: Tensor
-) -> Tensor:
-    d = torch.zeros_like(H[0])
+    tokens: Tensor | None, dH: Tensor, H: Tensor, ZR: Tensor, C: Tensor, RH: Tensor, back_zr: Tensor, back_hh: Tensor,
+    dA_zr: Tensor, dA_h: Tensor, dW_zr: Tensor, dW_hh: Tensor, dH0: Tensor,
+) -> None:  # fmt: skip
+    d, dZR, dC = torch.zeros_like(dH0), torch.empty_like(ZR[0]), torch.empty_like(C[0])
     for t in range(C.size(0) - 1, -1, -1):
+        if tokens is None:
+            dZR, dC = dA_zr[t], dA_h[t]
         Z, R = torch.chunk(ZR[t], 2, 1)
-        dZ, dR = torch.chunk(dZR[t], 2, 1)
-        carried = _update_back(d.add_(dH[t]), H[t], Z, C[t], dZ, dC[t])
-        dRH = dC[t] @ back_hh
-        torch.ops.aten.sigmoid_backward(dRH * H[t], R, grad_input=dR)
-        d = carried.addcmul_(dRH, R).addmm_(dZR[t], back_zr)
-    return d
+        dZ, dR = torch.chunk(dZR, 2, 1)
+        H_t = H[t]
+        carried = _update_back(d.add_(dH[t]), H_t, Z, C[t], dZ, dC)
+        dRH = dC @ back_hh
+        torch.ops.aten.sigmoid_backward(dRH * H_t, R, grad_input=dR)
+        d = carried.addcmul_(dRH, R).addmm_(dZR, back_zr)
+        if tokens is not None:
+            dA_zr.index_add_(0, tokens[t], dZR)
+            dA_h.index_add_(0, tokens[t], dC)
+            dW_zr.addmm_(H_t.t(), dZR)
+            dW_hh.addmm_(RH[t].t(), dC)
+    dH0.copy_(d)
 
 
 class Gru(Function):
     @staticmethod
     def forward(ctx, tokens, A_zr, A_h, H0, W_zr, W_hh):
-        H, ZR, C, RH = _begin(tokens, A_zr, A_h, H0)
+        T, h = len(A_zr if tokens is None else tokens), H0.shape[1]
+        H, ZR, C, RH = room(H0, (T + 1, h), (T, 2 * h), (T, h), (T, h))
+        H[0] = H0
         ctx.save_for_backward(tokens, A_zr, A_h, H, ZR, C, RH, W_zr, W_hh)
-        return _gru_steps(H, ZR, C, RH, W_zr, 2 * W_hh)
+        _gru_steps(*_by_step(tokens, A_zr, 2 * A_h), H, ZR, C, RH, W_zr, 2 * W_hh)
+        return H[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dH):
         tokens, A_zr, A_h, H, ZR, C, RH, W_zr, W_hh = ctx.saved_tensors
+        kept = dH, H, ZR, C, RH, W_zr.T, W_hh.T
+        dW_zr, dW_hh, d = (torch.zeros_like(each) for each in (W_zr, W_hh, H[0]))
+        if _on_the_way(tokens):
+            dA = torch.zeros_like(A_zr), torch.zeros_like(A_h)
+            _gru_back(tokens, *kept, *dA, dW_zr, dW_hh, d)
+            return None, *dA, d, dW_zr, dW_hh
         T, _, h = C.shape
-        dZR, dC = _room(C[0], (T, 2 * h), (T, h))
-        d = _gru_back(dH, H, ZR, C, dZR, dC, W_zr.T, W_hh.T)
+        dZR, dC = room(C[0], (T, 2 * h), (T, h))
+        _gru_back(None, *kept, dZR, dC, dW_zr, dW_hh, d)
         of_inputs = _of_inputs(tokens, A_zr, dZR), _of_inputs(tokens, A_h, dC)
         return None, *of_inputs, d, _sum_of_products(H[:-1], dZR), _sum_of_products(RH, dC)
 
 
 @_scripted
 def _reset_after_steps(
-    H: Tensor, ZR: Tensor, C: Tensor, inner: Tensor, W_zr: Tensor, W_hh: Tensor, b_hh: Tensor
-) -> Tensor:
+    tokens: Tensor | None, A_zr: Tensor, A_2h: Tensor,
+    H: Tensor, ZR: Tensor, C: Tensor, inner: Tensor, W_zr: Tensor, W_hh: Tensor, b_hh: Tensor,
+) -> None:  # fmt: skip
+    H_t = H[0]
     for t in range(C.size(0)):
-        Z, R = torch.chunk(ZR[t].addmm_(H[t], W_zr).sigmoid_(), 2, 1)
-        torch.addmm(b_hh, H[t], W_hh, out=inner[t])
-        C_t = _tanh_of_half(C[t].addcmul_(R, inner[t], value=2))
-        torch.lerp(C_t, H[t], Z, out=H[t + 1])
-    return H[1:]
+        Z, R = torch.chunk(_put(A_zr, tokens, t, ZR[t]).addmm_(H_t, W_zr).sigmoid_(), 2, 1)
+        inner_t = torch.addmm(b_hh, H_t, W_hh, out=inner[t])
+        C_t = _tanh_of_half(_put(A_2h, tokens, t, C[t]).addcmul_(R, inner_t, value=2))
+        H_t = torch.lerp(C_t, H_t, Z, out=H[t + 1])
 
 
 @_scripted
 def _reset_after_back(
-    dH: Tensor,
-    H: Tensor,
-    ZR: Tensor,
-    C: Tensor,
-    inner: Tensor,
-    dZR: Tensor,
-    dC: Tensor,
-    dinner: Tensor,
-    back_zr: Tensor,
-    back_hh: Tensor,
-) -> Tensor:
-    d = torch.zeros_like(H[0])
+    tokens: Tensor | None, dH: Tensor, H: Tensor, ZR: Tensor, C: Tensor, inner: Tensor, back_zr: Tensor,
+    back_hh: Tensor, dA_zr: Tensor, dA_h: Tensor, dinner: Tensor, dW_zr: Tensor, dW_hh: Tensor, db_hh: Tensor,
+    dH0: Tensor,
+) -> None:  # fmt: skip
+    d, dI = torch.zeros_like(dH0), torch.empty_like(C[0])
+    dZR, dC = torch.empty_like(ZR[0]), torch.empty_like(C[0])
     for t in range(C.size(0) - 1, -1, -1):
+        if tokens is None:
+            dZR, dC, dI = dA_zr[t], dA_h[t], dinner[t]
         Z, R = torch.chunk(ZR[t], 2, 1)
-        dZ, dR = torch.chunk(dZR[t], 2, 1)
-        carried = _update_back(d.add_(dH[t]), H[t], Z, C[t], dZ, dC[t])
-        torch.ops.aten.sigmoid_backward(dC[t] * inner[t], R, grad_input=dR)
-        torch.mul(dC[t], R, out=dinner[t])
-        d = carried.addmm_(dZR[t], back_zr).addmm_(dinner[t], back_hh)
-    return d
+        dZ, dR = torch.chunk(dZR, 2, 1)
+        H_t = H[t]
+        carried = _update_back(d.add_(dH[t]), H_t, Z, C[t], dZ, dC)
+        torch.ops.aten.sigmoid_backward(dC * inner[t], R, grad_input=dR)
+        torch.mul(dC, R, out=dI)
+        d = carried.addmm_(dZR, back_zr).addmm_(dI, back_hh)
+        if tokens is not None:
+            dA_zr.index_add_(0, tokens[t], dZR)
+            dA_h.index_add_(0, tokens[t], dC)
+            dW_zr.addmm_(H_t.t(), dZR)
+            dW_hh.addmm_(H_t.t(), dI)
+            db_hh.add_(dI.sum(0))
+    dH0.copy_(d)
 
 
 class ResetAfter(Function):
     @staticmethod
     def forward(ctx, tokens, A_zr, A_h, H0, W_zr, W_hh, b_hh):
-        H, ZR, C, inner = _begin(tokens, A_zr, A_h, H0)
-        ctx.save_for_backward(tokens, A_zr, A_h, H, ZR, C, inner, W_zr, W_hh)
-        return _reset_after_steps(H, ZR, C, inner, W_zr, W_hh, b_hh)
+        T, h = len(A_zr if tokens is None else tokens), H0.shape[1]
+        H, ZR, C, inner = room(H0, (T + 1, h), (T, 2 * h), (T, h), (T, h))
+        H[0] = H0
+        ctx.save_for_backward(tokens, A_zr, A_h, H, ZR, C, inner, W_zr, W_hh, b_hh)
+        _reset_after_steps(*_by_step(tokens, A_zr, 2 * A_h), H, ZR, C, inner, W_zr, W_hh, b_hh)
+        return H[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dH):
-        tokens, A_zr, A_h, H, ZR, C, inner, W_zr, W_hh = ctx.saved_tensors
+        tokens, A_zr, A_h, H, ZR, C, inner, W_zr, W_hh, b_hh = ctx.saved_tensors
+        kept = dH, H, ZR, C, inner, W_zr.T, W_hh.T
+        *weights, d = (torch.zeros_like(each) for each in (W_zr, W_hh, b_hh, H[0]))
+        if _on_the_way(tokens):
+            dA = torch.zeros_like(A_zr), torch.zeros_like(A_h)
+            # dinner of all steps is not kept there.
+            _reset_after_back(tokens, *kept, *dA, d, *weights, d)
+            return None, *dA, d, *weights
         T, _, h = C.shape
-        dZR, dC, dinner = _room(C[0], (T, 2 * h), (T, h), (T, h))
-        d = _reset_after_back(dH, H, ZR, C, inner, dZR, dC, dinner, W_zr.T, W_hh.T)
+        dZR, dC, dinner = room(C[0], (T, 2 * h), (T, h), (T, h))
+        _reset_after_back(None, *kept, dZR, dC, dinner, *weights, d)
         of_inputs = _of_inputs(tokens, A_zr, dZR), _of_inputs(tokens, A_h, dC)
         weights = _sum_of_products(H[:-1], dZR), _sum_of_products(H[:-1], dinner), dinner.sum((0, 1))
         return None, *of_inputs, d, *weights
 
 
 @_scripted
-def _rnn_steps(H: Tensor, W_2hh: Tensor) -> Tensor:
+def _rnn_steps(tokens: Tensor | None, A_2h: Tensor, H: Tensor, W_2hh: Tensor) -> None:
+    H_t = H[0]
     for t in range(H.size(0) - 1):
-        _tanh_of_half(H[t + 1].addmm_(H[t], W_2hh))
-    return H[1:]
+        H_t = _tanh_of_half(_put(A_2h, tokens, t, H[t + 1]).addmm_(H_t, W_2hh))
 
 
 @_scripted
-def _rnn_back(dH: Tensor, H: Tensor, dC: Tensor, back_hh: Tensor) -> Tensor:
-    d = torch.zeros_like(H[0])
-    for t in range(dC.size(0) - 1, -1, -1):
-        torch.ops.aten.tanh_backward(d.add_(dH[t]), H[t + 1], grad_input=dC[t])
-        d = dC[t] @ back_hh
-    return d
+def _rnn_back(
+    tokens: Tensor | None, dH: Tensor, H: Tensor, back_hh: Tensor, dA_h: Tensor, dW_hh: Tensor, dH0: Tensor
+) -> None:
+    d, dC = torch.zeros_like(dH0), torch.empty_like(dH0)
+    for t in range(dH.size(0) - 1, -1, -1):
+        if tokens is None:
+            dC = dA_h[t]
+        torch.ops.aten.tanh_backward(d.add_(dH[t]), H[t + 1], grad_input=dC)
+        d = dC @ back_hh
+        if tokens is not None:
+            dA_h.index_add_(0, tokens[t], dC)
+            dW_hh.addmm_(H[t].t(), dC)
+    dH0.copy_(d)
 
 
 class Rnn(Function):
     @staticmethod
     def forward(ctx, tokens, A_h, H0, W_hh):
-        (H,) = _room(H0, (len(A_h if tokens is None else tokens) + 1, H0.shape[1]))
+        (H,) = room(H0, (len(A_h if tokens is None else tokens) + 1, H0.shape[1]))
         H[0] = H0
-        _fill(H[1:], tokens, A_h, times=2)
         ctx.save_for_backward(tokens, A_h, H, W_hh)
-        return _rnn_steps(H, 2 * W_hh)
+        _rnn_steps(*_by_step(tokens, 2 * A_h), H, 2 * W_hh)
+        return H[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dH):
         tokens, A_h, H, W_hh = ctx.saved_tensors
-        (dC,) = _room(H[0], (len(dH), H.shape[2]))
-        d = _rnn_back(dH, H, dC, W_hh.T)
+        dW_hh, d = torch.zeros_like(W_hh), torch.zeros_like(H[0])
+        if _on_the_way(tokens):
+            dA_h = torch.zeros_like(A_h)
+            _rnn_back(tokens, dH, H, W_hh.T, dA_h, dW_hh, d)
+            return None, dA_h, d, dW_hh
+        (dC,) = room(H[0], (len(dH), H.shape[2]))
+        _rnn_back(None, dH, H, W_hh.T, dC, dW_hh, d)
         return None, _of_inputs(tokens, A_h, dC), d, _sum_of_products(H[:-1], dC)

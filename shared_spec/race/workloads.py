@@ -32,6 +32,8 @@ OF_MODEL = (*TRAININGS, "prediction")
 PREDICTED_FROM = 4.0
 """Times the weights at the start of a training."""
 PREDICTED = 50
+STEPS = 4
+"""Of an epoch, where it is steps that are timed."""
 PREFIX = 10
 """Characters that one call of a prediction predicts, and those that it begins with."""
 SERIES = {"T": (8, 32, 128), "n": (64, 1024, 4096), "h": (32, 64, 128)}
@@ -172,18 +174,22 @@ def case(workload: Workload, seed: int) -> Case:
 
 
 def recipe(workload: Workload, *, epochs: int) -> Recipe:
-    """The recipe of a workload of the language model."""
+    """The recipe of a workload of the language model. Where steps are timed, epochs are short and all batches whole:
+    any other shape would have to be compiled too, in each start of a race, and is not timed.
+    """
     size, changes = workload.size, {}
     if size != chapter():
-        batches = {"batch_size": size.n, "num_train": 10 * size.n, "num_val": 5 * size.n}
-        changes = {"num_steps": size.T, "num_hiddens": size.h, **batches}
+        changes = {"num_steps": size.T, "num_hiddens": size.h, "batch_size": size.n}
+        changes |= {"num_train": 10 * size.n, "num_val": 5 * size.n}
+    if workload.kind == "training-step":
+        changes |= {"num_train": STEPS * size.n, "num_val": size.n}
     # From this start predictions depend on what comes before them.
     return language_model.recipe(workload.cell, start="uniform", epochs=epochs, **changes)
 
 
 @functools.lru_cache(maxsize=4)
 def training_case(workload: Workload, text: Corpus, *, epochs: int) -> TrainingCase:
-    """So many epochs of ten steps each."""
+    """So many epochs of the recipe above."""
     return TrainingCase(f"{workload.name}-{epochs}", language_model.problem(recipe(workload, epochs=epochs), text))
 
 

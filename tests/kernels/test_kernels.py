@@ -12,7 +12,7 @@ import torch
 import frameworks
 from frameworks import protocol
 from frameworks.harness.run import run
-from frameworks.torch import cells, few, kernels, language_model, loops, tuned
+from frameworks.torch import cells, few, kernels, language_model, loops, pieces, tuned
 from frameworks.torch import graph as graph_of_torch
 from isogru import judge
 from shared_spec import cases
@@ -184,10 +184,10 @@ def test_a_step_of_what_is_no_number():
 def test_parameters_in_one_piece_of_memory_are_taken_as_they_are():
     whole = torch.arange(12.0)
     first, second = whole[:4].view(2, 2), whole[4:].view(4, 2)
-    assert loops.joined([first, second]) is whole
+    assert pieces.joined([first, second]) is whole
     others = [[second, first], [first], [first.T, second], [first, second.clone()], [first.clone(), second.clone()]]
     for arrays in others:
-        joined = loops.joined(arrays)
+        joined = pieces.joined(arrays)
         assert joined is not whole
         assert torch.equal(joined, torch.cat([array.flatten() for array in arrays]))
 

@@ -16,7 +16,7 @@ from frameworks.harness.benchmark import measure
 from isogru.judge import admission
 from isogru.judge.comparison import DIFFERENT, EQUAL
 from reports.race import leaderboard
-from shared_spec.race import rows
+from shared_spec.race import rows, workloads
 from shared_spec.race.workloads import Size, Workload
 from tests import numpys
 
@@ -301,7 +301,7 @@ def test_a_cached_training_step(text, turns):
         honest, kept = numpys.training_step(of_forward, **settings), []
 
         def step(parameters, inputs, targets):
-            if len(kept) < 10:
+            if len(kept) < workloads.STEPS:
                 kept.append(honest(parameters, inputs, targets))
             return kept[-1]
 

@@ -109,8 +109,18 @@ def test_tiny_work_is_the_same_work():
 
 
 def test_the_chapters_recipe_is_the_chapters(text):
-    workload = workloads.choose(["chapter"])[0]
-    recipe = workloads.recipe(workload, epochs=2)
-    assert (recipe.batch_size, recipe.num_train, recipe.lr) == (1024, 10000, 4.0)
-    tiny = workloads.training_case(workloads.tiny(workload), text, epochs=1).problem
+    (epoch,) = [w for w in workloads.choose(["epoch"]) if w.cell == "gru"]
+    recipe = workloads.recipe(epoch, epochs=2)
+    assert (recipe.batch_size, recipe.num_train, recipe.num_val, recipe.lr) == (1024, 10000, 5000, 4.0)
+    tiny = workloads.training_case(workloads.tiny(epoch), text, epochs=1).problem
     assert len(list(tiny.training_batches(0))) == len(list(tiny.training_batches(1))) == 10
+
+
+def test_where_steps_are_timed_there_is_one_shape_of_a_batch(text):
+    for workload in workloads.choose(["training-step"]):
+        problem = workloads.training_case(workload, text, epochs=2).problem
+        assert (problem.recipe.batch_size, problem.recipe.lr) == (1024, 4.0)
+        batches = [*problem.training_batches(0), *problem.training_batches(1)]
+        assert {inputs.shape for inputs, _ in batches} == {(1024, 32)}
+        assert len(batches) == 2 * workloads.STEPS
+        assert [inputs.shape for inputs, _ in problem.validation_batches()] == [(1024, 32)]

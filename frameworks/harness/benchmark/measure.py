@@ -125,16 +125,19 @@ class _Timing:
     def _warm(self, calls: int) -> int:
         return calls if self._work.times.later < SLOW else 0
 
-    def _rest(self) -> None:
-        """The first calls of a row that has the machine for itself."""
-        on_gpu = self._device != "cpu"
+    def _rest(self) -> float:
+        """The first calls of a row that has the machine for itself; seconds of the fastest of them."""
+        on_gpu, fastest = self._device != "cpu", self._work.times.later
         for number, given in enumerate(self._work.fresh(self._warm(WARM) + on_gpu)):
+            began = time.perf_counter()
             given = self._call(given)
+            fastest = min(fastest, time.perf_counter() - began)
             time.sleep(max(REST, 2 * self._work.times.later))
             undone, _ = outputs.read(self._framework, given, device=self._device)
             # On a GPU what copies results is compiled the first time.
             if number or not on_gpu:
                 self.rested.append(undone)
+        return fastest
 
     def _push_out(self) -> None:
         """Whatever is in the cache that a GPU's multiprocessors share, by others."""
@@ -157,11 +160,7 @@ class _Timing:
         turns.ready()
         while turns.wait():
             if not calls:
-                self._rest()
-                began = time.perf_counter()
-                for given in self._work.fresh(LEAST):
-                    self._call(given)
-                calls = int(min(max(seconds * LEAST / (time.perf_counter() - began), 1), MOST_CALLS))
+                calls = int(min(max(seconds / max(self._rest(), 1e-9), 1), MOST_CALLS))
                 places = self._places(calls * turns.planned)
             for given in self._work.fresh(self._warm(1)):
                 self._call(given)
