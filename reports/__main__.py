@@ -227,7 +227,7 @@ def run_race(
             seed=random.randrange(10**6),
         )
     collect.check_names(chosen.frameworks)
-    workloads.choose(chosen.workloads)
+    workloads.choose(chosen.workloads, chosen.cells)
     if corpus is not None:
         find_text(language_model.specification().corpus, path=corpus, sha1=corpus_sha1)
     status = running.run(chosen, is_new=resume is None, corpus=corpus, corpus_sha1=corpus_sha1)

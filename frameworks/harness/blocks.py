@@ -187,6 +187,7 @@ class Blocks:
         """
         is_first = not any(entry.row.workload in self.judged for entry in entries)
         awaited: deque[Entry] = deque()
+        begun.imports(dict.fromkeys(entry.framework for entry in entries))
 
         def await_down_to(count: int) -> None:
             while len(awaited) > count:

@@ -57,8 +57,8 @@ class Nursery:
     """The process that forks, as whoever runs the race sees it."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], *, limit: float) -> None:
-        """Starts it; the command is given `--channel` and the number of a file. Raises LostError where it has ended,
-        or cannot be asked within so many seconds.
+        """Starts it; the command is given `--channel` and the number of a file. Whatever it is asked for is to be
+        answered within so many seconds.
         """
         ours, theirs = socket.socketpair()
         self._printed = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
@@ -74,12 +74,11 @@ class Nursery:
         )
         theirs.close()
         self._channel = ours
-        try:
-            ours.settimeout(limit)
-            self._line("import")
-        except BaseException:
-            self.close()
-            raise
+        ours.settimeout(limit)
+
+    def await_import(self) -> None:
+        """Until it can be asked. Raises LostError where it has ended, or cannot be asked in time."""
+        self._line("import")
 
     @property
     def session(self) -> int:

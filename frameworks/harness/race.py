@@ -120,9 +120,7 @@ def _prepare(race: Race, text: Corpus, tell: Tell) -> list[str]:
     keys of those that are not worth keeping."""
     began = time.perf_counter()
     wanted: list[tuple[AnyCase, str]] = []
-    for workload in workloads.choose(race.workloads):
-        if race.cells and workload.cell not in race.cells:
-            continue
+    for workload in workloads.choose(race.workloads, race.cells):
         if workload.kind in workloads.OF_CELL:
             wanted += [(workloads.case(workload, seed), workload.dtype) for seed in (0, 1)]
         elif workload.kind != "prediction":

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -84,6 +84,20 @@ class Start:
         """Of the processes that fork."""
         return [nursery.session for nursery in self._nurseries.values()]
 
+    def imports(self, names: Iterable[str]) -> None:
+        """Import these frameworks, side by side. Where one cannot be, it is said when a contender of it is wanted."""
+        new = [name for name in names if name not in self._nurseries and name not in self._failed]
+        for name in new:
+            command = [self._pythons[name], "-m", "frameworks", name, "contend", "--threads", str(self._race.threads)]
+            whole = environment(self._race, name, self._text)
+            self._nurseries[name] = Nursery(command, whole, limit=IMPORT_LIMIT)
+        for name in new:
+            try:
+                self._nurseries[name].await_import()
+            except LostError as error:
+                self._nurseries.pop(name).close()
+                self._failed[name] = str(error)
+
     def contender(self, entry: Entry, planned: int) -> Contender:
         """Starts the process of one, for which so many turns are planned. Raises LostError where it cannot."""
         name, row, race = entry.framework, entry.row, self._race
@@ -104,16 +118,9 @@ class Start:
             raise
 
     def _nursery(self, name: str) -> Nursery:
+        self.imports([name])
         if name in self._failed:
             raise LostError(self._failed[name])
-        if name not in self._nurseries:
-            command = [self._pythons[name], "-m", "frameworks", name, "contend", "--threads", str(self._race.threads)]
-            whole = environment(self._race, name, self._text)
-            try:
-                self._nurseries[name] = Nursery(command, whole, limit=IMPORT_LIMIT)
-            except LostError as error:
-                self._failed[name] = str(error)
-                raise
         return self._nurseries[name]
 
 

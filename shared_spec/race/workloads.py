@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,11 +128,13 @@ def _varied(symbol: str, value: int) -> Size:
     return Size(f"{symbol}={value}", **sizes)
 
 
-def choose(chosen: Iterable[str]) -> list[Workload]:
+def choose(chosen: Iterable[str], cells: Sequence[str] = ()) -> list[Workload]:
     """The workloads of these names, of these kinds ("gradient"), or of a set: "chapter" is its training step, for every
-    cell in float32. Raises UserError for a name that fits nothing.
+    cell in float32; of these cells, where any are named. Raises UserError for a name that fits nothing, for a cell that
+    is not timed, and where there are none of these cells.
     """
     workloads: list[Workload] = []
+    chosen = list(chosen)
     for word in chosen:
         if word == "everything":
             these = list(catalogue())
@@ -147,7 +149,14 @@ def choose(chosen: Iterable[str]) -> list[Workload]:
                 f"{catalogue()[0].name}"
             )
         workloads += [w for w in these if w not in workloads]
-    return workloads
+    if unknown := [name for name in cells if name not in native_cells()]:
+        raise UserError(f"no benchmark of a cell {unknown[0]!r}; the cells are {', '.join(native_cells())}")
+    of_cells = [w for w in workloads if not cells or w.cell in cells]
+    if not of_cells:
+        others = (w.cell for w in workloads), (w.kind for w in catalogue() if w.cell in cells)
+        asked, timed, kinds = (" or ".join(dict.fromkeys(words)) for words in (cells, *others))
+        raise UserError(f"no {' or '.join(chosen)} of {asked} is timed: choose {timed}, or for {asked} {kinds}")
+    return of_cells
 
 
 @functools.lru_cache(maxsize=4)

@@ -176,5 +176,5 @@ def test_a_race_has_it_where_it_is_named(framework):
     entered = object.__new__(Entered)
     entered.framework = framework
     chosen = [w for w in workloads.catalogue() if w.kind == "gradient" and w.cell == "gru"][:1]
-    lanes = [{each.implementation.lane for each in entered.plan(chosen, [], names)} for names in ([], ["parallel"])]
+    lanes = [{each.implementation.lane for each in entered.plan(chosen, names)} for names in ([], ["parallel"])]
     assert lanes == [{"scratch", "compiled", "tuned"}, {"parallel"}]

@@ -93,7 +93,7 @@ def test_the_chapters_own_way_races_in_trainings_where_it_is_named(framework):
 
     def planned(kinds, names):
         chosen = [Workload(kind, SMALL, "gru") for kind in kinds]
-        return [(each.workload.kind, each.implementation.name) for each in entered.plan(chosen, [], names)]
+        return [(each.workload.kind, each.implementation.name) for each in entered.plan(chosen, names)]
 
     assert ("epoch", "scratch") in planned(["epoch"], [])
     assert ("epoch", "chapter-scratch") not in planned(["epoch"], [])
@@ -182,7 +182,7 @@ def test_an_implementation_that_is_not_there_cannot_be_timed(framework):
     entered.framework = framework
     chosen = workloads.choose(["prediction"])
     with pytest.raises(UserError, match="has no implementation or lane 'fastest'; it has scratch, compiled"):
-        entered.plan(chosen, [], ["fastest"])
+        entered.plan(chosen, ["fastest"])
 
 
 def test_what_cannot_be_timed_is_said(framework_name, process, tmp_path):

@@ -35,6 +35,7 @@ from frameworks.harness.contender import Contender
 from frameworks.harness.nursery import Nursery, Order
 from tests.processes import all_stopped
 nursery = Nursery([sys.executable, "-c", {forks!r}], os.environ, limit=60)
+nursery.await_import()
 contenders = [Contender(name, None, nursery, Order([], {{}}, 1), file=Path(name)) for name in ("waits", "runs")]
 for each in contenders:
     each.await_ready(60)

@@ -44,6 +44,15 @@ def test_choosing():
         workloads.choose(["nothing"])
 
 
+def test_workloads_of_a_cell():
+    assert [w.name for w in workloads.choose(["chapter", "epoch"], ["rnn"])] == ["training-step-chapter-rnn-float32"]
+    why = "no epoch of rnn is timed: choose gru or gru_reset_after, or for rnn training-step or gradient"
+    with pytest.raises(UserError, match=f"^{why}$"):
+        workloads.choose(["epoch"], ["rnn"])
+    with pytest.raises(UserError, match="no benchmark of a cell 'lem'; the cells are gru, gru_reset_after, rnn"):
+        workloads.choose(["epoch"], ["gru", "lem"])
+
+
 @pytest.mark.parametrize("symbol", SERIES)
 def test_a_series_varies_one_size(symbol):
     points = [w for w in workloads.catalogue() if symbol in w.in_series and w.cell == "gru"]

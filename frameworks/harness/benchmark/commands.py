@@ -62,9 +62,9 @@ def enter_race(
 ) -> None:
     """The worker of python -m reports race that tells what a framework has to be raced, and what the machine can do."""
     channel = worker.channel()
-    plan.check_cells(cell or [])
+    chosen = workloads.choose(workload, cell or [])
     entered = plan.Entered(context.obj, device=device, threads=threads, tf32=tf32)
-    planned = entered.plan(workloads.choose(workload), cell or [], implementation or [])
+    planned = entered.plan(chosen, implementation or [])
     plan.tell(entered, planned, find_corpus(corpus, corpus_sha1), channel)
 
 

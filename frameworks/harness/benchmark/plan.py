@@ -16,7 +16,6 @@ from frameworks.harness.benchmark import measure
 from frameworks.protocol import Implementation
 from shared_spec import machine
 from shared_spec.errors import UserError
-from shared_spec.frameworks import native_cells
 from shared_spec.language_model.corpus import Corpus
 from shared_spec.race import rows
 from shared_spec.race.workloads import TRAININGS, Workload
@@ -32,12 +31,6 @@ class Timed(NamedTuple):
     def row(self) -> rows.Row:
         """How a pass writes of it."""
         return rows.Row(self.workload.name, self.implementation.name, self.implementation.lane)
-
-
-def check_cells(names: Iterable[str]) -> None:
-    """Raises UserError for a cell that is not timed."""
-    if unknown := [name for name in names if name not in native_cells()]:
-        raise UserError(f"no benchmark of a cell {unknown[0]!r}; the cells are {', '.join(native_cells())}")
 
 
 class Entered:
@@ -59,11 +52,10 @@ class Entered:
         one = runtime.tensor(np.ones((2, 2)), dtype="float32", device=device)
         runtime.wait(one @ one)
 
-    def plan(self, chosen: Iterable[Workload], cells: Sequence[str], names: Sequence[str]) -> list[Timed]:
+    def plan(self, chosen: Sequence[Workload], names: Sequence[str]) -> list[Timed]:
         """What is timed of it. Raises UserError where that is nothing, and for names that it does not have."""
         there = protocol.implementations(self.framework)
         protocol.check(self.framework.name, there, names, or_lanes=True)
-        chosen = list(chosen)
         kinds = dict.fromkeys(workload.kind for workload in chosen)
         for each in there:
             if {each.name, each.lane} & set(names) and not any(map(each.races_in, kinds)):
@@ -75,7 +67,7 @@ class Entered:
             for implementation in there
             if implementation.cell == workload.cell and workload.dtype in implementation.dtypes
             if implementation.races_in(workload.kind)
-            if not implementation.reason and (not cells or workload.cell in cells)
+            if not implementation.reason
             if {implementation.name, implementation.lane} & set(names) or (not names and implementation.races)
         ]
         if not planned:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from frameworks.harness.benchmark.plan import Entered, check_cells, measured_limits
+from frameworks.harness.benchmark.plan import Entered, measured_limits
 from frameworks.harness.benchmark.turns import Turns
 from shared_spec import machine
 from shared_spec.__main__ import find_corpus
@@ -38,13 +38,12 @@ class Session:
         self.device, self.number = option("--device"), option("--pass")
         self.threads, self.seconds = option("--threads") or machine.cores(), option("--seconds")
         self.tf32, self.turns = option("--tf32"), _turns(option("--turns"))
-        chosen, cells = workloads.choose(option("--workload") or ["chapter"]), option("--cell") or []
         # Before the framework is imported, which takes seconds.
-        check_cells(cells)
+        chosen = workloads.choose(option("--workload") or ["chapter"], option("--cell") or [])
         entered = Entered(option("--framework"), device=self.device, threads=self.threads, tf32=self.tf32)
         self.framework = entered.framework
         self.issues: dict[tuple[str, Workload], float] = {}
-        self.plan = entered.plan(chosen, cells, option("--implementation") or [])
+        self.plan = entered.plan(chosen, option("--implementation") or [])
         if option("--row"):
             self.plan = [
                 each for each in self.plan if f"{each.workload.name}/{each.implementation.name}" == option("--row")
