@@ -54,6 +54,10 @@ class RichForward:
     """(parameters, inputs, targets, lr, clip_norm) -> parameters, loss and norm after a training step; None at a size
     that it does not suit. PyTorch heeds it.
     """
+    pulled_back: Callable[..., tuple[Any, Any, Mapping[str, Any]] | None] | None = None
+    """(X, H0, parameters, dH) -> (H, final, gradients) by itself; None at a size that it does not suit. PyTorch heeds
+    it.
+    """
     in_one_piece: Callable[..., Any] | None = None
     """(function) -> a training step, or a function of gradients, that runs as one program."""
     side_by_side: Callable[..., Any] | None = None

@@ -1,14 +1,11 @@
-"""The tuned cells' loops over time in PyTorch, each one function with a gradient by hand.
-
-Milliseconds are those of a training step, as in tuned.py.
-"""
+"""The tuned cells' loops over time in PyTorch, each one function with a gradient by hand."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 
 import torch
@@ -16,16 +13,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from frameworks.torch import steps
 from frameworks.torch.pieces import room
-
-# Each loop takes what the input and the biases add to the sums under the gates, A (T, n, ..), or for tokens (T, n) the
-# table (v, ..) whose rows those are; H0 (n, h) and the recurrent weights; and gives H (T, n, h). What a step adds goes
-# into the array that keeps its gates, which come about in its place: 14.6 -> 13.5 ms, with the fused gradients below.
-#
-# Rows of a table are taken step by step, and what a step adds to the gradients of tables and weights is added up on the
-# way, while all of it is in the cache: 0.94 of a step where both were done for all T at once, on a machine with vectors
-# of 256 bits. Inputs that are no tokens may be few rows of many steps, of which one product over all T makes the
-# gradients of weights: 26 -> 23 ms in one thread.
+from frameworks.torch.threads import in_parts
 
 
 def on_gpu(array: Tensor) -> bool:
@@ -51,15 +41,115 @@ def few_kernels(H0: Tensor, v: int) -> ModuleType | None:
     return None
 
 
-def _by_step(tokens: Tensor | None, *A: Tensor) -> list[Tensor | None]:
-    """Tokens and tables as a loop takes them: on a GPU no tokens, but what the tables give for all steps at once, each
-    by one kernel.
+@dataclass(frozen=True)
+class Loop:
+    """A cell's loop over time: its steps forward and back, as steps.py has them."""
+
+    steps: Callable[..., None]
+    back: Callable[..., None]
+    products: Callable[..., tuple[Tensor, ...]]
+    """(the states before each step, what is kept, the gradients of what the input adds) -> those of recurrent weights,
+    by one product over all T each.
     """
-    return [tokens, *A] if _on_the_way(tokens) or tokens is None else [None, *(table[tokens] for table in A)]
+    sums: tuple[int, ...]
+    """Of what the input adds, and so of A and b: how many times h numbers of a row."""
+    kept: tuple[int, ...]
+    """The same of what is kept of a step for the gradient, beside the state."""
+
+    def apply(self, tokens: Tensor | None, *arrays: Tensor) -> Tensor:
+        """The states H (T, n, h): of what the input adds to each of the sums, (T, n, ..), or for tokens (T, n) the
+        table (v, ..) whose rows those are; of H0 (n, h) and of recurrent weights.
+        """
+        return _Applied.apply(self, tokens, *arrays)
+
+    def rows(self, T: int, h: int, *, wanted: bool) -> list[tuple[int, int]]:
+        """Shapes of what is kept where a gradient is wanted; else one step has room in it."""
+        return [(T if wanted else 1, times * h) for times in self.kept]
+
+    def states(self, X: Tensor, H0: Tensor, A: list[Tensor], b: list[Tensor], weights: list[Tensor]) -> Tensor:
+        """The states H (T, n, h) of X (T, n, d), with input weights A (d, ..) and biases b, without a gradient: a part
+        of the rows in each thread.
+        """
+        T, h = len(X), H0.shape[1]
+        (H,) = room(H0, (T + 1, h))
+
+        def part(X: Tensor, H0: Tensor, H: Tensor) -> None:
+            H[0] = H0
+            self.steps(X, _own(A), _own(b), H, room(H0, *self.rows(T, h, wanted=False)), _own(weights))
+
+        in_parts(part, len(H0), (X, 1), (H0, 0), (H, 1))
+        return H[1:]
+
+    def pulled_back(
+        self, X: Tensor, H0: Tensor, dH: Tensor, A: list[Tensor], b: list[Tensor], weights: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """The same, and the gradients for dH (T, n, h): of X, H0, and of all A, b and weights."""
+        (T, n, d), h = X.shape, H0.shape[1]
+        H, dX = room(H0, (T + 1, h), (T, d))
+        dH0 = torch.empty_like(H0)
+
+        def part(X: Tensor, H0: Tensor, dH: Tensor, H: Tensor, dX: Tensor, dH0: Tensor) -> list[Tensor]:
+            H[0] = H0
+            kept = room(H0, *self.rows(T, h, wanted=True))
+            given = _own(A), _own(b), _own(weights)
+            self.steps(X, *given[:2], H, kept, given[2])
+            dA, db, dweights = ([torch.zeros_like(each) for each in arrays] for arrays in given)
+            self.back(X, given[0], dH, H, kept, given[2], dA, db, dX, dweights, dH0)
+            return [*dA, *db, *dweights]
+
+        shares = in_parts(part, n, (X, 1), (H0, 0), (dH, 1), (H, 1), (dX, 1), (dH0, 0))
+        return H[1:], dX, dH0, [sum(arrays) for arrays in zip(*shares, strict=True)]
+
+
+class _Applied(Function):
+    @staticmethod
+    def forward(ctx, loop: Loop, tokens: Tensor | None, *arrays: Tensor) -> Tensor:
+        A, H0, weights = _apart(loop, arrays)
+        T, h = len(A[0] if tokens is None else tokens), H0.shape[1]
+        H, *kept = room(H0, (T + 1, h), *loop.rows(T, h, wanted=any(ctx.needs_input_grad)))
+        H[0] = H0
+        ctx.loop = loop
+        ctx.save_for_backward(tokens, H, *kept, *arrays)
+        x = tokens
+        if tokens is not None and not _on_the_way(tokens):
+            x, A = None, [table[tokens] for table in A]
+        loop.steps(x, A, [], H, kept, weights)
+        return H[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dH: Tensor) -> tuple[Tensor | None, ...]:
+        loop, (tokens, H, *rest) = ctx.loop, ctx.saved_tensors
+        kept, (A, H0, weights) = rest[: len(loop.kept)], _apart(loop, rest[len(loop.kept) :])
+        dH0 = torch.empty_like(H0)
+        if _on_the_way(tokens):
+            dA, dweights = ([torch.zeros_like(each) for each in arrays] for arrays in (A, weights))
+            loop.back(tokens, A, dH, H, kept, weights, dA, [], None, dweights, dH0)
+        else:
+            of_steps = room(H0, *((len(dH), times * H0.shape[1]) for times in loop.sums))
+            loop.back(None, A, dH, H, kept, weights, of_steps, [], None, [], dH0)
+            dA = [_of_inputs(tokens, *each) for each in zip(A, of_steps, strict=True)]
+            dweights = loop.products(H[:-1], kept, of_steps)
+        return None, None, *dA, dH0, *dweights
+
+
+def _apart(loop: Loop, arrays: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+    """What the input adds, H0 and recurrent weights."""
+    count = len(loop.sums)
+    return list(arrays[:count]), arrays[count], list(arrays[count + 1 :])
+
+
+def _own(arrays: list[Tensor]) -> list[Tensor]:
+    """Of a thread: those that count references to the same tensors wait for each other. A gradient of 64 rows takes 6.0
+    ms and not 9.5, of 1024 rows 22 and not 24.
+    """
+    return [array.clone() for array in arrays]
 
 
 def _on_the_way(tokens: Tensor | None) -> bool:
-    """Whether gradients of tables and weights are added up step by step."""
+    """Whether rows of tables are taken, and gradients of tables and weights added up, step by step. On a GPU one kernel
+    gives what a table gives for all steps.
+    """
     return tokens is not None and not tokens.is_cuda
 
 
@@ -70,229 +160,24 @@ def _of_inputs(tokens: Tensor | None, A: Tensor, dA: Tensor) -> Tensor:
     return dA if tokens is None else torch.zeros_like(A).index_add_(0, tokens.flatten(), dA.flatten(0, 1))
 
 
-def _tanh_of_half(x: Tensor) -> Tensor:
-    """x <- tanh(x / 2), in half the time of torch.tanh: 17 us a step where that takes 34. Within 3 units of roundoff,
-    where torch.tanh is within 1; the half, because doubling what goes into x rounds nothing. 2 sigmoid(x) - 1 would
-    take a tenth, and is wrong in its last digits near 0. Past 40 it is 1 in float64 too, and expm1 soon infinite.
-    """
-    x.clamp_(max=40.0).expm1_()
-    return torch.div(x, x + 2, out=x)
-
-
-def _scripted(loop: Callable[..., None]) -> Callable[..., None]:
-    """A loop over time, which writes into arrays that are there, through TorchScript, which fuses nothing here, but
-    runs it without Python and its lock: two threads that hand the lock to each other around 1500 small operations lose
-    2 ms of a step: 13.5 -> 11.7 ms. torch.compile, in whose favour PyTorch has deprecated it, holds the lock. In
-    inference mode none of the operations looks for gradients: 0.98 of a step.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        script = torch.jit.script(loop)
-
-    def run(tokens: Tensor | None, *arrays: Tensor) -> None:
-        if arrays[0].is_cuda:
-            # There TorchScript's fuser has functions of its own.
-            loop(tokens, *arrays)
-        else:
-            with torch.inference_mode():
-                script(tokens, *arrays)
-
-    return run
-
-
 def _sum_of_products(a: Tensor, b: Tensor) -> Tensor:
     return a.flatten(0, 1).T @ b.flatten(0, 1)
 
 
-def _update_back(d: Tensor, H: Tensor, Z: Tensor, C: Tensor, dZ: Tensor, dC: Tensor) -> Tensor:
-    """Takes d, the cotangent of the state, to those of the sums under Z and C, and gives d Z. The functions that are
-    named after gradients fuse g (1 - y y) and g y (1 - y).
-    """
-    carried = d * Z
-    torch.ops.aten.tanh_backward(d - carried, C, grad_input=dC)
-    torch.ops.aten.sigmoid_backward((H - C).mul_(d), Z, grad_input=dZ)
-    return carried
+def _of_gru(H: Tensor, kept: Sequence[Tensor], d: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return _sum_of_products(H, d[0]), _sum_of_products(kept[2], d[1])
 
 
-def _put(A: Tensor, tokens: Tensor | None, t: int, out: Tensor) -> Tensor:
-    """What the input adds at step t."""
-    return out.copy_(A[t]) if tokens is None else torch.index_select(A, 0, tokens[t], out=out)
+def _of_reset_after(H: Tensor, kept: Sequence[Tensor], d: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    _, R = kept[0].chunk(2, -1)
+    dinner = d[1] * R
+    return _sum_of_products(H, d[0]), _sum_of_products(H, dinner), dinner.sum((0, 1))
 
 
-@_scripted
-def _gru_steps(
-    tokens: Tensor | None, A_zr: Tensor, A_2h: Tensor,
-    H: Tensor, ZR: Tensor, C: Tensor, RH: Tensor, W_zr: Tensor, W_2hh: Tensor,
-) -> None:  # fmt: skip
-    H_t = H[0]
-    for t in range(C.size(0)):
-        Z, R = torch.chunk(_put(A_zr, tokens, t, ZR[t]).addmm_(H_t, W_zr).sigmoid_(), 2, 1)
-        RH_t = torch.mul(R, H_t, out=RH[t])
-        C_t = _tanh_of_half(_put(A_2h, tokens, t, C[t]).addmm_(RH_t, W_2hh))
-        H_t = torch.lerp(C_t, H_t, Z, out=H[t + 1])
+def _of_rnn(H: Tensor, kept: Sequence[Tensor], d: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return (_sum_of_products(H, d[0]),)
 
 
-@_scripted
-def _gru_back(
-    tokens: Tensor | None, dH: Tensor, H: Tensor, ZR: Tensor, C: Tensor, RH: Tensor, back_zr: Tensor, back_hh: Tensor,
-    dA_zr: Tensor, dA_h: Tensor, dW_zr: Tensor, dW_hh: Tensor, dH0: Tensor,
-) -> None:  # fmt: skip
-    d, dZR, dC = torch.zeros_like(dH0), torch.empty_like(ZR[0]), torch.empty_like(C[0])
-    for t in range(C.size(0) - 1, -1, -1):
-        if tokens is None:
-            dZR, dC = dA_zr[t], dA_h[t]
-        Z, R = torch.chunk(ZR[t], 2, 1)
-        dZ, dR = torch.chunk(dZR, 2, 1)
-        H_t = H[t]
-        carried = _update_back(d.add_(dH[t]), H_t, Z, C[t], dZ, dC)
-        dRH = dC @ back_hh
-        torch.ops.aten.sigmoid_backward(dRH * H_t, R, grad_input=dR)
-        d = carried.addcmul_(dRH, R).addmm_(dZR, back_zr)
-        if tokens is not None:
-            dA_zr.index_add_(0, tokens[t], dZR)
-            dA_h.index_add_(0, tokens[t], dC)
-            dW_zr.addmm_(H_t.t(), dZR)
-            dW_hh.addmm_(RH[t].t(), dC)
-    dH0.copy_(d)
-
-
-class Gru(Function):
-    @staticmethod
-    def forward(ctx, tokens, A_zr, A_h, H0, W_zr, W_hh):
-        T, h = len(A_zr if tokens is None else tokens), H0.shape[1]
-        H, ZR, C, RH = room(H0, (T + 1, h), (T, 2 * h), (T, h), (T, h))
-        H[0] = H0
-        ctx.save_for_backward(tokens, A_zr, A_h, H, ZR, C, RH, W_zr, W_hh)
-        _gru_steps(*_by_step(tokens, A_zr, 2 * A_h), H, ZR, C, RH, W_zr, 2 * W_hh)
-        return H[1:]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dH):
-        tokens, A_zr, A_h, H, ZR, C, RH, W_zr, W_hh = ctx.saved_tensors
-        kept = dH, H, ZR, C, RH, W_zr.T, W_hh.T
-        dW_zr, dW_hh, d = (torch.zeros_like(each) for each in (W_zr, W_hh, H[0]))
-        if _on_the_way(tokens):
-            dA = torch.zeros_like(A_zr), torch.zeros_like(A_h)
-            _gru_back(tokens, *kept, *dA, dW_zr, dW_hh, d)
-            return None, *dA, d, dW_zr, dW_hh
-        T, _, h = C.shape
-        dZR, dC = room(C[0], (T, 2 * h), (T, h))
-        _gru_back(None, *kept, dZR, dC, dW_zr, dW_hh, d)
-        of_inputs = _of_inputs(tokens, A_zr, dZR), _of_inputs(tokens, A_h, dC)
-        return None, *of_inputs, d, _sum_of_products(H[:-1], dZR), _sum_of_products(RH, dC)
-
-
-@_scripted
-def _reset_after_steps(
-    tokens: Tensor | None, A_zr: Tensor, A_2h: Tensor,
-    H: Tensor, ZR: Tensor, C: Tensor, inner: Tensor, W_zr: Tensor, W_hh: Tensor, b_hh: Tensor,
-) -> None:  # fmt: skip
-    H_t = H[0]
-    for t in range(C.size(0)):
-        Z, R = torch.chunk(_put(A_zr, tokens, t, ZR[t]).addmm_(H_t, W_zr).sigmoid_(), 2, 1)
-        inner_t = torch.addmm(b_hh, H_t, W_hh, out=inner[t])
-        C_t = _tanh_of_half(_put(A_2h, tokens, t, C[t]).addcmul_(R, inner_t, value=2))
-        H_t = torch.lerp(C_t, H_t, Z, out=H[t + 1])
-
-
-@_scripted
-def _reset_after_back(
-    tokens: Tensor | None, dH: Tensor, H: Tensor, ZR: Tensor, C: Tensor, inner: Tensor, back_zr: Tensor,
-    back_hh: Tensor, dA_zr: Tensor, dA_h: Tensor, dinner: Tensor, dW_zr: Tensor, dW_hh: Tensor, db_hh: Tensor,
-    dH0: Tensor,
-) -> None:  # fmt: skip
-    d, dI = torch.zeros_like(dH0), torch.empty_like(C[0])
-    dZR, dC = torch.empty_like(ZR[0]), torch.empty_like(C[0])
-    for t in range(C.size(0) - 1, -1, -1):
-        if tokens is None:
-            dZR, dC, dI = dA_zr[t], dA_h[t], dinner[t]
-        Z, R = torch.chunk(ZR[t], 2, 1)
-        dZ, dR = torch.chunk(dZR, 2, 1)
-        H_t = H[t]
-        carried = _update_back(d.add_(dH[t]), H_t, Z, C[t], dZ, dC)
-        torch.ops.aten.sigmoid_backward(dC * inner[t], R, grad_input=dR)
-        torch.mul(dC, R, out=dI)
-        d = carried.addmm_(dZR, back_zr).addmm_(dI, back_hh)
-        if tokens is not None:
-            dA_zr.index_add_(0, tokens[t], dZR)
-            dA_h.index_add_(0, tokens[t], dC)
-            dW_zr.addmm_(H_t.t(), dZR)
-            dW_hh.addmm_(H_t.t(), dI)
-            db_hh.add_(dI.sum(0))
-    dH0.copy_(d)
-
-
-class ResetAfter(Function):
-    @staticmethod
-    def forward(ctx, tokens, A_zr, A_h, H0, W_zr, W_hh, b_hh):
-        T, h = len(A_zr if tokens is None else tokens), H0.shape[1]
-        H, ZR, C, inner = room(H0, (T + 1, h), (T, 2 * h), (T, h), (T, h))
-        H[0] = H0
-        ctx.save_for_backward(tokens, A_zr, A_h, H, ZR, C, inner, W_zr, W_hh, b_hh)
-        _reset_after_steps(*_by_step(tokens, A_zr, 2 * A_h), H, ZR, C, inner, W_zr, W_hh, b_hh)
-        return H[1:]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dH):
-        tokens, A_zr, A_h, H, ZR, C, inner, W_zr, W_hh, b_hh = ctx.saved_tensors
-        kept = dH, H, ZR, C, inner, W_zr.T, W_hh.T
-        *weights, d = (torch.zeros_like(each) for each in (W_zr, W_hh, b_hh, H[0]))
-        if _on_the_way(tokens):
-            dA = torch.zeros_like(A_zr), torch.zeros_like(A_h)
-            # dinner of all steps is not kept there.
-            _reset_after_back(tokens, *kept, *dA, d, *weights, d)
-            return None, *dA, d, *weights
-        T, _, h = C.shape
-        dZR, dC, dinner = room(C[0], (T, 2 * h), (T, h), (T, h))
-        _reset_after_back(None, *kept, dZR, dC, dinner, *weights, d)
-        of_inputs = _of_inputs(tokens, A_zr, dZR), _of_inputs(tokens, A_h, dC)
-        weights = _sum_of_products(H[:-1], dZR), _sum_of_products(H[:-1], dinner), dinner.sum((0, 1))
-        return None, *of_inputs, d, *weights
-
-
-@_scripted
-def _rnn_steps(tokens: Tensor | None, A_2h: Tensor, H: Tensor, W_2hh: Tensor) -> None:
-    H_t = H[0]
-    for t in range(H.size(0) - 1):
-        H_t = _tanh_of_half(_put(A_2h, tokens, t, H[t + 1]).addmm_(H_t, W_2hh))
-
-
-@_scripted
-def _rnn_back(
-    tokens: Tensor | None, dH: Tensor, H: Tensor, back_hh: Tensor, dA_h: Tensor, dW_hh: Tensor, dH0: Tensor
-) -> None:
-    d, dC = torch.zeros_like(dH0), torch.empty_like(dH0)
-    for t in range(dH.size(0) - 1, -1, -1):
-        if tokens is None:
-            dC = dA_h[t]
-        torch.ops.aten.tanh_backward(d.add_(dH[t]), H[t + 1], grad_input=dC)
-        d = dC @ back_hh
-        if tokens is not None:
-            dA_h.index_add_(0, tokens[t], dC)
-            dW_hh.addmm_(H[t].t(), dC)
-    dH0.copy_(d)
-
-
-class Rnn(Function):
-    @staticmethod
-    def forward(ctx, tokens, A_h, H0, W_hh):
-        (H,) = room(H0, (len(A_h if tokens is None else tokens) + 1, H0.shape[1]))
-        H[0] = H0
-        ctx.save_for_backward(tokens, A_h, H, W_hh)
-        _rnn_steps(*_by_step(tokens, 2 * A_h), H, 2 * W_hh)
-        return H[1:]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dH):
-        tokens, A_h, H, W_hh = ctx.saved_tensors
-        dW_hh, d = torch.zeros_like(W_hh), torch.zeros_like(H[0])
-        if _on_the_way(tokens):
-            dA_h = torch.zeros_like(A_h)
-            _rnn_back(tokens, dH, H, W_hh.T, dA_h, dW_hh, d)
-            return None, dA_h, d, dW_hh
-        (dC,) = room(H[0], (len(dH), H.shape[2]))
-        _rnn_back(None, dH, H, W_hh.T, dC, dW_hh, d)
-        return None, _of_inputs(tokens, A_h, dC), d, _sum_of_products(H[:-1], dC)
+Gru = Loop(steps.gru, steps.gru_back, _of_gru, sums=(2, 1), kept=(2, 1, 1))
+ResetAfter = Loop(steps.reset_after, steps.reset_after_back, _of_reset_after, sums=(2, 1), kept=(2, 1, 1))
+Rnn = Loop(steps.rnn, steps.rnn_back, _of_rnn, sums=(1,), kept=())

@@ -9,9 +9,7 @@ softmax of the output layer, 0.94, and by what loops.py does step by step.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -23,6 +21,7 @@ from frameworks import RichForward
 from frameworks.torch import loops
 from frameworks.torch.cells import Forward
 from frameworks.torch.graph import as_cuda_graph
+from frameworks.torch.threads import in_parts
 
 # Nothing here is compiled for a shape: each of the two loops as steps through torch.compile took 25 ms where operations
 # alone took 23, both in one thread, and its guards hold Python's lock: in two threads 28 ms, and 24 without. Each loop
@@ -32,50 +31,57 @@ COMPILED = False
 
 
 def gru() -> Forward:
-    return _forward(_loop("Gru"), _gru_step, ("zr", "h"), lambda p: (_zr(p), p["W_hh"]))
+    return _forward("Gru", _gru_step, ("zr", "h"), (("W_hz", "W_hr"), ("W_hh",)))
 
 
 def gru_reset_after() -> Forward:
-    return _forward(_loop("ResetAfter"), _reset_after_step, ("zr", "h"), lambda p: (_zr(p), p["W_hh"], p["b_hh"]))
+    return _forward("ResetAfter", _reset_after_step, ("zr", "h"), (("W_hz", "W_hr"), ("W_hh",), ("b_hh",)))
 
 
 def rnn() -> Forward:
-    return _forward(loops.Rnn.apply, _rnn_step, ("h",), lambda p: (p["W_hh"],))
+    return _forward("Rnn", _rnn_step, ("h",), (("W_hh",),))
 
 
-def _zr(parameters: Mapping[str, Tensor]) -> Tensor:
-    return torch.cat([parameters["W_hz"], parameters["W_hr"]], 1)
+Names = tuple[tuple[str, ...], ...]
+"""Of parameters, by arrays that have several of them side by side."""
 
 
-def _loop(name: str) -> Callable[..., Tensor]:
-    """A loop over time by its name: on a GPU one kernel where that suits, else operation by operation."""
-
-    def run(tokens: Tensor | None, A_zr: Tensor, A_h: Tensor, H0: Tensor, *recurrent: Tensor) -> Tensor:
-        return getattr(loops.gpu_kernels(H0) or loops, name).apply(tokens, A_zr, A_h, H0, *recurrent)
-
-    return run
+def _packed(parameters: Mapping[str, Tensor], names: Names) -> list[Tensor]:
+    """Parameters, those of one array side by side."""
+    return [torch.cat([parameters[name] for name in those], -1) for those in names]
 
 
-# Steps as they are, on a CPU, where what a loop by hand packs and keeps for its gradient costs more than it saves.
+def _unpacked(arrays: Iterable[Tensor], names: Names) -> dict[str, Tensor]:
+    return {
+        name: part
+        for array, those in zip(arrays, names, strict=True)
+        for name, part in zip(those, array.chunk(len(those), -1), strict=True)
+    }
+
+
+# On a CPU a gradient, or a forward without one, takes X row by row in parts, a part in each thread, without autograd
+# (`Loop.pulled_back`, `Loop.states`), where each thread has rows enough and products are small. Milliseconds in two
+# threads, T=32, d=28, each way in processes of its own, two of each in turn; before it a gradient went through steps as
+# they are, or through the loop with autograd, whichever was faster:
+#
+#     n, h                     64, 32    128, 32    256, 32     1024, 32      64, 128   128, 256   32, 256
+#     gradient of gru         6.2->5.6   8.6->6.9   12->9.3   39..46->22     16->13     72->68    35->46
+#     forward of gru          2.3->2.3   3.2->2.9  5.0->3.7     12->8.7     6.3->5.2    26->32    13->24
+#     gradient of rnn         2.3->2.3   3.7->2.8   6.0->3.8     15->9.3    6.0->5.3    29->32    13->24
+PART, UNITS = 32, 128
+"""Rows of a thread, at least, and units, at most, for which that is so."""
+# Else the loop by hand, or steps as they are, where what it packs and keeps for its gradient costs more than it saves.
 # Milliseconds of CPU time in one thread, and the scratch cell's beside them:
 #
 #     35 single steps, n=1024, h=32                    31   -> 9.1    scratch 12.4
 #     a prediction of 50 characters                    12.5 -> 5.1    scratch 6.1
-#     a forward without gradients, n=1024, h=32, T=32  18.2 -> 9.6    scratch 12.0
 #
-#     a gradient, n=4096, h=32, T=32                   247  -> 243    scratch 293
-#
-# Of fewer sequences than units the loop takes a forward too: 2.4, and steps 2.6 (n=1, h=256). A gradient in two threads
-# takes by hand 1.0 to 1.2 times as long as scratch where n h is 2^16 or more. Again in one thread, turn by turn, where
-# n h is 2^15 (n=1024, h=32, T=32): steps take 0.80 to 0.85 of the loop's time, in float64 0.67 to 0.77. Of
-# tokens, where nothing is multiplied by W_x, scratch takes 1.31 to 1.38 of it, and in float64 1.06 to 1.14. Without a
-# gradient the loop over tokens takes 0.73 (gru, reset_after) and 0.57 (rnn) of the time of steps at n=1024, h=32, T=32,
-# 0.75 to 0.98 where there are fewer sequences, 0.4 at h=8, 0.98 in float64; 1.03 to 1.19 at n=4096 or h=128. So a batch
-# of validation takes 23 ms of CPU time where it took 37, and two threads 11 where they took 17.
-# torch.compile is still faster at T=128 (1.1) and, of gru_reset_after, in float64 (1.2); it is not used here, since it
-# takes seconds for each shape and needs a C++ compiler.
+# Of tokens, where nothing is multiplied by W_x, scratch takes 1.31 to 1.38 of the loop's time, and in float64 1.06 to
+# 1.14. Without a gradient the loop over tokens takes 0.73 (gru, reset_after) and 0.57 (rnn) of the time of steps at
+# n=1024, h=32, T=32, 0.75 to 0.98 where there are fewer sequences, 0.4 at h=8, 0.98 in float64; 1.03 to 1.19 at n=4096
+# or h=128.
 MANY = 2**15
-"""Numbers of a state from which on a gradient goes through steps; twice as many from which on tokens do."""
+"""Numbers of a state from which on X goes through steps; twice as many from which on tokens do."""
 
 
 def _gru_step(X: Tensor, H: Tensor, p: Mapping[str, Tensor]) -> Tensor:
@@ -104,20 +110,20 @@ def _sum(X: Tensor, H: Tensor, p: Mapping[str, Tensor], gate: str) -> Tensor:
     return torch.addmm(p[f"b_{gate}"], X, p[f"W_x{gate}"]).addmm_(H, p[f"W_h{gate}"])
 
 
-def _forward(
-    loop: Callable[..., Tensor],
-    step: Callable[..., Tensor],
-    sums: tuple[str, ...],
-    recurrent: Callable[..., tuple[Tensor, ...]],
-) -> Forward:
-    def project(parameters: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        for gates in sums:
-            yield tuple(torch.cat([parameters[f"{kind}{gate}"] for gate in gates], -1) for kind in ("W_x", "b_"))
-
+def _forward(name: str, step: Callable[..., Tensor], sums: tuple[str, ...], recurrent: Names) -> Forward:
+    """Of a loop over time by its name, and the step that it is made of; of the gates of each of its sums, and of its
+    recurrent parameters by arrays.
+    """
+    by_hand: loops.Loop = getattr(loops, name)
+    W_x, biases = (tuple(tuple(f"{kind}{gate}" for gate in gates) for gates in sums) for kind in ("W_x", "b_"))
     is_gated = len(sums) > 1
 
+    def add(parameters: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(_packed(parameters, W_x), _packed(parameters, biases), strict=True)
+
     def states(tokens: Tensor | None, A: list[Tensor], H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple:
-        H = loop(tokens, *A, H0, *recurrent(parameters))
+        loop = getattr(loops.gpu_kernels(H0), name, None) or by_hand
+        H = loop.apply(tokens, *A, H0, *_packed(parameters, recurrent))
         return H, H[-1]
 
     def steps(X: Tensor, H: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -128,32 +134,51 @@ def _forward(
         return torch.stack(kept), H
 
     def forward(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        if _as_steps(X, H0, parameters):
+        if _in_parts(X, H0) and not _is_wanted(X, H0, *parameters.values()):
+            H = by_hand.states(X, H0, *(_packed(parameters, names) for names in (W_x, biases, recurrent)))
+            return H, H[-1]
+        if _as_steps(X, H0):
             return steps(X, H0, parameters)
         # The input part of all steps is one product, outside the loop.
-        return states(None, [X @ W + b for W, b in project(parameters)], H0, parameters)
+        return states(None, [X @ W + b for W, b in add(parameters)], H0, parameters)
+
+    def pulled_back(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor) -> tuple | None:
+        if not _in_parts(X, H0):
+            return None
+        packed = (_packed(parameters, names) for names in (W_x, biases, recurrent))
+        H, dX, dH0, of_parameters = by_hand.pulled_back(X, H0, dH, *packed)
+        gradients = _unpacked(of_parameters, W_x + biases + recurrent)
+        return H, H[-1], {"X": dX, "H0": dH0, **{name: gradients[name] for name in parameters}}
 
     def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        if _as_steps(tokens, H0, parameters):
+        if _as_steps(tokens, H0):
             return steps(functional.one_hot(tokens, len(parameters["W_xh"])).to(H0.dtype), H0, parameters)
         if is_gated and (few := loops.few_kernels(H0, len(parameters["W_xh"]))):
             H = few.of_tokens(tokens, H0, parameters)
             return H, H[-1]
-        return states(tokens, [W + b for W, b in project(parameters)], H0, parameters)
+        return states(tokens, [W + b for W, b in add(parameters)], H0, parameters)
 
     more = {"cross_entropy": _cross_entropy, "by_parts": _by_parts, "in_one_piece": as_cuda_graph}
-    return RichForward(forward, of_tokens=of_tokens, whole_step=_whole_step if is_gated else None, **more)
+    more |= {"of_tokens": of_tokens, "pulled_back": pulled_back, "whole_step": _whole_step if is_gated else None}
+    return RichForward(forward, **more)
 
 
-def _as_steps(inputs: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> bool:
-    """Whether steps as they are take T inputs faster than a loop by hand, by what the table above says."""
-    if loops.on_gpu(H0):
-        return False
+def _is_wanted(*arrays: Tensor) -> bool:
+    """Whether a gradient is."""
+    return torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
+
+
+def _in_parts(X: Tensor, H0: Tensor) -> bool:
+    """Whether a loop by hand takes inputs X fastest a part of the rows in each thread."""
     n, h = H0.shape
-    if not inputs.is_floating_point():
-        return len(inputs) == 1 or (n >= h and n * h >= 2 * MANY)
-    wanted = torch.is_grad_enabled() and any(a.requires_grad for a in (inputs, H0, *parameters.values()))
-    return len(inputs) == 1 or (n >= h and (n * h >= MANY or not wanted))
+    return not loops.on_gpu(H0) and len(X) > 1 and n >= PART * torch.get_num_threads() and h <= UNITS
+
+
+def _as_steps(inputs: Tensor, H0: Tensor) -> bool:
+    """Whether steps as they are take T inputs faster than a loop by hand, by what the table above says."""
+    n, h = H0.shape
+    many = MANY if inputs.is_floating_point() else 2 * MANY
+    return not loops.on_gpu(H0) and (len(inputs) == 1 or (n >= h and n * h >= many))
 
 
 def _whole_step(
@@ -168,27 +193,16 @@ def _whole_step(
 def _by_parts(
     one: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]], inputs: Tensor, targets: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The mean over the batch of a function (inputs, targets) -> (value, gradients), a part of the rows in each
-    thread. PyTorch's own threads share out every one of some 600 small operations and wait for each other after each:
-    two of them are little faster than one. 21 -> 16 ms, the least of many runs.
-    """
-    parts = min(torch.get_num_threads(), len(inputs))
-    if parts == 1 or loops.on_gpu(inputs):
+    """The mean over the batch of a function (inputs, targets) -> (value, gradients), see threads.py."""
+    if loops.on_gpu(inputs):
         return one(inputs, targets)
-    split = [tokens.tensor_split(parts) for tokens in (inputs, targets)]
-    pairs = list(_pool(parts).map(one, *split))
-    shares = [len(part) / len(inputs) for part in split[0]]
+    pairs = in_parts(one, len(inputs), (inputs, 0), (targets, 0))
+    shares = [len(part) / len(inputs) for part in inputs.tensor_split(len(pairs))]
     value, *rest = (
         sum(share * array for share, array in zip(shares, arrays, strict=True))
         for arrays in zip(*((value, *gradients.values()) for value, gradients in pairs), strict=True)
     )
     return value, dict(zip(pairs[0][1], rest, strict=True))
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    # The number is the calling thread's own.
-    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _cross_entropy(H: Tensor, W_hq: Tensor, b_q: Tensor, labels: Tensor) -> Tensor:
