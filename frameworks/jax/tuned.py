@@ -2,9 +2,9 @@
 
 What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), on
 two cores shared with others: it is the ratios that count. The scratch cell as one program took 44 ms in the same runs.
-It is the parts that bring most, see _by_parts; the loops over tokens (columns.py) are made for them. What has no parts
-is computed by hand (loops.py) at some sizes alone, see _by_hand_is_faster. On a GPU GRUs of few units are kernels of
-their own (kernels.py).
+It is the parts that bring most, see _by_parts and _strips; the loops over columns (columns.py) are made for them. What
+has no parts has its gradient by hand (loops.py) at some sizes alone, see _by_hand_is_faster. On a GPU GRUs of few units
+are kernels of their own (kernels.py).
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from jax import Array
 
 from frameworks import RichForward
 from frameworks.jax import columns, language_model, loops
-from frameworks.jax.cells import CELLS, Forward, compiled
+from frameworks.jax.cells import CELLS, Forward, compiled, gradients
 from frameworks.jax.runtime import _on_cpu, _threads
 
 # Everything here is compiled for each shape.
 COMPILED = True
 TOKENS, ROWS = 4096, (64, 512)
 """How many tokens a part of the batch has, and from how few to how many rows."""
+VECTORS: Any = {"xla_cpu_prefer_vector_width": 512}
+"""Where a core has them, not 256: 0.95 of the CPU time of a training step."""
+STRIP, UNITS = 128, 128
+"""Rows that a gradient takes at once, at most, and units for which it does."""
 
 
 @functools.cache
@@ -56,22 +60,30 @@ def _joined(parameters: Mapping[str, Array], gates: str) -> Array:
 
 
 def _by_hand_is_faster(T: int, n: int, h: int, gates: int) -> bool:
-    """Whether T steps of n sequences and h units take less time in the loop by hand than in the compiled cell of
-    cells.py, where neither has parts. On two cores, in times of the faster one, forwards and gradients of both GRUs:
+    """Whether a gradient of T steps of n sequences and h units takes less time in the loop by hand than in the compiled
+    cell of cells.py, where neither has parts. On two cores, in times of the faster one, of both GRUs:
 
         fewer sequences than units: n = 1, 32 and 64, h = 256, 256 and 1024     compiled 1.1 to 4.2
         as many or more: n from 64 to 4096, h from 32 to 128, T from 8 to 128   by hand 1.1 to 2.7
-        a single step, n = 1, 64 and 1024                                       by hand 1.0 to 2.5
 
     Few rows make poor products for the gradient of a weight, and by hand that is one product over all T. Many rows make
     arrays that leave the cache, and by hand there are more of them, since gates that are computed together are cut. A
     plain RNN has one gate, and nothing is cut: compiled 1.3. A GPU was seen at n = 32 and h = 256 alone: compiled 1.7.
 
-    Again on one core, in CPU time, turn by turn: n = 1, h = 256 compiled 4.7 to 5.0 (gradients) and 1.2 (forwards), n =
-    32, h = 256 compiled 1.2; a single step 0.94 to 0.99, and every GRU at the chapter's size 0.99 to 1.01, since there
-    it is the compiled cell; a plain RNN there 0.92, but 1.01 on two cores. The other sizes were not measured again.
+    Again on one core, in CPU time, turn by turn: n = 1, h = 256 compiled 4.7 to 5.0, n = 32, h = 256 compiled 1.2; a
+    plain RNN at the chapter's size 0.92, but 1.01 on two cores. The other sizes were not measured again. Forwards
+    alone, n = 1, h = 256, on another machine: by hand 1.3 to 1.4.
     """
     return loops.on_gpu() or (T > 1 and (gates == 1 or n < h))
+
+
+def _strips_are_faster(X: Array, H0: Array) -> bool:
+    """Whether strips of the batch, see _in_strips, are: on a CPU, for half a strip for each core or more, of few units.
+    What is part of a larger program cannot be issued by several threads.
+    """
+    n, h = H0.shape
+    many = len(X) > 1 and n >= STRIP * _threads() // 2 and h <= UNITS
+    return many and _on_cpu() and not isinstance(X, jax.core.Tracer)
 
 
 def _forward(name: str, loop: str, gates: str, recurrent: Callable[..., tuple[Array, ...]]) -> Forward:
@@ -86,9 +98,32 @@ def _forward(name: str, loop: str, gates: str, recurrent: Callable[..., tuple[Ar
         H = _loop(loop, H0, loops)(None, X @ W + b, H0, *recurrent(parameters))
         return H, H[-1]
 
+    def in_columns(parameters: Mapping[str, Array], X: Array, H0: Array) -> tuple:
+        W, b = project(parameters)
+        table = jnp.concatenate([W, b[None]])
+        return (getattr(columns, loop)(table, columns.columns(X), H0, *recurrent(parameters)),), ()
+
+    def back_in_columns(parameters: Mapping[str, Array], X: Array, H0: Array, dH: Array) -> tuple:
+        (H,), pull, _ = jax.vjp(in_columns, parameters, X, H0, has_aux=True)
+        sums, *of_rows = pull((dH,))
+        return (H, *of_rows), sums
+
+    in_strips = _in_strips(in_columns, (1, 0), (1,))
+    back_in_strips = _in_strips(back_in_columns, (1, 0, 1), (1, 1, 0))
+
     def forward(X: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
-        faster = by_hand if _by_hand_is_faster(len(X), *H0.shape, len(gates)) else compiled(CELLS[name])
-        return faster(X, H0, parameters)
+        if _strips_are_faster(X, H0):
+            (H,), _ = in_strips(parameters, X, H0)
+            return H, H[-1]
+        return (by_hand if loops.on_gpu() else compiled(CELLS[name]))(X, H0, parameters)
+
+    def pulled_back(X: Array, H0: Array, parameters: Mapping[str, Array], dH: Array) -> tuple | None:
+        if _strips_are_faster(X, H0):
+            (H, dX, dH0), sums = back_in_strips(parameters, X, H0, dH)
+            return H, H[-1], {"X": dX, "H0": dH0, **sums}
+        if _by_hand_is_faster(len(X), *H0.shape, len(gates)):
+            return gradients(by_hand, compiled=True)(X, H0, parameters, dH)
+        return None
 
     @jax.jit
     def of_tokens(tokens: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
@@ -102,7 +137,7 @@ def _forward(name: str, loop: str, gates: str, recurrent: Callable[..., tuple[Ar
         return H, H[-1]
 
     more = {"cross_entropy": loops.cross_entropy, "by_parts": _by_parts, "side_by_side": _side_by_side, "sgd": _sgd}
-    return RichForward(forward, of_tokens=of_tokens, **more)
+    return RichForward(forward, of_tokens=of_tokens, pulled_back=pulled_back, **more)
 
 
 def _sgd(
@@ -139,10 +174,10 @@ def _side_by_side(mean: Callable[..., Any], finish: Callable[..., Any]) -> Calla
     """A function (parameters, inputs, targets) -> finish(parameters, mean(parameters, inputs, targets)), of a mean over
     the batch: one program for the share of the batch that each core has, and one for the rest. XLA runs the loops of a
     program on one core, and programs that one thread issues mostly one after the other; those of two threads run at
-    once: a training step 12 -> 10 ms. Vectors of 512 bits, where a core has them, not 256: 0.95 of the CPU time. A GPU
+    once: a training step 12 -> 10 ms. A GPU
     takes the batch whole, in one program for all, since it would be idle while the next one is issued.
     """
-    of_share = jax.jit(mean, compiler_options={"xla_cpu_prefer_vector_width": 512})
+    of_share = jax.jit(mean, compiler_options=VECTORS)
 
     def at_once(parameters: Mapping[str, Array], piece: tuple[Array, Array]) -> Any:
         return jax.block_until_ready(of_share(parameters, *piece))
@@ -160,10 +195,9 @@ def _side_by_side(mean: Callable[..., Any], finish: Callable[..., Any]) -> Calla
     def run(parameters: Mapping[str, Array], inputs: Array, targets: Array) -> Any:
         if not _on_cpu():
             return whole(parameters, inputs, targets)
-        count = min(_threads(), len(inputs))
-        ends = tuple(len(inputs) * i // count for i in range(count + 1))
+        ends = _ends(len(inputs))
         pieces = _split(inputs, targets, ends=ends)
-        parts = list(_pool(count).map(at_once, itertools.repeat(parameters), pieces))
+        parts = list(_pool(len(pieces)).map(at_once, itertools.repeat(parameters), pieces))
         return finished(parameters, parts, ends=ends)
 
     return run
@@ -172,6 +206,66 @@ def _side_by_side(mean: Callable[..., Any], finish: Callable[..., Any]) -> Calla
 @functools.partial(jax.jit, static_argnames="ends")
 def _split(inputs: Array, targets: Array, *, ends: tuple[int, ...]) -> list[tuple[Array, Array]]:
     return [(inputs[begin:end], targets[begin:end]) for begin, end in itertools.pairwise(ends)]
+
+
+def _in_strips(function: Callable[..., tuple], given: tuple[int, ...], gives: tuple[int, ...]) -> Callable[..., tuple]:
+    """A function (parameters, *arrays) -> (arrays, sums): rows of arrays, in these dimensions of what is given and what
+    comes, and what is to be added up. Some rows after the other in each of the programs that run side by side, as
+    above; what they give is put together by one more. Milliseconds of gradients on two cores, T=32, d=28, in strips of
+    32, 64, 128, 256 and 512 rows, and the compiled cell's beside them:
+
+        gru, n=1024, h=32          27   22   21   22   24    compiled  45
+        gru, n=1024, h=32, T=8    7.7  7.8  6.5  8.1  9.2              11
+        gru, n=1024, h=32, T=128  112   91   84   97  108             190
+        gru, n=1024, h=64          55   48   46   49   53              93
+        gru, n=1024, h=128        132  114  114  116  127             166
+        gru, n=64, h=32           3.4                                 3.6
+    """
+
+    @functools.partial(jax.jit, static_argnames="count", compiler_options=VECTORS)
+    def of_share(parameters: Mapping[str, Array], arrays: tuple[Array, ...], begin: int, *, count: int) -> tuple:
+        strips = next(strips for strips in range(-(-count // STRIP), count + 1) if count % strips == 0)
+        rows = count // strips
+
+        def of_strip(i: Array | int) -> tuple:
+            cut = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=begin + i * rows, slice_size=rows)
+            return function(parameters, *(cut(array, axis=axis) for array, axis in zip(arrays, given, strict=True)))
+
+        def strip(carry: tuple, i: Array) -> tuple[tuple, None]:
+            before, sums = carry
+            put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=i * rows)
+            of_rows, more = of_strip(i)
+            after = [put(*pair, axis=axis) for *pair, axis in zip(before, of_rows, gives, strict=True)]
+            return (after, jax.tree.map(jnp.add, sums, more)), None
+
+        like, sums = jax.eval_shape(of_strip, 0)
+        room = [
+            jnp.zeros((*of.shape[:axis], count, *of.shape[axis + 1 :]), of.dtype)
+            for of, axis in zip(like, gives, strict=True)
+        ]
+        nothing = jax.tree.map(lambda of: jnp.zeros(of.shape, of.dtype), sums)
+        return jax.lax.scan(strip, (room, nothing), jnp.arange(strips))[0]
+
+    @jax.jit
+    def whole(parts: list) -> tuple:
+        of_rows, sums = zip(*parts, strict=True)
+        joined = [jnp.concatenate(of, axis) for axis, *of in zip(gives, *of_rows, strict=True)]
+        return joined, jax.tree.map(lambda *of: sum(of), *sums)
+
+    def run(parameters: Mapping[str, Array], *arrays: Array) -> tuple:
+        def at_once(begin: int, end: int) -> tuple:
+            return jax.block_until_ready(of_share(parameters, arrays, begin, count=end - begin))
+
+        ends = _ends(arrays[0].shape[given[0]])
+        return whole(list(_pool(len(ends) - 1).map(at_once, ends, ends[1:])))
+
+    return run
+
+
+def _ends(rows: int) -> tuple[int, ...]:
+    """Where the share of each core ends, of all rows; 0 first."""
+    count = min(_threads(), rows)
+    return tuple(rows * i // count for i in range(count + 1))
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from frameworks.jax import columns, loops, tuned
-from frameworks.jax.cells import CELLS, compiled
+from frameworks.jax.cells import CELLS, compiled, gradients
 from shared_spec import frameworks
 from shared_spec.cells import cell
 
@@ -50,33 +50,74 @@ def test_a_cpu_has_a_share_of_the_batch_for_each_core_and_a_gpu_one(monkeypatch,
 @pytest.mark.parametrize(
     ("on_cpu", "T", "n", "h", "by_hand"),
     [
-        (True, 3, 2, 4, {"gru", "gru_reset_after", "rnn"}),
+        (True, 3, 2, 4, {"gru", "reset_after", "rnn"}),
         (True, 3, 4, 4, {"rnn"}),
         (True, 1, 2, 4, set()),
-        (False, 1, 4, 4, {"gru", "gru_reset_after", "rnn"}),
+        (False, 1, 4, 4, {"gru", "reset_after", "rnn"}),
     ],
 )
-def test_a_tuned_cell_is_computed_by_hand_where_that_is_faster(monkeypatch, on_cpu, T, n, h, by_hand):
+def test_a_gradient_is_by_hand_where_that_is_faster_and_a_forward_on_a_gpu(monkeypatch, on_cpu, T, n, h, by_hand):
     for module in (tuned, loops):
         monkeypatch.setattr(module, "_on_cpu", lambda: on_cpu)
-    random = np.random.RandomState(0)
-
-    def drawn(*shape):
-        return jnp.asarray(random.standard_normal(shape), jnp.float32)
-
-    seen = set()
+    seen, of_all = [], set()
+    monkeypatch.setattr(tuned, "_loop", lambda loop, H0, of: seen.append(loop) or getattr(of, loop))
     for name in frameworks.native_cells():
-        sizes = {"n": n, "d": 5, "h": h}
-        parameters = {p: drawn(*(sizes[s] for s in symbols)) for p, symbols in cell(name).parameters.items()}
-        X, H0 = drawn(T, n, 5), drawn(n, h)
-        build, _ = tuned.TUNED[name]
-        program = str(jax.make_jaxpr(build.__wrapped__().forward)(X, H0, parameters))
-        other = str(jax.make_jaxpr(compiled(CELLS[name]))(X, H0, parameters))
-        if "custom_vjp" in program:
-            seen.add(name)
-        else:
-            assert program == other
-    assert seen == by_hand
+        parameters, X, H0, dH = drawn(name, T, n, 5, h)
+        build = tuned.TUNED[name][0].__wrapped__
+        build()(X, H0, parameters)
+        assert bool(seen) is not on_cpu
+        seen.clear()
+        gradients(build(), compiled=True)(X, H0, parameters, dH)
+        of_all |= set(seen)
+        seen.clear()
+    assert of_all == by_hand
+
+
+def drawn(name, T, n, d, h, dtype="float32"):
+    """Parameters of a cell, X, H0 and dH."""
+    random, sizes = np.random.RandomState(0), {"n": n, "d": d, "h": h}
+    shapes = [[sizes[s] for s in symbols] for symbols in cell(name).parameters.values()]
+    values = [jnp.asarray(random.standard_normal(s), dtype) for s in (*shapes, (T, n, d), (n, h), (T, n, h))]
+    return dict(zip(cell(name).parameters, values, strict=False)), *values[len(shapes) :]
+
+
+@pytest.fixture(params=[1, 2, 3])
+def in_strips(monkeypatch, request):
+    """So many cores, and strips of two rows at most."""
+    monkeypatch.setattr(tuned, "STRIP", 2)
+    monkeypatch.setattr(tuned, "_threads", lambda: request.param)
+
+
+# Seven rows are in shares of 7, of 3 and 4, and of 2, 2 and 3; of seven or three each is a strip, since none are left.
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", frameworks.native_cells())
+def test_states_and_gradients_in_strips_are_those_of_the_cell(name, dtype, in_strips):
+    parameters, X, H0, dH = drawn(name, 4, 7, 5, 3, dtype)
+    forward = tuned.TUNED[name][0].__wrapped__()
+    assert tuned._strips_are_faster(X, H0)
+    H, final, made = gradients(forward, compiled=True)(X, H0, parameters, dH)
+    right_H, right_final, right = gradients(compiled(CELLS[name]), compiled=True)(X, H0, parameters, dH)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4 if dtype == "float32" else 1e-12, atol=1e-6)
+    for states, last in ((H, final), forward(X, H0, parameters)):
+        close(states, right_H)
+        close(last, right_final)
+    assert made.keys() == right.keys()
+    for key, gradient in made.items():
+        assert gradient.dtype == dtype
+        close(gradient, right[key])
+
+
+def test_few_rows_many_units_a_step_and_what_is_traced_are_in_no_strips(monkeypatch):
+    monkeypatch.setattr(tuned, "_threads", lambda: 2)
+    X, H0, seen = jnp.zeros((2, 128, 1)), jnp.zeros((128, 128)), []
+    assert tuned._strips_are_faster(X, H0)
+    assert not tuned._strips_are_faster(X[:1], H0)
+    assert not tuned._strips_are_faster(X[:, 1:], H0[1:])
+    assert not tuned._strips_are_faster(X, jnp.zeros((128, 129)))
+    jax.eval_shape(lambda X: seen.append(tuned._strips_are_faster(X, H0)), X)
+    assert seen == [False]
+    monkeypatch.setattr(tuned, "_on_cpu", lambda: False)
+    assert not tuned._strips_are_faster(X, H0)
 
 
 @pytest.mark.parametrize("on_cpu", [True, False])
