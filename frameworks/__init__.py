@@ -55,8 +55,8 @@ class RichForward:
     that it does not suit. PyTorch heeds it.
     """
     pulled_back: Callable[..., tuple[Any, Any, Mapping[str, Any]] | None] | None = None
-    """(X, H0, parameters, dH) -> (H, final, gradients) by itself; None at a size that it does not suit. PyTorch and
-    JAX heed it.
+    """(X, H0, parameters, dH) -> (H, final, gradients) by itself; None at a size that it does not suit, but in
+    TensorFlow. MXNet does not heed it.
     """
     in_one_piece: Callable[..., Any] | None = None
     """(function) -> a training step, or a function of gradients, that runs as one program."""

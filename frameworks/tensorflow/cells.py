@@ -132,7 +132,7 @@ def _with_its_forward(function: Callable[..., Any]) -> Callable[..., Any]:
 @functools.cache
 def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Tensor, Tensor, dict[str, Tensor]]]:
     """A function (X, H0, parameters, dH) -> (H, final, gradients): those of "X", "H0" and every parameter, for
-    dH (T, n, h), the cotangent of H. In the compiled lane by the compiler of the forward.
+    dH (T, n, h), the cotangent of H. In the compiled lane by the compiler of the forward, if it does not bring its own.
     """
 
     def pulled_back(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor):
@@ -142,4 +142,6 @@ def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Tensor
             H, final = forward(X, H0, parameters)
         return H, final, tape.gradient(H, inputs, dH, unconnected_gradients="zero")
 
+    if by_itself := rich(forward).pulled_back:
+        return by_itself
     return tf.function(pulled_back, jit_compile=_through_xla(forward)) if compiled else pulled_back

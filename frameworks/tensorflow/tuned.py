@@ -1,8 +1,8 @@
 """The cells as fast as TensorFlow runs them here: the same functions as in cells.py, their gradients by hand.
 
 What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), on
-two cores shared with others: it is the ratios that count. Beside the language model a loop by hand is not the fastest
-at every size, see _by_hand_is_faster.
+two cores shared with others: it is the ratios that count. Beside the language model a loop by hand is seldom the
+fastest, see MANY.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow import Tensor
 
 from frameworks import RichForward
-from frameworks.tensorflow.cells import CELLS, Forward, compiled
+from frameworks.tensorflow.cells import CELLS, Forward, compiled, compiled_xla, gradients
 
 # Everything here is compiled for each shape, by tf.function. XLA took 19 ms with loops, and 69 ms without them, after
 # 13 s of compiling, where this takes 16.
@@ -36,19 +36,28 @@ def rnn() -> Forward:
     return _forward("rnn", _rnn, "h", ("W_hh",))
 
 
-def _by_hand_is_faster(T: int, n: int, h: int, gates: int) -> bool:
-    """Whether T steps of n sequences and h units take less time in the loop by hand than in the compiled cell of
-    cells.py. On two cores, in times of the faster one, forwards and gradients of both GRUs:
+# Of inputs that are no tokens, a forward goes through XLA; a gradient through the cell compiled by tf.function, whose
+# operations run on all cores, where there are many numbers; else through XLA, but for one sequence. Milliseconds on two
+# cores, of gradients with gru and gru_reset_after, d=28 where h=32, else d=h:
+#
+#     T, n, h         35, 1, 256   35, 32, 256   32, 64, 32   8, 1024, 32   32, 256, 32   32, 1024, 32
+#     tf.function     19    30     79    104     13    14     13    11            15      35    46
+#     XLA             11    12     46     66     7.0   6.7    12    13            14      58    62
+#     a loop by hand  9.4   15     83     95     7.5   7.5    14    14            13      47    54
+#
+# The same of gru at T=50, n=64, h=1024: 2.6, 1.4 and 3.0 s; of rnn 21, 62 and 21 ms at T=32, n=1024, h=32, and 12, 4.8
+# and 6.5 at T=35, n=1, h=256. Through XLA a single step with its gradient takes 0.5 to 1.2 of the time of a loop by
+# hand; a forward 0.4 to 0.9 of the others'; a step alone 0.6 to 1.2, the latter of 64 sequences and 1,024 units.
+#
+# Of so many tokens a training step goes through the cell too, compiled by tf.function, one-hot inputs made step by step
+# and biases added to the tables whose rows those take: 37, 35 and 19 ms with gru, gru_reset_after and rnn, where a loop
+# by hand over rows of all steps takes 41, 38 and 20, and the compiled lane 41, 34 and 20.
+MANY = 2**20
+"""Numbers of all T states."""
 
-        n = 1024, T = 32, h = 32 and 64; T = 128, h = 32     by hand 1.0 to 1.2, in float64 1.3 to 1.4
-        a single step, n = 1, 64 and 1024                    by hand 1.0 to 1.2
-        T = 8, h = 32, and n = 1, 32 and 64 at any h         compiled 0.9 to 2.1
-        n = 4096, h = 32, and n = 1024, h = 128              by hand 1.1 to 1.2, gradients in float32 alone
 
-    Larger ones were not measured. A plain RNN is faster by hand: compiled 1.2.
-    """
-    large = n >= h and T * n * h >= 2**20
-    return T > 1 and (gates == 1 or not large)
+def _is_large(T: int, n: int, h: int) -> bool:
+    return n >= h and T * n * h >= MANY
 
 
 def _forward(name: str, loop: Callable[..., Tensor], gates: str, recurrent: tuple[str, ...]) -> Forward:
@@ -63,16 +72,28 @@ def _forward(name: str, loop: Callable[..., Tensor], gates: str, recurrent: tupl
         A = [X @ parameters[f"W_x{gate}"] + parameters[f"b_{gate}"] for gate in gates]
         return states(A, H0, parameters)
 
-    def forward(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        faster = by_hand if _by_hand_is_faster(X.shape[0], *H0.shape, len(gates)) else compiled(CELLS[name])
-        return faster(X, H0, parameters)
+    def pulled_back(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor) -> tuple:
+        T, (n, h) = X.shape[0], H0.shape
+        few = by_hand if n == 1 and T > 1 else compiled_xla(CELLS[name])
+        faster = compiled(CELLS[name]) if _is_large(T, n, h) else few
+        return gradients(faster, compiled=True)(X, H0, parameters, dH)
+
+    def as_steps(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        tables = {f"W_x{gate}": parameters[f"W_x{gate}"] + parameters[f"b_{gate}"] for gate in gates}
+        # Nothing is added where it is known to be zero.
+        given = {**parameters, **tables, **{f"b_{gate}": tf.zeros((), H0.dtype) for gate in gates}}
+        v = tf.shape(parameters["W_xh"])[0]
+        H = tf.scan(lambda H, t: CELLS[name](tf.one_hot(t, v, dtype=H.dtype), H, **given)[0], tokens, H0)
+        return H, H[-1]
 
     @tf.function
     def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        if _is_large(*tokens.shape, parameters["W_hh"].shape[0]):
+            return as_steps(tokens, H0, parameters)
         A = [_rows(parameters[f"W_x{gate}"] + parameters[f"b_{gate}"], tokens) for gate in gates]
         return states(A, H0, parameters)
 
-    return RichForward(forward, of_tokens=of_tokens)
+    return RichForward(compiled_xla(CELLS[name]).forward, of_tokens=of_tokens, pulled_back=pulled_back)
 
 
 @tf.custom_gradient

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frameworks.torch.pieces import pieces
+from frameworks.torch.pieces import copies
 
 SMALL = 2**14
 """The most numbers of an array that is copied together with others."""
@@ -44,10 +44,7 @@ def as_cuda_graph(function: Callable[..., Any]) -> Callable[..., Any]:
     def capture(arguments: tuple, given: list[Tensor]) -> tuple:
         # Those of a dtype in one piece, which a function may take as such.
         alike = {each.dtype: [array for array in given if array.dtype == each.dtype] for each in given}
-        of_dtype = {
-            dtype: iter(pieces(torch.cat([array.flatten() for array in arrays]), arrays))
-            for dtype, arrays in alike.items()
-        }
+        of_dtype = {dtype: iter(copies(arrays)) for dtype, arrays in alike.items()}
         places = [next(of_dtype[array.dtype]) for array in given]
         arguments = _filled(arguments, iter(places))
         # cuBLAS and autograd set themselves up in the first calls, which a graph cannot hold.
@@ -63,7 +60,7 @@ def as_cuda_graph(function: Callable[..., Any]) -> Callable[..., Any]:
             after = _leaves(nested)
             whole = after[0]._base
             if whole is None or whole.dim() != 1 or any(array._base is not whole for array in after):
-                after = pieces(torch.cat([array.flatten() for array in after]), after)
+                after = copies(after)
         small = [(i, place) for i, place in enumerate(places) if place.is_floating_point() and place.numel() <= SMALL]
         large = [(i, place) for i, place in enumerate(places) if i not in dict(small)]
         return graph, small, large, after, nested

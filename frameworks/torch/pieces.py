@@ -26,6 +26,11 @@ def pieces(whole: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     return [part.view_as(array) for part, array in zip(parts, like, strict=True)]
 
 
+def copies(arrays: Sequence[Tensor]) -> list[Tensor]:
+    """Of arrays, in one piece of memory."""
+    return pieces(torch.cat([array.flatten() for array in arrays]), arrays)
+
+
 def room(H0: Tensor, *shapes: tuple[int, int]) -> list[Tensor]:
     """Arrays (T, n, k) for pairs (T, k), in one piece of memory. Large pieces come from the system page by page and go
     back as soon as they are free, unless about as large a one was there before: a thousand page faults a step, up to
