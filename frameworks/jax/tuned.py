@@ -2,9 +2,9 @@
 
 What each step brought is in milliseconds a training step of the chapter (n=1024, T=32, h=32, v=28, float32, gru), on
 two cores shared with others: it is the ratios that count. The scratch cell as one program took 44 ms in the same runs.
-It is the parts that bring most, see _by_parts and _strips; the loops over columns (columns.py) are made for them. What
-has no parts has its gradient by hand (loops.py) at some sizes alone, see _by_hand_is_faster. On a GPU GRUs of few units
-are kernels of their own (kernels.py).
+It is the parts that bring most, see _by_parts and _in_strips; the loops over columns (columns.py) are made for them.
+What has no parts has its gradient by hand (loops.py) at some sizes alone, see _by_hand_is_faster. On a GPU GRUs of few
+units are kernels of their own (kernels.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TOKENS, ROWS = 4096, (64, 512)
 VECTORS: Any = {"xla_cpu_prefer_vector_width": 512}
 """Where a core has them, not 256: 0.95 of the CPU time of a training step."""
 STRIP, UNITS = 128, 128
-"""Rows that a gradient takes at once, at most, and units for which it does."""
+"""Rows of a strip, if they can be shared out so, and units at most for which there are strips."""
 
 
 @functools.cache
@@ -159,7 +159,7 @@ def _by_parts(one: Callable[[Array, Array], Any], inputs: Array, targets: Array)
     n, steps = inputs.shape
     fewest, most = ROWS
     rows = min(max(TOKENS // steps, fewest), most)
-    parts = next(count for count in range(max(1, n // rows), 0, -1) if n % count == 0)
+    parts = _alike(n, rows)
     # A GPU has no such cache: there each part would be as many kernels more.
     if parts == 1 or not _on_cpu():
         return one(inputs, targets)
@@ -170,12 +170,17 @@ def _by_parts(one: Callable[[Array, Array], Any], inputs: Array, targets: Array)
     return jax.tree.map(lambda a: a / parts, total)
 
 
+def _alike(n: int, rows: int) -> int:
+    """Into how many parts of one size n rows are shared out, of so many rows or more."""
+    return next(count for count in range(max(1, n // rows), 0, -1) if n % count == 0)
+
+
 def _side_by_side(mean: Callable[..., Any], finish: Callable[..., Any]) -> Callable[..., Any]:
     """A function (parameters, inputs, targets) -> finish(parameters, mean(parameters, inputs, targets)), of a mean over
     the batch: one program for the share of the batch that each core has, and one for the rest. XLA runs the loops of a
     program on one core, and programs that one thread issues mostly one after the other; those of two threads run at
-    once: a training step 12 -> 10 ms. A GPU
-    takes the batch whole, in one program for all, since it would be idle while the next one is issued.
+    once: a training step 12 -> 10 ms. A GPU takes the batch whole, in one program for all, since it would be idle while
+    the next one is issued.
     """
     of_share = jax.jit(mean, compiler_options=VECTORS)
 
@@ -224,7 +229,7 @@ def _in_strips(function: Callable[..., tuple], given: tuple[int, ...], gives: tu
 
     @functools.partial(jax.jit, static_argnames="count", compiler_options=VECTORS)
     def of_share(parameters: Mapping[str, Array], arrays: tuple[Array, ...], begin: int, *, count: int) -> tuple:
-        strips = next(strips for strips in range(-(-count // STRIP), count + 1) if count % strips == 0)
+        strips = _alike(count, STRIP)
         rows = count // strips
 
         def of_strip(i: Array | int) -> tuple:

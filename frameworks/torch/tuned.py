@@ -142,6 +142,7 @@ def _forward(name: str, step: Callable[..., Tensor], sums: tuple[str, ...], recu
         # The input part of all steps is one product, outside the loop.
         return states(None, [X @ W + b for W, b in add(parameters)], H0, parameters)
 
+    @torch.no_grad()
     def pulled_back(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor) -> tuple | None:
         if not _in_parts(X, H0):
             return None

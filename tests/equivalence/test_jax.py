@@ -83,12 +83,12 @@ def drawn(name, T, n, d, h, dtype="float32"):
 
 @pytest.fixture(params=[1, 2, 3])
 def in_strips(monkeypatch, request):
-    """So many cores, and strips of two rows at most."""
+    """So many cores, and strips of two rows."""
     monkeypatch.setattr(tuned, "STRIP", 2)
     monkeypatch.setattr(tuned, "_threads", lambda: request.param)
 
 
-# Seven rows are in shares of 7, of 3 and 4, and of 2, 2 and 3; of seven or three each is a strip, since none are left.
+# Seven rows make shares of 7, of 3 and 4, and of 2, 2 and 3; only that of 4 has two strips.
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", frameworks.native_cells())
 def test_states_and_gradients_in_strips_are_those_of_the_cell(name, dtype, in_strips):
