@@ -54,12 +54,12 @@ class RichForward:
     """(parameters, inputs, targets, lr, clip_norm) -> parameters, loss and norm after a training step; None at a size
     that it does not suit. PyTorch heeds it.
     """
-    pulled_back: Callable[..., tuple[Any, Any, Mapping[str, Any]] | None] | None = None
-    """(X, H0, parameters, dH) -> (H, final, gradients) by itself; None at a size that it does not suit, but in
-    TensorFlow. MXNet does not heed it.
+    pulled_back: Callable[..., tuple[Any, Any, Mapping[str, Any]]] | None = None
+    """(X, H0, parameters, dH) -> (H, final, gradients), in place of the gradient of the forward; MXNet does not heed
+    it.
     """
     in_one_piece: Callable[..., Any] | None = None
-    """(function) -> a training step, or a function of gradients, that runs as one program."""
+    """(function) -> a training step that runs as one program."""
     side_by_side: Callable[..., Any] | None = None
     """(mean, finish) -> a function (parameters, inputs, targets) of a mean over the batch, shares of which are computed
     side by side, and then of finish(parameters, mean): a training step, or a loss.

@@ -112,11 +112,6 @@ def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Array,
         dX, dH0, gradients = pull(dH)
         return H, final, {"X": dX, "H0": dH0, **gradients}
 
-    brings = rich(forward)
-    otherwise = pulled_back if brings.programs else jax.jit(pulled_back)
-
-    def run(X: Array, H0: Array, parameters: Mapping[str, Array], dH: Array):
-        by_itself = brings.pulled_back(X, H0, parameters, dH) if brings.pulled_back else None
-        return otherwise(X, H0, parameters, dH) if by_itself is None else by_itself
-
-    return run if brings.pulled_back else otherwise
+    if by_itself := rich(forward).pulled_back:
+        return by_itself
+    return pulled_back if rich(forward).programs else jax.jit(pulled_back)

@@ -117,13 +117,12 @@ def _forward(name: str, loop: str, gates: str, recurrent: Callable[..., tuple[Ar
             return H, H[-1]
         return (by_hand if loops.on_gpu() else compiled(CELLS[name]))(X, H0, parameters)
 
-    def pulled_back(X: Array, H0: Array, parameters: Mapping[str, Array], dH: Array) -> tuple | None:
+    def pulled_back(X: Array, H0: Array, parameters: Mapping[str, Array], dH: Array) -> tuple:
         if _strips_are_faster(X, H0):
             (H, dX, dH0), sums = back_in_strips(parameters, X, H0, dH)
             return H, H[-1], {"X": dX, "H0": dH0, **sums}
-        if _by_hand_is_faster(len(X), *H0.shape, len(gates)):
-            return gradients(by_hand, compiled=True)(X, H0, parameters, dH)
-        return None
+        faster = by_hand if _by_hand_is_faster(len(X), *H0.shape, len(gates)) else compiled(CELLS[name])
+        return gradients(faster, compiled=True)(X, H0, parameters, dH)
 
     @jax.jit
     def of_tokens(tokens: Array, H0: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:

@@ -107,11 +107,7 @@ def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Tensor
     dH (T, n, h), the cotangent of H. In the compiled lane the forward brings what is compiled with it.
     """
 
-    brings = rich(forward)
-
     def pulled_back(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor):
-        if brings.pulled_back and (by_hand := brings.pulled_back(X, H0, parameters, dH)) is not None:
-            return by_hand
         inputs = {"X": X, "H0": H0, **parameters}
         leaves = {name: value.detach().requires_grad_() for name, value in inputs.items()}
         H, final = forward(leaves["X"], leaves["H0"], {name: leaves[name] for name in parameters})
@@ -119,4 +115,4 @@ def gradients(forward: Forward, *, compiled: bool) -> Callable[..., tuple[Tensor
         gradients = torch.autograd.grad(H, list(leaves.values()), dH, materialize_grads=True)
         return H.detach(), final.detach(), dict(zip(leaves, gradients, strict=True))
 
-    return brings.in_one_piece(pulled_back) if brings.in_one_piece else pulled_back
+    return rich(forward).pulled_back or pulled_back

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from frameworks import RichForward
 from frameworks.torch import loops
-from frameworks.torch.cells import Forward
+from frameworks.torch.cells import Forward, gradients
 from frameworks.torch.graph import as_cuda_graph
 from frameworks.torch.threads import in_parts
 
@@ -118,6 +118,9 @@ def _forward(name: str, step: Callable[..., Tensor], sums: tuple[str, ...], recu
     W_x, biases = (tuple(tuple(f"{kind}{gate}" for gate in gates) for gates in sums) for kind in ("W_x", "b_"))
     is_gated = len(sums) > 1
 
+    def packed(parameters: Mapping[str, Tensor]) -> list[list[Tensor]]:
+        return [_packed(parameters, names) for names in (W_x, biases, recurrent)]
+
     def add(parameters: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         return zip(_packed(parameters, W_x), _packed(parameters, biases), strict=True)
 
@@ -135,21 +138,22 @@ def _forward(name: str, step: Callable[..., Tensor], sums: tuple[str, ...], recu
 
     def forward(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         if _in_parts(X, H0) and not _is_wanted(X, H0, *parameters.values()):
-            H = by_hand.states(X, H0, *(_packed(parameters, names) for names in (W_x, biases, recurrent)))
+            H = by_hand.states(X, H0, *packed(parameters))
             return H, H[-1]
         if _as_steps(X, H0):
             return steps(X, H0, parameters)
         # The input part of all steps is one product, outside the loop.
         return states(None, [X @ W + b for W, b in add(parameters)], H0, parameters)
 
-    @torch.no_grad()
-    def pulled_back(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor) -> tuple | None:
+    otherwise = as_cuda_graph(gradients(forward, compiled=False))
+
+    def pulled_back(X: Tensor, H0: Tensor, parameters: Mapping[str, Tensor], dH: Tensor) -> tuple:
         if not _in_parts(X, H0):
-            return None
-        packed = (_packed(parameters, names) for names in (W_x, biases, recurrent))
-        H, dX, dH0, of_parameters = by_hand.pulled_back(X, H0, dH, *packed)
-        gradients = _unpacked(of_parameters, W_x + biases + recurrent)
-        return H, H[-1], {"X": dX, "H0": dH0, **{name: gradients[name] for name in parameters}}
+            return otherwise(X, H0, parameters, dH)
+        with torch.no_grad():
+            H, dX, dH0, of_parameters = by_hand.pulled_back(X, H0, dH, *packed(parameters))
+        made = _unpacked(of_parameters, W_x + biases + recurrent)
+        return H, H[-1], {"X": dX, "H0": dH0, **{name: made[name] for name in parameters}}
 
     def of_tokens(tokens: Tensor, H0: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         if _as_steps(tokens, H0):
