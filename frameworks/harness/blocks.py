@@ -17,7 +17,7 @@ from msgspec import structs
 
 from frameworks.harness.busy import Watch, calibrate
 from frameworks.harness.contender import Contender
-from frameworks.harness.entries import Costs, Entry, at_once, costs_of, lost_doubles, share, undecided
+from frameworks.harness.entries import Costs, Entry, at_once, costs_of, lost_doubles, nearest_to_ranks, share, undecided
 from frameworks.harness.nursery import LostError
 from frameworks.harness.starting import Start
 from isogru.judge.comparison import EQUAL
@@ -100,11 +100,13 @@ class Blocks:
         return [*there.values(), *again]
 
     def _going(self) -> dict[str, list[Entry]]:
-        """What is still to be timed, by workload."""
+        """What has the next start, by workload."""
         every = dict.fromkeys(row.workload for header in self.headers.values() for row in header.plan)
         paid = filter(self._is_paid, every)
         going = {workload: undecided(self.done, workload, self.entries(workload)) for workload in paid}
-        return {workload: those for workload, those in going.items() if those}
+        costs = {workload: self.costs.get(workload, Costs()) for workload, those in going.items() if those}
+        nearest = nearest_to_ranks(self.left, costs, self.done, self.race.device)
+        return {workload: going[workload] for workload in nearest}
 
     def _is_paid(self, workload: str) -> bool:
         """Whether what is left of the budget is enough for a start of it; the first of all is made in any case."""

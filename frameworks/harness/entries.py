@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +24,8 @@ RESTLESS = 2.5
 where the logarithm of the ratio of two times differed by 0.05 to 0.11 from block to block, and by 0.026 to 0.032 from
 start to start.
 """
+LATER = 0.7
+"""What another start takes on a CPU of the time of the first, in which contenders are made ready one after another."""
 FIRST_TURNS = 8
 """How many turns a start may have, before it is known how long one takes."""
 
@@ -78,6 +82,25 @@ def share(left: float, costs: Sequence[Costs], started: int) -> tuple[float, boo
     least = max(decisions.LEAST - started, 1)
     affordable = int(left // max(sum(each.usual for each in costs), 1e-9))
     return left / max(affordable, least), affordable > least
+
+
+def nearest_to_ranks(left: float, costs: Mapping[str, Costs], done: Sequence[Block], device: str) -> list[str]:
+    """Of these workloads, by what a start of each takes, those that are to have the next start. Where what is left of
+    the budget does not bring all to as many starts as ranks take, those that it does, the cheapest first; where it
+    brings none, all.
+    """
+    started = Counter(workload for _, workload in {(block.start, block.workload) for block in done})
+    needed = {
+        workload: (decisions.LEAST - count) * of.least * (LATER if device == "cpu" and count == 1 else 1.0)
+        for workload, of in costs.items()
+        if (count := started[workload]) < decisions.LEAST
+    }
+    if sum(needed.values()) <= left:
+        return list(costs)
+    cheapest = sorted(needed, key=lambda workload: needed[workload])
+    sums = itertools.accumulate(needed[workload] for workload in cheapest)
+    within = {workload for workload, total in zip(cheapest, sums, strict=True) if total <= left}
+    return [workload for workload in costs if workload in within] or list(costs)
 
 
 def least_budget(race: Race, headers: Mapping[str, Header]) -> float:

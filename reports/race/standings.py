@@ -185,12 +185,19 @@ def context(board: Leaderboard | None) -> dict[str, object]:
         "ranked": ranked,
         "unranked": unranked,
         "uncounted": uncounted,
+        "fastest": fastest,
     }
 
 
 def ranked(table: Table) -> list[Row]:
     """The rows that were equal, the fastest first."""
     return [row for row in table.rows if row.status == EQUAL]
+
+
+def fastest(table: Table, framework: str | None = None) -> Row | None:
+    """The row of the shortest time, of all or of one framework; None where none is ranked."""
+    those = (row for row in ranked(table) if framework in (None, row.framework))
+    return min(those, key=lambda row: row.time, default=None)
 
 
 def unranked(table: Table) -> list[Row]:

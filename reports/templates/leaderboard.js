@@ -273,6 +273,15 @@ addEventListener("DOMContentLoaded", () => {
     });
     heading.replaceChildren(button);
   }
+  for (const heading of document.querySelectorAll("#race-glance tbody th")) {
+    const { race, cell, dtype } = heading.dataset;
+    const button = element("button", { type: "button" }, heading.textContent);
+    button.addEventListener("click", () => {
+      state.write({ race, "race-cell": cell, "race-dtype": dtype });
+      document.getElementById("race-title").scrollIntoView();
+    });
+    heading.replaceChildren(button);
+  }
   for (const select of document.querySelectorAll("#race-choices select")) {
     select.addEventListener("change", () => state.write({ [select.id]: select.value }));
   }

@@ -180,6 +180,22 @@ def test_a_choice_stands_in_the_address_and_is_shared(visit, look, raced):
     assert lines(other)
 
 
+def test_a_table_is_chosen_at_a_glance(visit, raced):
+    page = visit(raced.url, "#race-sort=-seconds")
+    glance = page.locator("#race-glance")
+    assert glance.locator("table").is_hidden()
+    glance.locator("summary").click()
+    table = tables(raced)[-1]
+    assert table.title != tables(raced)[0].title
+    glance.locator("tbody tr").last.get_by_role("button", name=table.title).click()
+    settle(page)
+    expect(page.locator("#race-title")).to_have_text(f"{table.title} · {table.cell} · {table.dtype}")
+    expect(page.locator("#race-title")).to_be_in_viewport()
+    # What else was chosen stays.
+    assert address(page)["race-sort"] == "-seconds"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 @pytest.mark.parametrize(
     "fragment", ["#race=none&race-cell=none&race-dtype=none", "#race-sort=constructor", "#race-sort=-", "#race&&=%%"]
 )

@@ -418,6 +418,31 @@ def test_a_start_has_its_share_of_what_is_left():
     assert entries.share(1000.0, costs, 2) == (500.0, True)
 
 
+@pytest.mark.parametrize(
+    ("left", "device", "going"),
+    [
+        (2000.0, "cpu", "abc"),
+        (2000.0, "cuda", "ac"),  # 20 + 30 + 2000: there later starts take as long as the first.
+        (1449.0, "cpu", "ac"),  # 20 + 30 + 1400.
+        (1450.0, "cpu", "abc"),
+        (49.0, "cpu", "a"),
+        (19.0, "cpu", "abc"),  # None will have ranks: what is left says more of all.
+    ],
+)
+def test_a_short_budget_is_for_those_that_it_brings_to_ranks(left, device, going):
+    """The first has had two starts, the second one, the third two: ranks take three."""
+    costs = {"a": entries.Costs(begin=15.0, end=5.0), "b": entries.Costs(begin=1000.0), "c": entries.Costs(end=30.0)}
+    done = [
+        blocks_format.Block(start=start, workload=workload, number=number, seconds={}, calibration=0.01)
+        for workload, starts in (("a", 2), ("b", 1), ("c", 2), ("d", 3))
+        for start in range(1, starts + 1)
+        for number in (1, 2)
+    ]
+    assert "".join(entries.nearest_to_ranks(left, costs, done, device)) == going
+    # Of those that have enough starts no more is asked than another one.
+    assert entries.nearest_to_ranks(0.0, {"d": entries.Costs(begin=9.0)}, done, device) == ["d"]
+
+
 def test_a_framework_is_imported_once_in_each_start(one, stand_in, text):
     run(one, stand_in, text)
     imported = [words[words.index("frameworks") + 1] for words, _ in stand_in.calls if words[-2] == "--channel"]

@@ -69,6 +69,37 @@ def test_the_page_and_the_summary_hold_every_row(board):
         assert "&lt;img src=x onerror=alert(1)&gt;" in text
 
 
+def test_many_tables_are_shown_at_a_glance(board):
+    page, folder = written(board)
+    lines = at_a_glance(folder)
+    in_page = page.split('id="race-glance"')[1].split("</details>")[0]
+    assert len(lines) == len(board.tables) == in_page.count('<th scope="row"')
+    bold = 0
+    for table, line in zip(board.tables, lines, strict=True):
+        wanted = [table.title, table.cell.replace("_", "\\_"), table.dtype]
+        for entrant in board.frameworks:
+            those = [row for row in table.rows if row.status == "equal" and row.framework == entrant.name]
+            best = sorted(those, key=lambda row: row.seconds)[:1]
+            said = [f"{row.implementation} {standings.duration(row.seconds)}" for row in best]
+            assert all(text in in_page for text in said)
+            bold += sum(row.rank == 1 for row in best)
+            wanted += [f"**{text}**" if row.rank == 1 else text for text, row in zip(said, best, strict=True)] or ["–"]
+        percents = [row.percent for row in sorted(standings.ranked(table), key=lambda row: row.seconds)]
+        wanted += [standings.percent(percents[0])] if percents else ["–"]
+        assert [text.strip() for text in line.strip("|").split(" | ")] == wanted
+    assert bold == in_page.split("<table>")[1].count("<strong>") > 0
+    one = structs.replace(board, tables=board.tables[:1])
+    page, folder = written(one)
+    assert 'id="race-glance"' not in page
+    assert not at_a_glance(folder)
+
+
+def at_a_glance(folder):
+    """The rows of the summary's first table."""
+    _, _, rest = (folder / "leaderboard.md").read_text().partition("\n## At a glance\n")
+    return [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("| ")][1:]
+
+
 def test_side_by_side_with_an_earlier_one(board):
     page, folder = written(board)
     summary = (folder / "leaderboard.md").read_text()
