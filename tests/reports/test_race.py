@@ -425,6 +425,7 @@ def test_a_start_has_its_share_of_what_is_left():
         (2000.0, "cuda", "ac"),  # 20 + 30 + 2000: there later starts take as long as the first.
         (1449.0, "cpu", "ac"),  # 20 + 30 + 1400.
         (1450.0, "cpu", "abc"),
+        (50.0, "cpu", "ac"),
         (49.0, "cpu", "a"),
         (19.0, "cpu", "abc"),  # None will have ranks: what is left says more of all.
     ],
@@ -727,7 +728,8 @@ def test_a_race_that_goes_on_begins_nothing_that_it_cannot_end(one, monkeypatch)
     of_start.header(header)
     for row in header.plan:
         of_start.write(rows.End(row, rows.Outcome(verdict="equal")))
-    for left, going in ((200.0, both), (50.0, both[1:]), (10.0, [])):
+    # Two more starts of each take 147 and 35 s, since later ones take less than the first.
+    for left, going in ((200.0, both), (150.0, both[1:]), (50.0, both[1:]), (10.0, [])):
         there = blocks.Blocks(dataclasses.replace(one, budget=140.0 + left), {"torch": header}, None, print)
         assert [round(there.costs[name].least) for name in both] == [105, 25]
         assert list(there._going()) == going
