@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from isogru.judge.comparison import EQUAL, significant
 from reports.race import against, records, statements
 from reports.race.records import SCRATCH, Change, Leaderboard, Row, Table
-from shared_spec.race.decisions import LEAST, Pair
+from shared_spec.race.decisions import LEAST, MARGIN, Pair
 
 HELD_BACK = {
     "compute": "products and functions, at the best speed seen on this machine",
@@ -37,6 +38,13 @@ COLUMNS = {
 """Of the page's table, by what each is sorted by."""
 WORDY = ("label", "said", "held_back_by")
 """Those of them that are no numbers."""
+TWICE = {
+    records.PASSED: f"in {{}} tables one contender, raced twice, is equivalent to itself within {MARGIN:.0%}",
+    records.UNKNOWN: "in {} tables it is not known whether one contender, raced twice, is as fast as itself",
+}
+"""What is said of the control *twice* in many tables."""
+FEW = 3
+"""Tables of which each is told by itself."""
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 NOTHING = "–"
 
@@ -144,11 +152,17 @@ def is_unsure(board: Leaderboard) -> bool:
 
 
 def controlled(board: Leaderboard) -> list[str]:
-    """The controls, one sentence each."""
-    return [
-        f"{control.status}: {f'{control.workload}: ' if control.workload else ''}{control.said}"
-        for control in board.controls
-    ]
+    """The controls, one sentence each; of many tables that came out alike, none of which failed, how many they are."""
+    doubles = Counter(control.status for control in board.controls if control.kind == "twice")
+    told = []
+    for control in board.controls:
+        where = f"{control.workload}: " if control.workload else ""
+        if control.kind == "twice" and not control.is_failed and doubles[control.status] > FEW:
+            how = TWICE[control.status].format(doubles[control.status])
+            told.append(f"{control.status}: {how}; leaderboard.json tells of each")
+        else:
+            told.append(f"{control.status}: {where}{control.said}")
+    return list(dict.fromkeys(told))
 
 
 def error(value: float | None) -> str:

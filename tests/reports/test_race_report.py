@@ -170,6 +170,30 @@ def test_the_controls_of_a_race_are_told(board):
         assert "600 s and seed 7" in page
 
 
+def test_controls_of_many_tables_are_told_together(board):
+    """But those that failed, each of which is a reason not to believe the race."""
+
+    def told(**counts):
+        controls = [
+            Control("twice", f"{status}-{i}", status, "jax/tuned against itself")
+            for status, count in counts.items()
+            for i in range(count)
+        ]
+        return standings.controlled(structs.replace(board, controls=[*controls, Control("busy", "", "passed", "none")]))
+
+    assert told(unknown=4, failed=4, passed=5) == [
+        "unknown: in 4 tables it is not known whether one contender, raced twice, is as fast as itself; "
+        "leaderboard.json tells of each",
+        *(f"failed: failed-{i}: jax/tuned against itself" for i in range(4)),
+        "passed: in 5 tables one contender, raced twice, is equivalent to itself within 2%; "
+        "leaderboard.json tells of each",
+        "passed: none",
+    ]
+    few = told(unknown=3, passed=1)
+    assert few[:3] == [f"unknown: unknown-{i}: jax/tuned against itself" for i in range(3)]
+    assert few[3:] == ["passed: passed-0: jax/tuned against itself", "passed: none"]
+
+
 def test_text_of_others_stays_text(board):
     hostile = sample_race.hostile(board, f"{sample_race.IMAGE} `|`")
     page, folder = written(hostile)
