@@ -25,7 +25,9 @@ where the logarithm of the ratio of two times differed by 0.05 to 0.11 from bloc
 start to start.
 """
 LATER = 0.7
-"""What another start takes on a CPU of the time of the first, in which contenders are made ready one after another."""
+"""What another start is taken to need on a CPU of the time of the first, in which contenders are made ready one after
+another: of 36 on two cores the middle one took 0.58 of it, 29 of them 0.7 or less.
+"""
 FIRST_TURNS = 8
 """How many turns a start may have, before it is known how long one takes."""
 

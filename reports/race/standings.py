@@ -38,11 +38,11 @@ COLUMNS = {
 """Of the page's table, by what each is sorted by."""
 WORDY = ("label", "said", "held_back_by")
 """Those of them that are no numbers."""
-TWICE = {
+DOUBLES = {
     records.PASSED: f"in {{}} tables one contender, raced twice, is equivalent to itself within {MARGIN:.0%}",
     records.UNKNOWN: "in {} tables it is not known whether one contender, raced twice, is as fast as itself",
 }
-"""What is said of the control *twice* in many tables."""
+"""What is said of the control *twice* where it came out alike in many tables."""
 FEW = 3
 """Tables of which each is told by itself."""
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -158,7 +158,7 @@ def controlled(board: Leaderboard) -> list[str]:
     for control in board.controls:
         where = f"{control.workload}: " if control.workload else ""
         if control.kind == "twice" and not control.is_failed and doubles[control.status] > FEW:
-            how = TWICE[control.status].format(doubles[control.status])
+            how = DOUBLES[control.status].format(doubles[control.status])
             told.append(f"{control.status}: {how}; leaderboard.json tells of each")
         else:
             told.append(f"{control.status}: {where}{control.said}")
